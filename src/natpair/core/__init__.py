@@ -1,0 +1,1 @@
+"""The pure core: models, decisions, desired state. No I/O, clock, environment or logging."""

@@ -1,0 +1,185 @@
+"""The validated configuration: one `Gateway` value describes the pair, the same on both nodes.
+
+Everything behind `config/` works on these frozen models; after validation no address, time or
+enum is a string. Units are in the names (`_ms`, `_seconds`, `_bytes`). Rules that look at one field
+live here; rules between fields live in `config/checks.py`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+InterfaceName = Annotated[str, Field(pattern=r"^[a-zA-Z][a-zA-Z0-9_.-]{0,14}$")]
+NodeName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Profile(StrEnum):
+    """How fast a dead node is noticed; see `TIMINGS`."""
+
+    FAST = "fast"
+    BALANCED = "balanced"
+    CONSERVATIVE = "conservative"
+
+
+class Timing(BaseModel):
+    """The timers of one profile. VRRPv3 counts in centiseconds (RFC 9568 section 5.2.7)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    advert_ms: int
+    down_after: int
+    bgp_hold_seconds: int
+
+    @property
+    def detect_ms(self) -> int:
+        """Silence after which a standby calls the active dead, without VRRP's skew."""
+        return self.advert_ms * self.down_after
+
+    @property
+    def bgp_keepalive_seconds(self) -> int:
+        """A third of the hold time, as RFC 4271 section 4.4 suggests."""
+        return max(1, self.bgp_hold_seconds // 3)
+
+
+TIMINGS: dict[Profile, Timing] = {
+    Profile.FAST: Timing(advert_ms=20, down_after=3, bgp_hold_seconds=3),
+    Profile.BALANCED: Timing(advert_ms=100, down_after=5, bgp_hold_seconds=6),
+    Profile.CONSERVATIVE: Timing(advert_ms=1000, down_after=3, bgp_hold_seconds=9),
+}
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Pair(_Model):
+    """What the two nodes are together: the gateway address inside, the public addresses outside."""
+
+    name: NodeName = "natpair"
+    vip: IPv4Interface
+    fips: Annotated[tuple[IPv4Address, ...], Field(min_length=1, max_length=16)]
+    profile: Profile = Profile.BALANCED
+
+
+class Node(_Model):
+    """One machine of the pair, addresses with their prefix length as they stand on its interfaces."""
+
+    name: NodeName
+    private_interface: InterfaceName = "eth1"
+    private_address: IPv4Interface
+    public_interface: InterfaceName = "eth0"
+    public_address: IPv4Interface
+    public_address6: IPv6Interface
+
+
+class Vrrp(_Model):
+    """VRRP between the two nodes (RFC 9568), spoken by Keepalived."""
+
+    router_id: Annotated[int, Field(ge=1, le=255)] = 51
+
+
+class BgpPolicy(StrEnum):
+    """How a newer promotion beats a stale route. `newest-wins` uses MED, the other only communities."""
+
+    NEWEST_WINS = "newest-wins"
+    PRIMARY_SECONDARY = "primary-secondary"
+
+
+class Bgp(_Model):
+    """Sessions to the fabric's route servers, spoken by BIRD."""
+
+    region: str | None = None
+    route_servers: tuple[IPv6Address, ...] = ()
+    local_as: Annotated[int, Field(ge=1, le=4294967294)] = 65001
+    peer_as: Annotated[int, Field(ge=1, le=4294967294)] = 65000
+    multihop_ttl: Annotated[int, Field(ge=1, le=255)] = 16
+    hold_seconds: Annotated[int, Field(ge=3, le=65535)] | None = None
+    policy: BgpPolicy = BgpPolicy.NEWEST_WINS
+
+
+class Sync(_Model):
+    """Replication of conntrack entries, done by conntrackd over the private interface."""
+
+    port: Port = 3780
+    refresh_seconds: Annotated[int, Field(ge=10, le=3600)] = 60
+
+
+class Heartbeat(_Model):
+    """The agents' own messages, on the private and the public path, each with an HMAC."""
+
+    port: Port = 3781
+    key_file: str = "/etc/natpair/pair.key"
+
+
+class Nat(_Model):
+    """Limits and idle times of tracked flows. Floors are those of RFC 4787, 5382 and 5508."""
+
+    max_flows: Annotated[int, Field(ge=1024, le=16_777_216)] = 262_144
+    tcp_established_seconds: Annotated[int, Field(ge=7440, le=432_000)] = 7440
+    tcp_transitory_seconds: Annotated[int, Field(ge=30, le=600)] = 240
+    udp_seconds: Annotated[int, Field(ge=120, le=3600)] = 300
+    icmp_seconds: Annotated[int, Field(ge=60, le=600)] = 60
+
+
+class Firewall(_Model):
+    """Who may reach the nodes themselves. Forwarding is not governed here: it is private to WAN only."""
+
+    management_sources: tuple[IPv4Network, ...] = ()
+    management_tcp_ports: tuple[Port, ...] = (22,)
+
+
+class Health(_Model):
+    """Probes that decide whether a node may be active."""
+
+    public_gateway: IPv4Address | None = None
+    probe_interval_ms: Annotated[int, Field(ge=100, le=10_000)] = 500
+    probe_failures: Annotated[int, Field(ge=1, le=20)] = 3
+
+
+class Gateway(_Model):
+    """The whole of `gateway.toml`."""
+
+    schema_version: Literal[1] = 1
+    pair: Pair
+    node: Annotated[tuple[Node, ...], Field(min_length=2, max_length=2)]
+    vrrp: Vrrp = Vrrp()
+    bgp: Bgp = Bgp()
+    sync: Sync = Sync()
+    heartbeat: Heartbeat = Heartbeat()
+    nat: Nat = Nat()
+    firewall: Firewall = Firewall()
+    health: Health = Health()
+
+    @property
+    def timing(self) -> Timing:
+        """The profile's timers, with `bgp.hold_seconds` in place of the profile's where it is set."""
+        timing = TIMINGS[self.pair.profile]
+        if self.bgp.hold_seconds is None:
+            return timing
+        return timing.model_copy(update={"bgp_hold_seconds": self.bgp.hold_seconds})
+
+    @property
+    def private_network(self) -> IPv4Network:
+        """The subnet of the private instances, taken from the VIP's prefix length."""
+        return self.pair.vip.network
+
+    def node_named(self, name: str) -> Node:
+        """The node called `name`; KeyError if there is none."""
+        for node in self.node:
+            if node.name == name:
+                return node
+        raise KeyError(name)
+
+    def peer_of(self, name: str) -> Node:
+        """The other node; KeyError if `name` is not one of the two."""
+        first, second = self.node
+        return second if self.node_named(name) is first else first
+
+    def bit_of(self, name: str) -> int:
+        """0 for the first node of the file, 1 for the second: the last bit of an epoch."""
+        return self.node.index(self.node_named(name))
