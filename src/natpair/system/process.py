@@ -1,0 +1,97 @@
+"""The only place of the product that starts processes: argv lists, a clean environment, always a time limit."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from natpair.errors import CommandFailed, Unsupported
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """What a finished child left behind."""
+
+    rc: int
+    stdout: str
+    stderr: str
+
+
+def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
+    # LC_ALL=C: daemons' messages are parsed and quoted, translations are not welcome.
+    return {"PATH": os.environ.get("PATH", _PATH), "LC_ALL": "C", **(extra or {})}
+
+
+def _missing(program: str) -> Unsupported:
+    return Unsupported(f"{program} is not installed", cure=f"install the package that brings {program}")
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    stdin: str | None = None,
+    timeout: float,
+    ok: Sequence[int] = (0,),
+    env: Mapping[str, str] | None = None,
+) -> Completed:
+    """Run `argv` to its end within `timeout` seconds.
+
+    Raises CommandFailed when it exits with a status outside `ok` or runs out of time, Unsupported
+    when the program does not exist.
+    """
+    try:
+        done = subprocess.run(
+            list(argv),
+            input=stdin if stdin is not None else "",
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=_environment(env),
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise _missing(argv[0]) from error
+    except subprocess.TimeoutExpired as error:
+        raise CommandFailed(argv, None, f"no end within {timeout:g} s") from error
+    if done.returncode not in ok:
+        raise CommandFailed(argv, done.returncode, done.stderr or done.stdout)
+    return Completed(done.returncode, done.stdout, done.stderr)
+
+
+async def arun(
+    argv: Sequence[str],
+    *,
+    stdin: str | None = None,
+    timeout: float,  # noqa: ASYNC109 - the limit is part of the contract of every effect
+    ok: Sequence[int] = (0,),
+    env: Mapping[str, str] | None = None,
+) -> Completed:
+    """As `run`, without blocking the event loop; a cancelled call kills its child."""
+    try:
+        child = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=_environment(env),
+        )
+    except FileNotFoundError as error:
+        raise _missing(argv[0]) from error
+    try:
+        async with asyncio.timeout(timeout):
+            out, err = await child.communicate((stdin or "").encode())
+    except TimeoutError as error:
+        raise CommandFailed(argv, None, f"no end within {timeout:g} s") from error
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+    rc = child.returncode if child.returncode is not None else -1
+    if rc not in ok:
+        raise CommandFailed(argv, rc, err.decode(errors="replace") or out.decode(errors="replace"))
+    return Completed(rc, out.decode(errors="replace"), err.decode(errors="replace"))
