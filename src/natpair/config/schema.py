@@ -1,0 +1,148 @@
+"""Raw tables → models, with pydantic's findings turned into problems that a person can act on.
+
+When something is wrong the fields that did validate are kept in a *partial* gateway, so that the cross
+checks can run over them and the user sees everything in one go.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from natpair.config.describe import accepted, model_of
+from natpair.core.model import Gateway
+from natpair.errors import Problem
+
+_SHOWN_CHARACTERS = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What came of a file: the gateway if it is valid, else problems and the parts that could be read.
+
+    `partial` may lack attributes; only `checks.cross_check` may look at it.
+    """
+
+    gateway: Gateway | None
+    partial: Gateway
+    problems: tuple[Problem, ...]
+
+
+def validate(raw: Mapping[str, Any]) -> Checked:
+    """Check the shape of `raw`: unknown keys, missing keys, types, ranges."""
+    try:
+        gateway = Gateway.model_validate_json(_as_json(raw), strict=True)
+    except ValidationError as error:
+        details = [detail for detail in error.errors(include_url=False) if not _is_echo(detail, raw)]
+        problems = tuple(_problem(detail, raw) for detail in details)
+        return Checked(None, _salvage_gateway(raw), _without_repeats(problems))
+    return Checked(gateway, gateway, ())
+
+
+def key_path(location: Sequence[int | str]) -> str:
+    """`("node", 1, "private_address")` → `node[1].private_address`."""
+    path = ""
+    for part in location:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+    return path
+
+
+def _as_json(raw: object) -> str:
+    # JSON and strict: text is not taken for a number, nor a number for an address, as pydantic's lax mode would.
+    return json.dumps(raw, default=str)
+
+
+def _problem(detail: ErrorDetails, raw: Mapping[str, Any]) -> Problem:
+    location = detail["loc"]
+    key = key_path(location)
+    kind = detail["type"]
+    if kind == "extra_forbidden":
+        return Problem(key, _shown(_lookup(raw, location)), "unknown key", _did_you_mean(location))
+    if kind == "missing":
+        return Problem(key, "", "is missing", accepted(location))
+    return Problem(key, _shown(_lookup(raw, location)), _message(detail), accepted(location))
+
+
+def _is_echo(detail: ErrorDetails, raw: Mapping[str, Any]) -> bool:
+    """Whether pydantic calls a list too short only because it left out elements it has already complained about."""
+    given = _lookup(raw, detail["loc"])
+    return detail["type"] == "too_short" and isinstance(given, list) and len(given) >= detail["ctx"]["min_length"]
+
+
+def _message(detail: ErrorDetails) -> str:
+    kind = detail["type"]
+    if kind in {"too_short", "too_long"}:
+        return "wrong number of entries"
+    if kind.endswith(("_type", "_parsing")):
+        return "wrong type of value"
+    if kind.startswith(("greater_than", "less_than")):
+        return "out of range"
+    return "cannot be used"
+
+
+def _did_you_mean(location: Sequence[int | str]) -> str:
+    model = model_of(location[:-1])
+    names = list(model.model_fields) if model else []
+    close = get_close_matches(str(location[-1]), names, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {close[0]}?"
+    return "one of " + ", ".join(names)
+
+
+def _without_repeats(problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    return tuple({problem.key: problem for problem in reversed(problems)}.values())[::-1]
+
+
+def _lookup(raw: object, location: Sequence[int | str]) -> object:
+    for part in location:
+        try:
+            raw = raw[part]  # type: ignore[index]
+        except (KeyError, IndexError, TypeError):
+            return raw
+    return raw
+
+
+def _shown(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
+
+
+def _salvage_gateway(raw: Mapping[str, Any]) -> Gateway:
+    kept: dict[str, Any] = {}
+    for name, field in Gateway.model_fields.items():
+        if name == "node":
+            nodes = raw.get("node", [])
+            kept[name] = tuple(_salvage(("node", 0), entry) for entry in nodes if isinstance(nodes, list))
+        elif (model := model_of((name,))) is not None:
+            value = raw.get(name, {})
+            kept[name] = _salvage((name,), value) if isinstance(value, dict) else model.model_construct()
+        else:
+            kept[name] = raw.get(name, field.default)
+    return Gateway.model_construct(**kept)
+
+
+def _salvage(location: Sequence[int | str], raw: object) -> BaseModel:
+    """The model at `location` with the fields of `raw` that are valid; a missing one is no attribute at all."""
+    model = model_of(location)
+    if model is None:  # pragma: no cover - called with locations of models only
+        raise TypeError(location)
+    values: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        if isinstance(raw, dict) and name in raw:
+            try:
+                values[name] = TypeAdapter(field.rebuild_annotation()).validate_json(_as_json(raw[name]), strict=True)
+            except ValidationError:
+                continue
+        elif not field.is_required():
+            values[name] = field.get_default(call_default_factory=True)
+    partial = model.model_construct(**values)
+    # model_construct fills in defaults even for fields whose given value was refused: take those away again.
+    for name in set(model.model_fields) - set(values):
+        partial.__dict__.pop(name, None)
+    return partial
