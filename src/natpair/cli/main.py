@@ -1,0 +1,177 @@
+"""The `natpair` program: finds the command, runs it, and turns every ending into an exit code.
+
+The table `COMMANDS` is all that `natpair --help` needs; a command's module is imported when the
+command is used. One of the two places where a broad `except` is allowed: a bug ends here.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, NoReturn, cast
+
+import click
+
+import natpair
+from natpair.cli.output import report_error, talk
+from natpair.errors import NatpairError, Unsupported
+
+EX_USAGE = 64
+EX_SOFTWARE = 70
+EX_CANTCREAT = 73
+INTERRUPTED = 128 + signal.SIGINT
+BROKEN_PIPE = 128 + signal.SIGPIPE
+
+_CANNOT_WRITE = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandEntry:
+    """One line of `natpair --help`; `module` under `natpair.cli.commands` holds a click object `command`."""
+
+    module: str
+    help: str
+    hidden: bool = False
+
+
+COMMANDS: Mapping[str, CommandEntry] = {
+    "check": CommandEntry("check", "Check a gateway.toml: all problems at once."),
+    "render": CommandEntry("render", "Write the files of one node to a folder or to stdout."),
+    "apply": CommandEntry("apply", "Make this node what gateway.toml says."),
+    "status": CommandEntry("status", "The pair at a glance, problems first."),
+    "switchover": CommandEntry("role:switchover", "Hand the active role to the other node, losing nothing."),
+    "drain": CommandEntry("role:drain", "Keep this node from being active until undrained."),
+    "undrain": CommandEntry("role:undrain", "Let a drained node serve again."),
+    "lab": CommandEntry("lab", "The whole world on one machine: build it, break it, look around."),
+    "drill": CommandEntry("drill", "A measured failover, with a report."),
+    "prepare": CommandEntry("prepare", "Prepare the kernel and /run before the daemons start.", hidden=True),
+    "agent": CommandEntry("agent", "The daemon; systemd runs it.", hidden=True),
+    "agent-stopped": CommandEntry("agent_stopped", "What is left to do when the agent is gone.", hidden=True),
+}
+
+
+class LazyGroup(click.Group):
+    """A click group that knows its commands from a table and imports one only when it is called."""
+
+    def __init__(self, *, entries: Mapping[str, CommandEntry], package: str, **attrs: Any) -> None:
+        super().__init__(**attrs)
+        self._entries = entries
+        self._package = package
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names in the table's order: the order of a node's life, not of the alphabet."""
+        return list(self._entries)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command `cmd_name`; None if the table does not have it."""
+        entry = self._entries.get(cmd_name)
+        if entry is None:
+            return None
+        module_name, _, attribute = entry.module.partition(":")
+        module = importlib.import_module(f"{self._package}.{module_name}")
+        return cast(click.Command, getattr(module, attribute or "command"))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from the table alone, without importing any of them."""
+        rows = [(name, entry.help) for name, entry in self._entries.items() if not entry.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+@click.command(
+    cls=LazyGroup,
+    entries=COMMANDS,
+    package="natpair.cli.commands",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example: natpair check /etc/natpair/gateway.toml",
+)
+@click.version_option(package_name="natpair", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Two small Linux machines become one highly available NAT gateway."""
+
+
+def entry() -> NoReturn:
+    """The `natpair` program. Ends the process with the exit code of `run`."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup's SIG_IGN stays
+            signal.signal(number, _unwind)
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: Sequence[str], command: click.Command = cli) -> int:
+    """Run one command line and return its exit code, having told stderr what went wrong.
+
+    A command ends well by returning None, and with a code of its own by returning an int.
+    """
+    try:
+        code = _exit_code(command.main(args=list(argv), prog_name="natpair", standalone_mode=False))
+        sys.stdout.flush()
+    except Exception as error:  # noqa: BLE001 - the process boundary: every ending becomes an exit code
+        return _explain(error)
+    except KeyboardInterrupt:
+        talk("natpair: interrupted")
+        return INTERRUPTED
+    return code
+
+
+def _exit_code(result: object) -> int:
+    return result if type(result) is int else 0
+
+
+def _explain(error: Exception) -> int:
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    if os.environ.get("NATPAIR_DEBUG"):
+        traceback.print_exception(error)
+    match error:
+        case NatpairError():
+            report_error(error)
+            return error.exit_code
+        case click.Abort():
+            talk("natpair: interrupted")
+            return INTERRUPTED
+        case click.ClickException():
+            error.show()
+            return EX_USAGE
+        case OSError():
+            return _explain_os_error(error)
+    return _explain_bug(error)
+
+
+def _explain_os_error(error: OSError) -> int:
+    if isinstance(error, BrokenPipeError):
+        # `natpair … | head`: the reader left, which is no fault; keep the interpreter's last flush quiet.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    place = f"{error.filename}: " if error.filename else ""
+    if error.errno in _CANNOT_WRITE:
+        report_error(NatpairError(f"{place}{error.strerror}", cure="make room or make it writable, then run it again"))
+        return EX_CANTCREAT
+    if isinstance(error, PermissionError):
+        report_error(Unsupported(f"{place}{error.strerror}", cure="run it again as root"))
+        return Unsupported.exit_code
+    return _explain_bug(error)
+
+
+def _explain_bug(error: Exception) -> int:
+    report_error(
+        NatpairError(
+            f"this is a bug in natpair {natpair.__version__}: {type(error).__name__}: {error}",
+            cure="run it again with NATPAIR_DEBUG=1 and open an issue with what it prints and your gateway.toml",
+        )
+    )
+    return EX_SOFTWARE
+
+
+def _unwind(number: int, _frame: FrameType | None) -> NoReturn:
+    """Let `finally` and `with` undo what was built; a second signal must not interrupt that."""
+    for other in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(other, signal.SIG_IGN)
+    sys.exit(128 + number)

@@ -1,0 +1,136 @@
+"""All wording that does not belong to one command: problems, tables, JSON, symbols.
+
+Data goes to stdout, talk to stderr, so that `natpair … --json | jq` always works. This module must
+stay cheap to import (click and the standard library): `natpair status` goes through it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from enum import Enum
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+)
+from pathlib import PurePath
+from typing import TextIO
+
+import click
+
+from natpair.errors import ConfigError, NatpairError, Problem
+
+_AS_TEXT = (IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, PurePath)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Symbols:
+    """The few signs used beside words; a state is never shown by a sign or a colour alone."""
+
+    good: str
+    bad: str
+    warning: str
+    bullet: str
+    arrow: str
+    bar: str
+
+
+UNICODE = Symbols(good="✓", bad="✗", warning="⚠", bullet="•", arrow="→", bar="█")
+ASCII = Symbols(good="+", bad="x", warning="!", bullet="*", arrow="->", bar="#")
+
+
+def symbols(stream: TextIO | None = None) -> Symbols:
+    """The signs `stream` (stdout if none is given) can print: ASCII where its encoding has no others."""
+    encoding = getattr(stream or sys.stdout, "encoding", None) or "ascii"
+    try:
+        "".join(dataclasses.astuple(UNICODE)).encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return ASCII
+    return UNICODE
+
+
+def colour_wanted(stream: TextIO | None = None) -> bool:
+    """Whether to colour: a terminal that is not dumb, and NO_COLOR empty (no-color.org)."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return (stream or sys.stdout).isatty()
+
+
+def say(text: str = "") -> None:
+    """Print a line of data for people to stdout; characters the terminal lacks become `?`."""
+    click.echo(_printable(text, sys.stdout), color=colour_wanted(sys.stdout))
+
+
+def talk(text: str = "") -> None:
+    """Print a line of progress or advice to stderr, where it never mixes with data."""
+    click.echo(_printable(text, sys.stderr), err=True, color=colour_wanted(sys.stderr))
+
+
+def emit_json(document: object) -> None:
+    """Print one JSON document to stdout, keys in the order given, NaN refused (RFC 8259 has none)."""
+    click.echo(json.dumps(document, indent=2, allow_nan=False, default=plain))
+
+
+def plain(value: object) -> object:
+    """What JSON shows for `value`: dataclasses as objects, enums as their value, addresses as text.
+
+    TypeError for anything else: a `repr` in a document others parse would be a silent bug.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, _AS_TEXT):
+        return str(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form here")
+
+
+def table(rows: Iterable[Sequence[object]], headers: Sequence[str] = ()) -> str:
+    """Columns of left-aligned text, two blanks apart, no lines; an empty text for no rows."""
+    body = [[str(cell) for cell in row] for row in rows]
+    if not body:
+        return ""
+    lines = [list(headers), *body] if headers else body
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def report_error(error: NatpairError) -> None:
+    """Tell a person on stderr what is wrong, every problem of a file in a block of its own, and the cure."""
+    talk(f"{click.style('natpair:', fg='red', bold=True)} {error.message}")
+    if isinstance(error, ConfigError):
+        for problem in error.problems:
+            talk()
+            talk(problem_block(problem))
+    if error.cure:
+        talk(f"  {symbols(sys.stderr).arrow} {error.cure}")
+
+
+def problem_block(problem: Problem) -> str:
+    """One fault of a configuration file as lines: where, what stands there, what is wrong, what is accepted."""
+    where = problem.key + (f" (line {problem.line})" if problem.line is not None else "")
+    lines = [f"  {where}" + (f" = {problem.value}" if problem.value else ""), f"    {problem.message}"]
+    if problem.accepted:
+        lines.append(f"    accepted: {problem.accepted}")
+    return "\n".join(lines)
+
+
+def _printable(text: str, stream: TextIO) -> str:
+    encoding = getattr(stream, "encoding", None) or "ascii"
+    return text.encode(encoding, errors="replace").decode(encoding)
