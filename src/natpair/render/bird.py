@@ -1,0 +1,40 @@
+"""bird.conf, which never changes with the role, and the small file it includes, which is all that does."""
+
+from __future__ import annotations
+
+from natpair.core import paths
+from natpair.core.announcement import Announcement
+from natpair.core.model import BgpPolicy
+from natpair.core.regions import route_servers
+from natpair.render.base import Checker, RenderedFile, Sides, fill
+
+_STARTUP_HOLD_SECONDS = 15
+
+
+def bird_file(sides: Sides) -> RenderedFile:
+    """bird.conf of one node: a session to each route server, for as long as the node is up."""
+    text = fill(
+        "bird.conf.j2",
+        sides,
+        route_servers=route_servers(sides.gateway),
+        uses_med=sides.gateway.bgp.policy is BgpPolicy.NEWEST_WINS,
+        startup_hold_seconds=_STARTUP_HOLD_SECONDS,
+    )
+    return RenderedFile(paths.BIRD_CONF, text, checker=Checker.BIRD)
+
+
+def session_names(count: int) -> tuple[str, ...]:
+    """BIRD's names of the sessions, in the order of the route servers: rs1, rs2, …"""
+    return tuple(f"rs{index}" for index in range(1, count + 1))
+
+
+def role_file(announcement: Announcement) -> str:
+    """Text of the role file: the community, and the MED unless the policy sends none.
+
+    To be put in place by rename before `configure`; `configure soft` would not re-export.
+    """
+    asn, value = announcement.community
+    lines = [f"define COMM = ({asn},{value});"]
+    if announcement.med is not None:
+        lines.append(f"define MED = {announcement.med};")
+    return "\n".join(lines) + "\n"

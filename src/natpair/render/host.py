@@ -1,0 +1,142 @@
+"""What the kernel and the host need: sysctls with their reasons, modules, run-time folders, the FIP's blackhole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from natpair.core import paths
+from natpair.render.base import RenderedFile, Sides, fill
+from natpair.render.conntrackd import NETLINK_BUFFER_MAX_BYTES
+
+_TIME_WAIT_SECONDS = 120
+_MODULES = (
+    "nf_conntrack",
+    "nf_conntrack_netlink",
+    "nf_nat",
+    "nf_tables",
+    "nft_chain_nat",
+    "nft_ct",
+    "nft_fib_ipv4",
+    "nft_hash",
+    "nft_nat",
+    "nft_dup_ipv4",
+    "cls_bpf",
+    "sch_ingress",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One value, why it is set, and the sysctls that get it."""
+
+    reason: str
+    value: int
+    keys: tuple[str, ...]
+
+
+def settings(sides: Sides) -> tuple[Setting, ...]:
+    """Every sysctl of a node, in the order of the file."""
+    return (*_router_settings(sides), *_flow_settings(sides), *_size_settings(sides))
+
+
+def host_files(sides: Sides) -> tuple[RenderedFile, ...]:
+    """sysctl.d, modules-load.d, tmpfiles.d and the batch of routes."""
+    return (
+        RenderedFile(paths.SYSCTL, fill("sysctl.conf.j2", sides, settings=settings(sides))),
+        RenderedFile(paths.MODULES_LOAD, fill("modules.conf.j2", sides, modules=_MODULES)),
+        RenderedFile(paths.TMPFILES, fill("tmpfiles.conf.j2", sides)),
+        RenderedFile(paths.ROUTES, fill("routes.ip.j2", sides)),
+    )
+
+
+def _ipv4(sides: Sides, name: str, *, everywhere: bool = True) -> tuple[str, ...]:
+    # Slashes: an interface name may hold a dot (sysctl.d(5)).
+    places = ("all", "default") if everywhere else ()
+    return tuple(
+        f"net/ipv4/conf/{place}/{name}"
+        for place in (*places, sides.node.private_interface, sides.node.public_interface)
+    )
+
+
+def _router_settings(sides: Sides) -> tuple[Setting, ...]:
+    return (
+        Setting("This node routes.", 1, ("net/ipv4/ip_forward",)),
+        Setting(
+            "IPv4 is what is translated; as an IPv6 router the node would also lose its own SLAAC address.",
+            0,
+            ("net/ipv6/conf/all/forwarding",),
+        ),
+        Setting(
+            "Loose: replies that the peer relays come in on the VLAN (RFC 3704 section 2.4).",
+            2,
+            _ipv4(sides, "rp_filter"),
+        ),
+        Setting("Answer ARP for an address only on its own link.", 1, _ipv4(sides, "arp_ignore")),
+        Setting("Ask by ARP only with an address of that link.", 2, _ipv4(sides, "arp_announce")),
+        Setting("Relayed replies leave by the link they came in on: tell nobody.", 0, _ipv4(sides, "send_redirects")),
+        Setting("A router takes no redirects.", 0, _ipv4(sides, "accept_redirects")),
+        Setting("Nor do packets choose their own path.", 0, _ipv4(sides, "accept_source_route")),
+    )
+
+
+def _conntrack(*names: str) -> tuple[str, ...]:
+    return tuple(f"net/netfilter/nf_conntrack_{name}" for name in names)
+
+
+def _flow_settings(sides: Sides) -> tuple[Setting, ...]:
+    nat = sides.gateway.nat
+    transitory = ("syn_sent", "syn_recv", "fin_wait", "close_wait", "last_ack", "close")
+    return (
+        Setting(
+            "Always: with the default, flows that began while conntrackd was away are never replicated.",
+            1,
+            _conntrack("events"),
+        ),
+        Setting(
+            "A node that was active before judges live flows by old windows: 60 of 60 died without this, 0 with it.",
+            1,
+            _conntrack("tcp_be_liberal"),
+        ),
+        Setting(
+            "A flow that was not replicated in time heals, as ports are kept.",
+            1,
+            _conntrack("tcp_loose"),
+        ),
+        Setting(
+            "Established TCP: at least 2 h 4 min (RFC 5382 REQ-5).",
+            nat.tcp_established_seconds,
+            _conntrack("tcp_timeout_established"),
+        ),
+        Setting(
+            "TCP opening and closing: at least 4 min (RFC 5382 REQ-5), after a reset too (RFC 7857 section 2).",
+            nat.tcp_transitory_seconds,
+            _conntrack(*(f"tcp_timeout_{state}" for state in transitory)),
+        ),
+        Setting(
+            "A closed TCP port is held for 2 min (RFC 6888 REQ-8).",
+            _TIME_WAIT_SECONDS,
+            _conntrack("tcp_timeout_time_wait"),
+        ),
+        Setting(
+            "UDP: at least 2 min, 5 recommended (RFC 4787 REQ-5).",
+            nat.udp_seconds,
+            _conntrack("udp_timeout", "udp_timeout_stream"),
+        ),
+        Setting("ICMP queries: at least 1 min (RFC 5508 REQ-2).", nat.icmp_seconds, _conntrack("icmp_timeout")),
+    )
+
+
+def _size_settings(sides: Sides) -> tuple[Setting, ...]:
+    flows = sides.gateway.nat.max_flows
+    return (
+        Setting("The most flows at once (nat.max_flows).", flows, ("-net/netfilter/nf_conntrack_max",)),
+        Setting("One hash bucket a flow keeps chains short.", flows, ("-net/netfilter/nf_conntrack_buckets",)),
+        Setting(
+            "Room for conntrackd's socket buffers.",
+            NETLINK_BUFFER_MAX_BYTES,
+            ("-net/core/rmem_max", "-net/core/wmem_max"),
+        ),
+        Setting("Neighbours kept: a /20 of clients without churn.", 4096, ("-net/ipv4/neigh/default/gc_thresh1",)),
+        Setting("Neighbours at which ageing speeds up.", 8192, ("-net/ipv4/neigh/default/gc_thresh2",)),
+        Setting("Neighbours at most.", 16384, ("-net/ipv4/neigh/default/gc_thresh3",)),
+    )

@@ -1,0 +1,178 @@
+"""The packet filter: one ruleset, and the small transactions that refill its role chains.
+
+The traffic state, the duplicate window and the sync fence each live in chains of their own, whose first rule
+carries a comment by which the state is read back. Counters stand outside those chains and survive a switch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address
+
+from natpair.core import paths
+from natpair.core.regions import route_servers
+from natpair.render.base import Checker, RenderedFile, Sides, fill
+
+TABLE = "natpair"
+COMMENT_TRAFFIC = "natpair traffic="
+COMMENT_DUPLICATE = "natpair duplicate="
+COMMENT_FENCE = "natpair fence="
+
+# A fixed seed: the kernel would pick a random one, and the two nodes would map a client to different FIPs.
+_JHASH_SEED = 0x6E617470
+_INDENT = " " * 8
+
+
+class Traffic(StrEnum):
+    """What a node does with packets of clients and for FIPs."""
+
+    LOCAL = "local"
+    RELAY = "relay"
+    CLOSED = "closed"
+
+
+TRAFFIC_FILES: Mapping[Traffic, str] = {
+    Traffic.LOCAL: paths.TRAFFIC_LOCAL,
+    Traffic.RELAY: paths.TRAFFIC_RELAY,
+    Traffic.CLOSED: paths.TRAFFIC_CLOSED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A refillable chain and the rules that go into it, one a line, indented."""
+
+    family: str
+    name: str
+    rules: str
+
+
+def nftables_files(sides: Sides) -> tuple[RenderedFile, ...]:
+    """The ruleset and the seven transactions that change it."""
+    states = tuple(
+        _transaction(sides, TRAFFIC_FILES[state], f"Traffic state {state.value}.", *_traffic_chains(sides, state))
+        for state in Traffic
+    )
+    switches = tuple(
+        _transaction(sides, path, purpose, chain)
+        for path, purpose, chain in (
+            (paths.DUPLICATE_ON, "Copy packets for a FIP that match no flow to the peer.", _duplicate(sides, on=True)),
+            (paths.DUPLICATE_OFF, "No copies to the peer.", _duplicate(sides, on=False)),
+            (paths.SYNC_FENCE_ON, "Refuse the peer's flow entries.", _fence(sides, on=True)),
+            (paths.SYNC_FENCE_OFF, "Take the peer's flow entries.", _fence(sides, on=False)),
+        )
+    )
+    return (_ruleset(sides), *states, *switches)
+
+
+def snat_statement(fips: tuple[IPv4Address, ...]) -> str:
+    """The translation to the only FIP, or to the one chosen by the client's address, the same on both nodes."""
+    if len(fips) == 1:
+        return f"snat to {fips[0]}"
+    table = ", ".join(f"{index} : {fip}" for index, fip in enumerate(fips))
+    return f"snat to jhash ip saddr mod {len(fips)} seed {_JHASH_SEED:#x} map {{ {table} }}"
+
+
+def _ruleset(sides: Sides) -> RenderedFile:
+    gateway, node = sides.gateway, sides.node
+    raw, forward = _traffic_chains(sides, Traffic.CLOSED)
+    text = fill(
+        "nftables.nft.j2",
+        sides,
+        private=node.private_interface,
+        public=node.public_interface,
+        network=gateway.private_network,
+        own_ports=f"{gateway.sync.port}, {gateway.heartbeat.port}",
+        snat=snat_statement(gateway.pair.fips),
+        may_leave=", ".join(map(str, (node.public_address.ip, *gateway.pair.fips))),
+        route_servers=route_servers(gateway),
+        management=_management(sides),
+        role_raw_closed=raw.rules,
+        role_forward_closed=forward.rules,
+        duplicate_off=_duplicate(sides, on=False).rules,
+        fence_off=_fence(sides, on=False).rules,
+    )
+    return RenderedFile(paths.NFTABLES, text, checker=Checker.NFT)
+
+
+def _transaction(sides: Sides, path: str, purpose: str, *chains: Chain) -> RenderedFile:
+    text = fill("chains.nft.j2", sides, purpose=purpose, chains=chains)
+    return RenderedFile(path, text, checker=Checker.NFT_FRAGMENT)
+
+
+def _management(sides: Sides) -> str:
+    firewall = sides.gateway.firewall
+    if not firewall.management_tcp_ports:
+        return ""
+    ports = ", ".join(map(str, sorted(set(firewall.management_tcp_ports))))
+    if not firewall.management_sources:
+        return f"tcp dport {{ {ports} }} accept"
+    sources = ", ".join(map(str, _disjoint(sides)))
+    return f"ip saddr {{ {sources} }} tcp dport {{ {ports} }} accept"
+
+
+def _disjoint(sides: Sides) -> tuple[object, ...]:
+    # nft refuses overlapping intervals in an anonymous set.
+    sources = sorted(set(sides.gateway.firewall.management_sources))
+    return tuple(s for s in sources if not any(s != other and s.subnet_of(other) for other in sources))
+
+
+def _rules(comment: str, *rules: str) -> str:
+    return "\n".join(f"{_INDENT}{rule}" for rule in (f'counter comment "{comment}"', *rules))
+
+
+def _traffic_chains(sides: Sides, state: Traffic) -> tuple[Chain, Chain]:
+    raw, forward = {Traffic.LOCAL: _local, Traffic.RELAY: _relay, Traffic.CLOSED: _closed}[state](sides)
+    comment = f"{COMMENT_TRAFFIC}{state.value}"
+    return Chain("ip", "role_raw", _rules(comment, *raw)), Chain("ip", "role_forward", _rules(comment, *forward))
+
+
+_Rules = tuple[str, ...]
+
+
+def _local(sides: Sides) -> tuple[_Rules, _Rules]:
+    private, public, network = sides.node.private_interface, sides.node.public_interface, sides.gateway.private_network
+    forward = (
+        f'iifname "{private}" oifname "{public}" ip saddr {network} ct state new,established,related accept',
+        f'iifname "{public}" oifname "{private}" ip daddr {network} ct state established,related accept',
+        # Replies that the standby has relayed come in by the VLAN and leave by it.
+        f'iifname "{private}" oifname "{private}" ip daddr {network} ct direction reply'
+        " ct state established,related accept",
+    )
+    return (), forward
+
+
+def _hold_clients(sides: Sides) -> str:
+    # In raw, before conntrack: a stray packet must not touch the entries that belong to the active node.
+    # This also ends packets for a FIP that come in on the VLAN, so nothing is relayed twice.
+    return f'iifname "{sides.node.private_interface}" fib daddr type != local counter name held drop'
+
+
+def _relay(sides: Sides) -> tuple[_Rules, _Rules]:
+    private, public = sides.node.private_interface, sides.node.public_interface
+    raw = (_hold_clients(sides), f'iifname "{public}" ip daddr @fips counter name relayed notrack')
+    forward = (f'iifname "{public}" oifname "{private}" ip daddr @fips ct state untracked accept',)
+    return raw, forward
+
+
+def _closed(sides: Sides) -> tuple[_Rules, _Rules]:
+    return (_hold_clients(sides), f'iifname "{sides.node.public_interface}" ip daddr @fips drop'), ()
+
+
+def _duplicate(sides: Sides, *, on: bool) -> Chain:
+    match = f'iifname "{sides.node.public_interface}" ip daddr @fips ct state new,invalid'
+    copy = f'dup to {sides.peer.private_address.ip} device "{sides.node.private_interface}"'
+    rules = (f"{match} counter name duplicated {copy}", f"{match} drop") if on else ()
+    return Chain("ip", "duplicate", _rules(f"{COMMENT_DUPLICATE}{_on_off(on)}", *rules))
+
+
+def _fence(sides: Sides, *, on: bool) -> Chain:
+    private, peer = sides.node.private_interface, sides.peer.private_address.ip
+    drop = f'iifname "{private}" ip saddr {peer} udp dport {sides.gateway.sync.port} drop'
+    return Chain("inet", "sync_fence", _rules(f"{COMMENT_FENCE}{_on_off(on)}", *((drop,) if on else ())))
+
+
+def _on_off(on: bool) -> str:
+    return "on" if on else "off"
