@@ -97,12 +97,12 @@ def cli() -> None:
     """Two small Linux machines become one highly available NAT gateway."""
 
 
-def entry() -> NoReturn:
-    """The `natpair` program. Ends the process with the exit code of `run`."""
+def entry(command: click.Command = cli) -> NoReturn:
+    """The `natpair` program: one command line, ending the process with the exit code of `run`."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup's SIG_IGN stays
             signal.signal(number, _unwind)
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run(sys.argv[1:], command))
 
 
 def run(argv: Sequence[str], command: click.Command = cli) -> int:

@@ -1,0 +1,197 @@
+"""The repository's rules as functions: source in, complaints out. The tests apply them to the tree, and to bad samples.
+
+A complaint is one line, `place: what is wrong`, so that a failure reads as a list of things to mend.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SRC = ROOT / "src" / "natpair"
+
+MAX_FUNCTION_LINES = 60
+MAX_MODULE_LINES = 400
+
+# Which part of natpair may import which; anything not listed is forbidden.
+ALLOWED_IMPORTS: dict[str, frozenset[str]] = {
+    "errors": frozenset(),
+    "core": frozenset({"errors"}),
+    "config": frozenset({"core", "errors"}),
+    "render": frozenset({"core", "errors"}),
+    "system": frozenset({"core", "errors"}),
+    "agent": frozenset({"core", "config", "render", "system", "errors"}),
+    "lab": frozenset({"core", "config", "render", "system", "errors"}),
+    "drill": frozenset({"core", "config", "system", "lab", "errors"}),
+    "cli": frozenset({"core", "config", "render", "system", "agent", "lab", "drill", "errors"}),
+    "__main__": frozenset({"cli"}),
+    "__init__": frozenset(),
+}
+
+# What each part may import from elsewhere than natpair and the standard library.
+ALLOWED_THIRD_PARTY: dict[str, frozenset[str]] = {
+    "core": frozenset({"pydantic"}),
+    "config": frozenset({"pydantic", "pydantic_core", "annotated_types"}),  # the last two are pydantic's own parts
+    "render": frozenset({"jinja2"}),
+    "system": frozenset({"pyroute2"}),
+    "agent": frozenset({"aiohttp", "prometheus_client", "pyroute2", "structlog"}),
+    "cli": frozenset({"click", "rich"}),
+}
+
+# core and render are functions of their arguments: no clock, no environment, no files, no chance, no logging.
+PURE_PARTS = frozenset({"core", "render"})
+PURE_STDLIB = frozenset(
+    "__future__ abc bisect collections copy dataclasses datetime enum functools hashlib heapq hmac ipaddress itertools "  # noqa: SIM905
+    "json math operator re string struct textwrap types typing".split()
+)
+# Reading the clock through a pure-looking module.
+CLOCK_CALLS = frozenset({"now", "utcnow", "today"})
+
+# Modules in which a handler may catch everything and carry on: the process boundary and the task boundary.
+BROAD_EXCEPT_MODULES = frozenset({"natpair.cli.main", "natpair.agent.app"})
+# The one place each where a thread may sleep: between two looks at a condition that has a deadline.
+SLEEPING_MODULES = frozenset({"natpair.lab.wait"})
+
+
+@dataclass(frozen=True)
+class Module:
+    """One parsed file: its dotted name, what it says, where it is."""
+
+    name: str
+    tree: ast.Module
+    text: str
+
+    @property
+    def part(self) -> str:
+        """The part of natpair it belongs to: `core` for natpair.core.model."""
+        return [*self.name.split("."), "__init__"][1]
+
+
+def module_of(name: str, text: str) -> Module:
+    return Module(name, ast.parse(text), text)
+
+
+def modules(folder: Path = SRC) -> list[Module]:
+    """Every module under src/natpair."""
+    found = []
+    for path in sorted(folder.rglob("*.py")):
+        dotted = ".".join(path.relative_to(folder.parent).with_suffix("").parts).removesuffix(".__init__")
+        found.append(module_of(dotted, path.read_text()))
+    return found
+
+
+def imports(module: Module) -> Iterator[tuple[ast.stmt, str]]:
+    """Every import anywhere in the module as (statement, absolute dotted name)."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            yield from ((node, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            source = node.module or ""
+            if source == "natpair":
+                yield from ((node, f"natpair.{alias.name}") for alias in node.names)
+            else:
+                yield node, "." * node.level + source
+
+
+def check_imports(module: Module) -> Iterator[str]:
+    """Directions between the parts, third parties by part, and the standard library for the pure parts."""
+    for node, name in imports(module):
+        top, _, rest = name.partition(".")
+        complaint = ""
+        if top == "natpair":
+            target = rest.split(".")[0]
+            if target not in {"", "__version__", module.part} and target not in ALLOWED_IMPORTS.get(module.part, ()):
+                complaint = f"{module.part} may not import natpair.{target}"
+        elif top == "":
+            complaint = f"relative import {name}"
+        elif top in sys.stdlib_module_names:
+            if module.part in PURE_PARTS and top not in PURE_STDLIB:
+                complaint = f"{module.part} is pure and may not import {name}"
+        elif top not in ALLOWED_THIRD_PARTY.get(module.part, ()):
+            complaint = f"{module.part} may not import {name}"
+        if complaint:
+            yield f"{module.name}:{node.lineno}: {complaint}"
+
+
+def check_imports_at_top(module: Module) -> Iterator[str]:
+    """Imports stand at the top of a module; only in cli, where start-up time counts, may a function import."""
+    if module.part in {"cli", "__init__"}:
+        return
+    for function in functions(module):
+        for node in ast.walk(function):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                yield f"{module.name}:{node.lineno}: import inside {function.name}()"
+
+
+def check_clock(module: Module) -> Iterator[str]:
+    """The pure parts get the time as an argument."""
+    if module.part not in PURE_PARTS:
+        return
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CLOCK_CALLS:
+            yield f"{module.name}:{node.lineno}: reads the clock by .{node.func.attr}()"
+
+
+def check_broad_except(module: Module) -> Iterator[str]:
+    """A handler that catches everything re-raises, or stands in one of the two allowed places."""
+    if module.name in BROAD_EXCEPT_MODULES:
+        return
+    for node in ast.walk(module.tree):
+        if not isinstance(node, ast.ExceptHandler):
+            continue
+        caught = {name.id for name in ast.walk(node.type) if isinstance(name, ast.Name)} if node.type else {"Exception"}
+        last = node.body[-1]
+        reraises = isinstance(last, ast.Raise) and last.exc is None
+        if caught & {"Exception", "BaseException"} and not reraises:
+            yield f"{module.name}:{node.lineno}: catches everything"
+
+
+def check_tasks(module: Module) -> Iterator[str]:
+    """A task belongs to a TaskGroup: one made by asyncio or by the loop dies unseen."""
+    for node in ast.walk(module.tree):
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        bare = called in {"create_task", "ensure_future", "asyncio.create_task", "asyncio.ensure_future"}
+        if bare or (called.endswith(".create_task") and "loop" in called):
+            yield f"{module.name}:{node.lineno}: {called}() outside a TaskGroup"
+
+
+def check_sleep(module: Module) -> Iterator[str]:
+    """No thread sleeps for a guess; waiting is polling a condition with a deadline, in one place."""
+    if module.name in SLEEPING_MODULES:
+        return
+    from_time = any(
+        isinstance(node, ast.ImportFrom)
+        and node.module == "time"
+        and any(alias.name == "sleep" for alias in node.names)
+        for node in ast.walk(module.tree)
+    )
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            if called == "time.sleep" or (called == "sleep" and from_time):
+                yield f"{module.name}:{node.lineno}: {called}()"
+
+
+def functions(module: Module) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [node for node in ast.walk(module.tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines from `def` to the end, docstring included, decorators not."""
+    return (function.end_lineno or function.lineno) - function.lineno + 1
+
+
+def check_sizes(module: Module) -> Iterator[str]:
+    """What does not fit is split by responsibility."""
+    lines = module.text.count("\n")
+    if lines > MAX_MODULE_LINES:
+        yield f"{module.name}: {lines} lines, {MAX_MODULE_LINES} are allowed"
+    for function in functions(module):
+        if length(function) > MAX_FUNCTION_LINES:
+            yield f"{module.name}:{function.lineno}: {function.name}() has {length(function)} lines"
