@@ -1,14 +1,243 @@
-"""Rules between fields and between the nodes. Each is a small generator of problems over the gateway."""
+"""Rules between fields and between the nodes. Each rule is a small generator of problems over the gateway.
+
+The gateway may be partial, with attributes missing where the file was wrong: a rule that meets a missing
+one stops there, because the missing value has been complained about already.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from difflib import get_close_matches
+from ipaddress import IPv4Interface
+from pathlib import PurePosixPath
 
-from natpair.core.model import Gateway
+from natpair.core.model import Gateway, Node
+from natpair.core.regions import DCIDS
 from natpair.errors import Problem
 
+Rule = Callable[[Gateway], Iterator[Problem]]
+NodeRule = Callable[[Gateway, int, Node], Iterator[Problem]]
 
-def cross_check(gateway: Gateway) -> Iterator[Problem]:
-    """All rules over `gateway`, which may be partial: a rule whose fields are missing is skipped."""
-    del gateway
-    yield from ()
+_LONGEST_SUBNET = 30
+_BGP_PORT = 179
+
+
+def cross_check(gateway: Gateway, *, partial: bool = False) -> list[Problem]:
+    """Every problem that the rules find in `gateway`; only a `partial` one may lack attributes."""
+    problems: list[Problem] = []
+    for found in _all_rules(gateway):
+        try:
+            problems.extend(found)  # keeps what the generator gave before it met a missing field
+        except AttributeError:
+            if not partial:
+                raise
+    return problems
+
+
+def _all_rules(gateway: Gateway) -> Iterator[Iterator[Problem]]:
+    for rule in _RULES:
+        yield rule(gateway)
+    for index, node in enumerate(gateway.node):
+        for node_rule in _NODE_RULES:
+            yield node_rule(gateway, index, node)
+
+
+def _usable(address: IPv4Interface, key: str) -> Iterator[Problem]:
+    network = address.network
+    if network.prefixlen > _LONGEST_SUBNET:
+        accepted = f"the address with the prefix length of its subnet, such as {address.ip}/24"
+        yield Problem(key, str(address), "has no subnet around it", accepted)
+    elif address.ip in {network.network_address, network.broadcast_address}:
+        accepted = f"{network.network_address + 1} to {network.broadcast_address - 1}"
+        yield Problem(key, str(address), "is the network or broadcast address of its subnet", accepted)
+    if address.ip.is_multicast or address.ip.is_loopback or address.ip.is_link_local or address.ip.is_unspecified:
+        yield Problem(key, str(address), "is not an address of a host", "a unicast address")
+
+
+def _vip_is_usable(gateway: Gateway) -> Iterator[Problem]:
+    yield from _usable(gateway.pair.vip, "pair.vip")
+
+
+def _fips_are_distinct(gateway: Gateway) -> Iterator[Problem]:
+    for index, fip in enumerate(gateway.pair.fips):
+        if fip in gateway.pair.fips[:index]:
+            yield Problem(f"pair.fips[{index}]", str(fip), "is listed twice", "each floating address once")
+
+
+def _fips_are_public(gateway: Gateway) -> Iterator[Problem]:
+    network = gateway.private_network
+    for index, fip in enumerate(gateway.pair.fips):
+        key = f"pair.fips[{index}]"
+        if fip in network:
+            yield Problem(key, str(fip), f"lies inside the private subnet {network}", "a public address outside it")
+        if fip.is_multicast or fip.is_loopback or fip.is_unspecified or fip.is_link_local:
+            yield Problem(key, str(fip), "is not an address of a host", "a unicast address")
+
+
+def _fips_are_not_nodes(gateway: Gateway) -> Iterator[Problem]:
+    for index, node in enumerate(gateway.node):
+        if node.public_address.ip in gateway.pair.fips:
+            key = f"node[{index}].public_address"
+            accepted = "the node's own public address; a floating address belongs to no node"
+            yield Problem(key, str(node.public_address), "is one of pair.fips", accepted)
+
+
+def _nodes_are_distinct(gateway: Gateway) -> Iterator[Problem]:
+    first = gateway.node[0] if gateway.node else None
+    for index, node in enumerate(gateway.node[1:], start=1):
+        for field in ("name", "private_address", "public_address", "public_address6"):
+            yield from _not_equal(first, node, index, field)
+
+
+def _not_equal(first: Node | None, node: Node, index: int, field: str) -> Iterator[Problem]:
+    mine, other = getattr(node, field, None), getattr(first, field, None)
+    mine_ip, other_ip = getattr(mine, "ip", mine), getattr(other, "ip", other)
+    if mine_ip is not None and mine_ip == other_ip:
+        yield Problem(f"node[{index}].{field}", str(mine), "is the same on both nodes", "one for each node")
+
+
+def _route_servers_known(gateway: Gateway) -> Iterator[Problem]:
+    if gateway.bgp.route_servers:
+        return
+    region = gateway.bgp.region
+    if region is None:
+        accepted = 'region = "us-ord" or the like, or route_servers = [IPv6 addresses]'
+        yield Problem("bgp", "", "names neither a region nor route servers", accepted)
+    elif region not in DCIDS:
+        close = get_close_matches(region, DCIDS, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        accepted = (
+            f"{hint}one of {', '.join(DCIDS)}; for any other, ask Linode support for the region's data centre id N and"
+            " set bgp.route_servers to 2600:3c0f:N:34::1 to ::4"
+        )
+        yield Problem("bgp.region", region, "the route servers of this region are not known", accepted)
+
+
+def _route_servers_are_distinct(gateway: Gateway) -> Iterator[Problem]:
+    servers = gateway.bgp.route_servers
+    own = {node.public_address6.ip for node in gateway.node}
+    for index, server in enumerate(servers):
+        key = f"bgp.route_servers[{index}]"
+        if server in servers[:index]:
+            yield Problem(key, str(server), "is listed twice", "each route server once")
+        if server in own:
+            yield Problem(key, str(server), "is a node's own address", "an address of the fabric's route server")
+
+
+def _autonomous_systems_differ(gateway: Gateway) -> Iterator[Problem]:
+    if gateway.bgp.local_as == gateway.bgp.peer_as:
+        accepted = "two different numbers; Linode uses 65001 for us and 65000 for the route servers"
+        yield Problem("bgp.local_as", str(gateway.bgp.local_as), "is the same as bgp.peer_as", accepted)
+
+
+def _hold_fits_profile(gateway: Gateway) -> Iterator[Problem]:
+    hold, detect = gateway.bgp.hold_seconds, gateway.timing.detect_ms
+    if hold is not None and hold * 1000 <= detect:
+        message = f"BGP would give up the active node before VRRP does (profile {gateway.pair.profile}: {detect} ms)"
+        yield Problem("bgp.hold_seconds", str(hold), message, f"more than {detect / 1000:g}")
+
+
+def _ports_are_distinct(gateway: Gateway) -> Iterator[Problem]:
+    sync, heartbeat = gateway.sync.port, gateway.heartbeat.port
+    if sync == heartbeat:
+        yield Problem("heartbeat.port", str(heartbeat), "is also sync.port", "two different UDP ports")
+    for key, port in (("sync.port", sync), ("heartbeat.port", heartbeat)):
+        if port == _BGP_PORT:
+            yield Problem(key, str(port), "is the port of BGP", "another UDP port, such as 3780")
+
+
+def _management_leaves_bgp_alone(gateway: Gateway) -> Iterator[Problem]:
+    for index, port in enumerate(gateway.firewall.management_tcp_ports):
+        if port == _BGP_PORT:
+            key = f"firewall.management_tcp_ports[{index}]"
+            yield Problem(key, str(port), "would open BGP to others than the route servers", "any port but 179")
+
+
+def _key_file_is_absolute(gateway: Gateway) -> Iterator[Problem]:
+    path = gateway.heartbeat.key_file
+    if not PurePosixPath(path).is_absolute():
+        yield Problem("heartbeat.key_file", path, "is not an absolute path", "a path such as /etc/natpair/pair.key")
+
+
+def _refresh_below_udp_timeout(gateway: Gateway) -> Iterator[Problem]:
+    refresh, udp = gateway.sync.refresh_seconds, gateway.nat.udp_seconds
+    if refresh * 2 > udp:
+        message = f"the standby's copies would expire: they live for nat.udp_seconds = {udp}"
+        yield Problem("sync.refresh_seconds", str(refresh), message, f"at most {udp // 2}, so that one may be lost")
+
+
+def _gateway_is_reachable(gateway: Gateway) -> Iterator[Problem]:
+    probe = gateway.health.public_gateway
+    if probe is None:
+        return
+    for node in gateway.node:
+        if probe not in node.public_address.network or probe == node.public_address.ip:
+            accepted = f"the router in {node.public_address.network}"
+            yield Problem("health.public_gateway", str(probe), f"is not a neighbour of {node.name}", accepted)
+            return
+
+
+def _node_addresses_usable(_: Gateway, index: int, node: Node) -> Iterator[Problem]:
+    yield from _usable(node.private_address, f"node[{index}].private_address")
+    yield from _usable(node.public_address, f"node[{index}].public_address")
+
+
+def _node_address6_usable(_: Gateway, index: int, node: Node) -> Iterator[Problem]:
+    address = node.public_address6
+    if address.ip.is_link_local or address.ip.is_multicast or address.ip.is_loopback or address.ip.is_unspecified:
+        accepted = "the node's global IPv6 address: the route servers are reached by it"
+        yield Problem(f"node[{index}].public_address6", str(address), "cannot be routed", accepted)
+
+
+def _node_in_private_network(gateway: Gateway, index: int, node: Node) -> Iterator[Problem]:
+    key, network = f"node[{index}].private_address", gateway.private_network
+    address = node.private_address
+    if address.ip not in network:
+        yield Problem(key, str(address), "is outside the VIP's subnet", f"an address in {network}")
+    elif address.network.prefixlen != network.prefixlen:
+        accepted = f"{address.ip}/{network.prefixlen}"
+        yield Problem(key, str(address), "has another prefix length than pair.vip", accepted)
+    if address.ip == gateway.pair.vip.ip:
+        yield Problem(key, str(address), "is the VIP", "the node's own address; the VIP moves between the nodes")
+
+
+def _node_sides_disjoint(gateway: Gateway, index: int, node: Node) -> Iterator[Problem]:
+    public = node.public_address.network
+    if public.overlaps(gateway.private_network) and public.prefixlen <= _LONGEST_SUBNET:
+        message = f"its subnet {public} overlaps the private subnet {gateway.private_network}"
+        yield Problem(f"node[{index}].public_address", str(node.public_address), message, "two separate ranges")
+
+
+def _node_interfaces_differ(_: Gateway, index: int, node: Node) -> Iterator[Problem]:
+    if node.private_interface == node.public_interface:
+        key = f"node[{index}].private_interface"
+        yield Problem(key, node.private_interface, "is also the public interface", "the interface of the VLAN")
+    for field in ("private_interface", "public_interface"):
+        name: str = getattr(node, field)
+        if name == "lo":
+            yield Problem(f"node[{index}].{field}", name, "is the loopback", "a network interface such as eth1")
+
+
+_RULES: tuple[Rule, ...] = (
+    _vip_is_usable,
+    _fips_are_distinct,
+    _fips_are_public,
+    _fips_are_not_nodes,
+    _nodes_are_distinct,
+    _route_servers_known,
+    _route_servers_are_distinct,
+    _autonomous_systems_differ,
+    _hold_fits_profile,
+    _ports_are_distinct,
+    _management_leaves_bgp_alone,
+    _key_file_is_absolute,
+    _refresh_below_udp_timeout,
+    _gateway_is_reachable,
+)
+_NODE_RULES: tuple[NodeRule, ...] = (
+    _node_addresses_usable,
+    _node_address6_usable,
+    _node_in_private_network,
+    _node_sides_disjoint,
+    _node_interfaces_differ,
+)

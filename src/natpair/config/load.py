@@ -32,7 +32,7 @@ def parse(text: str, *, source: str = "gateway.toml") -> Gateway:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(source, [_toml_problem(error, text)]) from error
     checked = validate(raw)
-    problems = [*checked.problems, *cross_check(checked.partial)]
+    problems = [*checked.problems, *cross_check(checked.partial, partial=checked.gateway is None)]
     if checked.gateway is None or problems:
         raise ConfigError(source, _with_lines(problems, text))
     return checked.gateway
