@@ -1,4 +1,4 @@
-"""What a rendered file is, and the one Jinja2 environment that prints them.
+"""A gateway seen from one node, and the one Jinja2 environment that prints them.
 
 Decisions are made in the module of each daemon; templates only loop and print. An undefined name in a
 template is an error, never an empty string.
@@ -7,40 +7,15 @@ template is an error, never an empty string.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from natpair.core import paths
 from natpair.core.model import Gateway, Node
+from natpair.core.rendered import Capabilities, Checker, RenderedFile
 
-
-class Checker(StrEnum):
-    """Who can tell whether a file is fit for use; `system.checkers` knows how to ask."""
-
-    NFT = "nft"
-    NFT_FRAGMENT = "nft-fragment"
-    KEEPALIVED = "keepalived"
-    BIRD = "bird"
-    CONNTRACKD = "conntrackd"
-
-
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What the programs on a node understand beyond Debian 12's versions; passed in, never probed here."""
-
-    keepalived_late_master_steps_down: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RenderedFile:
-    """One file of a node: absolute path, whole text, mode, and who judges it before it is put in place."""
-
-    path: str
-    text: str
-    mode: int = 0o644
-    checker: Checker | None = None
+__all__ = ["Capabilities", "Checker", "RenderedFile", "Sides", "fill"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from natpair.core import paths
-from natpair.core.announcement import Announcement
+from natpair.core.announcement import STANDBY_MED, Announcement
 from natpair.core.model import BgpPolicy
 from natpair.core.regions import route_servers
 from natpair.render.base import Checker, RenderedFile, Sides, fill
@@ -29,12 +29,11 @@ def session_names(count: int) -> tuple[str, ...]:
 
 
 def role_file(announcement: Announcement) -> str:
-    """Text of the role file: the community, and the MED unless the policy sends none.
+    """Text of the role file: community and MED, the MED unused under the policy that sends none.
 
-    To be put in place by rename before `configure`; `configure soft` would not re-export.
+    To be put in place by rename before `configure`; `configure soft` would not re-export. MED is defined in any
+    case, so that the file fits a bird.conf of either policy while the policy is being changed.
     """
     asn, value = announcement.community
-    lines = [f"define COMM = ({asn},{value});"]
-    if announcement.med is not None:
-        lines.append(f"define MED = {announcement.med};")
-    return "\n".join(lines) + "\n"
+    med = STANDBY_MED if announcement.med is None else announcement.med
+    return f"define COMM = ({asn},{value});\ndefine MED = {med};\n"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,31 +70,31 @@ class Change:
 class Replacement:
     """A set of changes that is put in place as a whole.
 
-    `stage` writes everything aside, `commit` renames, `rollback` brings the previous files back, `close` ends
-    it and keeps the previous files. The journal tells a later run what was going on.
+    `stage` writes everything aside, `commit` renames, `close` ends it; `rollback` brings the previous files back
+    at any point in between. The journal lets a later run do the same after a kill or a power cut.
     """
 
     changes: tuple[Change, ...]
     journal: Path
 
     def stage(self) -> None:
-        """Write every new file beside its place; nothing that is in use is touched."""
+        """Copy what stands there, open the journal, write every new file beside its place."""
+        existed = {change.path: change.path.exists() for change in self.changes}
         for change in self.changes:
             change.path.parent.mkdir(parents=True, exist_ok=True)
+            if existed[change.path]:
+                _copy_over(change.path, previous(change.path))
+        self.journal.parent.mkdir(parents=True, exist_ok=True)
+        entries = {str(path): was_there for path, was_there in existed.items()}
+        write_atomic(self.journal, json.dumps(entries) + "\n", mode=0o600)
+        for change in self.changes:
             if change.text is not None:
                 _write(staged(change.path), change.text, change.mode, sync=True)
         _sync_folders(change.path for change in self.changes)
 
-    def abandon(self) -> None:
-        """Remove what `stage` wrote."""
-        for change in self.changes:
-            staged(change.path).unlink(missing_ok=True)
-
     def commit(self) -> None:
-        """Keep the previous files beside, then rename the new ones into place."""
-        self._write_journal()
+        """Rename the new files into place."""
         for change in self.changes:
-            _keep(change.path)
             if change.text is None:
                 change.path.unlink(missing_ok=True)
             else:
@@ -103,20 +103,12 @@ class Replacement:
 
     def rollback(self) -> None:
         """Bring the previous files back, and take away those that did not exist before."""
-        restore([change.path for change in self.changes], self._existed())
-        self.close()
+        recover(self.journal)
 
     def close(self) -> None:
-        """The set is complete: nothing to undo any more."""
+        """The set is complete: nothing to undo any more. The previous files stay beside."""
         self.journal.unlink(missing_ok=True)
-
-    def _write_journal(self) -> None:
-        self.journal.parent.mkdir(parents=True, exist_ok=True)
-        entries = {str(change.path): change.path.exists() for change in self.changes}
-        write_atomic(self.journal, json.dumps(entries) + "\n", mode=0o600)
-
-    def _existed(self) -> dict[Path, bool]:
-        return read_journal(self.journal)
+        sync_folder(self.journal.parent)
 
 
 def staged(path: Path) -> Path:
@@ -129,37 +121,29 @@ def previous(path: Path) -> Path:
     return path.with_name(f".{path.name}{_PREVIOUS}")
 
 
-def read_journal(journal: Path) -> dict[Path, bool]:
-    """The files of an unfinished set and whether each existed before; empty if there is none."""
-    text = read_if_there(journal)
-    if text is None:
-        return {}
-    entries: dict[str, bool] = json.loads(text)
-    return {Path(path): existed for path, existed in entries.items()}
-
-
-def restore(paths: Sequence[Path], existed: dict[Path, bool]) -> None:
-    """Undo a commit that may have stopped anywhere; doing it twice is harmless."""
-    for path in paths:
-        if not existed.get(path, True):
-            path.unlink(missing_ok=True)
-        elif not staged(path).exists() and previous(path).exists():
-            _copy_over(previous(path), path)
-        staged(path).unlink(missing_ok=True)
-    _sync_folders(paths)
-
-
 def recover(journal: Path) -> tuple[Path, ...]:
-    """Undo what an interrupted run left behind; the files concerned, none if the last run ended properly."""
-    existed = read_journal(journal)
-    restore(list(existed), existed)
+    """Undo what an unfinished set has done; the files concerned, none if the last run ended properly.
+
+    May be interrupted and done again: the journal goes last.
+    """
+    existed = _read_journal(journal)
+    for path, was_there in existed.items():
+        staged(path).unlink(missing_ok=True)
+        if not was_there:
+            path.unlink(missing_ok=True)
+        elif previous(path).exists():
+            _copy_over(previous(path), path)
+    _sync_folders(existed)
     journal.unlink(missing_ok=True)
     return tuple(existed)
 
 
-def _keep(path: Path) -> None:
-    if path.exists():
-        _copy_over(path, previous(path))
+def _read_journal(journal: Path) -> dict[Path, bool]:
+    text = read_if_there(journal)
+    if text is None:
+        return {}
+    entries: dict[str, bool] = json.loads(text)
+    return {Path(path): was_there for path, was_there in entries.items()}
 
 
 def _copy_over(source: Path, target: Path) -> None:

@@ -1,0 +1,92 @@
+"""Asks the daemons' own parsers whether files are fit for use, before anything is put in place.
+
+Everything happens in a temporary folder; no running daemon, socket or ruleset is touched.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from natpair.core import paths
+from natpair.core.rendered import Checker, RenderedFile
+from natpair.errors import CommandFailed, DaemonError
+from natpair.system.process import run
+
+_SECONDS = 15.0
+_ROLE_SAMPLE = "define COMM = (65000,2);\ndefine MED = 4294967294;\n"
+
+Judge = Callable[[RenderedFile, Mapping[str, RenderedFile], Path], None]
+
+
+def judge(files: Sequence[RenderedFile], *, among: Sequence[RenderedFile]) -> None:
+    """Have each of `files` judged; `among` is the whole bundle, because some files only make sense with others.
+
+    DaemonError holds every refusal, each with the file and what its parser said.
+    """
+    bundle = {file.path: file for file in among}
+    refusals = []
+    with tempfile.TemporaryDirectory(prefix="natpair-check-") as folder:
+        for file in files:
+            if file.checker is None:
+                continue
+            try:
+                _JUDGES[file.checker](file, bundle, Path(folder))
+            except CommandFailed as error:
+                refusals.append(f"{file.path}: {error.message}")
+    if refusals:
+        cure = "nothing was changed; this is a bug in natpair unless a package is older than Debian 12's"
+        raise DaemonError("\n".join(refusals), cure=cure)
+
+
+def _write(folder: Path, name: str, text: str) -> str:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def _judge_nft(file: RenderedFile, bundle: Mapping[str, RenderedFile], folder: Path) -> None:
+    del bundle, folder
+    run(["nft", "-c", "-f", "-"], stdin=file.text, timeout=_SECONDS)
+
+
+def _judge_nft_fragment(file: RenderedFile, bundle: Mapping[str, RenderedFile], folder: Path) -> None:
+    # A fragment refills chains of the ruleset, so it is judged in one transaction with it.
+    del folder
+    run(["nft", "-c", "-f", "-"], stdin=f"{bundle[paths.NFTABLES].text}\n{file.text}", timeout=_SECONDS)
+
+
+def _judge_keepalived(file: RenderedFile, bundle: Mapping[str, RenderedFile], folder: Path) -> None:
+    del bundle
+    path = _write(folder, "keepalived.conf", file.text)
+    run(["keepalived", "-t", "-f", path], timeout=_SECONDS, env={"TMPDIR": str(folder)})
+
+
+def _judge_bird(file: RenderedFile, bundle: Mapping[str, RenderedFile], folder: Path) -> None:
+    del bundle
+    role = _write(folder, "role.conf", _ROLE_SAMPLE)
+    run(["bird", "-p", "-c", _write(folder, "bird.conf", file.text.replace(paths.BIRD_ROLE, role))], timeout=_SECONDS)
+
+
+def _judge_conntrackd(file: RenderedFile, bundle: Mapping[str, RenderedFile], folder: Path) -> None:
+    # conntrackd has no check option. It reads its file, then takes its lock: a lock that cannot be made ends it
+    # there, so getting as far as the lock (exit 1 either way) means that the file is good.
+    del bundle
+    lock = str(folder / "no-such-folder" / "lock")
+    text = re.sub(r"(?m)^(\s*LockFile\s+).*$", rf"\g<1>{lock}", file.text)
+    text = re.sub(r"(?m)^(\s*Path\s+).*$", rf"\g<1>{folder / 'ctl'}", text)
+    argv = ["unshare", "--net", "conntrackd", "-C", _write(folder, "conntrackd.conf", text)]
+    done = run(argv, timeout=_SECONDS, ok=(0, 1))
+    if lock not in done.stderr + done.stdout:
+        raise CommandFailed(argv, done.rc, done.stderr or done.stdout)
+
+
+_JUDGES: Mapping[Checker, Judge] = {
+    Checker.NFT: _judge_nft,
+    Checker.NFT_FRAGMENT: _judge_nft_fragment,
+    Checker.KEEPALIVED: _judge_keepalived,
+    Checker.BIRD: _judge_bird,
+    Checker.CONNTRACKD: _judge_conntrackd,
+}

@@ -1,0 +1,177 @@
+"""Tells the kernel and the daemons about files that have changed; a daemon that does not run is left alone.
+
+Which steps a set of changed files needs is data; each step may be run again without harm.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from collections.abc import Callable, Collection, Mapping
+from enum import StrEnum
+from pathlib import Path
+
+from natpair.core import paths
+from natpair.errors import DaemonError
+from natpair.system import sysctl
+from natpair.system.process import run
+
+_SECONDS = 20.0
+_COMMENT = re.compile(r"^natpair (traffic|duplicate|fence)=([a-z]+)$")
+_SWITCH_FILES: Mapping[str, str] = {
+    "traffic": f"{paths.GENERATED}/traffic-{{}}.nft",
+    "duplicate": f"{paths.GENERATED}/duplicate-{{}}.nft",
+    "fence": f"{paths.GENERATED}/sync-fence-{{}}.nft",
+}
+_RULESET_FILES = frozenset(
+    {
+        paths.NFTABLES,
+        paths.TRAFFIC_LOCAL,
+        paths.TRAFFIC_RELAY,
+        paths.TRAFFIC_CLOSED,
+        paths.DUPLICATE_ON,
+        paths.DUPLICATE_OFF,
+        paths.SYNC_FENCE_ON,
+        paths.SYNC_FENCE_OFF,
+    }
+)
+
+
+class Step(StrEnum):
+    """What has to be told, in the order in which it is done."""
+
+    MODULES = "kernel modules"
+    SYSCTL = "sysctls"
+    RULESET = "nftables ruleset"
+    GUARD = "egress guard"
+    ROUTES = "blackhole routes"
+    UNITS = "systemd units"
+    CONNTRACKD = "conntrackd"
+    BIRD = "bird"
+    KEEPALIVED = "keepalived"
+
+
+_BY_FILE: Mapping[str, Step] = {
+    paths.MODULES_LOAD: Step.MODULES,
+    paths.SYSCTL: Step.SYSCTL,
+    paths.GUARD: Step.GUARD,
+    paths.ROUTES: Step.ROUTES,
+    paths.CONNTRACKD_CONF: Step.CONNTRACKD,
+    paths.BIRD_CONF: Step.BIRD,
+    paths.KEEPALIVED_CONF: Step.KEEPALIVED,
+}
+
+
+def steps_for(changed: Collection[str]) -> tuple[Step, ...]:
+    """The steps that the changed paths need, in order."""
+    needed = {_BY_FILE[path] for path in changed if path in _BY_FILE}
+    if _RULESET_FILES & set(changed):
+        needed.add(Step.RULESET)
+    if any(path.startswith(paths.UNITS) for path in changed):
+        needed.add(Step.UNITS)
+    return tuple(step for step in Step if step in needed)
+
+
+def perform(step: Step) -> None:
+    """Carry out one step; DaemonError or CommandFailed if it is refused."""
+    _ACTIONS[step]()
+
+
+def switches(listing: str) -> dict[str, str]:
+    """Traffic state, duplicate window and sync fence as `nft -j list table` shows them in its comments."""
+    found: dict[str, str] = {}
+    for item in json.loads(listing)["nftables"]:
+        match = _COMMENT.match(item.get("rule", {}).get("comment", ""))
+        if match:
+            found[match[1]] = match[2]
+    return found
+
+
+def _modules() -> None:
+    names = [line for line in Path(paths.MODULES_LOAD).read_text().split("\n") if line and not line.startswith("#")]
+    # 1: built in under another name, or a kernel without modules; what is really missing is refused by name later.
+    run(["modprobe", "--all", "--quiet", *names], timeout=_SECONDS, ok=(0, 1))
+
+
+def _sysctl() -> None:
+    sysctl.load(Path(paths.SYSCTL).read_text())
+
+
+def _ruleset() -> None:
+    state: dict[str, str] = {}
+    for family in ("ip", "inet"):
+        listing = run(["nft", "-j", "list", "table", family, "natpair"], timeout=_SECONDS, ok=(0, 1))
+        if listing.rc == 0:
+            state |= switches(listing.stdout)
+    wanted = [paths.NFTABLES, *(_SWITCH_FILES[name].format(value) for name, value in sorted(state.items()))]
+    # One transaction: on the active node not a packet meets a closed ruleset in between.
+    run(["nft", "-f", "-"], stdin="".join(f'include "{path}"\n' for path in wanted), timeout=_SECONDS)
+
+
+def _guard() -> None:
+    run(["tc", "-batch", paths.GUARD], timeout=_SECONDS)
+
+
+def _routes() -> None:
+    wanted = set(re.findall(r"blackhole (\S+)/32", Path(paths.ROUTES).read_text()))
+    listing = run(["ip", "-json", "route", "show", "type", "blackhole"], timeout=_SECONDS)
+    there = {route["dst"].removesuffix("/32") for route in json.loads(listing.stdout or "[]")}
+    batch = "".join(f"route add blackhole {fip}/32\n" for fip in sorted(wanted - there))
+    # A standby that relays has another route in the blackhole's place: "exists" is then no fault.
+    run(["ip", "-force", "-batch", "-"], stdin=batch, timeout=_SECONDS, ok=(0, 1))
+
+
+def _units() -> None:
+    if systemd_runs():
+        run(["systemctl", "daemon-reload"], timeout=_SECONDS)
+
+
+def systemd_runs() -> bool:
+    """Whether systemd manages this machine (sd_booted(3))."""
+    return Path("/run/systemd/system").is_dir()
+
+
+def _conntrackd() -> None:
+    # It cannot re-read its file. It is asked to end; its supervisor starts it again at once.
+    if Path(paths.CONNTRACKD_CTL).exists():
+        run(["conntrackd", "-C", paths.CONNTRACKD_CONF, "-k"], timeout=_SECONDS, ok=(0, 1))
+
+
+def _bird() -> None:
+    if not Path(paths.BIRD_CTL).exists():
+        return
+    done = run(["birdc", "-s", paths.BIRD_CTL, "configure"], timeout=_SECONDS, ok=(0, 1))
+    if "Unable to connect" in done.stdout + done.stderr:
+        return  # a socket left by a BIRD that is gone
+    if "Reconfigur" not in done.stdout:
+        raise DaemonError(f"bird refused its file: {done.stdout.strip().splitlines()[-1]}")
+
+
+def _keepalived() -> None:
+    pid = _pid(Path(paths.KEEPALIVED_PID), "keepalived")
+    if pid is not None:
+        os.kill(pid, signal.SIGHUP)
+
+
+def _pid(path: Path, name: str) -> int | None:
+    try:
+        pid = int(path.read_text())
+        running = Path(f"/proc/{pid}/comm").read_text().strip()
+    except (OSError, ValueError):
+        return None
+    return pid if running == name else None
+
+
+_ACTIONS: Mapping[Step, Callable[[], None]] = {
+    Step.MODULES: _modules,
+    Step.SYSCTL: _sysctl,
+    Step.RULESET: _ruleset,
+    Step.GUARD: _guard,
+    Step.ROUTES: _routes,
+    Step.UNITS: _units,
+    Step.CONNTRACKD: _conntrackd,
+    Step.BIRD: _bird,
+    Step.KEEPALIVED: _keepalived,
+}

@@ -1,0 +1,70 @@
+"""Kernel settings: reads a sysctl.d file and writes what differs to /proc/sys.
+
+Not `sysctl -p`: that one calls a key marked optional a failure when the kernel says EINVAL, which is what a
+child network namespace says to keys that belong to the machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from natpair.errors import DaemonError
+
+PROC_SYS = Path("/proc/sys")
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One line: key with slashes, value, and whether the kernel may refuse it (a leading "-")."""
+
+    key: str
+    value: str
+    optional: bool
+
+
+def parse(text: str) -> tuple[Assignment, ...]:
+    """The assignments of a sysctl.d file that separates the parts of a key by slashes, in its order."""
+    assignments = []
+    for line in text.splitlines():
+        if not line.strip() or line.lstrip().startswith(("#", ";")):
+            continue
+        key, _, value = line.partition("=")
+        name = key.strip()
+        assignments.append(Assignment(name.removeprefix("-"), value.strip(), optional=name.startswith("-")))
+    return tuple(assignments)
+
+
+def load(text: str, *, root: Path = PROC_SYS) -> tuple[Assignment, ...]:
+    """Set everything in `text`; returns the optional assignments that this kernel or namespace refused.
+
+    DaemonError names every other one that could not be set.
+    """
+    refused = [assignment for assignment in parse(text) if not _set(assignment, root)]
+    needed = [assignment.key for assignment in refused if not assignment.optional]
+    if needed:
+        cure = "as root, on a kernel with nf_conntrack: modprobe nf_conntrack, and check the interface names"
+        raise DaemonError(f"the kernel refused {', '.join(needed)}", cure=cure)
+    return tuple(refused)
+
+
+def differing(text: str, *, root: Path = PROC_SYS) -> tuple[Assignment, ...]:
+    """The assignments of `text` that the kernel does not have at present."""
+    return tuple(assignment for assignment in parse(text) if _current(assignment, root) != assignment.value)
+
+
+def _set(assignment: Assignment, root: Path) -> bool:
+    if _current(assignment, root) == assignment.value:
+        return True
+    try:
+        (root / assignment.key).write_text(assignment.value + "\n")
+    except OSError:
+        return False
+    return True
+
+
+def _current(assignment: Assignment, root: Path) -> str | None:
+    try:
+        return (root / assignment.key).read_text().strip()
+    except OSError:
+        return None
