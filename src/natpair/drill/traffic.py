@@ -1,0 +1,117 @@
+"""All the traffic of one run as one thing: started together, proven together, ended together."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+
+from natpair.drill.programs import START_SECONDS, Popen, Program
+from natpair.drill.records import FlowRecord, UdpRecord, flow_records, udp_record
+
+SERVERS = ("198.51.100.10", "198.51.100.11", "198.51.100.12", "198.51.100.13")
+"""The internet host's addresses in the lab."""
+
+INTERNET, STREAM_CLIENT, FLOW_CLIENT = "internet", "client-1", "client-2"
+NEW_EVERY_MS = 50
+TOOL_PRIORITY = 10
+MAX_FLOWS = 10_000
+_MANY_FLOWS = 1000
+_OPEN_SECONDS = 60.0
+_POLL_SECONDS = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficRecord:
+    """What the three clients recorded."""
+
+    udp: UdpRecord
+    flows: tuple[FlowRecord, ...]
+    connections: tuple[FlowRecord, ...]
+
+
+class Traffic:
+    """The echo stream, the standing flows and the new connections, with their servers; a context manager."""
+
+    def __init__(self, popen: Popen, flows: int) -> None:
+        self._popen = popen
+        self._flow_count = flows
+        self._stack = ExitStack()
+        self.real_time = False
+
+    def __enter__(self) -> Traffic:
+        try:
+            self._start()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _program(self, host: str, module: str, *arguments: str) -> Program:
+        program = Program(self._popen, host, module, arguments)
+        self._stack.callback(program.close)
+        return program
+
+    def _start(self) -> None:
+        priority = ("--priority", str(TOOL_PRIORITY))
+        servers = [
+            self._program(INTERNET, "traffic_udp_server", *priority),
+            self._program(INTERNET, "traffic_tcp_server"),
+        ]
+        for server in servers:
+            server.wait_for("ready", START_SECONDS)
+        self._stream = self._program(STREAM_CLIENT, "traffic_udp_client", SERVERS[0], *priority)
+        speed = "2500" if self._flow_count > _MANY_FLOWS else "500"
+        self._flows = self._program(
+            FLOW_CLIENT,
+            "traffic_tcp_client",
+            *SERVERS,
+            *("--flows", str(self._flow_count), "--open-per-second", speed),
+        )
+        self._connector = self._program(
+            STREAM_CLIENT, "traffic_tcp_client", *SERVERS, "--new-every-ms", str(NEW_EVERY_MS), *priority
+        )
+        for client in (self._flows, self._connector):
+            client.wait_for("ready", START_SECONDS)
+        self.real_time = bool(self._stream.wait_for("ready", START_SECONDS)["real_time"])
+
+    def wait_open(self) -> None:
+        """Return when the standing flows are open."""
+        self._flows.wait_for("open", _OPEN_SECONDS)
+
+    def echoed_after(self, moment_ns: int) -> bool:
+        """Whether a packet of the stream that was sent after a moment has been echoed."""
+        return int(self._stream.ask("state", "newest_echoed_ns")["newest_echoed_ns"]) > moment_ns
+
+    def wait_echoed_after(self, moment_ns: int, seconds: float) -> bool:
+        """Wait until the stream works again; False when it does not within `seconds`."""
+        deadline = time.monotonic() + seconds
+        while not self.echoed_after(moment_ns):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL_SECONDS)
+        return True
+
+    def begin_proof(self) -> int:
+        """Ask every flow for proof that it lives; the moment of asking."""
+        moment = time.monotonic_ns()
+        for client in (self._flows, self._connector):
+            client.tell("probe")
+        return moment
+
+    def wait_proven(self, deadline: float) -> None:
+        """Wait until every flow has proven itself or failed, at most until the monotonic time `deadline`."""
+        for client in (self._flows, self._connector):
+            client.look_for("probed", max(0.0, deadline - time.monotonic()))
+
+    def finish(self) -> TrafficRecord:
+        """End the traffic and return what was recorded; a broken program raises LabError."""
+        udp = udp_record(self._stream.finish("udp"))
+        connections = flow_records(self._connector.finish("flows"))
+        return TrafficRecord(udp, flow_records(self._flows.finish("flows")), connections)
