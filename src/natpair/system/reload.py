@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
@@ -16,6 +17,7 @@ from pathlib import Path
 from natpair.core import paths
 from natpair.errors import DaemonError
 from natpair.system import sysctl
+from natpair.system.files import read_if_there
 from natpair.system.process import run
 
 _SECONDS = 20.0
@@ -25,6 +27,7 @@ _SWITCH_FILES: Mapping[str, str] = {
     "duplicate": f"{paths.GENERATED}/duplicate-{{}}.nft",
     "fence": f"{paths.GENERATED}/sync-fence-{{}}.nft",
 }
+_NO_RULESET = "".join(f"add table {family} natpair\ndelete table {family} natpair\n" for family in ("ip", "inet"))
 _RULESET_FILES = frozenset(
     {
         paths.NFTABLES,
@@ -75,7 +78,11 @@ def steps_for(changed: Collection[str]) -> tuple[Step, ...]:
 
 
 def perform(step: Step) -> None:
-    """Carry out one step; DaemonError or CommandFailed if it is refused."""
+    """Carry out one step; DaemonError or CommandFailed if it is refused.
+
+    A step whose file is not there (a first apply was undone) does nothing, except that a ruleset without its file is
+    taken away again.
+    """
     _ACTIONS[step]()
 
 
@@ -90,13 +97,15 @@ def switches(listing: str) -> dict[str, str]:
 
 
 def _modules() -> None:
-    names = [line for line in Path(paths.MODULES_LOAD).read_text().split("\n") if line and not line.startswith("#")]
-    # 1: built in under another name, or a kernel without modules; what is really missing is refused by name later.
-    run(["modprobe", "--all", "--quiet", *names], timeout=_SECONDS, ok=(0, 1))
+    lines = (read_if_there(Path(paths.MODULES_LOAD)) or "").splitlines()
+    names = [line for line in lines if line and not line.startswith("#")]
+    # No modprobe, or exit 1: a container or a kernel without modules. What is really missing shows in later steps.
+    if names and shutil.which("modprobe"):
+        run(["modprobe", "--all", "--quiet", *names], timeout=_SECONDS, ok=(0, 1))
 
 
 def _sysctl() -> None:
-    sysctl.load(Path(paths.SYSCTL).read_text())
+    sysctl.load(read_if_there(Path(paths.SYSCTL)) or "")
 
 
 def _ruleset() -> None:
@@ -105,17 +114,21 @@ def _ruleset() -> None:
         listing = run(["nft", "-j", "list", "table", family, "natpair"], timeout=_SECONDS, ok=(0, 1))
         if listing.rc == 0:
             state |= switches(listing.stdout)
+    if not Path(paths.NFTABLES).exists():
+        run(["nft", "-f", "-"], stdin=_NO_RULESET, timeout=_SECONDS)
+        return
     wanted = [paths.NFTABLES, *(_SWITCH_FILES[name].format(value) for name, value in sorted(state.items()))]
     # One transaction: on the active node not a packet meets a closed ruleset in between.
     run(["nft", "-f", "-"], stdin="".join(f'include "{path}"\n' for path in wanted), timeout=_SECONDS)
 
 
 def _guard() -> None:
-    run(["tc", "-batch", paths.GUARD], timeout=_SECONDS)
+    if Path(paths.GUARD).exists():
+        run(["tc", "-batch", paths.GUARD], timeout=_SECONDS)
 
 
 def _routes() -> None:
-    wanted = set(re.findall(r"blackhole (\S+)/32", Path(paths.ROUTES).read_text()))
+    wanted = set(re.findall(r"blackhole (\S+)/32", read_if_there(Path(paths.ROUTES)) or ""))
     listing = run(["ip", "-json", "route", "show", "type", "blackhole"], timeout=_SECONDS)
     there = {route["dst"].removesuffix("/32") for route in json.loads(listing.stdout or "[]")}
     batch = "".join(f"route add blackhole {fip}/32\n" for fip in sorted(wanted - there))

@@ -1,0 +1,41 @@
+"""What this machine is: its addresses, interfaces and the versions of its programs."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from ipaddress import IPv4Address
+
+from natpair.core.rendered import Capabilities
+from natpair.errors import CommandFailed, Unsupported
+from natpair.system.process import run
+
+_SECONDS = 10.0
+_LATE_MASTER_SINCE = (2, 2, 8)
+
+
+def own_addresses() -> frozenset[IPv4Address]:
+    """Every IPv4 address on any interface."""
+    links = json.loads(run(["ip", "-json", "-4", "address", "show"], timeout=_SECONDS).stdout or "[]")
+    return frozenset(IPv4Address(entry["local"]) for link in links for entry in link.get("addr_info", ()))
+
+
+def interfaces() -> tuple[str, ...]:
+    """The names of the network interfaces, without loopback."""
+    # Not from /sys/class/net, which shows the network namespace it was mounted in.
+    return tuple(sorted(name for _, name in socket.if_nameindex() if name != "lo"))
+
+
+def capabilities() -> Capabilities:
+    """What the installed Keepalived understands beyond 2.2.7; nothing special if its version cannot be read."""
+    try:
+        done = run(["keepalived", "--version"], timeout=_SECONDS)
+    except (CommandFailed, Unsupported):
+        return Capabilities()
+    return Capabilities(keepalived_late_master_steps_down=_version(done.stderr + done.stdout) >= _LATE_MASTER_SINCE)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    match = re.search(r"Keepalived v(\d+)\.(\d+)\.(\d+)", text)
+    return tuple(int(part) for part in match.groups()) if match else ()
