@@ -1,0 +1,83 @@
+"""What should be true of this machine right now: one value, read off the state, made so by the agent.
+
+Applying it twice is a no-op. It is compared with what is observed, never with what was once applied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from natpair.core.announcement import Announcement
+from natpair.core.messages import Phase
+from natpair.core.state import NodeState
+
+DRAIN_RELAY = 10.0
+"""Seconds a drained node still relays stragglers before it closes."""
+BOOST = 10
+"""VRRP priority added after an unclean takeover; more than the nodes' difference, never above 254."""
+
+
+class Traffic(StrEnum):
+    """What a node does with client traffic and with packets for a FIP."""
+
+    LOCAL = "local"
+    RELAY = "relay"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """The whole of it: traffic, the dup window, the sync fence, BGP, and Keepalived's two track files."""
+
+    traffic: Traffic
+    duplicate: bool
+    fence: bool
+    announcement: Announcement
+    eligible: bool
+    boost: int
+
+
+def desired(state: NodeState, now: float) -> Desired:
+    """What should be true of the node in `state` at `now`."""
+    return Desired(
+        traffic=_traffic(state, now),
+        duplicate=_duplicate(state, now),
+        fence=state.fenced,
+        announcement=state.announcement(),
+        eligible=_eligible(state, now),
+        boost=BOOST if state.boosted else 0,
+    )
+
+
+def _traffic(state: NodeState, now: float) -> Traffic:
+    match state.phase:
+        case Phase.ACTIVE | Phase.HANDING_OVER:
+            return Traffic.LOCAL
+        case Phase.BOOTING | Phase.FAULT:
+            return Traffic.CLOSED
+        case Phase.DRAINED:
+            return Traffic.RELAY if now < state.since + DRAIN_RELAY else Traffic.CLOSED
+        case _:
+            return Traffic.RELAY
+
+
+def _duplicate(state: NodeState, now: float) -> bool:
+    if state.phase is Phase.HANDING_OVER:
+        return state.handover is not None and state.handover.released_at is not None
+    return state.phase is Phase.ACTIVE and now < state.duplicate_until
+
+
+def _eligible(state: NodeState, now: float) -> bool:
+    match state.phase:
+        case Phase.ACTIVE | Phase.CHALLENGING | Phase.PREPARING:
+            return True
+        case Phase.STANDBY:
+            # A node that cannot serve is worse than an active peer, and better than none.
+            return state.can_serve(now) or state.peer.active(state.terms, now) is None
+        case Phase.HANDING_OVER:
+            return state.handover is None or state.handover.released_at is None
+        case Phase.DRAINED:
+            return state.peer.silent(state.terms, now)
+        case _:
+            return False

@@ -1,0 +1,110 @@
+"""What can happen to a node. Events carry facts; what follows from them is decided in `core/machine.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from natpair.core.messages import PeerMessage, VrrpRole
+from natpair.core.state import Health
+from natpair.core.wire import Path
+
+
+@dataclass(frozen=True, slots=True)
+class VrrpChanged:
+    """Keepalived's role, as read back and not only as told."""
+
+    role: VrrpRole
+
+
+@dataclass(frozen=True, slots=True)
+class PeerHeard:
+    """An authenticated, fresh message of the peer's agent came in on `path`."""
+
+    path: Path
+    message: PeerMessage
+
+
+@dataclass(frozen=True, slots=True)
+class HealthRead:
+    """A complete reading of the node's own health."""
+
+    health: Health
+
+
+@dataclass(frozen=True, slots=True)
+class VlanProbed:
+    """`answers` known clients answered ARP on the VLAN; `nonce` names the challenge it was for."""
+
+    nonce: int
+    answers: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClientsSeen:
+    """Addresses of clients lately seen on the VLAN, at most four, in the words of a PeerMessage."""
+
+    clients: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivalSeen:
+    """Packets for a FIP arrive on this node's public interface: the fabric routes to us."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConntrackdStarted:
+    """conntrackd has (re)started: its internal cache now holds injected entries as if they were ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConntrackDone:
+    """A `Conntrack` action finished; `ok` says how."""
+
+    job: str
+    tag: int
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """This node stood still for `gap` seconds: agent and Keepalived alike. The world has moved on."""
+
+    gap: float
+
+
+class Verb(StrEnum):
+    """What an operator may ask of an agent."""
+
+    SWITCHOVER = "switchover"
+    DRAIN = "drain"
+    UNDRAIN = "undrain"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An operator's request; the answer is a `Reply` action with the same number."""
+
+    number: int
+    verb: Verb
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time went by; timers are judged by the `now` of the step."""
+
+
+Event = (
+    VrrpChanged
+    | PeerHeard
+    | HealthRead
+    | VlanProbed
+    | ClientsSeen
+    | ArrivalSeen
+    | ConntrackdStarted
+    | ConntrackDone
+    | Frozen
+    | Asked
+    | Tick
+)

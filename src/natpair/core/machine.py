@@ -1,0 +1,265 @@
+"""`step()`: one event in, the next state and the actions out. No I/O, no clock, no logging.
+
+Rule 1: every change of a node's state happens here or in `core/rules.py`.
+Rule 2: an event only records facts; phases change by the level-triggered rules that run after it.
+Rule 3: a rule that finds nothing to do leaves the state alone, so stepping twice changes nothing.
+"""
+
+# ruff: noqa: ARG001 - all recorders share one signature, not all need all of it
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from natpair.core.actions import (
+    Action,
+    Conntrack,
+    ConntrackJob,
+    Journal,
+    ProbeVlan,
+    ReassertVip,
+    Reply,
+    SaveDrained,
+    Speak,
+)
+from natpair.core.events import (
+    ArrivalSeen,
+    Asked,
+    ClientsSeen,
+    ConntrackDone,
+    ConntrackdStarted,
+    Event,
+    Frozen,
+    HealthRead,
+    PeerHeard,
+    Tick,
+    Verb,
+    VlanProbed,
+    VrrpChanged,
+)
+from natpair.core.messages import Phase, VrrpRole
+from natpair.core.rules import RULES, Move
+from natpair.core.state import Answer, NodeState, PeerView, Request, message_of
+from natpair.core.wire import Path
+
+REQUEST_LIMIT = 12.0
+_MOVES_PER_STEP = 8
+"""More moves than any chain of rules makes: passing it means that two rules chase each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The outcome of one event."""
+
+    state: NodeState
+    actions: tuple[Action, ...]
+
+
+def step(state: NodeState, event: Event, now: float) -> Step:
+    """Record `event` and settle. RuntimeError if the rules do not come to rest: a bug, never an input."""
+    before = message_of(state, now)
+    record = RECORD[type(event)]
+    current, actions = record(state, event, now)
+    for _ in range(_MOVES_PER_STEP):
+        move = RULES[current.phase](current, now) or _always(current, now)
+        if move is None:
+            break
+        current, more = move
+        actions = (*actions, *more)
+    else:
+        raise RuntimeError(f"rules do not settle in {current.phase} after {event!r}")
+    if message_of(current, now) != before and Speak() not in actions and _is_news(event):
+        actions = (*actions, Speak())
+    return Step(current, _without_twins(actions))
+
+
+def _is_news(event: Event) -> bool:
+    """Flow counts change with every reading; the next beat is early enough for those."""
+    return not isinstance(event, HealthRead | ClientsSeen)
+
+
+def _without_twins(actions: tuple[Action, ...]) -> tuple[Action, ...]:
+    return tuple(dict.fromkeys(actions))
+
+
+def adopt(state: NodeState, epoch: int, now: float) -> NodeState:
+    """An agent that starts on a node which already serves takes over what it finds, and changes nothing."""
+    return replace(
+        state,
+        phase=Phase.ACTIVE,
+        vrrp=VrrpRole.MASTER,
+        since=now,
+        epoch=epoch,
+        generation_seen=max(state.generation_seen, epoch // 2),
+        completing=False,
+        refresh_at=now + state.terms.refresh,
+    )
+
+
+def _always(state: NodeState, now: float) -> Move | None:
+    """What holds in every phase: the flush that a newer active peer is owed, and requests that expire."""
+    rival = state.peer.active(state.terms, now)
+    idle = not state.claims_active and state.phase is not Phase.PREPARING and state.health.conntrackd
+    if idle and rival is not None and rival.epoch not in {state.flushed_for, state.flushing}:
+        return replace(state, flushing=rival.epoch), (Conntrack(ConntrackJob.ABANDON, rival.epoch),)
+    request = state.request
+    if request is not None and now >= request.deadline:
+        reply = Reply(request.number, False, "no result in time", "see 'natpair status' on both nodes")
+        return replace(state, request=None, wish=False), (reply,)
+    return None
+
+
+def _on_vrrp(state: NodeState, event: VrrpChanged, now: float) -> Move:
+    return replace(state, vrrp=event.role), ()
+
+
+def _on_peer(state: NodeState, event: PeerHeard, now: float) -> Move:
+    said = event.message
+    heard = PeerView(heard={**state.peer.heard, event.path: now}, said=said)
+    seen = max(state.generation_seen, said.epoch // 2)
+    known = replace(state, peer=heard, generation_seen=seen)
+    asked = said.challenge
+    if asked and (state.answer is None or state.answer.nonce != asked):
+        answering = replace(known, answer=Answer(asked))
+        # The challenger's Keepalived has just claimed the VIP by gratuitous ARP: take the clients back.
+        reassert = (ReassertVip(),) if state.claims_active else ()
+        return answering, (Speak(), ProbeVlan(asked), *reassert)
+    return known, ()
+
+
+def _on_health(state: NodeState, event: HealthRead, now: float) -> Move:
+    had = state.health.bgp_established > 0
+    has = event.health.bgp_established > 0
+    lost_at = None if has else (now if had else state.bgp_lost_at)
+    return replace(state, health=event.health, bgp_lost_at=lost_at), ()
+
+
+def _on_probed(state: NodeState, event: VlanProbed, now: float) -> Move:
+    challenge, answer = state.challenge, state.answer
+    if challenge is not None and challenge.nonce == event.nonce:
+        challenge = replace(challenge, evidence=event.answers)
+    if answer is not None and answer.nonce == event.nonce:
+        answer = replace(answer, evidence=event.answers)
+    return replace(state, challenge=challenge, answer=answer), ()
+
+
+def _on_clients(state: NodeState, event: ClientsSeen, now: float) -> Move:
+    return replace(state, clients=event.clients), ()
+
+
+def _on_arrival(state: NodeState, event: ArrivalSeen, now: float) -> Move:
+    if state.phase is not Phase.PREPARING or state.handover is None:
+        return state, ()
+    return replace(state, handover=replace(state.handover, arrived=True)), ()
+
+
+def _on_conntrackd_started(state: NodeState, event: ConntrackdStarted, now: float) -> Move:
+    """Its start dumped the kernel into the internal cache: flush again, or, active, tell the peer all."""
+    fresh = replace(state, flushed_for=0, flushing=0)
+    if state.claims_active:
+        return fresh, (Conntrack(ConntrackJob.COMPLETE, state.epoch),)
+    return fresh, ()
+
+
+def _on_conntrack_done(state: NodeState, event: ConntrackDone, now: float) -> Move:
+    if event.job == ConntrackJob.ABANDON and event.tag == state.flushing:
+        flushed = event.tag if event.ok else state.flushed_for
+        return replace(state, flushing=0, flushed_for=flushed, pulled_at=now), ()
+    if event.job == ConntrackJob.COMPLETE and event.tag == state.epoch:
+        if event.ok:
+            return replace(state, completing=False), ()
+        return state, (Conntrack(ConntrackJob.COMPLETE, state.epoch),)
+    return state, ()
+
+
+def _on_frozen(state: NodeState, event: Frozen, now: float) -> Move:
+    """After a standstill nothing known is true: silence counts anew, and the role is not ours."""
+    thawed = replace(state, peer=PeerView(heard=dict.fromkeys(Path, now), said=None))
+    if not state.claims_active:
+        return thawed, ()
+    cause = f"this machine stood still for {event.gap:.1f} s"
+    journal = Journal(before=state.phase, after=Phase.BOOTING, cause=cause, epoch=state.epoch)
+    fenced = replace(thawed, phase=Phase.BOOTING, since=now, handover=None, completing=False, boosted=False)
+    return replace(fenced, fenced=False, duplicate_until=0.0, flushed_for=0, local_for=0), (journal, Speak())
+
+
+def _on_asked(state: NodeState, event: Asked, now: float) -> Move:
+    if state.request is not None:
+        return state, (Reply(event.number, False, f"a {state.request.verb} is still under way", "try again shortly"),)
+    if event.verb is Verb.UNDRAIN:
+        text = f"{state.terms.me} may become active again"
+        return replace(state, drained=False), (SaveDrained(False), Reply(event.number, True, text))
+    if event.verb is Verb.DRAIN:
+        return _drain(state, event, now)
+    return _switchover(state, event, now)
+
+
+def _drain(state: NodeState, event: Asked, now: float) -> Move:
+    if not state.claims_active:
+        text = f"{state.terms.me} is drained: it will not become active while {state.terms.peer} is alive"
+        return replace(state, drained=True), (SaveDrained(True), Reply(event.number, True, text))
+    reason = "" if event.force else peer_unready(state, now)
+    if reason:
+        return state, (Reply(event.number, False, f"not drained: {reason}", "mend the peer first, or use --force"),)
+    request = Request(event.number, event.verb, event.force, now + REQUEST_LIMIT)
+    return replace(state, drained=True, request=request), (SaveDrained(True),)
+
+
+def _switchover(state: NodeState, event: Asked, now: float) -> Move:
+    request = Request(event.number, event.verb, event.force, now + REQUEST_LIMIT)
+    reason = _no_switchover(state, now)
+    if reason and not event.force:
+        return state, (Reply(event.number, False, f"no switchover: {reason}", "mend that first, or use --force"),)
+    if state.claims_active:
+        return replace(state, request=request), ()
+    if state.phase is Phase.STANDBY and state.peer.active(state.terms, now) is not None:
+        return replace(state, request=request, wish=True), ()
+    text = f"no switchover: {state.terms.me} is {state.phase} and nobody claims to be active"
+    return state, (Reply(event.number, False, text, "see 'natpair doctor'"),)
+
+
+def _no_switchover(state: NodeState, now: float) -> str:
+    """Why the role must not move now, in plain words; empty if it may."""
+    if state.claims_active:
+        return peer_unready(state, now)
+    if not state.ready(now):
+        return f"{state.terms.me} is not ready ({state.phase})"
+    return "" if state.synced(now) else f"{state.terms.me} does not hold all flows of {state.terms.peer} yet"
+
+
+def peer_unready(state: NodeState, now: float) -> str:
+    """Why the peer could not take over now, in plain words; empty if it could."""
+    peer = state.terms.peer
+    said = state.peer.fresh(state.terms, now)
+    if said is None:
+        return f"{peer} has not been heard for {state.peer.age(now):.1f} s"
+    if said.drained:
+        return f"{peer} is drained"
+    if said.config_hash != state.terms.config_hash:
+        return f"{peer} runs another configuration"
+    if not said.ready:
+        return f"{peer} is not ready ({said.phase}, VRRP {said.vrrp})"
+    if not said.synced:
+        return f"{peer} does not hold all flows yet ({said.flows} of {state.health.flows})"
+    return ""
+
+
+def _on_tick(state: NodeState, event: Tick, now: float) -> Move:
+    return state, ()
+
+
+# Any: each recorder takes its own kind of event; the key says which, `step` looks it up by type.
+RECORD: Mapping[type[Any], Callable[[NodeState, Any, float], Move]] = {
+    VrrpChanged: _on_vrrp,
+    PeerHeard: _on_peer,
+    HealthRead: _on_health,
+    VlanProbed: _on_probed,
+    ClientsSeen: _on_clients,
+    ArrivalSeen: _on_arrival,
+    ConntrackdStarted: _on_conntrackd_started,
+    ConntrackDone: _on_conntrack_done,
+    Frozen: _on_frozen,
+    Asked: _on_asked,
+    Tick: _on_tick,
+}

@@ -1,0 +1,81 @@
+"""What the two agents tell each other: one message, all of it level, none of it a command.
+
+Every message carries the whole public state of its sender, so a lost one costs nothing and a late
+one is overtaken by the next. A handover, a challenge and an answer are fields, too. How messages are
+authenticated and told from replays is `core/wire.py`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from ipaddress import IPv4Address
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_Count = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class VrrpRole(StrEnum):
+    """What Keepalived says of itself (keepalived(8), notify FIFO)."""
+
+    INIT = "INIT"
+    BACKUP = "BACKUP"
+    MASTER = "MASTER"
+    FAULT = "FAULT"
+
+
+class Phase(StrEnum):
+    """Where a node stands in the takeover protocol; `core/machine.py` holds the rules of each."""
+
+    BOOTING = "booting"
+    STANDBY = "standby"
+    CHALLENGING = "challenging"
+    REFUSED = "refused"
+    PREPARING = "preparing"
+    ACTIVE = "active"
+    HANDING_OVER = "handing-over"
+    YIELDING = "yielding"
+    FAULT = "fault"
+    DRAINED = "drained"
+
+
+CLAIMING = frozenset({Phase.ACTIVE, Phase.HANDING_OVER})
+"""Phases in which a node claims to be the active one."""
+
+
+class PeerMessage(BaseModel):
+    """One agent's state as its peer may know it.
+
+    `epoch` is the epoch of the sender's last promotion, 0 if it never had one. `ready` means: could
+    serve if asked. `flushed_for` is the epoch of the receiver's promotion after which the sender
+    emptied its internal conntrackd cache. `handover`, `prepared_for` and `local_for` carry the
+    number of a planned switchover; `challenge` and `answer` that of a challenge. `evidence` counts
+    clients that answered ARP on the VLAN just now, None while still counting.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+    phase: Phase
+    vrrp: VrrpRole
+    epoch: _Count = 0
+    ready: bool = False
+    synced: bool = False
+    drained: bool = False
+    config_hash: Annotated[str, Field(max_length=64)] = ""
+    flows: _Count = 0
+    flushed_for: _Count = 0
+    handover: _Count = 0
+    prepared_for: _Count = 0
+    arrived: bool = False
+    local_for: _Count = 0
+    wish: bool = False
+    challenge: _Count = 0
+    answer: _Count = 0
+    evidence: _Count | None = None
+    clients: Annotated[tuple[IPv4Address, ...], Field(max_length=4)] = ()
+
+    @property
+    def active(self) -> bool:
+        """The sender claims to be the active node."""
+        return self.phase in CLAIMING

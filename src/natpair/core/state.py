@@ -1,0 +1,245 @@
+"""Everything a node knows, as one frozen value, and what can be read straight off it.
+
+Times are seconds on the monotonic clock that `step()` gets as `now`; nothing here reads a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from natpair.core.announcement import Announcement, announcement_for
+from natpair.core.messages import CLAIMING, PeerMessage, Phase, VrrpRole
+from natpair.core.model import BgpPolicy, Gateway
+from natpair.core.wire import Path
+
+BGP_GRACE = 1.5
+"""Seconds without any BGP session before a node is called unhealthy: a restarted BIRD is back sooner."""
+SYNC_SETTLE = 0.3
+"""Seconds after a resync was asked for in which the table is not judged yet."""
+SYNC_SLACK = 16
+"""Entries a standby may lack beyond the ratio: its peer's own, and those on their way."""
+SYNC_RATIO = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What never changes while the agent runs: who is who, and the profile's times in seconds."""
+
+    me: str
+    peer: str
+    bit: int
+    policy: BgpPolicy
+    beat: float
+    detect: float
+    hold: float
+    refresh: float
+    config_hash: str
+
+    @property
+    def fresh(self) -> float:
+        """A message not older than this speaks of the present."""
+        return max(5 * self.beat, 0.3)
+
+    @classmethod
+    def of(cls, gateway: Gateway, me: str, config_hash: str) -> Terms:
+        """The terms of node `me`; beats follow the adverts but are never slower than 200 ms."""
+        timing = gateway.timing
+        return cls(
+            me=me,
+            peer=gateway.peer_of(me).name,
+            bit=gateway.bit_of(me),
+            policy=gateway.bgp.policy,
+            beat=min(timing.advert_ms, 200) / 1000,
+            detect=timing.detect_ms / 1000,
+            hold=float(timing.bgp_hold_seconds),
+            refresh=float(gateway.sync.refresh_seconds),
+            config_hash=config_hash,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """One reading of the node's own health; a missing reading counts as bad."""
+
+    private_up: bool = False
+    public_up: bool = False
+    ruleset: bool = False
+    gateway: bool = False
+    conntrackd: bool = False
+    keepalived: bool = False
+    bgp_established: int = 0
+    bgp_total: int = 0
+    flows: int = 0
+
+    @property
+    def can_forward(self) -> bool:
+        """The least a node needs to be of any use."""
+        return self.private_up and self.ruleset
+
+
+@dataclass(frozen=True, slots=True)
+class PeerView:
+    """The peer as its messages show it. `heard` starts at our own start: silence counts from there."""
+
+    heard: Mapping[Path, float]
+    said: PeerMessage | None = None
+
+    def age(self, now: float) -> float:
+        """Seconds since the peer was last heard, on whichever path was better."""
+        return now - max(self.heard.values())
+
+    def silent(self, terms: Terms, now: float) -> bool:
+        """Nothing on either path for longer than the fabric would keep a dead peer's route."""
+        return self.age(now) > terms.hold + 1
+
+    def fresh(self, terms: Terms, now: float) -> PeerMessage | None:
+        """What the peer says, if it says it now."""
+        return self.said if self.said is not None and self.age(now) <= terms.fresh else None
+
+    def active(self, terms: Terms, now: float) -> PeerMessage | None:
+        """The peer's message if it claims, now, to be active."""
+        said = self.fresh(terms, now)
+        return said if said is not None and said.active else None
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """Our question to the peer before a promotion, and what our own look at the VLAN gave."""
+
+    nonce: int
+    asked_at: float
+    patience: float
+    evidence: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The peer's question to us and our evidence, None while we still count."""
+
+    nonce: int
+    evidence: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """A planned switchover in progress, seen from the node that gives the role away (or takes it)."""
+
+    number: int
+    started_at: float
+    force: bool = False
+    prepared_at: float | None = None
+    released_at: float | None = None
+    local_at: float | None = None
+    arrived: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An operator's request that still waits for its end."""
+
+    number: int
+    verb: str
+    force: bool
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """One node. Only `core/machine.py` and `core/rules.py` make new ones."""
+
+    terms: Terms
+    phase: Phase
+    since: float
+    peer: PeerView
+    vrrp: VrrpRole = VrrpRole.INIT
+    health: Health = Health()
+    bgp_lost_at: float | None = None
+    epoch: int = 0
+    generation_seen: int = 0
+    reserved: int = 0
+    drained: bool = False
+    completing: bool = False
+    fenced: bool = False
+    boosted: bool = False
+    duplicate_until: float = 0.0
+    refresh_at: float = 0.0
+    flushed_for: int = 0
+    flushing: int = 0
+    pulled_at: float = 0.0
+    challenge: Challenge | None = None
+    answer: Answer | None = None
+    handover: Handover | None = None
+    local_for: int = 0
+    refusals: int = 0
+    last_nonce: int = 0
+    request: Request | None = None
+    wish: bool = False
+    clients: tuple[str, ...] = field(default=())
+
+    @property
+    def claims_active(self) -> bool:
+        """This node claims, to its peer, to be the active one."""
+        return self.phase in CLAIMING
+
+    def can_serve(self, now: float) -> bool:
+        """Links, ruleset, gateway and BGP are well enough to carry the clients' traffic."""
+        health = self.health
+        bgp = health.bgp_established > 0 or (self.bgp_lost_at is not None and now - self.bgp_lost_at < BGP_GRACE)
+        return health.can_forward and health.public_up and health.gateway and bgp
+
+    def synced(self, now: float) -> bool:
+        """This standby holds the active peer's conntrack entries, as far as counts can tell."""
+        said = self.peer.active(self.terms, now)
+        if said is None or self.flushed_for != said.epoch or now < self.pulled_at + SYNC_SETTLE:
+            return False
+        return self.health.conntrackd and self.health.flows >= SYNC_RATIO * said.flows - SYNC_SLACK
+
+    def ready(self, now: float) -> bool:
+        """Could become active this moment."""
+        return self.phase is Phase.STANDBY and self.vrrp is VrrpRole.BACKUP and self.can_serve(now)
+
+    def announcement(self) -> Announcement:
+        """What BIRD should say; a node being handed the role says it before it has it."""
+        active = self.claims_active or self.phase is Phase.PREPARING
+        return announcement_for(active=active, epoch=self.epoch, policy=self.terms.policy)
+
+
+def initial(terms: Terms, now: float, *, reserved: int = 0, drained: bool = False) -> NodeState:
+    """A node that has just started and knows nothing but its disk."""
+    return NodeState(
+        terms=terms,
+        phase=Phase.BOOTING,
+        since=now,
+        peer=PeerView(heard=dict.fromkeys(Path, now)),
+        generation_seen=reserved,
+        reserved=reserved,
+        drained=drained,
+    )
+
+
+def message_of(state: NodeState, now: float) -> PeerMessage:
+    """What the peer may know of `state`."""
+    handover = state.handover
+    giving = state.phase is Phase.HANDING_OVER and handover is not None
+    taking = state.phase is Phase.PREPARING and handover is not None
+    return PeerMessage(
+        phase=state.phase,
+        vrrp=state.vrrp,
+        epoch=state.epoch,
+        ready=state.ready(now),
+        synced=state.synced(now),
+        drained=state.drained,
+        config_hash=state.terms.config_hash,
+        flows=state.health.flows,
+        flushed_for=state.flushed_for,
+        handover=handover.number if giving and handover else 0,
+        prepared_for=handover.number if taking and handover else 0,
+        arrived=bool(taking and handover and handover.arrived),
+        local_for=state.local_for,
+        wish=state.wish,
+        challenge=state.challenge.nonce if state.challenge else 0,
+        answer=state.answer.nonce if state.answer else 0,
+        evidence=state.answer.evidence if state.answer else None,
+        clients=state.clients,  # type: ignore[arg-type]  # pydantic reads addresses from text
+    )

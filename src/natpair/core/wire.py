@@ -1,0 +1,147 @@
+"""Heartbeat datagrams: sealed with HMAC-SHA256, and safe from replay.
+
+A datagram is one line of JSON and the hex MAC of that line. Each sender has a boot id, fresh at
+every start of its agent, and a counter that only grows. Within a known boot id a counter must grow
+per path. A new boot id is believed only when its message echoes a counter that *we* sent lately: a
+recorded datagram of the past cannot. So a replay never changes what we think of the peer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from pydantic import ValidationError
+
+from natpair.core.messages import PeerMessage
+
+_VERSION = 1
+_MAX_DATAGRAM = 4096
+_ECHO_WINDOW = 400
+"""How many of our own messages back an echo may point: some seconds of both paths."""
+
+
+class Path(StrEnum):
+    """The two ways between the agents."""
+
+    PRIVATE = "private"
+    PUBLIC = "public"
+
+
+class WireError(ValueError):
+    """A datagram that is not a message of our peer; the text says why, never what it held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """A boot id and a counter: names one message for ever."""
+
+    boot: str
+    counter: int
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A message with everything needed to judge its freshness."""
+
+    sender: str
+    stamp: Stamp
+    path: Path
+    echoes: tuple[Stamp, ...]
+    message: PeerMessage
+
+
+def seal(key: bytes, envelope: Envelope) -> bytes:
+    """The datagram for `envelope`."""
+    line = json.dumps(
+        {
+            "v": _VERSION,
+            "from": envelope.sender,
+            "stamp": [envelope.stamp.boot, envelope.stamp.counter],
+            "path": envelope.path.value,
+            "echo": [[echo.boot, echo.counter] for echo in envelope.echoes],
+            "body": envelope.message.model_dump(mode="json"),
+        },
+        separators=(",", ":"),
+    ).encode()
+    return line + b"\n" + hmac.new(key, line, hashlib.sha256).hexdigest().encode()
+
+
+def unseal(key: bytes, datagram: bytes) -> Envelope:
+    """The envelope in `datagram`; WireError unless it was sealed with `key` and is well formed."""
+    if len(datagram) > _MAX_DATAGRAM:
+        raise WireError("longer than any message")
+    line, _, mac = datagram.rpartition(b"\n")
+    wanted = hmac.new(key, line, hashlib.sha256).hexdigest().encode()
+    if not hmac.compare_digest(mac, wanted):
+        raise WireError("wrong or missing MAC")
+    try:
+        return _parse(json.loads(line))
+    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        raise WireError(f"sealed but malformed ({type(error).__name__})") from error
+
+
+def _stamp(raw: list[object]) -> Stamp:
+    boot, counter = raw
+    if not isinstance(boot, str) or not isinstance(counter, int):
+        raise TypeError("stamp")
+    return Stamp(boot, counter)
+
+
+def _parse(raw: Mapping[str, object]) -> Envelope:
+    if raw["v"] != _VERSION:
+        raise WireError(f"version {raw['v']!r}, this agent speaks {_VERSION}")
+    echoes, stamp = raw["echo"], raw["stamp"]
+    if not isinstance(echoes, list) or not isinstance(stamp, list):
+        raise TypeError("echo")
+    return Envelope(
+        sender=str(raw["from"]),
+        stamp=_stamp(stamp),
+        path=Path(str(raw["path"])),
+        echoes=tuple(_stamp(echo) for echo in echoes),
+        message=PeerMessage.model_validate(raw["body"]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What one agent remembers to judge its peer's datagrams. `own` is the stamp it sent last."""
+
+    own: Stamp
+    peer: str
+    trusted: str = ""
+    seen: Mapping[Path, int] = field(default_factory=dict)
+    last_trusted: Stamp | None = None
+    candidate: Stamp | None = None
+
+    def next_stamp(self) -> Session:
+        """The session after sending one more message; its `own` is that message's stamp."""
+        return replace(self, own=Stamp(self.own.boot, self.own.counter + 1))
+
+    @property
+    def echoes(self) -> tuple[Stamp, ...]:
+        """What to echo: the peer as trusted, and one that still has to prove that it is alive."""
+        return tuple(stamp for stamp in (self.last_trusted, self.candidate) if stamp is not None)
+
+
+def receive(session: Session, envelope: Envelope, path: Path) -> tuple[Session, bool]:
+    """The session after `envelope` came in on `path`, and whether its message may be believed."""
+    if envelope.sender != session.peer or envelope.path is not path:
+        return session, False
+    stamp = envelope.stamp
+    if stamp.boot == session.trusted:
+        if stamp.counter <= session.seen.get(path, -1):
+            return session, False
+        return replace(session, seen={**session.seen, path: stamp.counter}, last_trusted=stamp), True
+    if not _echoes_us(session.own, envelope.echoes):
+        return replace(session, candidate=stamp), False
+    trusted = replace(session, trusted=stamp.boot, seen={path: stamp.counter}, last_trusted=stamp, candidate=None)
+    return trusted, True
+
+
+def _echoes_us(own: Stamp, echoes: tuple[Stamp, ...]) -> bool:
+    return any(echo.boot == own.boot and own.counter - _ECHO_WINDOW <= echo.counter <= own.counter for echo in echoes)
