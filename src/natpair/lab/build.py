@@ -1,0 +1,188 @@
+"""Building the world step by step: configuration, folders, namespaces, cables, hosts."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import natpair
+from natpair.config.load import load, parse
+from natpair.core.model import Gateway, Profile
+from natpair.errors import LabError
+from natpair.lab import fabric, host, netns, node, preflight, state, teardown
+from natpair.lab.fabric import FabricFiles, Knobs
+from natpair.lab.init import Unit
+from natpair.lab.spawn import Spec
+from natpair.lab.topology import FABRIC, Host, HostKind, Topology
+
+CONFIG = "gateway.toml"
+_EXAMPLE = Path(natpair.__file__).parent.parent.parent / "examples" / CONFIG
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The gateway and the text that says the same, for the nodes' /etc."""
+
+    gateway: Gateway
+    text: str
+
+
+def configuration(path: Path | None, profile: Profile | None) -> Configuration:
+    """Read the gateway at `path` (the example if None), with another profile if one is given."""
+    if path is None and not _EXAMPLE.exists():
+        raise LabError("this natpair came without its example", cure="natpair lab up --config FILE")
+    source = path or _EXAMPLE
+    gateway = load(source)
+    text = source.read_text(encoding="utf-8")
+    if profile is None or gateway.pair.profile is profile:
+        return Configuration(gateway, text)
+    text = with_profile(text, profile)
+    changed = parse(text, source=f"{source} with profile {profile}")
+    if changed.pair.profile is not profile:
+        raise LabError(f"the profile cannot be changed in {source}", cure=f'write profile = "{profile}" below [pair]')
+    return Configuration(changed, text)
+
+
+def with_profile(text: str, profile: Profile) -> str:
+    """The TOML `text` with `profile` in its [pair] table, everything else as it stands."""
+    head, table, rest = text.partition("[pair]")
+    pair, bracket, others = rest.partition("\n[")
+    pair = re.sub(r"^\s*profile\s*=.*\n?", "", pair, flags=re.MULTILINE)
+    return f'{head}{table}\nprofile = "{profile}"{pair}{bracket}{others}'
+
+
+def gateway_of(folder: Path) -> Gateway:
+    """The gateway of the lab in `folder`."""
+    return load(folder / CONFIG)
+
+
+def name_option(name: str) -> str:
+    """What to add to a command so that it means the lab called `name`."""
+    return "" if name == "lab" else f" --name {name}"
+
+
+def claim(folder: Path, name: str) -> None:
+    """Take the lab's folder, so that nobody else builds a lab of this name; LabError if it is taken."""
+    netns.LABS.mkdir(mode=0o755, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        known = state.read(folder)
+        what = "is up already" if known is not None and known.phase == state.UP else "is there already, half built"
+        raise LabError(f"a lab called {name} {what}", cure=f"natpair lab down{name_option(name)}") from None
+
+
+def world(folder: Path, name: str, plan: Topology, source: Configuration, progress: Callable[[str], None]) -> None:
+    """Make everything of `plan` and start every host. What was made when an error arises is for teardown."""
+    gateway = source.gateway
+    namespaces = tuple(netns.name_of(name, h.name) for h in plan.hosts)
+    taken = set(namespaces) & netns.present()
+    if taken:
+        raise LabError(f"a network namespace {min(taken)} exists and is not ours", cure=f"ip netns del {min(taken)}")
+    knobs, shares = Knobs(), fabric.all_shared(gateway)
+    state.write(folder, state.LabState(name, state.BUILDING, namespaces, knobs, shares))
+    progress("the disks of both nodes")
+    _make_folders(folder, plan, source)
+    write_fabric(folder, fabric.configs(gateway, knobs, shares))
+    progress(f"{len(plan.hosts)} network namespaces and {len(plan.links)} cables")
+    netns.prepare_folder()
+    netns.create(name, [h.name for h in plan.hosts])
+    preflight.check_bridge_filter(namespaces[0])
+    netns.make_switches(name, plan)
+    netns.wire(name, plan, plan.links)
+    progress("clients, internet, fabric with its route servers, and both nodes")
+    start(folder, name, plan, plan.hosts)
+
+
+def boot(folder: Path, name: str, plan: Topology, node_name: str) -> None:
+    """Power a node on again: new namespace, new cables, old disk."""
+    netns.create(name, [node_name])
+    netns.wire(name, plan, plan.links_of(node_name))
+    start(folder, name, plan, [plan.host(node_name)])
+
+
+def start(folder: Path, name: str, plan: Topology, hosts: Iterable[Host]) -> None:
+    """Start the supervisors of `hosts`, all at once; LabError, when all have ended their try, if one failed.
+
+    Signals wait meanwhile: a launcher without anybody who waits for it could put a host on record too late.
+    """
+    failures: list[LabError] = []
+    with teardown.undisturbed():
+        begun = [(h, host.start_spawn(_spec(folder, name, plan, h))) for h in hosts]
+        for h, child in begun:
+            try:
+                complaints = host.finish_spawn(h.name, child)
+            except LabError as error:
+                failures.append(error)
+                continue
+            with (_log_folder(folder, h) / "init.log").open("a") as log:
+                log.write(complaints)
+    if failures:
+        raise failures[0]
+
+
+def write_fabric(folder: Path, files: FabricFiles) -> None:
+    """Write the fabric's files where its daemons read them."""
+    for file_name, text in files.files.items():
+        temporary = folder / FABRIC / f".{file_name}"
+        temporary.write_text(text)
+        temporary.rename(folder / FABRIC / file_name)
+
+
+def _make_folders(folder: Path, plan: Topology, source: Configuration) -> None:
+    (folder / teardown.RECORDS).mkdir()
+    (folder / FABRIC).mkdir()
+    (folder / CONFIG).write_text(source.text)
+    key = node.new_key()
+    for h in plan.hosts:
+        if h.kind is HostKind.NODE:
+            node.make_disk(folder / "nodes" / h.name, source.gateway, h.name, source.text, key)
+        else:
+            _log_folder(folder, h).mkdir(parents=True)
+
+
+def _log_folder(folder: Path, h: Host) -> Path:
+    return folder / ("nodes" if h.kind is HostKind.NODE else "hosts") / h.name / "log"
+
+
+def _spec(folder: Path, name: str, plan: Topology, h: Host) -> Spec:
+    return Spec(
+        name=h.name,
+        netns=f"/run/netns/{netns.name_of(name, h.name)}",
+        record=str(folder / teardown.RECORDS / h.name),
+        log_folder=str(_log_folder(folder, h)),
+        binds=_binds(folder, h),
+        keep=node.interpreter_folders(),
+        sysctls=h.sysctls,
+        ip_lines=h.ip_lines,
+        init={"units": [asdict(unit) for unit in _units(plan.gateway, h)], "environment": _environment()},
+    )
+
+
+def _binds(folder: Path, h: Host) -> tuple[tuple[str, str], ...]:
+    if h.kind is HostKind.NODE:
+        disk = folder / "nodes" / h.name
+        return ((str(disk / "etc"), "/etc"), (str(disk / "var-lib"), "/var/lib"))
+    if h.kind is HostKind.FABRIC:
+        return ((str(folder / FABRIC), fabric.FOLDER),)
+    return ()
+
+
+def _units(gateway: Gateway, h: Host) -> tuple[Unit, ...]:
+    if h.kind is HostKind.NODE:
+        return node.units(gateway, h.name)
+    if h.kind is HostKind.FABRIC:
+        follower = Path(__file__).with_name("follower.py")
+        return fabric.units(gateway, sys.executable, str(follower))
+    return ()
+
+
+def _environment() -> dict[str, str]:
+    # PYTHONPATH: a source tree that is not installed reaches the nodes the way it reached us.
+    passed = {key: os.environ[key] for key in ("PYTHONPATH",) if key in os.environ}
+    return {"PATH": _PATH, "HOME": "/root", "LANG": "C.UTF-8", **passed}

@@ -1,0 +1,79 @@
+"""A lab node's disk: what lies on it before its first boot, and the services it starts.
+
+The disk outlives a power cut as a real one does: /etc and /var/lib stay, /run and /tmp are new at each boot.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import sys
+from pathlib import Path
+
+import natpair
+from natpair.core import paths
+from natpair.core.model import Gateway
+from natpair.lab.init import Unit
+from natpair.render.bundle import render_all
+from natpair.render.services import Service, services
+
+PROGRAM = (sys.executable, "-m", "natpair")
+"""natpair itself inside a node: the interpreter that runs us, with the code that runs us."""
+_KEY_BYTES = 32
+
+
+def interpreter_folders() -> tuple[str, ...]:
+    """The folders a host must see to run natpair, wherever they are (also below /tmp)."""
+    package = Path(natpair.__file__).parent.parent
+    return tuple(sorted({sys.prefix, sys.base_prefix, str(package)}))
+
+
+def new_key() -> str:
+    """A key for the agents' heartbeats, a new one for each lab."""
+    return secrets.token_hex(_KEY_BYTES) + "\n"
+
+
+def make_disk(folder: Path, gateway: Gateway, name: str, config_text: str, key: str) -> None:
+    """Make the disk of node `name` in `folder`: a copy of /etc with the rendered files in it, an empty /var/lib."""
+    etc = folder / "etc"
+    shutil.copytree("/etc", etc, symlinks=True, ignore_dangling_symlinks=True, ignore=_not_ours)
+    (folder / "var-lib" / "natpair").mkdir(parents=True)
+    (folder / "log").mkdir()
+    (etc / "hostname").write_text(f"{name}\n")
+    put(etc, paths.CONFIG, config_text)
+    put(etc, paths.KEY, key, 0o600)
+    for file in render_all(gateway, name):
+        put(etc, file.path, file.text, file.mode)
+
+
+def put(etc: Path, path: str, text: str, mode: int = 0o644) -> None:
+    """Write `text` to `path` of the node whose /etc lies at `etc`."""
+    target = etc / Path(path).relative_to("/etc")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.touch(mode=mode)
+    target.chmod(mode)
+    target.write_text(text)
+
+
+def units(gateway: Gateway, name: str) -> tuple[Unit, ...]:
+    """The services of node `name`, from the table that also makes the systemd units."""
+    return tuple(_unit(service) for service in services(gateway, name, program=PROGRAM))
+
+
+def _unit(service: Service) -> Unit:
+    return Unit(
+        name=service.name,
+        argv=service.argv,
+        oneshot=service.oneshot,
+        notify=service.notify,
+        watchdog_seconds=service.watchdog_seconds,
+        restart_delay_ms=service.restart_delay_ms,
+        environment=tuple(service.environment.items()),
+        stop_post=service.stop_post,
+        rt_priority=service.rt_priority,
+    )
+
+
+def _not_ours(folder: str, names: list[str]) -> set[str]:
+    # A natpair installed on the machine itself is none of the lab's business.
+    return {"natpair"} & set(names) if folder == "/etc" else set()

@@ -1,0 +1,56 @@
+"""Taking a lab away: from its records alone, so that it works after any crash, and twice."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from natpair.lab import host, netns, state
+
+RECORDS = "inits"
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Hold SIGINT, SIGTERM and SIGHUP back until the block is done; they are delivered afterwards."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        arrived.append(number)
+
+    before = {number: signal.signal(number, note) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if arrived:
+        signal.raise_signal(arrived[0])
+
+
+def remove(folder: Path) -> None:
+    """Remove the lab in `folder`: its processes, its network namespaces, the folder. Nothing else."""
+    with undisturbed():
+        records = folder / RECORDS
+        for record in sorted(records.iterdir()) if records.is_dir() else []:
+            ref = host.read_record(record)
+            if ref is not None:
+                host.end(ref)
+        known = state.read(folder)
+        names = known.netns if known is not None else ()
+        for name in names:
+            host.end_guests(name)
+        netns.remove(names)
+        if folder.is_dir():
+            shutil.rmtree(folder)
+        netns.release_folder()

@@ -1,0 +1,290 @@
+"""The lab as one object: build it, find it, break it, ask it, take it away.
+
+`Lab` is the only door to a lab for drills, the demo, the command line and tests. It remembers nothing that
+is not on disk or in the kernel, so two processes can hold the same lab.
+"""
+
+from __future__ import annotations
+
+import operator
+import signal
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any, Literal
+
+from natpair.core.model import Gateway, Profile
+from natpair.errors import LabError
+from natpair.lab import build, fabric, faults, host, init, netns, preflight, state, teardown, topology
+from natpair.lab.agents import agent_status, roles
+from natpair.lab.diagnosis import save_diagnosis
+from natpair.lab.fabric import Knobs
+from natpair.lab.faults import LinkState
+from natpair.lab.routers import best_paths, reconfigure
+from natpair.lab.wait import wait_until
+from natpair.system.process import run
+
+Leg = Literal["vlan", "public"]
+Status = dict[str, Any]
+
+DEFAULT_NAME = "lab"
+READY_SECONDS = 60.0
+
+
+class Lab:
+    """One running lab. `up` builds a new one, `attach` finds one that runs."""
+
+    def __init__(self, name: str, gateway: Gateway) -> None:
+        self.name = name
+        self.gateway = gateway
+        self.folder = netns.LABS / name
+        self.topology = topology.build(gateway)
+        first, second = gateway.node
+        self.nodes = (first.name, second.name)
+
+    @classmethod
+    def up(
+        cls,
+        gateway_path: Path | None,
+        *,
+        name: str = DEFAULT_NAME,
+        profile: Profile | None = None,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> Lab:
+        """Build a lab from the file at `gateway_path`, or from the example if None.
+
+        LabError if one of that name is up already, Unsupported if this machine cannot hold one, ConfigError
+        for a bad file. Whatever goes wrong, and at Ctrl-C, everything made so far is removed.
+        """
+        preflight.check(name)
+        source = build.configuration(gateway_path, profile)
+        lab = cls(name, source.gateway)
+        claimed = False
+        try:
+            with teardown.undisturbed():
+                build.claim(lab.folder, name)
+                claimed = True
+            build.world(lab.folder, name, lab.topology, source, progress)
+            for node in lab.nodes:
+                lab._await_boot(node)
+            lab._await_boot(topology.FABRIC)
+            lab._write(phase=state.UP)
+        except BaseException:
+            if claimed:
+                teardown.remove(lab.folder)
+            raise
+        return lab
+
+    @classmethod
+    def attach(cls, name: str = DEFAULT_NAME) -> Lab:
+        """The lab called `name` that runs already; LabError if there is none."""
+        folder = netns.LABS / name
+        known = state.read(folder)
+        if known is None or known.phase != state.UP:
+            raise LabError(f"no lab called {name} is up", cure=f"natpair lab up{build.name_option(name)}")
+        return cls(name, build.gateway_of(folder))
+
+    def down(self) -> None:
+        """Remove the lab and everything in it; nothing happens if it is gone already."""
+        teardown.remove(self.folder)
+
+    # Processes
+
+    def exec(
+        self,
+        host_name: str,
+        argv: Sequence[str],
+        *,
+        timeout: float = 10,
+        stdin: str | None = None,
+        check: bool = True,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `argv` inside a host to its end; LabError if it takes too long or (with `check`) fails."""
+        command = host.command(self.ref(host_name), argv)
+        try:
+            done = subprocess.run(
+                command, input=stdin or "", capture_output=True, text=True, timeout=timeout, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise LabError(f"{argv[0]} on {host_name} did not end within {timeout:g} s") from error
+        if check and done.returncode != 0:
+            said = (done.stderr or done.stdout).strip()
+            raise LabError(f"{argv[0]} on {host_name} exited {done.returncode}: {said}")
+        return done
+
+    def popen(self, host_name: str, argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+        """Start `argv` inside a host. Signals to the result reach the program; it dies with its host."""
+        return subprocess.Popen(host.command(self.ref(host_name), argv), **options)
+
+    def ref(self, host_name: str) -> host.InitRef:
+        """The host's supervisor; LabError if the host is powered off or unknown."""
+        self.topology.host(host_name)
+        found = host.read_record(self.folder / teardown.RECORDS / host_name)
+        if found is None:
+            raise LabError(f"{host_name} is powered off", cure=f"natpair lab fault boot {host_name}")
+        return found
+
+    def powered(self, host_name: str) -> bool:
+        """Whether the host runs."""
+        return host.read_record(self.folder / teardown.RECORDS / host_name) is not None
+
+    def kill(self, node: str, service: str, number: signal.Signals | int) -> None:
+        """Send a signal to all processes of a service; its supervisor treats the end as a crash."""
+        host.control(self.ref(node), {"op": "kill", "service": service, "signal": str(int(number))})
+
+    def service(self, node: str, service: str, action: Literal["start", "stop", "restart"]) -> None:
+        """What systemctl does; returns when it is done (a start: begun)."""
+        host.control(self.ref(node), {"op": action, "service": service})
+
+    def services(self, node: str) -> Status:
+        """The supervisor's own report: "boot" and, for each of "services", its state, pid and starts."""
+        return host.control(self.ref(node), {"op": "list"})
+
+    # The pair
+
+    def status(self, node: str) -> Status | None:
+        """What the node's agent says of itself (`natpair/status/v1`); None if it cannot be asked."""
+        record = host.read_record(self.folder / teardown.RECORDS / node)
+        return None if record is None else agent_status(record)
+
+    def wait_ready(self, deadline_seconds: float = READY_SECONDS) -> tuple[str, str]:
+        """Wait until one node is active and done changing and the other a synced standby: (active, standby)."""
+        return wait_until(
+            lambda: roles({node: self.status(node) for node in self.nodes}),
+            deadline_seconds=deadline_seconds,
+            what="one active node and one synced standby",
+            diagnose=self.diagnose,
+        )
+
+    def diagnose(self) -> str:
+        """Save addresses, routes, rules and logs of all hosts to a file outside the lab; a sentence that names it."""
+        return f"look into {save_diagnosis(self.name, self.folder, self.topology)}"
+
+    # Faults
+
+    def power_cut(self, node: str) -> None:
+        """The node loses power. Its cables go first, so that no closing packet of a dying process gets out."""
+        ref = self.ref(self.gateway.node_named(node).name)
+        for leg in topology.SWITCHES:
+            netns.set_carrier(self.switch_netns(leg), self.port(node, leg), False)
+        host.end(ref)
+        netns.unplug(self.name, self.topology.links_of(node))
+        netns.remove([netns.name_of(self.name, node)])
+
+    def boot(self, node: str) -> None:
+        """Power on: fresh network namespace and cables, the disk as the node left it."""
+        if self.powered(node):
+            raise LabError(f"{node} is running", cure=f"natpair lab fault power-cut {node}")
+        for leg in topology.SWITCHES:
+            self._apply_faults(leg, operator.methodcaller("without", self.port(node, leg)))
+        build.boot(self.folder, self.name, self.topology, node)
+        self._await_boot(node)
+
+    def link(self, node: str, leg: Leg, state_name: Literal["up", "down", "dead"]) -> None:
+        """A node's cable: `down` takes the carrier away, `dead` keeps it and drops every frame."""
+        wanted, port = LinkState(state_name), self.port(node, leg)
+        self._apply_faults(leg, lambda old: old.with_dead(port, wanted is LinkState.DEAD))
+        netns.set_carrier(self.switch_netns(leg), port, wanted is not LinkState.DOWN)
+
+    def loss(self, node: str, leg: Leg, per_mille: int) -> None:
+        """Lose so many of a thousand frames on a cable, in each direction; 0 ends it."""
+        port = self.port(node, leg)
+        self._apply_faults(leg, lambda old: old.with_loss(port, per_mille))
+
+    def partition(self, on: bool) -> None:
+        """Cut the VLAN between the two nodes only; both still reach the clients."""
+        one, other = (self.port(node, topology.VLAN) for node in self.nodes)
+        self._apply_faults(topology.VLAN, lambda old: old.with_partition((one, other) if on else None))
+
+    def _apply_faults(self, switch: str, change: Callable[[faults.SwitchFaults], faults.SwitchFaults]) -> None:
+        known = self._state()
+        wanted = change(known.faults.get(switch, faults.SwitchFaults()))
+        state.write(self.folder, known.with_fault(switch, wanted))
+        namespace = netns.name_of(self.name, switch)
+        run(["ip", "netns", "exec", namespace, "nft", "-f", "-"], stdin=faults.ruleset(wanted), timeout=10)
+
+    # The provider
+
+    def fabric(
+        self,
+        *,
+        converge_ms: int = 0,
+        ignore_med: bool = False,
+        load_share: bool = False,
+        prefer_older: bool = False,
+        hold_sessions: bool = False,
+    ) -> None:
+        """Set how the fabric behaves; what is not given returns to its default."""
+        knobs = Knobs(converge_ms, ignore_med, load_share, prefer_older, hold_sessions)
+        self._write(knobs=knobs)
+        self._reconfigure_fabric()
+
+    def share(self, fip: IPv4Address | str, nodes: Sequence[str]) -> None:
+        """Share a FIP to exactly these nodes; the route servers refuse it from any other."""
+        address = IPv4Address(fip)
+        known = self._state()
+        if address not in known.shares:
+            raise LabError(f"{address} is not a FIP of this pair", cure="one of: " + ", ".join(map(str, known.shares)))
+        self._write(shares={**known.shares, address: tuple(self.gateway.node_named(n).name for n in nodes)})
+        self._reconfigure_fabric()
+
+    def shares(self) -> dict[str, tuple[str, ...]]:
+        """The share table: each FIP and the nodes it is shared to."""
+        return {str(fip): nodes for fip, nodes in self._state().shares.items()}
+
+    def knobs(self) -> Knobs:
+        """How the fabric behaves now."""
+        return self._state().knobs
+
+    def best_path(self, fip: IPv4Address | str | None = None) -> tuple[str, ...]:
+        """The nodes the fabric sends packets for a FIP to (the first one if None); several on a load-sharing fabric."""
+        address = IPv4Address(fip or self.gateway.pair.fips[0])
+        return best_paths(self.netns_of(topology.FABRIC), self.gateway, address, self.knobs())
+
+    def _reconfigure_fabric(self) -> None:
+        known = self._state()
+        files = fabric.configs(self.gateway, known.knobs, known.shares)
+        build.write_fabric(self.folder, files)
+        reconfigure(self.ref(topology.FABRIC), self.netns_of(topology.FABRIC), files, known.knobs)
+
+    # For taps
+
+    def netns_of(self, host_name: str) -> str:
+        """The network namespace of a host or switch, for `ip netns exec`."""
+        return netns.name_of(self.name, self.topology.host(host_name).name)
+
+    def switch_netns(self, which: Leg | str) -> str:
+        """The network namespace of a switch."""
+        return netns.name_of(self.name, which)
+
+    def port(self, node: str, leg: Leg | str) -> str:
+        """The switch-side interface of a host's cable."""
+        return self.topology.port(node, leg)
+
+    # Inside
+
+    def _state(self) -> state.LabState:
+        known = state.read(self.folder)
+        if known is None:
+            raise LabError(f"the lab {self.name} is gone", cure=f"natpair lab up{build.name_option(self.name)}")
+        return known
+
+    def _write(self, **changes: Any) -> None:
+        state.write(self.folder, replace(self._state(), **changes))
+
+    def _await_boot(self, host_name: str) -> None:
+        def booted() -> str:
+            ref = host.read_record(self.folder / teardown.RECORDS / host_name)
+            if ref is None:
+                return "failed: its supervisor ended"
+            if not ref.path(init.SOCKET).exists():
+                return ""
+            boot = str(host.control(ref, {"op": "list"})["boot"])
+            return "" if boot == "running" else boot
+
+        what = f"the boot of {host_name}"
+        boot = wait_until(booted, deadline_seconds=READY_SECONDS, what=what, diagnose=self.diagnose)
+        if boot != "done":
+            raise LabError(f"{host_name} did not boot: {boot.removeprefix('failed: ')}", cure=self.diagnose())
