@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from natpair.errors import LabError
 START_SECONDS = 15.0
 _END_SECONDS = 20.0
 
+Document = dict[str, Any]
 Popen = Callable[..., "subprocess.Popen[bytes]"]
 """`Lab.popen`: host, argv and the options of subprocess.Popen."""
 
@@ -28,7 +30,7 @@ class Program:
         self._process = popen(
             host, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
         )
-        self._said: list[dict[str, Any]] = []
+        self._said: list[Document] = []
         self._news = threading.Condition()
         self._ended = False
         self._complaint = b""
@@ -62,16 +64,23 @@ class Program:
             except BrokenPipeError:
                 return
 
-    def wait_for(self, key: str, seconds: float) -> dict[str, Any]:
+    def wait_for(self, key: str, seconds: float) -> Document:
         """The newest document with `key`, once there is one; LabError when time runs out or the program ends."""
         found = self.look_for(key, seconds)
         if found is None:
-            complaint = self._complaint.decode(errors="replace").strip().splitlines()
-            why = complaint[-1] if complaint else f"did not say {key!r} within {seconds:g} s"
-            raise LabError(f"{self.name}: {why}")
+            raise self._failure(f"did not say {key!r} within {seconds:g} s")
         return found
 
-    def look_for(self, key: str, seconds: float) -> dict[str, Any] | None:
+    def check(self) -> None:
+        """LabError if the program has ended by itself."""
+        if self._ended:
+            raise self._failure("ended before its time")
+
+    def _failure(self, what: str) -> LabError:
+        complaint = self._complaint.decode(errors="replace").strip().splitlines()
+        return LabError(f"{self.name} {what}" + (f": {complaint[-1]}" if complaint else ""))
+
+    def look_for(self, key: str, seconds: float) -> Document | None:
         """As `wait_for`, but None when time runs out or the program ends."""
         deadline = time.monotonic() + seconds
         with self._news:
@@ -84,14 +93,14 @@ class Program:
                     return None
                 self._news.wait(left)
 
-    def ask(self, command: str, key: str, seconds: float = 5.0) -> dict[str, Any]:
+    def ask(self, command: str, key: str, seconds: float = 5.0) -> Document:
         """Send a command and return the document with `key` that is said after it."""
         with self._news:
             self._said = [document for document in self._said if key not in document]
         self.tell(command)
         return self.wait_for(key, seconds)
 
-    def finish(self, key: str) -> dict[str, Any]:
+    def finish(self, key: str) -> Document:
         """Tell the program to stop and return its record."""
         self.tell("stop")
         record = self.wait_for(key, _END_SECONDS)
@@ -102,10 +111,8 @@ class Program:
         """Make the program end; for the way out, whatever has happened before."""
         stream = self._process.stdin
         if stream is not None:
-            try:
+            with contextlib.suppress(BrokenPipeError):  # it is gone already
                 stream.close()
-            except BrokenPipeError:
-                pass  # it is gone already
         try:
             self._process.wait(2.0)
         except subprocess.TimeoutExpired:
@@ -122,9 +129,9 @@ class Program:
             self._process.wait()
 
 
-def _parse(line: bytes) -> dict[str, Any]:
+def _parse(line: bytes) -> Document:
     try:
-        document = json.loads(line)
+        document: object = json.loads(line)
     except ValueError:
         return {"garbage": line.decode(errors="replace")}
     return document if isinstance(document, dict) else {"garbage": document}

@@ -77,7 +77,7 @@ class Tap:
 
     def _read_stderr(self, seconds: float) -> bool:
         stream = self._process.stderr
-        if stream is None or seconds <= 0 or not select.select([stream], [], [], seconds)[0]:
+        if stream is None or stream.closed or seconds <= 0 or not select.select([stream], [], [], seconds)[0]:
             return False
         chunk = os.read(stream.fileno(), 4096)
         self._told += chunk
@@ -206,17 +206,19 @@ def timed_lines(lines: Iterable[str], offset_ns: int) -> Iterator[tuple[int, str
             yield seconds * 1_000_000_000 + stamp.microsecond * 1000 + offset_ns, found["rest"]
 
 
-def route_changes(lines: Iterable[str], fip: str, owners: Mapping[str, str], offset_ns: int) -> tuple[RouteChange, ...]:
+def route_changes(
+    lines: Iterable[str], fip: str, table: str, owners: Mapping[str, str], offset_ns: int
+) -> tuple[RouteChange, ...]:
     """How the fabric's route for `fip` moved; `owners` maps next-hop addresses to nodes.
 
-    Only the main table counts: it is what forwards, others are where a slow fabric holds news back.
+    Only `table` counts, the one the fabric forwards by; the other holds news that a slow fabric has not taken up.
     """
     changes = []
     for time_ns, text in timed_lines(lines, offset_ns):
         gone = text.startswith("Deleted ")
         words = text.removeprefix("Deleted ").removeprefix("unicast ")
-        table = re.search(r"\btable (\S+)", words)
-        if words.split(maxsplit=1)[:1] not in ([fip], [f"{fip}/32"]) or (table and table[1] not in ("main", "254")):
+        named = re.search(r"\btable (\S+)", words)
+        if words.split(maxsplit=1)[:1] not in ([fip], [f"{fip}/32"]) or (named[1] if named else "main") != table:
             continue
         nodes = () if gone else tuple(sorted({owners[hop] for hop in _VIA.findall(words) if hop in owners}))
         changes.append(RouteChange(time_ns, nodes))

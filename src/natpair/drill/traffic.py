@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 
 from natpair.drill.programs import START_SECONDS, Popen, Program
 from natpair.drill.records import FlowRecord, UdpRecord, flow_records, udp_record
-
-SERVERS = ("198.51.100.10", "198.51.100.11", "198.51.100.12", "198.51.100.13")
-"""The internet host's addresses in the lab."""
 
 INTERNET, STREAM_CLIENT, FLOW_CLIENT = "internet", "client-1", "client-2"
 NEW_EVERY_MS = 50
@@ -34,10 +32,12 @@ class TrafficRecord:
 class Traffic:
     """The echo stream, the standing flows and the new connections, with their servers; a context manager."""
 
-    def __init__(self, popen: Popen, flows: int) -> None:
+    def __init__(self, popen: Popen, servers: Sequence[str], flows: int) -> None:
         self._popen = popen
+        self._servers = servers
         self._flow_count = flows
         self._stack = ExitStack()
+        self._programs: list[Program] = []
         self.real_time = False
 
     def __enter__(self) -> Traffic:
@@ -56,6 +56,7 @@ class Traffic:
     def _program(self, host: str, module: str, *arguments: str) -> Program:
         program = Program(self._popen, host, module, arguments)
         self._stack.callback(program.close)
+        self._programs.append(program)
         return program
 
     def _start(self) -> None:
@@ -66,16 +67,16 @@ class Traffic:
         ]
         for server in servers:
             server.wait_for("ready", START_SECONDS)
-        self._stream = self._program(STREAM_CLIENT, "traffic_udp_client", SERVERS[0], *priority)
+        self._stream = self._program(STREAM_CLIENT, "traffic_udp_client", self._servers[0], *priority)
         speed = "2500" if self._flow_count > _MANY_FLOWS else "500"
         self._flows = self._program(
             FLOW_CLIENT,
             "traffic_tcp_client",
-            *SERVERS,
+            *self._servers,
             *("--flows", str(self._flow_count), "--open-per-second", speed),
         )
         self._connector = self._program(
-            STREAM_CLIENT, "traffic_tcp_client", *SERVERS, "--new-every-ms", str(NEW_EVERY_MS), *priority
+            STREAM_CLIENT, "traffic_tcp_client", *self._servers, "--new-every-ms", str(NEW_EVERY_MS), *priority
         )
         for client in (self._flows, self._connector):
             client.wait_for("ready", START_SECONDS)
@@ -97,6 +98,11 @@ class Traffic:
                 return False
             time.sleep(_POLL_SECONDS)
         return True
+
+    def check(self) -> None:
+        """LabError if one of the programs has ended: what follows would measure nothing."""
+        for program in self._programs:
+            program.check()
 
     def begin_proof(self) -> int:
         """Ask every flow for proof that it lives; the moment of asking."""
