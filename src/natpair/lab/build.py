@@ -68,9 +68,8 @@ def name_option(name: str) -> str:
 
 def claim(folder: Path, name: str) -> None:
     """Take the lab's folder, so that nobody else builds a lab of this name; LabError if it is taken."""
-    netns.LABS.mkdir(mode=0o755, exist_ok=True)
     try:
-        folder.mkdir(mode=0o700)
+        folder.mkdir(mode=0o700, parents=True)
     except FileExistsError:
         known = state.read(folder)
         what = "is up already" if known is not None and known.phase == state.UP else "is there already, half built"

@@ -34,6 +34,8 @@ def execute(argv: list[str]) -> None:
     """The child: become the program; 127 or 126 if that cannot be, as a shell says it."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    # So that `natpair` and `python3` in a host are those that run the lab.
+    os.environ["PATH"] = f"{os.path.dirname(sys.executable)}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"  # noqa: PTH120
     try:
         os.execvp(argv[0], argv)  # noqa: S606 - that is what this program is for
     except FileNotFoundError:

@@ -237,6 +237,7 @@ class Supervisor:
             if deadline is not None and clock() >= deadline:
                 service.log.note("watchdog: no sign of life, aborting it")
                 signal_group(pid, signal.SIGABRT)
+                signal_group(pid, signal.SIGCONT)
                 await asyncio.wait((exited,), timeout=ABORT_SECONDS)
                 signal_group(pid, signal.SIGKILL)
                 return await exited
@@ -246,6 +247,7 @@ class Supervisor:
         clock = asyncio.get_running_loop().time
         end = clock() + patience
         signal_group(pid, number)
+        signal_group(pid, signal.SIGCONT)  # one that was stopped would not hear it
         while group_exists(pid):
             if clock() >= end:
                 signal_group(pid, signal.SIGKILL)

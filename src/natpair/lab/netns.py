@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from natpair.lab.spawn import MNT_DETACH, NETNS_FOLDER, _libc
+from natpair.lab.spawn import NETNS_FOLDER, libc
 from natpair.lab.topology import BRIDGE, HostKind, Link, Topology, bridge_lines
 from natpair.system.process import run
 
@@ -50,11 +51,11 @@ def release_folder() -> None:
     if others:
         return
     if MARKER.exists():
-        if is_mounted(NETNS_FOLDER) and not present():
-            _libc.umount2(NETNS_FOLDER.encode(), MNT_DETACH)
+        # No MNT_DETACH: a mount in use, whoever uses it, stays.
+        if is_mounted(NETNS_FOLDER) and not present() and libc.umount2(NETNS_FOLDER.encode(), 0) == 0:
             Path(NETNS_FOLDER).rmdir()
-        MARKER.unlink()
-    if LABS.is_dir():
+        MARKER.unlink(missing_ok=True)
+    with suppress(OSError):  # another lab is just being made
         LABS.rmdir()
 
 

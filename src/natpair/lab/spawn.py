@@ -29,7 +29,7 @@ MNT_DETACH = 2
 RUN = "/run/lab"
 NETNS_FOLDER = "/run/netns"
 
-_libc = ctypes.CDLL(None, use_errno=True)
+libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def check(result: int, what: str) -> None:
 def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -> None:
     """mount(2)."""
     check(
-        _libc.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), data.encode()),
+        libc.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), data.encode()),
         f"mount {kind or source} on {target}",
     )
 
@@ -72,7 +72,7 @@ def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -
 def join_namespace(path: str, kind: int) -> None:
     """setns(2) into the namespace file at `path`."""
     with Path(path).open("rb") as file:
-        check(_libc.setns(file.fileno(), kind), f"setns {path}")
+        check(libc.setns(file.fileno(), kind), f"setns {path}")
 
 
 def start_time(pid: int) -> int:
@@ -99,7 +99,7 @@ def arrange_mounts(spec: Spec) -> None:
     kept = [(os.open(path, os.O_PATH), path) for path in spec.keep if covered(path, targets)]
     sources = [(os.open(source, os.O_PATH), target) for source, target in spec.binds]
     logs = os.open(spec.log_folder, os.O_PATH)
-    _libc.umount2(NETNS_FOLDER.encode(), MNT_DETACH)
+    libc.umount2(NETNS_FOLDER.encode(), MNT_DETACH)
     mount("sysfs", "/sys", "sysfs")
     mount("tmpfs", "/run", "tmpfs", data="mode=0755")
     mount("tmpfs", "/tmp", "tmpfs", data="mode=1777")  # noqa: S108
@@ -163,13 +163,13 @@ def launch(spec: Spec) -> None:
     folder = os.open(record.parent, os.O_RDONLY | os.O_DIRECTORY)
     log = os.open(f"{spec.log_folder}/init.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
     join_namespace(spec.netns, CLONE_NEWNET)
-    check(_libc.unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC), "unshare")
-    check(_libc.sethostname(spec.name.encode(), len(spec.name.encode())), "sethostname")
+    check(libc.unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC), "unshare")
+    check(libc.sethostname(spec.name.encode(), len(spec.name.encode())), "sethostname")
     arrange_mounts(spec)
     Path(RUN, "spec.json").write_text(json.dumps(spec.init))
     write_sysctls(spec.sysctls)
     run_ip(spec.ip_lines)
-    check(_libc.unshare(CLONE_NEWPID), "unshare pid")
+    check(libc.unshare(CLONE_NEWPID), "unshare pid")
     go_read, go_write = os.pipe()
     pid = os.fork()
     if pid == 0:

@@ -58,7 +58,7 @@ def read(folder: Path) -> LabState | None:
     """The state in `folder`; None if there is none or it is not whole."""
     try:
         raw = json.loads((folder / FILE).read_text())
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):
         return None
     return LabState(
         name=raw["name"],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import operator
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address
@@ -86,6 +87,14 @@ class Lab:
             raise LabError(f"no lab called {name} is up", cure=f"natpair lab up{build.name_option(name)}")
         return cls(name, build.gateway_of(folder))
 
+    @staticmethod
+    def remove(name: str = DEFAULT_NAME) -> bool:
+        """Remove what there is of a lab called `name`, whole or half built; whether there was anything."""
+        folder = netns.LABS / name
+        there = folder.is_dir()
+        teardown.remove(folder)
+        return there
+
     def down(self) -> None:
         """Remove the lab and everything in it; nothing happens if it is gone already."""
         teardown.remove(self.folder)
@@ -151,12 +160,22 @@ class Lab:
 
     def wait_ready(self, deadline_seconds: float = READY_SECONDS) -> tuple[str, str]:
         """Wait until one node is active and done changing and the other a synced standby: (active, standby)."""
-        return wait_until(
+        found = wait_until(
             lambda: roles({node: self.status(node) for node in self.nodes}),
             deadline_seconds=deadline_seconds,
-            what="one active node and one synced standby",
+            what="a pair of one active node and one synced standby",
             diagnose=self.diagnose,
         )
+        self.warm()
+        return found
+
+    def warm(self, seconds: float = 1.0) -> bool:
+        """Ping from each client to the VIP and to the internet, so that no cache is cold; whether all answered."""
+        script = str(Path(__file__).with_name("ping.py"))
+        targets = [str(self.gateway.pair.vip.ip), str(self.topology.internet[0].ip)]
+        argv = [sys.executable, "-I", "-S", script, str(seconds), *targets]
+        pings = [self.popen(name, argv, stdout=subprocess.DEVNULL) for name, _ in self.topology.clients]
+        return [ping.wait() for ping in pings] == [0] * len(pings)
 
     def diagnose(self) -> str:
         """Save addresses, routes, rules and logs of all hosts to a file outside the lab; a sentence that names it."""
@@ -197,6 +216,10 @@ class Lab:
         """Cut the VLAN between the two nodes only; both still reach the clients."""
         one, other = (self.port(node, topology.VLAN) for node in self.nodes)
         self._apply_faults(topology.VLAN, lambda old: old.with_partition((one, other) if on else None))
+
+    def switch_faults(self, switch: Leg | str) -> faults.SwitchFaults:
+        """What a switch drops now."""
+        return self._state().faults.get(switch, faults.SwitchFaults())
 
     def _apply_faults(self, switch: str, change: Callable[[faults.SwitchFaults], faults.SwitchFaults]) -> None:
         known = self._state()

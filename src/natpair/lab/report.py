@@ -1,0 +1,124 @@
+"""One look at a running lab as data: what the agents say, what the fabric does, what is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Any
+
+from natpair.lab.fabric import Knobs
+from natpair.lab.topology import SWITCHES
+from natpair.lab.world import Lab
+
+SCHEMA = "natpair/lab/v1"
+OFF = "off"
+MUTE = "mute"
+_NOTHING = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSeen:
+    """One node. `role` is `off` without power and `mute` if its agent does not answer."""
+
+    name: str
+    role: str
+    vrrp: str
+    traffic: str
+    epoch: int | str
+    announcement: str
+    synced: bool
+    faults: str
+    failing: tuple[str, ...]
+    status: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class FipSeen:
+    """One FIP: whom the fabric sends it to, and whom the share table allows."""
+
+    fip: str
+    best_path: tuple[str, ...]
+    shared_to: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LabSeen:
+    """The whole lab at one moment; the JSON of `natpair lab status --json`."""
+
+    schema: str
+    name: str
+    folder: str
+    nodes: tuple[NodeSeen, ...]
+    clients: tuple[str, ...]
+    internet: tuple[str, ...]
+    vip: str
+    fips: tuple[FipSeen, ...]
+    fabric: Knobs
+    fabric_words: str
+
+
+def look(lab: Lab) -> LabSeen:
+    """Ask everything in `lab` once."""
+    shares = lab.shares()
+    return LabSeen(
+        schema=SCHEMA,
+        name=lab.name,
+        folder=str(lab.folder),
+        nodes=tuple(_node(lab, name) for name in lab.nodes),
+        clients=tuple(str(address.ip) for _, address in lab.topology.clients),
+        internet=tuple(str(address.ip) for address in lab.topology.internet),
+        vip=str(lab.gateway.pair.vip.ip),
+        fips=tuple(FipSeen(fip, lab.best_path(IPv4Address(fip)), nodes) for fip, nodes in shares.items()),
+        fabric=lab.knobs(),
+        fabric_words=", ".join(_fabric_words(lab.knobs())),
+    )
+
+
+def _node(lab: Lab, name: str) -> NodeSeen:
+    powered = lab.powered(name)
+    status = lab.status(name) if powered else None
+    said = status or {}
+    announcement = said.get("announcement") or {}
+    return NodeSeen(
+        name=name,
+        role=str(said.get("role", MUTE if powered else OFF)),
+        vrrp=str(said.get("vrrp", _NOTHING)),
+        traffic=str(said.get("traffic", _NOTHING)),
+        epoch=said.get("epoch", _NOTHING),
+        announcement=f"{announcement.get('community', _NOTHING)} MED {announcement.get('med', _NOTHING)}",
+        synced=bool(said.get("synced")),
+        faults=", ".join(_faults(lab, name)) or _NOTHING,
+        failing=tuple(_failing(lab, name)) if powered else (),
+        status=status,
+    )
+
+
+def _faults(lab: Lab, name: str) -> Iterator[str]:
+    for switch in SWITCHES:
+        port, faults = lab.port(name, switch), lab.switch_faults(switch)
+        if port in faults.dead:
+            yield f"{switch} dead"
+        if port in faults.loss:
+            yield f"{switch} loses {faults.loss[port] / 10:g} %"
+        if faults.partition is not None and port in faults.partition:
+            yield f"{switch} cut from the peer"
+
+
+def _failing(lab: Lab, name: str) -> Iterator[str]:
+    for service in lab.services(name)["services"]:
+        if service["state"] in ("failed", "restarting"):
+            yield str(service["name"])
+
+
+def _fabric_words(knobs: Knobs) -> Iterator[str]:
+    if knobs.converge_ms:
+        yield f"follows a new best path {knobs.converge_ms} ms late"
+    if knobs.ignore_med:
+        yield "ignores MED"
+    if knobs.load_share:
+        yield "shares load over equal routes"
+    if knobs.prefer_older:
+        yield "keeps the older of equal routes"
+    if knobs.hold_sessions:
+        yield "refuses sessions without a share"
