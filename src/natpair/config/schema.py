@@ -55,7 +55,8 @@ def key_path(location: Sequence[int | str]) -> str:
 
 def _as_json(raw: object) -> str:
     # JSON and strict: text is not taken for a number, nor a number for an address, as pydantic's lax mode would.
-    return json.dumps(raw, default=str)
+    # TOML's dates, which JSON lacks, become tables, which no key accepts.
+    return json.dumps(raw, default=lambda date: {"date": str(date)})
 
 
 def _problem(detail: ErrorDetails, raw: Mapping[str, Any]) -> Problem:
@@ -117,8 +118,8 @@ def _salvage_gateway(raw: Mapping[str, Any]) -> Gateway:
     kept: dict[str, Any] = {}
     for name, field in Gateway.model_fields.items():
         if name == "node":
-            nodes = raw.get("node", [])
-            kept[name] = tuple(_salvage(("node", 0), entry) for entry in nodes if isinstance(nodes, list))
+            nodes = raw.get("node")
+            kept[name] = tuple(_salvage(("node", 0), n) for n in nodes) if isinstance(nodes, list) else ()
         elif (model := model_of((name,))) is not None:
             value = raw.get(name, {})
             kept[name] = _salvage((name,), value) if isinstance(value, dict) else model.model_construct()

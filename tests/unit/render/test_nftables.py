@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address
+
+import pytest
+
+from natpair.core import paths
+from natpair.render.base import Sides
+from natpair.render.nftables import Traffic, nftables_files, snat_statement
+from samples import gateway, rendered
+
+
+def rules(text: str, chain: str) -> list[str]:
+    """The rules of a chain, whitespace and comments stripped."""
+    body = re.search(rf"chain {chain} \{{(.*?)\n    \}}", text, re.DOTALL)
+    assert body, chain
+    lines = [line.strip() for line in body[1].splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def traffic(state: Traffic) -> str:
+    return rendered(f"traffic-{state.value}.nft").text
+
+
+def test_the_ruleset_replaces_its_own_tables_and_touches_no_other() -> None:
+    text = rendered("nftables.nft").text
+    assert "flush ruleset" not in text
+    assert re.findall(r"^(?:table|delete table|add table) (\S+ \S+)", text, re.MULTILINE) == [
+        "ip natpair", "ip natpair", "inet natpair", "inet natpair", "ip natpair", "inet natpair",
+    ]  # fmt: skip
+
+
+def test_the_ruleset_starts_closed() -> None:
+    text = rendered("nftables.nft").text
+    for chain in ("role_raw", "role_forward"):
+        assert rules(text, chain) == rules(traffic(Traffic.CLOSED), chain)
+    assert rules(text, "duplicate") == ['counter comment "natpair duplicate=off"']
+    assert rules(text, "sync_fence") == ['counter comment "natpair fence=off"']
+
+
+@pytest.mark.parametrize("state", list(Traffic))
+def test_the_first_rule_of_each_role_chain_tells_the_state(state: Traffic) -> None:
+    for chain in ("role_raw", "role_forward"):
+        assert rules(traffic(state), chain)[0] == f'counter comment "natpair traffic={state.value}"'
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "traffic-local",
+        "traffic-relay",
+        "traffic-closed",
+        "duplicate-on",
+        "duplicate-off",
+        "sync-fence-on",
+        "sync-fence-off",
+    ],
+)
+def test_a_switch_flushes_what_it_refills_and_nothing_else(name: str) -> None:
+    text = rendered(f"{name}.nft").text
+    flushed = re.findall(r"^flush chain (\S+) natpair (\S+)$", text, re.MULTILINE)
+    refilled = list(
+        zip(re.findall(r"^table (\S+) natpair", text, re.MULTILINE), re.findall(r"chain (\S+) \{", text), strict=True)
+    )
+    assert flushed == refilled
+    assert flushed
+
+
+def test_local_forwards_clients_out_replies_in_and_what_the_peer_relayed() -> None:
+    assert rules(traffic(Traffic.LOCAL), "role_raw")[1:] == []
+    assert rules(traffic(Traffic.LOCAL), "role_forward")[1:] == [
+        'iifname "eth1" oifname "eth0" ip saddr 192.168.1.0/24 ct state new,established,related accept',
+        'iifname "eth0" oifname "eth1" ip daddr 192.168.1.0/24 ct state established,related accept',
+        'iifname "eth1" oifname "eth1" ip daddr 192.168.1.0/24 ct direction reply ct state established,related accept',
+    ]
+
+
+def test_relay_holds_clients_and_hands_over_untracked() -> None:
+    assert rules(traffic(Traffic.RELAY), "role_raw")[1:] == [
+        'iifname "eth1" fib daddr type != local counter name held drop',
+        'iifname "eth0" ip daddr @fips counter name relayed notrack',
+    ]
+    assert rules(traffic(Traffic.RELAY), "role_forward")[1:] == [
+        'iifname "eth0" oifname "eth1" ip daddr @fips ct state untracked accept'
+    ]
+
+
+def test_closed_forwards_nothing() -> None:
+    assert rules(traffic(Traffic.CLOSED), "role_forward")[1:] == []
+
+
+def test_nothing_is_ever_refused_aloud() -> None:
+    for file in nftables_files(Sides.of(gateway(), "nat-a")):
+        assert not re.search(r"\breject\b", file.text), file.path
+
+
+def test_translation_has_no_random_flag_and_one_address() -> None:
+    assert rules(rendered("nftables.nft").text, "nat_postrouting")[1:] == [
+        'oifname "eth0" ip saddr 192.168.1.0/24 snat to 192.0.2.221'
+    ]
+
+
+def test_several_addresses_are_chosen_alike_on_both_nodes() -> None:
+    statement = snat_statement((IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")))
+    assert statement == "snat to jhash ip saddr mod 2 seed 0x6e617470 map { 0 : 192.0.2.1, 1 : 192.0.2.2 }"
+    both = gateway(('fips = ["192.0.2.221"]', 'fips = ["192.0.2.9", "192.0.2.1"]'))
+    chosen = [rules(rendered("nftables.nft", both, node).text, "nat_postrouting") for node in ("nat-a", "nat-b")]
+    assert chosen[0] == chosen[1]
+
+
+def test_only_own_address_and_fips_leave() -> None:
+    assert rules(rendered("nftables.nft").text, "leak_guard")[1:] == [
+        'oifname "eth0" ip saddr != { 203.0.113.3, 192.0.2.221 } counter name leak_guard drop'
+    ]
+
+
+def test_vrrp_sync_heartbeat_and_bgp_are_untracked_both_ways() -> None:
+    text = rendered("nftables.nft").text
+    for chain in ("raw_prerouting", "raw_output"):
+        four, six = (rules(table, chain) for table in text.split("table inet natpair {"))
+        untracked = [rule for rule in four + six if "notrack" in rule]
+        for what in ("ip protocol 112", "udp dport { 3780, 3781 }", "udp dport 3781", "tcp sport 179", "tcp dport 179"):
+            assert any(what in rule for rule in untracked), (chain, what)
+
+
+def test_input_is_closed_and_silent_about_fips() -> None:
+    chain = rules(rendered("nftables.nft").text.split("table inet natpair {")[1], "input")
+    assert chain[0].endswith("policy drop;")
+    assert chain[2] == "ip daddr @fips drop"
+    assert chain[3] == "jump sync_fence"
+    assert chain[-1] == "tcp dport { 22 } accept"
+
+
+@pytest.mark.parametrize(
+    ("extra", "rule"),
+    [
+        ("management_tcp_ports = []", None),
+        ('management_sources = ["198.51.100.0/24"]', "ip saddr { 198.51.100.0/24 } tcp dport { 22 } accept"),
+        (
+            'management_sources = ["10.0.0.0/8", "10.1.0.0/16", "10.0.0.0/8"]\nmanagement_tcp_ports = [443, 22, 443]',
+            "ip saddr { 10.0.0.0/8 } tcp dport { 22, 443 } accept",
+        ),
+    ],
+)
+def test_management_is_what_the_file_says(extra: str, rule: str | None) -> None:
+    text = rendered("nftables.nft", gateway(extra=f"[firewall]\n{extra}\n")).text.split("table inet natpair {")[1]
+    found = [line for line in rules(text, "input") if "tcp dport" in line and "route_servers" not in line]
+    assert found == ([rule] if rule else [])
+
+
+def test_the_window_copies_to_the_peer_then_drops() -> None:
+    assert rules(rendered("duplicate-on.nft").text, "duplicate")[1:] == [
+        'iifname "eth0" ip daddr @fips ct state new,invalid counter name duplicated dup to 192.168.1.4 device "eth1"',
+        'iifname "eth0" ip daddr @fips ct state new,invalid drop',
+    ]
+
+
+def test_the_fence_stops_the_peers_entries() -> None:
+    assert rules(rendered("sync-fence-on.nft").text, "sync_fence")[1:] == [
+        'iifname "eth1" ip saddr 192.168.1.4 udp dport 3780 drop'
+    ]
+
+
+def test_every_state_has_its_file() -> None:
+    made = {file.path for file in nftables_files(Sides.of(gateway(), "nat-b"))}
+    assert {paths.TRAFFIC_LOCAL, paths.TRAFFIC_RELAY, paths.TRAFFIC_CLOSED, paths.NFTABLES} <= made
+    assert len(made) == 8
