@@ -32,9 +32,13 @@ explain() {
     if grep -qiE 'no space left|disk quota' "$log"; then
         die "$EX_CANTCREAT" "the disk is full" "make room in $(df --output=target . | tail -n 1) and /var, then run it again"
     fi
-    if grep -qiE 'resolv|could not connect|connection (refused|timed out|reset)|network is unreachable|max retries|no matching distribution|timed out|failed to fetch' "$log"; then
+    if grep -qiE 'resolv|could not connect|connection (refused|timed out|reset)|network is unreachable|max retries|timed out|failed to fetch' "$log"; then
         die "$EX_UNAVAILABLE" "the package servers cannot be reached" \
             "check network, DNS and proxy settings (and the package sources of apt and pip), then run it again"
+    fi
+    if grep -qi 'no matching distribution' "$log"; then
+        die "$EX_UNAVAILABLE" "a package was not found: pip reaches no server, or none has it for this Python" \
+            "check network and proxy settings, or name a Python of 3.11 to 3.13: PYTHON=/path/to/python3 make ..."
     fi
     die "$EX_UNAVAILABLE" "a step failed; its last lines stand above" "mend what they name, then run it again: it takes up where it stopped"
 }

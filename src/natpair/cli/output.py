@@ -124,8 +124,9 @@ def report_error(error: NatpairError) -> None:
 
 def problem_block(problem: Problem) -> str:
     """One fault of a configuration file as lines: where, what stands there, what is wrong, what is accepted."""
-    where = problem.key + (f" (line {problem.line})" if problem.line is not None else "")
-    lines = [f"  {where}" + (f" = {problem.value}" if problem.value else ""), f"    {problem.message}"]
+    line = f" (line {problem.line})" if problem.line is not None else ""
+    head = " = ".join(part for part in (f"{problem.key}{line}".strip(), problem.value) if part)
+    lines = [f"  {head}", f"    {problem.message}"]
     if problem.accepted:
         lines.append(f"    accepted: {problem.accepted}")
     return "\n".join(lines)

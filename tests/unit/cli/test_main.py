@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -146,10 +147,15 @@ def test_every_command_has_help_that_ends_with_an_example(
         assert f"natpair {' '.join(line)}" in last_paragraph, line
 
 
-def help_lines(command: click.Command, *names: str) -> list[tuple[str, ...]]:
+def help_lines(command: click.Command, *names: str) -> Iterator[tuple[str, ...]]:
     """The command itself and, for a group, every command below it."""
-    below = command.commands.items() if isinstance(command, click.Group) else ()
-    return [names, *(line for name, child in below for line in help_lines(child, *names, name))]
+    yield names
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            assert child is not None
+            yield from help_lines(child, *names, name)
 
 
 def natpair(*arguments: str) -> subprocess.Popen[str]:
