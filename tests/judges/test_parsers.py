@@ -1,0 +1,189 @@
+"""Every generated file before its daemon's own parser, and every parser before a file that it must refuse."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from golden.cases import CASES, Case
+from judges.scratch import Scratch, scratch_node
+from natpair.core.model import Node
+from natpair.core.rendered import Checker, RenderedFile
+from natpair.errors import DaemonError
+from natpair.system.judges import judge
+
+pytestmark = pytest.mark.root
+
+JUDGE_INSIDE = """
+from pathlib import Path
+from natpair.config.load import load
+from natpair.errors import DaemonError
+from natpair.render.bundle import render_all
+from natpair.system.judges import judge
+files = render_all(load(Path(sys.argv[1])), sys.argv[2])
+judge(files, among=files)
+"""
+
+BREAK_INSIDE = """
+from dataclasses import replace
+from pathlib import Path
+from natpair.config.load import load
+from natpair.errors import DaemonError
+from natpair.render.bundle import render_all
+from natpair.system.judges import judge
+config, node, name, old, new = sys.argv[1:]
+files = render_all(load(Path(config)), node)
+(file,) = [f for f in files if f.path.endswith("/" + name)]
+assert old in file.text
+try:
+    judge([replace(file, text=file.text.replace(old, new))], among=files)
+except DaemonError as error:
+    print(error.message)
+else:
+    print("accepted")
+"""
+
+
+def each_node() -> list[tuple[Case, Node]]:
+    return [(case, node) for case in CASES for node in case.gateway().node]
+
+
+@pytest.fixture(scope="module")
+def example() -> Iterator[Scratch]:
+    with scratch_node(CASES[0].gateway().node[0]) as scratch:
+        yield scratch
+
+
+@pytest.mark.parametrize(("case", "node"), each_node(), ids=lambda value: value.name)
+def test_every_file_passes_its_judge(case: Case, node: Node) -> None:
+    with scratch_node(node) as scratch:
+        scratch.python(JUDGE_INSIDE, str(case.config), node.name)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "says"),
+    [
+        ("nftables.nft", "policy drop;", "policy dorp;", "syntax error"),
+        ("nftables.nft", "ip natpair {", "ip natpair { chain x { goto nowhere; }", "nftables.nft"),
+        ("traffic-local.nft", "role_forward", "role_foward", "traffic-local.nft"),
+        ("duplicate-on.nft", '"eth1"', '"eth9"', "eth9"),
+        ("keepalived.conf", "advert_int", "advert_itn", "Unknown keyword 'advert_itn'"),
+        ("keepalived.conf", "virtual_router_id 51", "virtual_router_id 512", "512"),
+        ("bird.conf", "bgp_origin", "bgp_orgin", "syntax error"),
+        ("bird.conf", "hold time 6", "hold time 2", "Hold time"),
+        ("conntrackd.conf", "FTFW", "FTWF", "syntax error"),
+    ],
+)
+def test_every_judge_refuses_a_bad_file(example: Scratch, name: str, old: str, new: str, says: str) -> None:
+    verdict = example.python(BREAK_INSIDE, str(CASES[0].config), "nat-a", name, old, new).stdout
+    assert verdict != "accepted\n"
+    assert says in verdict
+
+
+def test_an_interface_that_is_not_there_is_refused(example: Scratch) -> None:
+    verdict = example.python(
+        BREAK_INSIDE, str(CASES[0].config), "nat-a", "keepalived.conf", "interface eth1", "interface eth7"
+    )
+    assert "eth7" in verdict.stdout
+
+
+def test_a_file_without_a_judge_is_taken_as_it_is() -> None:
+    judge([RenderedFile("/etc/x", "anything")], among=())
+
+
+def test_refusals_are_gathered() -> None:
+    """Both files are named, not only the first."""
+    bad = [RenderedFile(f"/etc/{n}.conf", "nonsense {", checker=Checker.BIRD) for n in ("one", "two")]
+    with pytest.raises(DaemonError, match=r"(?s)/etc/one\.conf.*/etc/two\.conf"):
+        judge(bad, among=bad)
+
+
+def test_conntrackd_stays_up_with_its_file_and_ends_with_a_bad_one(example: Scratch) -> None:
+    bundle = CASES[0].bundles()["nat-a"]
+    (file,) = [f for f in bundle if f.checker is Checker.CONNTRACKD]
+    path = example.write("/run/conntrackd.conf", file.text)
+    daemon = subprocess.Popen(
+        example.argv(["conntrackd", "-C", path]), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            daemon.wait(timeout=1)
+        example.run("conntrackd", "-C", path, "-s", "network")
+    finally:
+        daemon.terminate()
+        said = daemon.communicate(timeout=10)[0]
+    assert "initialization completed" in said
+    assert "reliable ctnetlink event delivery is ENABLED" in said
+    assert "disabling external cache" in said
+    assert not re.search(r"\[(warning|ERROR)\]", said)
+    bad = example.write("/run/bad.conf", file.text.replace("Scheduler", "Schedular"))
+    assert "syntax error" in example.run("conntrackd", "-C", bad, ok=(1,)).stderr
+
+
+@pytest.mark.parametrize("unit", ["prepare", "conntrackd", "bird", "keepalived", "agent"])
+def test_systemd_accepts_the_units(example: Scratch, unit: str) -> None:
+    for file in CASES[0].bundles()["nat-a"]:
+        if file.path.endswith(".service"):
+            # natpair itself need not be installed here.
+            example.write(file.path, file.text.replace("/usr/bin/natpair", "/bin/true"))
+    path = f"/etc/systemd/system/natpair-{unit}.service"
+    done = example.run("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", path)
+    assert done.stdout + done.stderr == ""
+
+
+def test_systemd_complains_of_a_bad_unit(example: Scratch) -> None:
+    path = example.write("/etc/systemd/system/natpair-bad.service", "[Service]\nExecStart=/bin/true\nRestartt=always\n")
+    done = example.run("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", path, ok=(0, 1))
+    assert "Restartt" in done.stderr
+
+
+def test_tc_and_ip_take_their_batches_twice(example: Scratch) -> None:
+    files = {f.path.rsplit("/", 1)[-1]: f.text for f in CASES[0].bundles()["nat-a"]}
+    for _ in range(2):
+        example.run("tc", "-force", "-batch", example.write("/run/guard.tc", files["guard.tc"]))
+        example.run("ip", "-force", "-batch", example.write("/run/routes.ip", files["routes.ip"]))
+    assert example.run("ip", "route", "show", "type", "blackhole").stdout.split() == ["blackhole", "192.0.2.221"]
+    filters = json.loads(example.run("tc", "-json", "filter", "show", "dev", "eth0", "egress").stdout)
+    (options,) = [f["options"] for f in filters if "options" in f]
+    assert options["direct-action"]
+    numbers = ",".join(f"{i['code']} {i['jt']} {i['jf']} {i['k']}" for i in options["bytecode"]["insns"])
+    assert f"{options['bytecode']['length']},{numbers}" in files["guard.tc"]
+
+
+def test_a_bad_batch_fails(example: Scratch) -> None:
+    bad = example.write("/run/bad.tc", 'filter replace dev eth0 egress protocol ip bpf da bytecode "2,6 0 0 0"\n')
+    example.run("tc", "-force", "-batch", bad, ok=(1,))
+    example.run("ip", "-force", "-batch", example.write("/run/bad.ip", "route add blackhole nowhere\n"), ok=(1,))
+
+
+def test_settings_take_effect_and_only_the_machines_own_are_refused(example: Scratch) -> None:
+    (file,) = [f for f in CASES[0].bundles()["nat-a"] if "sysctl" in f.path]
+    path = example.write("/run/sysctl.conf", file.text)
+    code = """
+from pathlib import Path
+from natpair.system import sysctl
+text = Path(sys.argv[1]).read_text()
+refused = sysctl.load(text)
+left = sysctl.differing(text)
+assert set(left) <= set(refused), left
+assert all(assignment.optional for assignment in refused)
+print(len(sysctl.parse(text)) - len(refused))
+"""
+    assert int(example.python(code, path).stdout) >= 40
+    assert example.run("cat", "/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal").stdout == "1\n"
+
+
+def test_a_setting_the_kernel_does_not_know_is_an_error(example: Scratch) -> None:
+    code = """
+from natpair.errors import DaemonError
+from natpair.system import sysctl
+try:
+    sysctl.load("net/ipv4/no_such_key = 1\\n-net/ipv4/nor_this = 1\\n")
+except DaemonError as error:
+    print(error.message)
+"""
+    assert example.python(code).stdout == "the kernel refused net/ipv4/no_such_key\n"
