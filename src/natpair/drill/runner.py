@@ -11,7 +11,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from natpair.core.model import Profile
@@ -53,7 +53,7 @@ class Options:
     config: Path | None = None
     name: str = DEFAULT_NAME
     fabric: Knobs | None = None
-    durations: Durations = Durations()
+    durations: Durations = field(default_factory=Durations)
 
 
 @dataclass(frozen=True, slots=True)

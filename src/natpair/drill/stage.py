@@ -14,7 +14,7 @@ from natpair.lab.wait import wait_until
 from natpair.lab.world import Lab
 
 _ASK_SECONDS = 30.0
-_WATCH_SECONDS = 0.05
+_SLACK_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,13 @@ class Stage:
 
     def pass_time(self, seconds: float) -> None:
         """Let the traffic run for a while; LabError as soon as one of its programs is gone."""
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
+        end = time.monotonic() + seconds
+
+        def over() -> bool:
             self.traffic.check()
-            time.sleep(min(left, _WATCH_SECONDS))
+            return time.monotonic() >= end
+
+        wait_until(over, deadline_seconds=max(0.0, seconds) + _SLACK_SECONDS, what="the end of a watch")
 
     def command(self, node: str, path: str) -> tuple[bool, str]:
         """Give a node's agent an order; whether it was carried out, and what it said."""
@@ -79,7 +82,7 @@ class Stage:
                 return "yes"
             return "late" if time.monotonic() > deadline else ""
 
-        return wait_until(done, deadline_seconds=seconds + 5, what=f"{node} {role}") == "yes"
+        return wait_until(done, deadline_seconds=seconds + _SLACK_SECONDS, what=f"{node} {role}") == "yes"
 
 
 def active_node(lab: Lab) -> str | None:

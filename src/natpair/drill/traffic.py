@@ -10,6 +10,7 @@ from types import TracebackType
 
 from natpair.drill.programs import START_SECONDS, Popen, Program
 from natpair.drill.records import FlowRecord, UdpRecord, flow_records, udp_record
+from natpair.lab.wait import wait_until
 
 INTERNET, STREAM_CLIENT, FLOW_CLIENT = "internet", "client-1", "client-2"
 NEW_EVERY_MS = 50
@@ -17,7 +18,7 @@ TOOL_PRIORITY = 10
 MAX_FLOWS = 10_000
 _MANY_FLOWS = 1000
 _OPEN_SECONDS = 60.0
-_POLL_SECONDS = 0.005
+_ASK_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +94,13 @@ class Traffic:
     def wait_echoed_after(self, moment_ns: int, seconds: float) -> bool:
         """Wait until the stream works again; False when it does not within `seconds`."""
         deadline = time.monotonic() + seconds
-        while not self.echoed_after(moment_ns):
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(_POLL_SECONDS)
-        return True
+
+        def outcome() -> str:
+            if self.echoed_after(moment_ns):
+                return "echoed"
+            return "late" if time.monotonic() >= deadline else ""
+
+        return wait_until(outcome, deadline_seconds=seconds + _ASK_SECONDS, what="an echo") == "echoed"
 
     def check(self) -> None:
         """LabError if one of the programs has ended: what follows would measure nothing."""
