@@ -83,7 +83,7 @@ def _without_twins(actions: tuple[Action, ...]) -> tuple[Action, ...]:
     return tuple(dict.fromkeys(actions))
 
 
-def adopt(state: NodeState, epoch: int, now: float) -> NodeState:
+def adopt(state: NodeState, epoch: int, now: float, *, boosted: bool = False, fenced: bool = False) -> NodeState:
     """An agent that starts on a node which already serves takes over what it finds, and changes nothing."""
     return replace(
         state,
@@ -93,6 +93,8 @@ def adopt(state: NodeState, epoch: int, now: float) -> NodeState:
         epoch=epoch,
         generation_seen=max(state.generation_seen, epoch // 2),
         completing=False,
+        boosted=boosted,
+        fenced=fenced,
         refresh_at=now + state.terms.refresh,
     )
 

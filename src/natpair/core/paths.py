@@ -22,6 +22,7 @@ DUPLICATE_ON = f"{GENERATED}/duplicate-on.nft"
 DUPLICATE_OFF = f"{GENERATED}/duplicate-off.nft"
 SYNC_FENCE_ON = f"{GENERATED}/sync-fence-on.nft"
 SYNC_FENCE_OFF = f"{GENERATED}/sync-fence-off.nft"
+BIRD_ROLE_STANDBY = f"{GENERATED}/bird-standby.conf"
 ROUTES = f"{GENERATED}/routes.ip"
 GUARD = f"{GENERATED}/guard.tc"
 

@@ -44,6 +44,7 @@ class Unit:
     watchdog_seconds: float | None = None
     restart_delay_ms: int | None = 200
     environment: tuple[tuple[str, str], ...] = ()
+    start_pre: tuple[str, ...] = ()
     stop_post: tuple[str, ...] = ()
     rt_priority: int | None = None
 
@@ -53,6 +54,7 @@ class Unit:
         fixed = dict(raw)
         fixed["argv"] = tuple(raw["argv"])  # type: ignore[arg-type]
         fixed["environment"] = tuple((k, v) for k, v in raw.get("environment", ()))  # type: ignore[attr-defined]
+        fixed["start_pre"] = tuple(raw.get("start_pre", ()))  # type: ignore[arg-type]
         fixed["stop_post"] = tuple(raw.get("stop_post", ()))  # type: ignore[arg-type]
         return cls(**fixed)  # type: ignore[arg-type]
 
@@ -189,6 +191,8 @@ class Supervisor:
     async def _keep(self, service: Running) -> None:
         unit = service.unit
         while True:
+            if unit.start_pre:
+                await self._run_command(service, unit.start_pre)
             await self._run_once(service)
             if unit.stop_post:
                 await self._run_command(service, unit.stop_post)

@@ -69,6 +69,7 @@ def _unit(service: Service) -> Unit:
         watchdog_seconds=service.watchdog_seconds,
         restart_delay_ms=service.restart_delay_ms,
         environment=tuple(service.environment.items()),
+        start_pre=service.start_pre,
         stop_post=service.stop_post,
         rt_priority=service.rt_priority,
     )

@@ -23,6 +23,11 @@ def bird_file(sides: Sides) -> RenderedFile:
     return RenderedFile(paths.BIRD_CONF, text, checker=Checker.BIRD)
 
 
+def standby_file() -> RenderedFile:
+    """What the role file says before an agent has spoken: a BIRD that (re)starts comes up as standby."""
+    return RenderedFile(paths.BIRD_ROLE_STANDBY, role_file(Announcement(primary=False, med=STANDBY_MED)))
+
+
 def session_names(count: int) -> tuple[str, ...]:
     """BIRD's names of the sessions, in the order of the route servers: rs1, rs2, …"""
     return tuple(f"rs{index}" for index in range(1, count + 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from natpair.core.model import Gateway
 from natpair.render.base import Capabilities, RenderedFile, Sides
-from natpair.render.bird import bird_file
+from natpair.render.bird import bird_file, standby_file
 from natpair.render.conntrackd import conntrackd_file
 from natpair.render.guard import guard_file
 from natpair.render.host import host_files
@@ -27,6 +27,7 @@ def render_all(
         keepalived_file(sides, capabilities),
         conntrackd_file(sides),
         bird_file(sides),
+        standby_file(),
         guard_file(sides),
         *nftables_files(sides),
         *host_files(sides),

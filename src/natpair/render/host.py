@@ -8,6 +8,7 @@ from natpair.core import paths
 from natpair.render.base import RenderedFile, Sides, fill
 from natpair.render.conntrackd import NETLINK_BUFFER_MAX_BYTES
 
+BLACKHOLE_METRIC = 1000
 _TIME_WAIT_SECONDS = 120
 _MODULES = (
     "nf_conntrack",
@@ -45,7 +46,7 @@ def host_files(sides: Sides) -> tuple[RenderedFile, ...]:
         RenderedFile(paths.SYSCTL, fill("sysctl.conf.j2", sides, settings=settings(sides))),
         RenderedFile(paths.MODULES_LOAD, fill("modules.conf.j2", sides, modules=_MODULES)),
         RenderedFile(paths.TMPFILES, fill("tmpfiles.conf.j2", sides)),
-        RenderedFile(paths.ROUTES, fill("routes.ip.j2", sides)),
+        RenderedFile(paths.ROUTES, fill("routes.ip.j2", sides, metric=BLACKHOLE_METRIC)),
     )
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from ipaddress import IPv4Address
 
 from natpair.core import paths
+from natpair.core.desired import Traffic
 from natpair.core.regions import route_servers
 from natpair.render.base import Checker, RenderedFile, Sides, fill
 
@@ -23,14 +23,6 @@ COMMENT_FENCE = "natpair fence="
 # A fixed seed: the kernel would pick a random one, and the two nodes would map a client to different FIPs.
 _JHASH_SEED = 0x6E617470
 _INDENT = " " * 8
-
-
-class Traffic(StrEnum):
-    """What a node does with packets of clients and for FIPs."""
-
-    LOCAL = "local"
-    RELAY = "relay"
-    CLOSED = "closed"
 
 
 TRAFFIC_FILES: Mapping[Traffic, str] = {

@@ -24,7 +24,10 @@ AGENT = "natpair-agent"
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One supervised program. `stop_post` runs after every end; `restart_delay_ms` None means never again."""
+    """One supervised program. `start_pre` runs before each start, `stop_post` after every end.
+
+    `restart_delay_ms` None means never again.
+    """
 
     name: str
     argv: tuple[str, ...]
@@ -33,6 +36,7 @@ class Service:
     watchdog_seconds: float | None = None
     restart_delay_ms: int | None = RESTART_DELAY_MS
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    start_pre: tuple[str, ...] = ()
     stop_post: tuple[str, ...] = ()
     rt_priority: int | None = None
     description: str = ""
@@ -64,6 +68,8 @@ def _conntrackd() -> Service:
     return Service(
         CONNTRACKD,
         ("/usr/sbin/conntrackd", "-C", paths.CONNTRACKD_CONF),
+        # A killed conntrackd leaves its lock file, and the next one would refuse to start.
+        start_pre=("/bin/rm", "-f", paths.CONNTRACKD_LOCK),
         description="natpair: replication of flows to the peer",
         capabilities=("CAP_NET_ADMIN", "CAP_SYS_NICE", "CAP_IPC_LOCK"),
     )
@@ -73,6 +79,8 @@ def _bird() -> Service:
     return Service(
         BIRD,
         ("/usr/sbin/bird", "-f", "-c", paths.BIRD_CONF, "-s", paths.BIRD_CTL, "-P", paths.BIRD_PID),
+        # A BIRD that starts is standby until the agent has looked, whatever it announced before.
+        start_pre=("/bin/cp", paths.BIRD_ROLE_STANDBY, paths.BIRD_ROLE),
         description="natpair: announcement of the floating addresses",
         capabilities=("CAP_NET_ADMIN", "CAP_NET_BIND_SERVICE", "CAP_NET_RAW"),
     )
@@ -130,6 +138,8 @@ def _service_lines(service: Service) -> list[str]:
         lines.append("RemainAfterExit=yes")
     if service.watchdog_seconds is not None:
         lines += ["NotifyAccess=main", f"WatchdogSec={service.watchdog_seconds:g}"]
+    if service.start_pre:
+        lines.append(f"ExecStartPre={' '.join(service.start_pre)}")
     if service.stop_post:
         lines.append(f"ExecStopPost={' '.join(service.stop_post)}")
     lines += [f"Environment={name}={value}" for name, value in sorted(service.environment.items())]

@@ -1,0 +1,227 @@
+"""The composition root: builds the parts, wires them, runs them under one TaskGroup."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+
+from natpair.agent import journal
+from natpair.agent.control import application, serve
+from natpair.agent.decider import Decider
+from natpair.agent.enforcer import Enforcer
+from natpair.agent.peerlink import PeerLink
+from natpair.agent.sources import Sources
+from natpair.agent.vlan import Vlan
+from natpair.core import paths
+from natpair.core.actions import Conntrack
+from natpair.core.desired import Desired
+from natpair.core.digest import config_hash
+from natpair.core.events import ConntrackDone, PeerHeard, VlanProbed, VrrpChanged
+from natpair.core.machine import adopt
+from natpair.core.messages import PeerMessage, Phase, VrrpRole
+from natpair.core.model import Gateway
+from natpair.core.snapshot import snapshot
+from natpair.core.state import NodeState, Terms, initial
+from natpair.core.wire import Path as Leg
+from natpair.errors import ConfigError, DaemonError, NatpairError, Problem
+from natpair.system import conntrackd, links
+from natpair.system.keepalived import NotifyFifo
+from natpair.system.sdnotify import Notifier
+
+_KEY_BYTES = 32
+_ALIVE_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """One long-running part of the agent."""
+
+    name: str
+    run: Coroutine[object, object, None]
+
+
+def read_key(path: str) -> bytes:
+    """The pair's heartbeat key. ConfigError, which never shows the key, if it is missing or too short."""
+    try:
+        key = Path(path).read_bytes().strip()
+    except OSError as error:
+        raise ConfigError(path, [Problem("heartbeat.key_file", path, f"cannot be read: {error.strerror}")]) from error
+    if len(key) < _KEY_BYTES:
+        accepted = f"at least {_KEY_BYTES} bytes, the same file on both nodes"
+        raise ConfigError(path, [Problem("heartbeat.key_file", path, "the key is too short", accepted)])
+    return key
+
+
+class Agent:
+    """All parts of one agent, wired. It is the `Effects` of its `Decider`."""
+
+    def __init__(self, gateway: Gateway, node: str, state: NodeState, key: bytes) -> None:
+        self.events = journal.Events()
+        self.enforcer = Enforcer(gateway, node, self._on_step)
+        self.vlan = Vlan(gateway, node, lambda nonce, count: self.decider.handle(VlanProbed(nonce, count)))
+        self.sources = Sources(gateway, node, self.enforcer, self.vlan)
+        self.link = PeerLink(gateway, node, key, self._on_message)
+        self.decider = Decider(state, self, self.events)
+        self._jobs: asyncio.Queue[Conntrack] = asyncio.Queue()
+        self._ceilings: asyncio.Queue[int] = asyncio.Queue()
+        self._terms = state.terms
+        self._notifier = Notifier()
+
+    def _on_step(self, name: str, seconds: float) -> None:
+        self.events.record("step", step=name, took_ms=round(seconds * 1000, 2))
+        if name == "repaired":
+            self.sources.wake()
+
+    def _on_message(self, path: Leg, message: PeerMessage) -> None:
+        self.vlan.learn(message.clients)
+        self.decider.handle(PeerHeard(path, message))
+
+    def want(self, wish: Desired) -> None:
+        """Effects: hand the wish to the enforcer."""
+        self.enforcer.want(wish)
+
+    def send(self, message: PeerMessage) -> None:
+        """Effects: speak on both paths."""
+        self.link.send(message)
+
+    def probe_vlan(self, nonce: int) -> None:
+        """Effects: ask the clients."""
+        self.vlan.probe(nonce)
+
+    def claim_vip(self) -> None:
+        """Effects: gratuitous ARP."""
+        self.vlan.claim_vip()
+
+    def conntrack(self, job: Conntrack) -> None:
+        """Effects: queue a conntrackd job."""
+        self._jobs.put_nowait(job)
+
+    def reserve(self, ceiling: int) -> None:
+        """Effects: reserve generations behind the takeover's back."""
+        self._ceilings.put_nowait(ceiling)
+
+    def status(self) -> dict[str, object]:
+        """The status document, with what was read back of ruleset and announcement."""
+        document = snapshot(self.decider.state, time.monotonic())
+        seen = self.enforcer.observed
+        said = seen.announcement
+        document["traffic"] = seen.ruleset.traffic.value if seen.ruleset else "none"
+        document["announcement"] = (
+            {"community": f"{said.community[0]}:{said.community[1]}", "med": said.med} if said else None
+        )
+        document["trouble"] = self.enforcer.trouble
+        document["foreign_changes"] = self.enforcer.foreign_changes
+        document["rejected_heartbeats"] = self.link.rejected
+        document["last_transition"] = self.decider.last_transition
+        document["time"] = time.time()
+        return document
+
+    def tasks(self) -> list[Task]:
+        """Everything that runs as long as the agent does."""
+        decider, sources = self.decider, self.sources
+        return [
+            Task("enforcer", self.enforcer.run()),
+            Task("ticks", sources.ticks(decider.handle, self._terms.beat, self._beat)),
+            Task("health", sources.health(decider.handle)),
+            Task("election", sources.election(decider.handle)),
+            Task("looks", sources.looks()),
+            Task("arrivals", sources.arrivals(lambda: decider.state, decider.handle)),
+            Task("conntrackd jobs", self._run_jobs()),
+            Task("reservations", self._run_reservations()),
+            Task("watchdog", self._run_watchdog()),
+            Task("control", serve(application(decider, self.status))),
+        ]
+
+    def _beat(self) -> None:
+        # Interfaces may come late or come back: opening what is open already costs nothing.
+        self.link.open()
+        self.vlan.open()
+        self.link.send(self.decider.message())
+
+    async def _run_jobs(self) -> None:
+        while True:
+            job = await self._jobs.get()
+            try:
+                await conntrackd.job(job.job)
+                ok = True
+            except DaemonError:
+                ok = False
+                await asyncio.sleep(_ALIVE_SECONDS)
+            self.events.record("step", step=f"conntrackd-{job.job.value}", ok=ok)
+            self.decider.handle(ConntrackDone(job.job, job.tag, ok))
+
+    async def _run_reservations(self) -> None:
+        while True:
+            ceiling = await self._ceilings.get()
+            await asyncio.to_thread(journal.reserve_generation, ceiling)
+
+    async def _run_watchdog(self) -> None:
+        self._notifier.ready("started")
+        while True:
+            # From the loop that decides: if it hangs, the supervisor gets nothing to hear.
+            state = self.decider.state
+            self._notifier.alive(f"{state.phase.value}, epoch {state.epoch}, VRRP {state.vrrp.value}")
+            await asyncio.sleep(_ALIVE_SECONDS)
+
+    def watch(self, fifo: NotifyFifo) -> None:
+        """Let the FIFO and the kernel's notices wake us."""
+        loop = asyncio.get_running_loop()
+        fifo.roles()  # what is in it now is history
+        loop.add_reader(fifo.fd, self._on_fifo, fifo)
+        link_notices, rule_notices = links.notice_sockets()
+        loop.add_reader(link_notices.fileno(), self._on_links, link_notices)
+        loop.add_reader(rule_notices.fileno(), self._on_rules, rule_notices)
+
+    def _on_fifo(self, fifo: NotifyFifo) -> None:
+        for role in fifo.roles():
+            self.events.record("fifo", role=role.value)
+            self.decider.handle(VrrpChanged(role))
+
+    def _on_links(self, notices: object) -> None:
+        links.drain(notices)  # type: ignore[arg-type]
+        self.sources.wake()
+        self.enforcer.look_again()
+
+    def _on_rules(self, notices: object) -> None:
+        links.drain(notices)  # type: ignore[arg-type]
+        self.enforcer.look_again()
+
+
+async def run(gateway: Gateway, node: str) -> None:
+    """Run the agent of `node` until SIGTERM or SIGINT. Stopping changes nothing: a restart is hitless."""
+    terms = Terms.of(gateway, node, config_hash(gateway))
+    key = read_key(gateway.heartbeat.key_file)
+    state = initial(terms, time.monotonic(), reserved=journal.reserved_generation(), drained=journal.is_drained())
+    agent = Agent(gateway, node, state, key)
+    try:
+        fifo = NotifyFifo()
+    except OSError as error:
+        raise NatpairError(f"{paths.NOTIFY_FIFO} is missing", cure="run 'natpair prepare' first") from error
+    await _adopt(agent)
+    agent.watch(fifo)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(task.run, name=task.name) for task in agent.tasks()]
+        await stop.wait()
+        for task in running:
+            task.cancel()
+    agent.link.close()
+    fifo.close()
+
+
+async def _adopt(agent: Agent) -> None:
+    """An earlier agent of this boot may have left the node active, and Keepalived may still be MASTER."""
+    left = journal.recall()
+    role = await agent.sources.vrrp_role()
+    if left.active and role is VrrpRole.MASTER:
+        agent.decider.state = adopt(
+            agent.decider.state, left.epoch, time.monotonic(), boosted=left.boosted, fenced=left.fenced
+        )
+        moved = {"before": Phase.BOOTING, "after": Phase.ACTIVE, "cause": "adopted from an earlier agent"}
+        agent.events.record("transition", epoch=left.epoch, **moved)

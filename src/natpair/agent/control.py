@@ -1,0 +1,74 @@
+"""The agent's control socket: HTTP and JSON on a unix socket, for root alone."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from aiohttp import web
+
+from natpair.agent.decider import Decider
+from natpair.core import paths
+from natpair.core.actions import Reply
+from natpair.core.events import Asked, Verb
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_ANSWER_SECONDS = 20.0
+_CONFLICT = 409
+
+
+def application(decider: Decider, status: Callable[[], dict[str, object]]) -> web.Application:
+    """The routes: status to read, one POST for each verb."""
+    numbers = itertools.count(1)
+
+    async def get_status(_request: web.Request) -> web.Response:
+        return web.json_response(status())
+
+    def poster(verb: Verb) -> Handler:
+        async def post(request: web.Request) -> web.Response:
+            body = await request.json() if request.can_read_body else {}
+            force = isinstance(body, dict) and body.get("force") is True
+            reply = await _ask(decider, Asked(next(numbers), verb, force))
+            document = {"ok": reply.ok, "message": reply.message, "cure": reply.cure}
+            return web.json_response(document, status=200 if reply.ok else _CONFLICT)
+
+        return post
+
+    app = web.Application()
+    app.router.add_get("/v1/status", get_status)
+    for verb in Verb:
+        app.router.add_post(f"/v1/{verb.value}", poster(verb))
+    return app
+
+
+async def _ask(decider: Decider, asked: Asked) -> Reply:
+    answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+    def settle(reply: Reply) -> None:
+        if not answer.done():
+            answer.set_result(reply)
+
+    decider.expect_reply(asked.number, settle)
+    decider.handle(asked)
+    try:
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            return await answer
+    except TimeoutError:
+        return Reply(asked.number, False, "no result in time", "see 'natpair status' on both nodes")
+
+
+async def serve(app: web.Application, socket: str = paths.AGENT_SOCKET) -> None:
+    """Serve until cancelled; the socket is replaced if an earlier agent left one."""
+    runner = web.AppRunner(app, handle_signals=False, access_log=None)
+    await runner.setup()
+    path = Path(socket)
+    path.unlink(missing_ok=True)
+    try:
+        await web.UnixSite(runner, socket).start()
+        path.chmod(0o600)
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()

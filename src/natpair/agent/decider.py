@@ -1,0 +1,139 @@
+"""The decision loop: an event comes in, `core.machine.step` is asked, its actions are handed on.
+
+Everything here is synchronous, so a step is never interrupted by another; what takes time is given to a
+task (`Enforcer`, `Chores`), which comes back with an event of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import singledispatchmethod
+from typing import Protocol
+
+from natpair.agent import journal
+from natpair.core.actions import (
+    Action,
+    Conntrack,
+    Journal,
+    ProbeVlan,
+    ReassertVip,
+    Reply,
+    Reserve,
+    SaveDrained,
+    Speak,
+    WakeAt,
+)
+from natpair.core.desired import Desired, desired
+from natpair.core.events import Event, Tick
+from natpair.core.machine import step
+from natpair.core.messages import PeerMessage, Phase
+from natpair.core.state import NodeState, message_of
+
+
+class Effects(Protocol):
+    """What the decider hands things on to."""
+
+    def want(self, wish: Desired) -> None:
+        """Make `wish` true."""
+
+    def send(self, message: PeerMessage) -> None:
+        """Tell the peer."""
+
+    def probe_vlan(self, nonce: int) -> None:
+        """Ask the known clients."""
+
+    def claim_vip(self) -> None:
+        """Gratuitous ARP."""
+
+    def conntrack(self, job: Conntrack) -> None:
+        """Queue a conntrackd job."""
+
+    def reserve(self, ceiling: int) -> None:
+        """Reserve generations in the background."""
+
+
+class Decider:
+    """Holds the one `NodeState` of the process."""
+
+    def __init__(self, state: NodeState, effects: Effects, events: journal.Events) -> None:
+        self.state = state
+        self._effects = effects
+        self._events = events
+        self._replies: dict[int, Callable[[Reply], None]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._log = journal.event_log()
+        self.last_transition: dict[str, object] | None = None
+
+    def handle(self, event: Event) -> None:
+        """One event, to its end."""
+        now = time.monotonic()
+        before = self.state
+        outcome = step(before, event, now)
+        self.state = outcome.state
+        # First what the failover waits for, then what tells about it.
+        self._effects.want(desired(self.state, now))
+        for action in outcome.actions:
+            self._act(action)
+        if _durable(before) != _durable(self.state):
+            journal.remember(_durable(self.state))
+
+    def expect_reply(self, number: int, callback: Callable[[Reply], None]) -> None:
+        """Call `callback` when request `number` has its answer."""
+        self._replies[number] = callback
+
+    def message(self) -> PeerMessage:
+        """What the peer may know now."""
+        return message_of(self.state, time.monotonic())
+
+    @singledispatchmethod
+    def _act(self, action: Action) -> None:
+        raise TypeError(f"no handler for {action!r}")
+
+    @_act.register
+    def _(self, _action: Speak) -> None:
+        self._effects.send(self.message())
+
+    @_act.register
+    def _(self, action: ProbeVlan) -> None:
+        self._effects.probe_vlan(action.nonce)
+
+    @_act.register
+    def _(self, _action: ReassertVip) -> None:
+        self._effects.claim_vip()
+
+    @_act.register
+    def _(self, action: Conntrack) -> None:
+        self._effects.conntrack(action)
+
+    @_act.register
+    def _(self, action: Reserve) -> None:
+        self._effects.reserve(action.ceiling)
+
+    @_act.register
+    def _(self, action: SaveDrained) -> None:
+        journal.save_drained(action.drained)
+
+    @_act.register
+    def _(self, action: WakeAt) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(max(0.0, action.at - time.monotonic()) + 0.001, self.handle, Tick())
+
+    @_act.register
+    def _(self, action: Reply) -> None:
+        if (callback := self._replies.pop(action.number, None)) is not None:
+            callback(action)
+
+    @_act.register
+    def _(self, action: Journal) -> None:
+        self._events.transition = f"{self.state.terms.me}-{action.epoch}-{int(time.time() * 1000):x}"
+        moved = {"before": action.before, "after": action.after, "cause": action.cause, "epoch": action.epoch}
+        self._events.record("transition", **moved)
+        self._log.info("transition", **moved)
+        if action.after in {Phase.ACTIVE, Phase.STANDBY, Phase.FAULT, Phase.YIELDING}:
+            self.last_transition = {**moved, "time": time.time()}
+
+
+def _durable(state: NodeState) -> journal.Remembered:
+    return journal.Remembered(state.claims_active, state.epoch, state.boosted, state.fenced)

@@ -1,0 +1,85 @@
+"""The heartbeat sockets: one UDP socket on each path, sealed messages out, believed messages in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import socket
+from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address
+
+from natpair.core.messages import PeerMessage
+from natpair.core.model import Gateway
+from natpair.core.wire import Envelope, Path, Session, Stamp, WireError, receive, seal, unseal
+
+_BURST = 64
+"""Datagrams read in one go: enough for a backlog, not enough for a flood to starve the loop."""
+
+
+def addresses(gateway: Gateway, node: str) -> Mapping[Path, IPv4Address]:
+    """Where the agent of `node` listens on each path."""
+    found = gateway.node_named(node)
+    return {Path.PRIVATE: found.private_address.ip, Path.PUBLIC: found.public_address.ip}
+
+
+class PeerLink:
+    """Speaks and listens on both paths. `on_message` gets only what `core.wire` believes."""
+
+    def __init__(self, gateway: Gateway, me: str, key: bytes, on_message: Callable[[Path, PeerMessage], None]) -> None:
+        self._key = key
+        self._me = me
+        self._port = gateway.heartbeat.port
+        self._own = addresses(gateway, me)
+        self._peers = addresses(gateway, gateway.peer_of(me).name)
+        self._on_message = on_message
+        self._session = Session(own=Stamp(secrets.token_hex(8), 0), peer=gateway.peer_of(me).name)
+        self._sockets: dict[Path, socket.socket] = {}
+        self.rejected = 0
+
+    def open(self) -> None:
+        """Open what is not open yet. An address that is not there (yet) is tried again at the next call."""
+        for path in Path:
+            if path not in self._sockets:
+                with contextlib.suppress(OSError):
+                    self._sockets[path] = self._bound(path)
+
+    def _bound(self, path: Path) -> socket.socket:
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            udp.bind((str(self._own[path]), self._port))
+        except OSError:
+            udp.close()
+            raise
+        asyncio.get_running_loop().add_reader(udp.fileno(), self._read, path)
+        return udp
+
+    def send(self, message: PeerMessage) -> None:
+        """Send `message` on every path that takes it."""
+        for path, udp in self._sockets.items():
+            self._session = self._session.next_stamp()
+            envelope = Envelope(self._me, self._session.own, path, self._session.echoes, message)
+            with contextlib.suppress(OSError):
+                udp.sendto(seal(self._key, envelope), (str(self._peers[path]), self._port))
+
+    def _read(self, path: Path) -> None:
+        for _ in range(_BURST):
+            try:
+                datagram, _sender = self._sockets[path].recvfrom(8192)
+            except OSError:
+                return
+            try:
+                envelope = unseal(self._key, datagram)
+            except WireError:
+                self.rejected += 1
+                continue
+            self._session, believed = receive(self._session, envelope, path)
+            if believed:
+                self._on_message(path, envelope.message)
+
+    def close(self) -> None:
+        """Close both sockets."""
+        for udp in self._sockets.values():
+            asyncio.get_running_loop().remove_reader(udp.fileno())
+            udp.close()
+        self._sockets.clear()

@@ -1,0 +1,207 @@
+"""The tasks that look at the outside again and again, and turn what they see into events."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from natpair.agent.enforcer import Enforcer
+from natpair.agent.vlan import GatewayProbe, Vlan
+from natpair.core.announcement import Announcement
+from natpair.core.events import (
+    ArrivalSeen,
+    ClientsSeen,
+    ConntrackdStarted,
+    Event,
+    Frozen,
+    HealthRead,
+    Tick,
+    VrrpChanged,
+)
+from natpair.core.messages import Phase, VrrpRole
+from natpair.core.model import Gateway
+from natpair.core.state import Health, NodeState
+from natpair.errors import CommandFailed, DaemonError
+from natpair.system import bird, conntrackd, keepalived, links, nft
+
+Handle = Callable[[Event], None]
+
+_FLOWS = Path("/proc/sys/net/netfilter/nf_conntrack_count")
+_VRRP_SECONDS = 1.0
+_FULL_LOOK_SECONDS = 5.0
+_ARRIVAL_POLL_SECONDS = 0.02
+_FROZEN_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class Readings:
+    """The last reading of each source; the health task puts them together."""
+
+    keepalived: bool = True
+    conntrackd: bool = False
+    bgp: tuple[int, int] = (0, 0)
+    gateway: bool = True
+
+
+class Sources:
+    """Reads health, the election and the clock. `handle` takes the events, `state` tells what matters now."""
+
+    def __init__(self, gateway: Gateway, node: str, enforcer: Enforcer, vlan: Vlan) -> None:
+        me = gateway.node_named(node)
+        self._private, self._public = me.private_interface, me.public_interface
+        self._vip = gateway.pair.vip.ip
+        self._interval = gateway.health.probe_interval_ms / 1000
+        self._advert = gateway.timing.advert_ms / 1000
+        self._enforcer = enforcer
+        self._vlan = vlan
+        self._probe = GatewayProbe(me.public_interface, me.public_address.ip, gateway.health.probe_failures)
+        self._probe.target = gateway.health.public_gateway
+        self._readings = Readings()
+        self._incarnation = 0
+        self._adverts: tuple[float, int] | None = None
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Read the health now instead of at the next interval."""
+        self._wake.set()
+
+    async def health(self, handle: Handle) -> None:
+        """Read everything at the probe interval, and the links at once when the kernel gives notice."""
+        due = 0.0
+        while True:
+            now = time.monotonic()
+            if now >= due:
+                due = now + self._interval
+                await self._read_daemons()
+                self._follow_conntrackd(handle)
+                handle(ClientsSeen(self._vlan.clients()))
+                self._vlan.refresh()
+            handle(HealthRead(self._facts()))
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(max(0.0, due - time.monotonic())):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _read_daemons(self) -> None:
+        readings = self._readings
+        if self._probe.target is None:
+            self._probe.target = await self._default_gateway()
+        gateway = self._probe.ask()
+        announcement: Announcement | None = None
+        try:
+            bgp = await bird.sessions()
+            announcement = await bird.announced()
+        except DaemonError:
+            bgp = (0, readings.bgp[1])
+        self._enforcer.bird_says(announcement)
+        self._readings = replace(readings, gateway=gateway, bgp=bgp, conntrackd=await _conntrackd_answers())
+
+    async def _default_gateway(self) -> IPv4Address | None:
+        try:
+            return await links.default_gateway(self._public)
+        except OSError:
+            return None
+
+    def _follow_conntrackd(self, handle: Handle) -> None:
+        incarnation = conntrackd.incarnation()
+        if incarnation and self._incarnation and incarnation != self._incarnation:
+            handle(ConntrackdStarted())
+        self._incarnation = incarnation or self._incarnation
+
+    def _facts(self) -> Health:
+        readings = self._readings
+        return Health(
+            private_up=links.is_up(self._private),
+            public_up=links.is_up(self._public),
+            ruleset=self._enforcer.ruleset_ok(),
+            gateway=readings.gateway,
+            conntrackd=readings.conntrackd,
+            keepalived=readings.keepalived,
+            bgp_established=readings.bgp[0],
+            bgp_total=readings.bgp[1],
+            flows=_flow_count(),
+        )
+
+    async def election(self, handle: Handle) -> None:
+        """The FIFO only wakes us; once a second the truth is read: Keepalived's own dump, else the VIP's place."""
+        while True:
+            handle(VrrpChanged(await self.vrrp_role()))
+            await asyncio.sleep(_VRRP_SECONDS)
+
+    async def vrrp_role(self) -> VrrpRole:
+        """What Keepalived is, as read back."""
+        try:
+            state = await keepalived.dump()
+        except DaemonError:
+            self._readings.keepalived = False
+            return VrrpRole.MASTER if await links.has_address(self._vip) else VrrpRole.INIT
+        self._readings.keepalived = True
+        self._adverts = (time.monotonic(), state.adverts_sent)
+        return state.role
+
+    async def ticks(self, handle: Handle, beat: float, speak: Callable[[], None]) -> None:
+        """The beat: a message to the peer, a step for the timers, and a watch on our own standstill."""
+        last = time.monotonic()
+        while True:
+            await asyncio.sleep(beat)
+            now = time.monotonic()
+            gap, last = now - last, now
+            if gap > max(_FROZEN_SECONDS, 2 * beat) and await self._stood_still(gap):
+                handle(Frozen(gap))
+            speak()
+            handle(Tick())
+
+    async def _stood_still(self, gap: float) -> bool:
+        """Keepalived sent far fewer adverts than the gap had room for: the whole machine slept, not only we."""
+        before = self._adverts
+        if before is None:
+            return False
+        role = await self.vrrp_role()
+        if role is not VrrpRole.MASTER or self._adverts is None:
+            return False
+        sent = self._adverts[1] - before[1]
+        return sent < 0.5 * (self._adverts[0] - before[0]) / self._advert and gap > 2 * self._advert
+
+    async def looks(self) -> None:
+        """A full look at what is in force now and then, for changes that gave no notice."""
+        while True:
+            await asyncio.sleep(_FULL_LOOK_SECONDS)
+            self._enforcer.look_again()
+
+    async def arrivals(self, state: Callable[[], NodeState], handle: Handle) -> None:
+        """While a handover is prepared: do packets for a FIP reach our public interface?"""
+        baseline: int | None = None
+        while True:
+            if state().phase is not Phase.PREPARING:
+                baseline = None
+                await asyncio.sleep(_ARRIVAL_POLL_SECONDS)
+                continue
+            try:
+                seen = (await nft.counters()).get("fip_in", 0)
+            except CommandFailed:
+                continue
+            if baseline is None:
+                baseline = seen
+            elif seen > baseline:
+                handle(ArrivalSeen())
+            await asyncio.sleep(_ARRIVAL_POLL_SECONDS)
+
+
+async def _conntrackd_answers() -> bool:
+    try:
+        return "external inject" in await conntrackd.command(conntrackd.Command.STATS, seconds=1.0)
+    except DaemonError:
+        return False
+
+
+def _flow_count() -> int:
+    try:
+        return int(_FLOWS.read_text())
+    except (OSError, ValueError):
+        return 0

@@ -1,0 +1,132 @@
+"""What can be learnt on the wire: which clients there are, whether they answer now, whether the gateway does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from ipaddress import IPv4Address
+
+from natpair.core.model import Gateway
+from natpair.system.arp import ArpPort, Heard
+
+PROBE_SECONDS = 0.020
+_KNOWN_LIMIT = 64
+_SHARED = 4
+_GRATUITOUS_TIMES = (0.0, 0.1, 0.3, 1.0)
+"""When to claim the VIP: at once, and again for those whose copy of the first was lost or overtaken."""
+
+
+class Vlan:
+    """The private side: keeps the clients lately heard by ARP, and asks some of them on demand."""
+
+    def __init__(self, gateway: Gateway, node: str, on_probed: Callable[[int, int], None]) -> None:
+        self._node = gateway.node_named(node)
+        peer = gateway.peer_of(node)
+        self._vip = gateway.pair.vip.ip
+        self._network = gateway.private_network
+        self._not_clients = {self._vip, self._node.private_address.ip, peer.private_address.ip}
+        self._on_probed = on_probed
+        self._port: ArpPort | None = None
+        self._clients: dict[IPv4Address, float] = {}
+        self._probe: tuple[int, set[IPv4Address], set[IPv4Address]] | None = None
+
+    def open(self) -> None:
+        """Open the packet socket if it is not open; an interface that is missing is tried again later."""
+        if self._port is None:
+            with contextlib.suppress(OSError):
+                self._port = ArpPort(self._node.private_interface, self._node.private_address.ip)
+                asyncio.get_running_loop().add_reader(self._port.socket.fileno(), self._read)
+
+    def clients(self) -> tuple[str, ...]:
+        """The clients heard last, at most four, the latest first."""
+        return tuple(str(address) for address in list(reversed(self._clients))[:_SHARED])
+
+    def learn(self, addresses: tuple[IPv4Address, ...]) -> None:
+        """Clients that the peer knows of: good to ask, though not heard by us."""
+        for address in addresses:
+            if address in self._network and address not in self._not_clients:
+                self._clients.setdefault(address, 0.0)
+        self._trim()
+
+    def probe(self, nonce: int) -> None:
+        """Ask known clients; `on_probed` gets the number that answered, at the first answers or after 20 ms."""
+        targets = list(reversed(self._clients))[:_SHARED]
+        self._probe = (nonce, set(targets), set())
+        if self._port is not None:
+            self._port.ask(targets)
+        asyncio.get_running_loop().call_later(PROBE_SECONDS if targets else 0.0, self._probed, nonce)
+
+    def _probed(self, nonce: int) -> None:
+        if self._probe is not None and self._probe[0] == nonce:
+            answered = len(self._probe[2])
+            self._probe = None
+            self._on_probed(nonce, answered)
+
+    def claim_vip(self) -> None:
+        """Gratuitous ARP for the VIP, a few times."""
+        for delay in _GRATUITOUS_TIMES:
+            asyncio.get_running_loop().call_later(delay, self._claim)
+
+    def _claim(self) -> None:
+        if self._port is not None:
+            self._port.claim(self._vip)
+
+    def refresh(self) -> None:
+        """Ask the clients we know now and then, so that the list stays true."""
+        if self._port is not None and self._clients:
+            self._port.ask(list(reversed(self._clients))[:_SHARED])
+
+    def _read(self) -> None:
+        if self._port is None:
+            return
+        for heard in self._port.heard():
+            self._note(heard)
+
+    def _note(self, heard: Heard) -> None:
+        address = heard.address
+        if address in self._not_clients or address not in self._network:
+            return
+        self._clients.pop(address, None)
+        self._clients[address] = time.monotonic()
+        self._trim()
+        if self._probe is not None and address in self._probe[1]:
+            self._probe[2].add(address)
+            if self._probe[2] == self._probe[1]:
+                self._probed(self._probe[0])
+
+    def _trim(self) -> None:
+        while len(self._clients) > _KNOWN_LIMIT:
+            del self._clients[next(iter(self._clients))]
+
+
+class GatewayProbe:
+    """The public side: does the next hop answer ARP? It must miss several times in a row to count as gone."""
+
+    def __init__(self, interface: str, address: IPv4Address, failures: int) -> None:
+        self._interface = interface
+        self._address = address
+        self._failures = failures
+        self._misses = 0
+        self._asked = False
+        self._port: ArpPort | None = None
+        self.target: IPv4Address | None = None
+
+    def ask(self) -> bool:
+        """Judge the last question, ask the next one; True while the gateway counts as reachable."""
+        if self._port is None:
+            try:
+                self._port = ArpPort(self._interface, self._address)
+            except OSError:
+                return False
+        if self.target is None:
+            # Nothing to ask: without a known next hop the link and BGP have to do.
+            return True
+        if any(heard.address == self.target for heard in self._port.heard()):
+            self._misses = 0
+        elif self._asked:
+            self._misses += 1
+        self._port.ask([self.target])
+        self._asked = True
+        return self._misses < self._failures

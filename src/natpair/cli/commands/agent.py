@@ -1,0 +1,26 @@
+"""`natpair agent`: the daemon. systemd runs it; it stays in the foreground."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from natpair.core import paths
+
+
+@click.command(name="agent", epilog="Example: natpair agent --config /etc/natpair/gateway.toml")
+@click.option("--config", type=click.Path(path_type=Path), default=paths.CONFIG, show_default=True)
+@click.option("--node", metavar="NAME", help="Which node this machine is, if its name and addresses do not tell.")
+def command(config: Path, node: str | None) -> None:
+    """Follow Keepalived's election and keep this node as its role wants it. Stopping it changes nothing."""
+    import asyncio
+    import socket
+
+    from natpair.agent.app import run
+    from natpair.config.load import find_node, load
+    from natpair.system.machine import own_addresses
+
+    gateway = load(config)
+    me = find_node(gateway, name=node, hostname=socket.gethostname(), addresses=own_addresses())
+    asyncio.run(run(gateway, me.name))

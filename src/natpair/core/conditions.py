@@ -1,0 +1,154 @@
+"""Everything that can be wrong with a pair, as one catalogue: code, severity, words, cure.
+
+`status`, the metrics and the docs all read this one. A condition is a pure function of what one node
+knows; it never asks the outside.
+"""
+
+# ruff: noqa: ARG001 - all judges share one signature, not all need the time
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from natpair.core.messages import Phase, VrrpRole
+from natpair.core.state import NodeState
+
+
+class Severity(StrEnum):
+    """How soon somebody has to look."""
+
+    CRITICAL = "critical"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One thing that is wrong: what, how bad, and what to do."""
+
+    code: str
+    severity: Severity
+    text: str
+    cure: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """An entry of the catalogue. `judge` gives the detail for people, or None while all is well."""
+
+    code: str
+    severity: Severity
+    cure: str
+    judge: Callable[[NodeState, float], str | None]
+
+
+def conditions(state: NodeState, now: float) -> tuple[Condition, ...]:
+    """What is wrong now, worst first."""
+    found = ((kind, kind.judge(state, now)) for kind in CATALOGUE)
+    active = [Condition(kind.code, kind.severity, text, kind.cure) for kind, text in found if text is not None]
+    order = list(Severity)
+    return tuple(sorted(active, key=lambda condition: order.index(condition.severity)))
+
+
+def _no_usable_standby(state: NodeState, now: float) -> str | None:
+    if not state.claims_active:
+        return None
+    said = state.peer.fresh(state.terms, now)
+    peer = state.terms.peer
+    if said is None:
+        return f"{peer}'s agent has been silent for {state.peer.age(now):.1f} s: there is no usable standby"
+    if state.phase is Phase.HANDING_OVER or (said.ready and said.synced):
+        return None
+    why = "drained" if said.drained else f"{said.phase}" if not said.ready else "not in sync"
+    return f"{peer} could not take over now ({why})"
+
+
+def _nobody_active(state: NodeState, now: float) -> str | None:
+    if state.claims_active or state.peer.active(state.terms, now) is not None:
+        return None
+    return f"neither {state.terms.me} nor {state.terms.peer} serves clients"
+
+
+def _two_active(state: NodeState, now: float) -> str | None:
+    if state.phase is not Phase.ACTIVE:
+        return None
+    rival = state.peer.active(state.terms, now)
+    if rival is None or rival.phase is Phase.HANDING_OVER:
+        return None
+    return f"{state.terms.peer} claims the role too, with epoch {rival.epoch} against our {state.epoch}"
+
+
+def _config_differs(state: NodeState, now: float) -> str | None:
+    said = state.peer.fresh(state.terms, now)
+    if said is None or said.config_hash == state.terms.config_hash:
+        return None
+    return f"{state.terms.peer} runs configuration {said.config_hash}, this node {state.terms.config_hash}"
+
+
+def _path_silent(which: str) -> Callable[[NodeState, float], str | None]:
+    def judge(state: NodeState, now: float) -> str | None:
+        if state.peer.fresh(state.terms, now) is None:
+            return None
+        age = now - {path.value: at for path, at in state.peer.heard.items()}[which]
+        return f"no heartbeat on the {which} path for {age:.1f} s" if age > max(state.terms.fresh, 1.0) else None
+
+    return judge
+
+
+def _no_bgp(state: NodeState, now: float) -> str | None:
+    if state.health.bgp_established:
+        return None
+    return f"none of {state.health.bgp_total} BGP sessions is Established"
+
+
+def _some_bgp(state: NodeState, now: float) -> str | None:
+    up, total = state.health.bgp_established, state.health.bgp_total
+    return f"{up} of {total} BGP sessions are Established" if 0 < up < total else None
+
+
+def _fact(name: str, text: str) -> Callable[[NodeState, float], str | None]:
+    def judge(state: NodeState, now: float) -> str | None:
+        return None if getattr(state.health, name) else text
+
+    return judge
+
+
+def _refused(state: NodeState, now: float) -> str | None:
+    if state.phase is not Phase.REFUSED:
+        return None
+    return f"VRRP elected {state.terms.me} while {state.terms.peer} serves: adverts do not cross the VLAN"
+
+
+def _vrrp_fault(state: NodeState, now: float) -> str | None:
+    if state.phase is Phase.STANDBY and state.vrrp is VrrpRole.FAULT and now - state.since > 3:
+        return "Keepalived is in FAULT although this node is well"
+    return None
+
+
+def _drained(state: NodeState, now: float) -> str | None:
+    return f"{state.terms.me} is drained" if state.drained else None
+
+
+_CRITICAL, _WARNING, _INFO = Severity.CRITICAL, Severity.WARNING, Severity.INFO
+_SEE_LOG = "see the log of natpair-{}"
+
+CATALOGUE: tuple[Kind, ...] = (
+    Kind("two-active", _CRITICAL, "heals within seconds; if not, drain one node", _two_active),
+    Kind("nobody-active", _CRITICAL, "look at the phase and the health of both nodes", _nobody_active),
+    Kind("private-link-down", _CRITICAL, "check the VLAN interface", _fact("private_up", "private link is down")),
+    Kind("public-link-down", _CRITICAL, "check the uplink", _fact("public_up", "public link is down")),
+    Kind("gateway-unreachable", _CRITICAL, "check the uplink", _fact("gateway", "the gateway does not answer ARP")),
+    Kind("ruleset-wrong", _CRITICAL, "see 'trouble'", _fact("ruleset", "the ruleset is not as rendered")),
+    Kind("keepalived-mute", _CRITICAL, _SEE_LOG.format("keepalived"), _fact("keepalived", "Keepalived is mute")),
+    Kind("no-bgp", _CRITICAL, "check the address share, then 'birdc show protocols'", _no_bgp),
+    Kind("no-usable-standby", _WARNING, "mend the peer: a failure now is an outage", _no_usable_standby),
+    Kind("conntrackd-mute", _WARNING, _SEE_LOG.format("conntrackd"), _fact("conntrackd", "conntrackd is mute")),
+    Kind("bgp-degraded", _WARNING, "'birdc -s /run/natpair/bird.ctl show protocols all'", _some_bgp),
+    Kind("private-path-silent", _WARNING, "check the VLAN between the nodes", _path_silent("private")),
+    Kind("public-path-silent", _WARNING, "check the public path between the nodes", _path_silent("public")),
+    Kind("claim-refused", _WARNING, "check the VLAN between the nodes", _refused),
+    Kind("vrrp-fault", _WARNING, _SEE_LOG.format("keepalived"), _vrrp_fault),
+    Kind("config-differs", _WARNING, "the same gateway.toml on both nodes, then 'natpair apply'", _config_differs),
+    Kind("drained", _INFO, "'natpair undrain' when the work is done", _drained),
+)

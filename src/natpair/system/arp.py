@@ -1,0 +1,78 @@
+"""ARP on one interface (RFC 826): who is there, is this one still there, and the VIP is here (RFC 5944 4.6)."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import socket
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+_ETH_P_ARP = 0x0806
+_SIOCGIFHWADDR = 0x8927
+_BROADCAST = b"\xff" * 6
+_FRAME = struct.Struct("!6s6sH HHBBH 6s4s6s4s")
+_REQUEST, _REPLY = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An ARP frame's sender; `reply` if it answered somebody."""
+
+    address: IPv4Address
+    mac: bytes
+    reply: bool
+
+
+class ArpPort:
+    """A packet socket for ARP on `interface`, speaking as `address`. OSError if the interface is missing."""
+
+    def __init__(self, interface: str, address: IPv4Address) -> None:
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.htons(_ETH_P_ARP))
+        self.socket.bind((interface, _ETH_P_ARP))
+        self._address = address
+        raw = fcntl.ioctl(self.socket, _SIOCGIFHWADDR, struct.pack("256s", interface.encode()))
+        self.mac: bytes = raw[18:24]
+
+    def ask(self, targets: Iterable[IPv4Address]) -> None:
+        """Broadcast a request for each target; a link that is down loses them, as it would any frame."""
+        for target in targets:
+            self._send(_BROADCAST, _REQUEST, self._address, target, b"\0" * 6)
+
+    def claim(self, vip: IPv4Address) -> None:
+        """Tell everybody that the VIP is here: a gratuitous request and a gratuitous reply."""
+        self._send(_BROADCAST, _REQUEST, vip, vip, b"\0" * 6)
+        self._send(_BROADCAST, _REPLY, vip, vip, _BROADCAST)
+
+    def _send(self, to: bytes, operation: int, sender: IPv4Address, target: IPv4Address, target_mac: bytes) -> None:
+        header = (to, self.mac, _ETH_P_ARP, 1, 0x0800, 6, 4, operation)
+        frame = _FRAME.pack(*header, self.mac, sender.packed, target_mac, target.packed)
+        with contextlib.suppress(OSError):
+            self.socket.send(frame)
+
+    def heard(self) -> list[Heard]:
+        """All senders heard since the last call, ourselves excepted."""
+        frames: list[Heard] = []
+        with contextlib.suppress(OSError):
+            while frame := self.socket.recv(256):
+                if (heard := parse(frame)) is not None and heard.mac != self.mac:
+                    frames.append(heard)
+        return frames
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self.socket.close()
+
+
+def parse(frame: bytes) -> Heard | None:
+    """The sender of an Ethernet ARP frame; None for anything else and for address probes (RFC 5227)."""
+    if len(frame) < _FRAME.size:
+        return None
+    fields = _FRAME.unpack_from(frame)
+    ethertype, hardware, protocol, operation = fields[2], fields[3], fields[4], fields[7]
+    if (ethertype, hardware, protocol) != (_ETH_P_ARP, 1, 0x0800) or operation not in {_REQUEST, _REPLY}:
+        return None
+    address = IPv4Address(fields[9])
+    return None if int(address) == 0 else Heard(address, fields[8], operation == _REPLY)

@@ -1,0 +1,103 @@
+"""Keepalived: its notify FIFO, which wakes us, and its JSON dump, which is the truth."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from natpair.core import paths
+from natpair.core.messages import VrrpRole
+from natpair.errors import DaemonError
+
+_LINE = re.compile(r'^INSTANCE "(?P<name>[^"]*)" (?P<state>[A-Z_]+) (?P<priority>\d+)$')
+_ROLES = {
+    "MASTER": VrrpRole.MASTER,
+    "MASTER_RX_LOWER_PRI": VrrpRole.MASTER,
+    "BACKUP": VrrpRole.BACKUP,
+    "FAULT": VrrpRole.FAULT,
+    "STOP": VrrpRole.INIT,
+    "DELETED": VrrpRole.INIT,
+}
+_STATES = {0: VrrpRole.INIT, 1: VrrpRole.BACKUP, 2: VrrpRole.MASTER, 3: VrrpRole.FAULT}
+# keepalived --signum=JSON: SIGRTMIN + 2 in all versions that have it (2.0.20 to 2.3).
+_SIGJSON = signal.SIGRTMIN + 2
+_DUMP_SECONDS = 1.0
+_POLL_SECONDS = 0.005
+
+
+def parse_notify(line: str) -> VrrpRole | None:
+    """The role in one FIFO line; None for a line that says nothing of a role."""
+    match = _LINE.match(line.strip())
+    return _ROLES.get(match["state"]) if match else None
+
+
+class NotifyFifo:
+    """The FIFO's reading end. Keepalived keeps its own end open, so reading never sees an end of file."""
+
+    def __init__(self, path: str = paths.NOTIFY_FIFO) -> None:
+        # Read-write, so that the FIFO stays open while Keepalived restarts.
+        self.fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._rest = b""
+
+    def roles(self) -> list[VrrpRole]:
+        """All roles that came in since the last call, oldest first."""
+        with contextlib.suppress(BlockingIOError):
+            while chunk := os.read(self.fd, 65536):
+                self._rest += chunk
+        *lines, self._rest = self._rest.split(b"\n")
+        found = (parse_notify(line.decode(errors="replace")) for line in lines)
+        return [role for role in found if role is not None]
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        os.close(self.fd)
+
+
+@dataclass(frozen=True, slots=True)
+class VrrpDump:
+    """One instance in Keepalived's JSON: its role and how many adverts it has ever sent."""
+
+    role: VrrpRole
+    adverts_sent: int
+
+
+async def dump(pid_file: str = paths.KEEPALIVED_PID, json_file: str = paths.KEEPALIVED_JSON) -> VrrpDump:
+    """Ask Keepalived for its state and wait until it has written it; DaemonError after a second."""
+    path = Path(json_file)
+    try:
+        before = path.stat().st_mtime_ns if path.exists() else 0
+        os.kill(int(Path(pid_file).read_text()), _SIGJSON)
+        async with asyncio.timeout(_DUMP_SECONDS):
+            while not path.exists() or path.stat().st_mtime_ns == before:
+                await asyncio.sleep(_POLL_SECONDS)
+        return parse_dump(path.read_text())
+    except (OSError, ValueError, TimeoutError) as error:
+        raise DaemonError("Keepalived gives no state", cure="see the log of natpair-keepalived") from error
+
+
+def parse_dump(text: str) -> VrrpDump:
+    """The first VRRP instance of a JSON dump; ValueError if there is none."""
+    document = json.loads(text)
+    instances = document["vrrp"] if isinstance(document, dict) else document
+    if not instances:
+        raise ValueError("no VRRP instance")
+    first = instances[0]
+    return VrrpDump(_STATES[int(first["data"]["state"])], int(first["stats"]["advert_sent"]))
+
+
+def write_track(path: str, value: int) -> bool:
+    """Set a track file by rename, which Keepalived's inotify sees at once; False if it held that already."""
+    target = Path(path)
+    text = f"{value}\n"
+    if target.exists() and target.read_text() == text:
+        return False
+    fresh = target.with_name(f".{target.name}.new")
+    fresh.write_text(text)
+    fresh.replace(target)
+    return True

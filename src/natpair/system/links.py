@@ -1,0 +1,114 @@
+"""Links, addresses and the FIPs' relay routes by rtnetlink (pyroute2), and the kernel's change notices."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import socket
+import struct
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+
+from pyroute2 import AsyncIPRoute, NetlinkError
+
+RELAY_METRIC = 10
+"""Below the blackhole route's metric: while it exists, packets for a FIP go to the peer."""
+_SIOCGIFFLAGS = 0x8913
+_IFF_UP_RUNNING = 0x1 | 0x40
+_NETLINK_ADD_MEMBERSHIP = 1
+_SOL_NETLINK = 270
+_RTNLGRP_LINK, _RTNLGRP_IPV4_IFADDR, _RTNLGRP_IPV4_ROUTE = 1, 5, 7
+_NFNLGRP_NFTABLES = 7
+
+
+def is_up(interface: str) -> bool:
+    """The interface exists, is up and has a carrier."""
+    request = struct.pack("16sh14x", interface.encode(), 0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            answer = fcntl.ioctl(probe, _SIOCGIFFLAGS, request)
+        except OSError:
+            return False
+    flags = struct.unpack("16sh14x", answer)[1]
+    return bool(flags & _IFF_UP_RUNNING == _IFF_UP_RUNNING)
+
+
+async def has_address(address: IPv4Address) -> bool:
+    """Some interface of this node holds `address`."""
+    async with AsyncIPRoute() as route:
+        return any([True async for _ in await route.get_addr(family=socket.AF_INET, address=str(address))])
+
+
+async def default_gateway(interface: str) -> IPv4Address | None:
+    """The next hop of the IPv4 default route on `interface`."""
+    index = socket.if_nametoindex(interface)
+    async with AsyncIPRoute() as route:
+        async for message in await route.get_default_routes(family=socket.AF_INET):
+            if message.get_attr("RTA_OIF") == index and (hop := message.get_attr("RTA_GATEWAY")) is not None:
+                return IPv4Address(hop)
+    return None
+
+
+class RelayRoutes:
+    """The routes that carry a FIP's packets to the peer; beneath them the blackhole stays for ever."""
+
+    def __init__(self, fips: tuple[IPv4Address, ...], peer: IPv4Address, interface: str) -> None:
+        self._fips = fips
+        self._peer = str(peer)
+        self._interface = interface
+
+    async def present(self) -> bool:
+        """All relay routes stand, with the right next hop."""
+        async with AsyncIPRoute() as route:
+            for fip in self._fips:
+                found = [
+                    message.get_attr("RTA_GATEWAY") == self._peer
+                    async for message in await route.get_routes(family=socket.AF_INET, dst=f"{fip}/32")
+                    if message.get_attr("RTA_PRIORITY") == RELAY_METRIC
+                ]
+                if found != [True]:
+                    return False
+        return True
+
+    async def add(self) -> None:
+        """Add them; OSError if the private interface is gone or down."""
+        index = socket.if_nametoindex(self._interface)
+        async with AsyncIPRoute() as route:
+            for fip in self._fips:
+                with _as_os_error():
+                    await route.route("replace", dst=f"{fip}/32", gateway=self._peer, oif=index, priority=RELAY_METRIC)
+
+    async def remove(self) -> None:
+        """Remove them; those that are gone already are no error."""
+        async with AsyncIPRoute() as route:
+            for fip in self._fips:
+                with contextlib.suppress(ProcessLookupError), _as_os_error():
+                    await route.route("del", dst=f"{fip}/32", priority=RELAY_METRIC)
+
+
+@contextlib.contextmanager
+def _as_os_error() -> Iterator[None]:
+    try:
+        yield
+    except NetlinkError as error:
+        raise OSError(error.code, str(error)) from error
+
+
+def notice_sockets() -> tuple[socket.socket, socket.socket]:
+    """Two non-blocking sockets that become readable when links, addresses, routes or any ruleset change.
+
+    What they say is thrown away: a notice is only a reason to look (and ENOBUFS is one, too).
+    """
+    links = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
+    for group in (_RTNLGRP_LINK, _RTNLGRP_IPV4_IFADDR, _RTNLGRP_IPV4_ROUTE):
+        links.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, group)
+    rules = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 12)  # NETLINK_NETFILTER
+    rules.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _NFNLGRP_NFTABLES)
+    return links, rules
+
+
+def drain(notices: socket.socket) -> None:
+    """Empty a notice socket."""
+    with contextlib.suppress(OSError):
+        while notices.recv(65536):
+            pass

@@ -1,0 +1,58 @@
+"""The ruleset in the kernel, by `nft` as a child process: text in, one transaction, text back.
+
+What is in force is always read, never remembered: each role chain begins with a rule whose comment names
+the state it stands for (see `render/nftables.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+from natpair.core.desired import Traffic
+from natpair.errors import CommandFailed
+from natpair.system.process import arun
+
+_SECONDS = 5.0
+_MARK = re.compile(r'comment "natpair (traffic|duplicate|fence)=([a-z]+)"')
+_LIST = "list table ip natpair\nlist table inet natpair\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Ruleset:
+    """natpair's tables as the kernel holds them: the whole listing, without counts, and the three marks."""
+
+    listing: str
+    traffic: Traffic
+    duplicate: bool
+    fence: bool
+
+
+async def transact(text: str) -> None:
+    """Apply `text` as one kernel transaction; CommandFailed leaves everything as it was (nft(8))."""
+    await arun(["nft", "-f", "-"], stdin=text, timeout=_SECONDS)
+
+
+async def read() -> Ruleset | None:
+    """The ruleset in force; None if natpair's tables or their marks are not all there."""
+    try:
+        done = await arun(["nft", "--stateless", "-f", "-"], stdin=_LIST, timeout=_SECONDS)
+    except CommandFailed as error:
+        if error.rc is None:
+            raise
+        return None
+    marks = dict(_MARK.findall(done.stdout))
+    if marks.keys() != {"traffic", "duplicate", "fence"} or marks["traffic"] not in set(Traffic):
+        return None
+    return Ruleset(done.stdout, Traffic(marks["traffic"]), marks["duplicate"] == "on", marks["fence"] == "on")
+
+
+async def counters() -> dict[str, int]:
+    """Packets of each named counter of table ip natpair; empty if the table is gone."""
+    try:
+        done = await arun(["nft", "-j", "list", "counters", "table", "ip", "natpair"], timeout=_SECONDS)
+    except CommandFailed:
+        return {}
+    entries = (entry["counter"] for entry in json.loads(done.stdout)["nftables"] if "counter" in entry)
+    return {entry["name"]: int(entry["packets"]) for entry in entries}
