@@ -2,7 +2,8 @@
 
 Tests marked `root` need root and network namespaces, tests marked `lab` the daemons as well; elsewhere
 they are skipped with the cure in the reason. Where NATPAIR_REQUIRE_ROOT_TESTS or CI is set, every skip is
-a failure unless `allowed-skips.toml` beside this file lists it and says why.
+a failure unless `allowed-skips.toml` beside this file lists it and says why, and so is a lab that a test
+leaves behind.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ from hypothesis import settings
 
 ROOT_PROGRAMS = ("ip", "nft", "unshare", "nsenter", "sysctl")
 LAB_PROGRAMS = (*ROOT_PROGRAMS, "tc", "keepalived", "conntrackd", "conntrack", "bird", "tcpdump")
+
+NETWORK_NAMESPACES = Path("/run/netns")
+LAB_PREFIX = "np-"
+namespaces_before = pytest.StashKey[set[str]]()
 
 # Two cores shared with whatever else runs: a slow example says nothing about the code.
 settings.register_profile("natpair", deadline=None)
@@ -87,3 +92,22 @@ def refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
             return
     report.outcome = "failed"
     report.longrepr = f"skipped, and tests/allowed-skips.toml does not allow it: {reason}"
+
+
+def lab_namespaces() -> set[str]:
+    return {path.name for path in NETWORK_NAMESPACES.glob(f"{LAB_PREFIX}*")}
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    session.stash[namespaces_before] = lab_namespaces()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    left = lab_namespaces() - session.stash[namespaces_before]
+    if left and skips_are_failures():
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        session.config.issue_config_time_warning(LabLeftBehind(f"left behind: {', '.join(sorted(left))}"), 1)
+
+
+class LabLeftBehind(pytest.PytestWarning):
+    """A test ended without removing the namespaces of its lab."""

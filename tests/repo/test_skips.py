@@ -1,4 +1,4 @@
-"""The rule of tests/conftest.py itself: a skip nobody allowed fails where skips are failures."""
+"""The rules of tests/conftest.py itself: neither a skip nobody allowed nor a lab left behind passes."""
 
 from __future__ import annotations
 
@@ -87,3 +87,24 @@ def test_a_module_that_skips_itself_fails_too(suite: pytest.Pytester, monkeypatc
     result = run(suite)
     assert result.ret != pytest.ExitCode.OK
     result.stdout.fnmatch_lines(["*does not allow it: *not here*"])
+
+
+def test_a_lab_left_behind_fails(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = suite.mkdir("netns")
+    suite.makeconftest(CONFTEST.read_text().replace("/run/netns", str(folder)))
+    suite.makepyfile(test_it=f"def test_boots(): open('{folder}/np-lab-nat-a', 'w').close()")
+    assert run(suite).ret == pytest.ExitCode.OK
+    (folder / "np-lab-nat-a").unlink()
+    monkeypatch.setenv("CI", "true")
+    result = run(suite)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*left behind: np-lab-nat-a*"])
+
+
+def test_a_lab_of_before_is_nobodys_fault(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", "true")
+    folder = suite.mkdir("netns")
+    (folder / "np-lab-nat-a").touch()
+    suite.makeconftest(CONFTEST.read_text().replace("/run/netns", str(folder)))
+    suite.makepyfile(test_it="def test_passes(): pass")
+    assert run(suite).ret == pytest.ExitCode.OK
