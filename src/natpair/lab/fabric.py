@@ -81,6 +81,17 @@ def units(gateway: Gateway, python: str, follower: str) -> tuple[Unit, ...]:
     return (sessions, *birds, Unit(FOLLOWER, argv))
 
 
+def refused_nodes(gateway: Gateway, knobs: Knobs, shares: Shares) -> tuple[str, ...]:
+    """The nodes whose BGP sessions this fabric does not accept."""
+    sharing = {name for nodes in shares.values() for name in nodes}
+    return tuple(node.name for node in gateway.node if knobs.hold_sessions and node.name not in sharing)
+
+
+def node_session(gateway: Gateway, node: str) -> str:
+    """The name of a route server's BIRD protocol towards `node`."""
+    return f"node_{gateway.bit_of(node)}"
+
+
 def control_socket(daemon: str) -> str:
     """The control socket of a BIRD process, in the fabric's file system."""
     return f"/run/{daemon}.ctl"
@@ -125,7 +136,8 @@ filter from_{index} {{
 def _neighbour(index: int, address: IPv6Address, node: IPv6Address, gateway: Gateway, knobs: Knobs) -> str:
     bgp = gateway.bgp
     # hold time: the lower of both sides counts, so this one leaves the choice to the node. The error waits
-    # are 60 s by default, during which BIRD refuses a peer that has long recovered.
+    # are 60 s by default, during which BIRD refuses a peer that has long recovered. import table: a changed
+    # share works at once and does not need the node to send its routes again.
     return f"""\
 protocol bgp node_{index} {{
   local {address} as {bgp.peer_as};
@@ -140,6 +152,7 @@ protocol bgp node_{index} {{
   long lived graceful restart off;
   prefer older {"on" if knobs.prefer_older else "off"};
   ipv4 {{
+    import table on;
     import filter from_{index};
     export none;
     extended next hop on;
@@ -213,9 +226,8 @@ protocol bgp {name} {{
 
 def _sessions(gateway: Gateway, knobs: Knobs, shares: Shares) -> str:
     """An nft ruleset that keeps BGP off for nodes without a share, if this fabric does that."""
-    sharing = {name for nodes in shares.values() for name in nodes}
-    refused = [node.public_address6.ip for node in gateway.node if node.name not in sharing]
-    rules = "".join(f"    ip6 saddr {a} tcp dport 179 drop\n" for a in refused if knobs.hold_sessions)
+    refused = [gateway.node_named(name).public_address6.ip for name in refused_nodes(gateway, knobs, shares)]
+    rules = "".join(f"    ip6 saddr {address} tcp dport 179 drop\n" for address in refused)
     return f"""\
 add table inet natpair_fabric
 delete table inet natpair_fabric

@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from natpair.core.model import Gateway
 from natpair.errors import LabError
 from natpair.lab import fabric
-from natpair.lab.fabric import FabricFiles, Knobs
+from natpair.lab.fabric import FabricFiles, Knobs, Shares
 from natpair.lab.host import InitRef
 from natpair.lab.netns import batch
 from natpair.lab.topology import FABRIC_RULE, FABRIC_TABLE
 from natpair.system.process import run
 
 _SECONDS = 5.0
+# A row begins with a code and a hyphen, or with one blank where the code is that of the row before.
+_ESTABLISHED = re.compile(r"(?:\d{4}-| )(\S+)\s+BGP\s.*\sEstablished\s*$")
+_ROUTE = re.compile(r"(?:\d{4}-| )(\S*)\s+unicast \[(\S+) ")
 _REPLY_END = re.compile(rb"^(\d{4}) .*\n\Z", re.MULTILINE)
 
 
@@ -39,15 +43,78 @@ def bird(ref: InitRef, daemon: str, command: str) -> str:
     return text
 
 
-def reconfigure(ref: InitRef, netns: str, files: FabricFiles, knobs: Knobs) -> None:
-    """Make running daemons follow the new `files`, sessions kept where BIRD can keep them."""
-    # Every table holds the same at this moment: the rule only chooses between at once and after the delay.
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """What the fabric should be: for whom, how it behaves, what is shared."""
+
+    gateway: Gateway
+    knobs: Knobs
+    shares: Shares
+
+    @property
+    def files(self) -> FabricFiles:
+        """The files that make it so."""
+        return fabric.configs(self.gateway, self.knobs, self.shares)
+
+
+def reconfigure(ref: InitRef, netns: str, provider: Provider) -> None:
+    """Make running daemons follow their new files, sessions kept where BIRD can keep them."""
+    files = provider.files
+    # Both tables hold the same at this moment: the rule only chooses between at once and after the delay.
     batch([f"rule del pref {FABRIC_RULE}"], netns=netns, force=True)
-    if knobs.converge_ms == 0:
+    if provider.knobs.converge_ms == 0:
         batch([f"rule add pref {FABRIC_RULE} lookup {FABRIC_TABLE}"], netns=netns)
     run(["ip", "netns", "exec", netns, "nft", "-f", "-"], stdin=files.files["sessions.nft"], timeout=10)
     for daemon in files.daemons:
         bird(ref, daemon, "configure")
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One thing a route server has: an established session (no prefix), or a route learnt over one."""
+
+    daemon: str
+    session: str
+    prefix: str = ""
+
+
+def heard(ref: InitRef, daemons: Iterable[str]) -> frozenset[Heard]:
+    """Every established session of the fabric's BIRDs and every route they use or keep in reserve."""
+    found: set[Heard] = set()
+    for daemon in daemons:
+        found |= {Heard(daemon, name) for name in up_sessions(bird(ref, daemon, "show protocols"))}
+        found |= {Heard(daemon, name, prefix) for name, prefix in learnt(bird(ref, daemon, "show route table master4"))}
+    return frozenset(found)
+
+
+def survivors(before: Iterable[Heard], provider: Provider, off: Iterable[str]) -> frozenset[Heard]:
+    """What of `before` must return once the fabric is as `provider` says, the nodes `off` being without power."""
+    gone = {*off, *fabric.refused_nodes(provider.gateway, provider.knobs, provider.shares)}
+    may_say = {
+        fabric.node_session(provider.gateway, node.name): {""}
+        | {f"{fip}/32" for fip, nodes in provider.shares.items() if node.name in nodes}
+        for node in provider.gateway.node
+    }
+    silent = {fabric.node_session(provider.gateway, name) for name in gone}
+    kept = (h for h in before if h.session not in silent)
+    # What the router heard follows from the rest.
+    return frozenset(h for h in kept if h.daemon != fabric.ROUTER and h.prefix in may_say.get(h.session, {""}))
+
+
+def up_sessions(shown: str) -> Iterator[str]:
+    """The names of established BGP protocols in the reply to `show protocols`."""
+    for row in shown.splitlines():
+        if (found := _ESTABLISHED.match(row)) is not None:
+            yield found[1]
+
+
+def learnt(shown: str) -> Iterator[tuple[str, str]]:
+    """(protocol, prefix) of each route in the reply to `show route`; a prefix stands only before its first route."""
+    prefix = ""
+    for row in shown.splitlines():
+        if (found := _ROUTE.match(row)) is not None:
+            prefix = found[1] or prefix
+            yield found[2], prefix
 
 
 def best_paths(netns: str, gateway: Gateway, fip: IPv4Address, knobs: Knobs) -> tuple[str, ...]:

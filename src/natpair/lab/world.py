@@ -18,12 +18,12 @@ from typing import Any, Literal
 
 from natpair.core.model import Gateway, Profile
 from natpair.errors import LabError
-from natpair.lab import build, fabric, faults, host, init, netns, preflight, state, teardown, topology
+from natpair.lab import build, faults, host, init, netns, preflight, state, teardown, topology
 from natpair.lab.agents import agent_status, roles
 from natpair.lab.diagnosis import save_diagnosis
 from natpair.lab.fabric import Knobs
 from natpair.lab.faults import LinkState
-from natpair.lab.routers import best_paths, reconfigure
+from natpair.lab.routers import Provider, best_paths, heard, reconfigure, survivors
 from natpair.lab.wait import wait_until
 from natpair.system.process import run
 
@@ -32,6 +32,7 @@ Status = dict[str, Any]
 
 DEFAULT_NAME = "lab"
 READY_SECONDS = 60.0
+SESSION_SECONDS = 20.0
 
 
 class Lab:
@@ -268,9 +269,19 @@ class Lab:
 
     def _reconfigure_fabric(self) -> None:
         known = self._state()
-        files = fabric.configs(self.gateway, known.knobs, known.shares)
-        build.write_fabric(self.folder, files)
-        reconfigure(self.ref(topology.FABRIC), self.netns_of(topology.FABRIC), files, known.knobs)
+        provider = Provider(self.gateway, known.knobs, known.shares)
+        build.write_fabric(self.folder, provider.files)
+        ref = self.ref(topology.FABRIC)
+        off = [node for node in self.nodes if not self.powered(node)]
+        wanted = survivors(heard(ref, provider.files.daemons), provider, off)
+        reconfigure(ref, self.netns_of(topology.FABRIC), provider)
+        # Some options make BIRD open its sessions anew, which takes their connect delay.
+        wait_until(
+            lambda: wanted <= heard(ref, provider.files.daemons),
+            deadline_seconds=SESSION_SECONDS,
+            what="the return of the fabric's BGP sessions",
+            diagnose=self.diagnose,
+        )
 
     # For taps
 
