@@ -1,0 +1,321 @@
+"""The ruleset under traffic: one node between a client (who also plays the peer) and a server on the internet.
+
+client ns: 192.168.1.101, .4 ── eth1 [nat-a, VIP .1] eth0 ── server ns: 203.0.113.1, 198.51.100.10
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from golden.cases import CASES
+from judges.scratch import Scratch, scratch_node
+from natpair.core.model import Node
+
+pytestmark = pytest.mark.root
+
+SERVER, FIP = "198.51.100.10", "192.0.2.221"
+
+ECHO = """
+import socket, sys
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); server.bind((sys.argv[1], 7)); server.settimeout(20)
+print("up", flush=True)
+while True:
+    data, (host, port) = server.recvfrom(2000)
+    print(f"{host}:{port} {data.decode()}", flush=True)
+    if data == b"end": break
+    server.sendto(data, (host, port))
+"""
+SEND = """
+import socket, sys
+source, port, host, dport, text = sys.argv[1:6]
+line = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+line.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); line.bind((source, int(port))); line.settimeout(0.5)
+try:
+    line.sendto(text.encode(), (host, int(dport))); print(line.recv(2000).decode())
+except TimeoutError:
+    print("silence")
+except OSError as error:
+    print(error.strerror)
+"""
+CONNECT = """
+import socket, sys
+line = socket.socket(); line.settimeout(0.7)
+try:
+    line.connect((sys.argv[1], int(sys.argv[2]))); print("connected")
+except TimeoutError:
+    print("silence")
+except OSError as error:
+    print(error.strerror)
+"""
+FORGE = """
+import socket, struct, sys
+source, sport, target, tport, text = sys.argv[1:6]
+data = struct.pack("!HHHH", int(sport), int(tport), 8 + len(text), 0) + text.encode()
+head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(data), 0, 0, 64, 17, 0, *map(socket.inet_aton, (source, target)))
+line = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW); line.sendto(head + data, (target, 0))
+"""
+LISTEN = """
+import socket, struct, sys
+line = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800)); line.settimeout(float(sys.argv[1]))
+print("up", flush=True)
+try:
+    while True:
+        packet, place = line.recvfrom(2000)
+        if place[2] != socket.PACKET_OUTGOING:
+            source, target = map(socket.inet_ntoa, struct.unpack("!4s4s", packet[12:20]))
+            print(f"{source} > {target} protocol {packet[9]}", flush=True)
+except TimeoutError:
+    pass
+"""
+
+
+@dataclass(frozen=True)
+class World:
+    node: Scratch
+    client: Scratch
+    server: Scratch
+
+    def switch(self, name: str) -> None:
+        self.node.run("nft", "-f", f"/run/g/{name}.nft")
+
+    def counter(self, name: str) -> int:
+        listing = json.loads(self.node.run("nft", "-j", "list", "counter", "ip", "natpair", name).stdout)
+        return int(listing["nftables"][1]["counter"]["packets"])
+
+    def ask(self, text: str, *, port: int = 40000, host: str = SERVER) -> str:
+        """A client's UDP question to the echo server, and what came back."""
+        return self.client.run(sys.executable, "-c", SEND, "192.168.1.101", str(port), host, "7", text).stdout.strip()
+
+    @contextmanager
+    def echo(self) -> Iterator[list[str]]:
+        """The echo server; the list holds, after the block, what it was asked by whom."""
+        seen: list[str] = []
+        with process(self.server, ECHO, SERVER) as lines:
+            yield seen
+            self.server.run(sys.executable, "-c", SEND, SERVER, "0", SERVER, "7", "end")
+            seen += [line for line in lines().splitlines() if not line.endswith(" end")]
+
+    @contextmanager
+    def watch(self, where: Scratch, seconds: float = 0.8) -> Iterator[list[str]]:
+        """Every IPv4 packet that arrives in `where` during the block and shortly after."""
+        seen: list[str] = []
+        with process(where, LISTEN, str(seconds)) as lines:
+            yield seen
+            seen += lines().splitlines()
+
+
+@contextmanager
+def process(where: Scratch, code: str, *args: str):  # type: ignore[no-untyped-def]
+    child = subprocess.Popen(where.argv([sys.executable, "-c", code, *args]), stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    try:
+        assert child.stdout.readline() == "up\n"
+        yield lambda: child.communicate(timeout=30)[0]
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def far(node: Node, *, private: str, public: str) -> Node:
+    return node.model_copy(update={"private_interface": private, "public_interface": public})
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    case = CASES[0]
+    gateway = case.gateway()
+    node = gateway.node[0]
+    # The far machines get the usual furniture, interfaces named out of the way, and then one end of a node's cable.
+    other = far(node, private="idle1", public="idle0")
+    with scratch_node(node) as inside, scratch_node(other) as client, scratch_node(other) as server:
+        built = World(inside, client, server)
+        for link, there in (("far0", client), ("far1", server)):
+            there.run("ip", "link", "del", "idle0")
+            there.run("ip", "link", "del", "idle1")
+            inside.run("ip", "link", "set", link, "netns", str(there.pid))
+            there.run("ip", "link", "set", link, "up")
+        for host in ("192.168.1.101/24", "192.168.1.4/24"):
+            client.run("ip", "address", "add", host, "dev", "far0")
+        client.run("ip", "route", "add", "default", "via", "192.168.1.1")
+        client.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.far0.rp_filter=0")
+        server.run("ip", "address", "add", "203.0.113.1/24", "dev", "far1")
+        server.run("ip", "address", "add", f"{SERVER}/32", "dev", "lo")
+        server.run("ip", "route", "add", FIP, "via", "203.0.113.3")
+        inside.run("ip", "address", "add", "192.168.1.1/24", "dev", "eth1")
+        inside.run("ip", "route", "add", "default", "via", "203.0.113.1")
+        for file in case.bundles()[node.name]:
+            inside.write(f"/run/g/{file.path.rsplit('/', 1)[-1]}", file.text)
+        inside.python("from natpair.system import sysctl\nsysctl.load(open('/run/g/60-natpair.conf').read())")
+        yield built
+
+
+@pytest.fixture(autouse=True)
+def _fresh(world: World) -> None:
+    world.node.run("nft", "-f", "/run/g/nftables.nft")
+    world.node.run("tc", "-batch", "/run/g/guard.tc")
+    world.node.run("ip", "-batch", "/run/g/routes.ip")
+    world.node.run("conntrack", "-F")
+
+
+def test_local_translates_and_keeps_the_port(world: World) -> None:
+    world.switch("traffic-local")
+    with world.echo() as asked:
+        assert world.ask("hello", port=41234) == "hello"
+    assert asked == [f"{FIP}:41234 hello"]
+    assert world.counter("fip_in") == 1
+    assert world.counter("leak_guard") == 0
+
+
+@pytest.mark.parametrize("state", ["closed", "relay"])
+def test_closed_and_relay_hold_clients_silently(world: World, state: str) -> None:
+    world.switch(f"traffic-{state}")
+    with world.watch(world.server) as seen:
+        assert world.ask("hello") == "silence"
+    assert [packet for packet in seen if "protocol 17" in packet] == []
+    assert world.counter("held") == 1
+
+
+def test_a_switch_of_state_keeps_the_flow_and_the_counters(world: World) -> None:
+    world.switch("traffic-local")
+    with world.echo() as asked:
+        for text in ("one", "two"):
+            assert world.ask(text) == text
+            world.switch("traffic-closed")
+            assert world.ask("lost") == "silence"
+            world.switch("traffic-local")
+    assert asked == [f"{FIP}:40000 one", f"{FIP}:40000 two"]
+    assert world.counter("fip_in") == 2
+
+
+@pytest.mark.parametrize("state", ["local", "relay", "closed"])
+def test_nothing_unknown_is_answered(world: World, state: str) -> None:
+    world.switch(f"traffic-{state}")
+    assert world.server.run(sys.executable, "-c", SEND, SERVER, "0", FIP, "9999", "x").stdout.strip() == "silence"
+    assert world.server.run(sys.executable, "-c", CONNECT, FIP, "22").stdout.strip() == "silence"
+    assert world.counter("fip_in") >= 2
+    assert world.counter("fip_unknown") == (world.counter("fip_in") if state == "local" else 0)
+
+
+def test_without_any_ruleset_the_fip_still_answers_nobody(world: World) -> None:
+    world.node.run("nft", "flush", "ruleset")
+    assert world.server.run(sys.executable, "-c", CONNECT, FIP, "22").stdout.strip() == "silence"
+
+
+def test_relay_hands_packets_to_the_peer_once(world: World) -> None:
+    world.switch("traffic-relay")
+    world.node.run("ip", "route", "replace", FIP, "via", "192.168.1.4", "dev", "eth1")
+    try:
+        with world.watch(world.client) as seen:
+            world.server.run(sys.executable, "-c", FORGE, SERVER, "7", FIP, "40000", "reply")
+        # Coming back on the VLAN it is never relayed again.
+        world.client.run("ip", "route", "replace", FIP, "via", "192.168.1.3")
+        with world.watch(world.client) as again:
+            world.client.run(sys.executable, "-c", FORGE, SERVER, "7", FIP, "40000", "reply")
+    finally:
+        world.node.run("ip", "route", "replace", "blackhole", FIP)
+        world.client.run("ip", "route", "del", FIP)
+    assert seen == [f"{SERVER} > {FIP} protocol 17"]
+    assert again == []
+    assert world.counter("relayed") == 1
+    assert world.counter("held") == 1
+    assert world.node.run("conntrack", "-L", "-p", "udp").stdout == ""
+
+
+def test_local_delivers_what_the_peer_relayed(world: World) -> None:
+    world.switch("traffic-local")
+    with world.echo():
+        assert world.ask("hello") == "hello"
+    world.client.run("ip", "route", "replace", FIP, "via", "192.168.1.3")
+    try:
+        with world.watch(world.client) as seen:
+            world.client.run(sys.executable, "-c", FORGE, SERVER, "7", FIP, "40000", "relayed")
+    finally:
+        world.client.run("ip", "route", "del", FIP)
+    assert seen == [f"{SERVER} > 192.168.1.101 protocol 17"]
+
+
+def test_the_window_copies_unknown_packets_to_the_peer(world: World) -> None:
+    world.switch("traffic-local")
+    world.switch("duplicate-on")
+    with world.watch(world.client) as seen:
+        world.server.run(sys.executable, "-c", FORGE, SERVER, "7", FIP, "40001", "unknown")
+    assert seen == [f"{SERVER} > {FIP} protocol 17"]
+    assert world.counter("duplicated") == 1
+    with world.echo():
+        assert world.ask("known", port=40002) == "known"
+    assert world.counter("duplicated") == 1
+    world.switch("duplicate-off")
+    world.server.run(sys.executable, "-c", FORGE, SERVER, "7", FIP, "40001", "unknown")
+    assert (world.counter("duplicated"), world.counter("fip_unknown")) == (1, 1)
+
+
+def test_a_client_cannot_reach_its_own_fip(world: World) -> None:
+    world.switch("traffic-local")
+    assert world.ask("hello", host=FIP) == "silence"
+    assert world.counter("hairpin") == 1
+
+
+def test_forged_sources_are_dropped(world: World) -> None:
+    world.switch("traffic-local")
+    with world.watch(world.server) as seen:
+        world.client.run(sys.executable, "-c", FORGE, "172.16.9.9", "5", SERVER, "7", "forged")
+        world.client.run(sys.executable, "-c", FORGE, FIP, "5", SERVER, "7", "forged")
+    assert [packet for packet in seen if "protocol 17" in packet] == []
+    assert world.counter("spoofed") == 2
+
+
+def test_without_translation_the_leak_guard_stops_private_sources(world: World) -> None:
+    world.switch("traffic-local")
+    world.node.run("nft", "flush", "chain", "ip", "natpair", "nat_postrouting")
+    with world.watch(world.server) as seen:
+        assert world.ask("hello") == "silence"
+    assert [packet for packet in seen if "192.168.1." in packet] == []
+    assert world.counter("leak_guard") == 1
+
+
+def test_without_any_ruleset_the_second_layer_does(world: World) -> None:
+    world.node.run("nft", "flush", "ruleset")
+    with world.watch(world.server) as seen:
+        assert world.ask("hello") == "silence"
+    assert seen == []
+
+
+def test_without_both_layers_the_packet_would_leave(world: World) -> None:
+    """The negative control: what the two tests above see is the guards' work."""
+    world.node.run("nft", "flush", "ruleset")
+    world.node.run("tc", "qdisc", "del", "dev", "eth0", "clsact")
+    with world.watch(world.server) as seen:
+        world.ask("hello")
+    assert f"192.168.1.101 > {SERVER} protocol 17" in seen
+
+
+def test_a_dead_uplink_is_not_called_unreachable(world: World) -> None:
+    world.switch("traffic-local")
+    world.node.run("ip", "route", "del", "default")
+    try:
+        assert world.ask("hello") == "silence"
+    finally:
+        world.node.run("ip", "route", "add", "default", "via", "203.0.113.1")
+
+
+def test_reloading_the_whole_ruleset_keeps_state_and_flows(world: World) -> None:
+    world.switch("traffic-local")
+    world.switch("duplicate-on")
+    for name in ("/etc/natpair/generated",):
+        world.node.run("sh", "-c", f"mkdir -p {name} && cp /run/g/*.nft {name}/")
+    with world.echo() as asked:
+        assert world.ask("one") == "one"
+        world.node.python("from natpair.system.reload import Step, perform\nperform(Step.RULESET)")
+        assert world.ask("two") == "two"
+    assert asked == [f"{FIP}:40000 one", f"{FIP}:40000 two"]
+    read_back = "from natpair.system.reload import switches\nprint(sorted(switches(sys.argv[1]).items()))"
+    listing = world.node.run("nft", "-j", "list", "table", "ip", "natpair").stdout
+    expected = "[('duplicate', 'on'), ('traffic', 'local')]\n"
+    assert world.node.python(read_back, listing).stdout == expected
