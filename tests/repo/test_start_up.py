@@ -13,12 +13,14 @@ HEAVY = frozenset({"pydantic", "aiohttp", "pyroute2", "jinja2", "rich", "structl
 def imported_by(*arguments: str) -> set[str]:
     """Top-level names of all modules that a Python with these arguments imports."""
     argv = [sys.executable, "-X", "importtime", *arguments]
-    result = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
+    result = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
     lines = [line for line in result.stderr.splitlines() if line.startswith("import time:")]
     return {line.rsplit("|", 1)[1].strip().split(".")[0] for line in lines}
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("status", "--help")])
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("--version",), ("status", "--help"), ("status",), ("drain", "--help")]
+)
 def test_no_heavy_package_is_loaded(arguments: tuple[str, ...]) -> None:
     imported = imported_by("-m", "natpair", *arguments)
     assert "click" in imported
