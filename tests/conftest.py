@@ -106,7 +106,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     left = lab_namespaces() - session.stash[namespaces_before]
     if left and skips_are_failures():
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        session.config.issue_config_time_warning(LabLeftBehind(f"left behind: {', '.join(sorted(left))}"), 1)
+        session.config.issue_config_time_warning(
+            LabLeftBehind(f"came up during the tests and left behind: {', '.join(sorted(left))}"), 1
+        )
 
 
 class LabLeftBehind(pytest.PytestWarning):
