@@ -19,6 +19,7 @@ _NETLINK_ADD_MEMBERSHIP = 1
 _SOL_NETLINK = 270
 _RTNLGRP_LINK, _RTNLGRP_IPV4_IFADDR, _RTNLGRP_IPV4_ROUTE = 1, 5, 7
 _NFNLGRP_NFTABLES = 7
+_RT_TABLE_MAIN = 254
 
 
 def is_up(interface: str) -> bool:
@@ -59,16 +60,12 @@ class RelayRoutes:
 
     async def present(self) -> bool:
         """All relay routes stand, with the right next hop."""
+        hops = {str(fip): "" for fip in self._fips}
         async with AsyncIPRoute() as route:
-            for fip in self._fips:
-                found = [
-                    message.get_attr("RTA_GATEWAY") == self._peer
-                    async for message in await route.get_routes(family=socket.AF_INET, dst=f"{fip}/32")
-                    if message.get_attr("RTA_PRIORITY") == RELAY_METRIC
-                ]
-                if found != [True]:
-                    return False
-        return True
+            async for message in await route.get_routes(family=socket.AF_INET, table=_RT_TABLE_MAIN):
+                if message.get_attr("RTA_PRIORITY") == RELAY_METRIC and message.get_attr("RTA_DST") in hops:
+                    hops[message.get_attr("RTA_DST")] = message.get_attr("RTA_GATEWAY")
+        return set(hops.values()) == {self._peer}
 
     async def add(self) -> None:
         """Add them; OSError if the private interface is gone or down."""

@@ -6,6 +6,7 @@ the state it stands for (see `render/nftables.py`).
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from natpair.system.process import arun
 
 _SECONDS = 5.0
 _MARK = re.compile(r'comment "natpair (traffic|duplicate|fence)=([a-z]+)"')
-_LIST = "list table ip natpair\nlist table inet natpair\n"
+_FAMILIES = ("ip", "inet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +37,18 @@ async def transact(text: str) -> None:
 
 async def read() -> Ruleset | None:
     """The ruleset in force; None if natpair's tables or their marks are not all there."""
+    # Two processes: two list commands in one make nft 1.0.6 look for the first table in the second's family.
+    tables = [arun(["nft", "--stateless", "list", "table", f, "natpair"], timeout=_SECONDS) for f in _FAMILIES]
     try:
-        done = await arun(["nft", "--stateless", "-f", "-"], stdin=_LIST, timeout=_SECONDS)
+        listing = "".join([done.stdout for done in await asyncio.gather(*tables)])
     except CommandFailed as error:
         if error.rc is None:
             raise
         return None
-    marks = dict(_MARK.findall(done.stdout))
+    marks = dict(_MARK.findall(listing))
     if marks.keys() != {"traffic", "duplicate", "fence"} or marks["traffic"] not in set(Traffic):
         return None
-    return Ruleset(done.stdout, Traffic(marks["traffic"]), marks["duplicate"] == "on", marks["fence"] == "on")
+    return Ruleset(listing, Traffic(marks["traffic"]), marks["duplicate"] == "on", marks["fence"] == "on")
 
 
 async def counters() -> dict[str, int]:
