@@ -82,6 +82,7 @@ class FlowSet:
             self._next_open_ns += self.open_every_ns
             self._open()
         self._speak(now)
+        self._tell_open()
 
     def _open(self) -> None:
         index = len(self.flows)
@@ -109,11 +110,11 @@ class FlowSet:
             heapq.heappush(self.due, (flow.opened + offset, flow.descriptor))
         if self.probing:
             self.to_probe.append(flow)
-        self._tell_open()
 
     def _tell_open(self) -> None:
-        opened = len(self.flows) == self.count and all(flow.opened or flow.connect_error for flow in self.flows[-50:])
-        if self.standing and not self._said_open and opened:
+        if self._said_open or not self.standing or len(self.flows) < self.count:
+            return
+        if all(flow.opened or flow.connect_error for flow in self.flows):
             self._said_open = True
             say({"open": sum(1 for flow in self.flows if flow.live)})
 

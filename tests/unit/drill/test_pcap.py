@@ -40,7 +40,9 @@ class TestReader:
     def test_a_torn_file_gives_its_whole_packets(self, cut: int) -> None:
         data = capture([(1, 0, 3, 0, b"a" * 40), (2, 0, 3, 0, b"b" * 40)])
         whole = list(pcap.read_packets(data))
-        assert list(pcap.read_packets(data[: max(0, len(data) - cut)])) == whole[: max(0, len(whole) - (cut + 75) // 76)]
+        assert (
+            list(pcap.read_packets(data[: max(0, len(data) - cut)])) == whole[: max(0, len(whole) - (cut + 75) // 76)]
+        )
 
     def test_another_kind_of_file_is_refused(self) -> None:
         with pytest.raises(ValueError, match="LINUX_SLL2"):
