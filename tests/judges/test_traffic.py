@@ -219,7 +219,7 @@ def test_relay_hands_packets_to_the_peer_once(world: World) -> None:
         with world.watch(world.client) as again:
             world.client.run(sys.executable, "-c", FORGE, SERVER, "7", FIP, "40000", "reply")
     finally:
-        world.node.run("ip", "route", "replace", "blackhole", FIP)
+        world.node.run("ip", "route", "del", FIP, "via", "192.168.1.4")
         world.client.run("ip", "route", "del", FIP)
     assert seen == [f"{SERVER} > {FIP} protocol 17"]
     assert again == []

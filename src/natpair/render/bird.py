@@ -34,11 +34,10 @@ def session_names(count: int) -> tuple[str, ...]:
 
 
 def role_file(announcement: Announcement) -> str:
-    """Text of the role file: community and MED, the MED unused under the policy that sends none.
+    """Text of the role file: community and MED, 0 and unused under the policy that sends none.
 
     To be put in place by rename before `configure`; `configure soft` would not re-export. MED is defined in any
     case, so that the file fits a bird.conf of either policy while the policy is being changed.
     """
     asn, value = announcement.community
-    med = STANDBY_MED if announcement.med is None else announcement.med
-    return f"define COMM = ({asn},{value});\ndefine MED = {med};\n"
+    return f"define COMM = ({asn},{value});\ndefine MED = {announcement.med or 0};\n"

@@ -101,7 +101,9 @@ def test_the_role_file_speaks_for_a_role() -> None:
     )
     standby = f"define COMM = (65000,2);\ndefine MED = {STANDBY_MED};\n"
     assert role_file(announcement_for(active=False, epoch=6, policy=newest)) == standby
-    assert role_file(announcement_for(active=False, epoch=6, policy=by_community)) == standby
+    without = "define COMM = (65000,2);\ndefine MED = 0;\n"
+    assert role_file(announcement_for(active=False, epoch=6, policy=by_community)) == without
+    assert rendered("bird-standby.conf").text == standby
 
 
 def test_every_setting_has_a_reason_and_no_key_is_set_twice() -> None:
@@ -157,4 +159,4 @@ def test_the_run_tree_is_made_with_the_fifo_before_the_daemons() -> None:
 def test_a_fip_is_a_blackhole() -> None:
     two = gateway(('fips = ["192.0.2.221"]', 'fips = ["192.0.2.221", "192.0.2.7"]'))
     lines = [line for line in rendered("routes.ip", two).text.splitlines() if not line.startswith("#")]
-    assert lines == ["route replace blackhole 192.0.2.221/32", "route replace blackhole 192.0.2.7/32"]
+    assert lines == [f"route replace blackhole {fip}/32 metric 1000" for fip in ("192.0.2.221", "192.0.2.7")]
