@@ -35,6 +35,7 @@ class PeerLink:
         self._on_message = on_message
         self._session = Session(own=Stamp(secrets.token_hex(8), 0), peer=gateway.peer_of(me).name)
         self._sockets: dict[Path, socket.socket] = {}
+        self._latest: PeerMessage | None = None
         self.rejected = 0
 
     def open(self) -> None:
@@ -73,9 +74,15 @@ class PeerLink:
             except WireError:
                 self.rejected += 1
                 continue
+            newest = max(self._session.seen.values(), default=-1)
+            known = self._session.trusted
             self._session, believed = receive(self._session, envelope, path)
-            if believed:
-                self._on_message(path, envelope.message)
+            if not believed:
+                continue
+            # The paths overtake each other: an older message proves the path, and says nothing new.
+            if self._latest is None or envelope.stamp.counter > newest or self._session.trusted != known:
+                self._latest = envelope.message
+            self._on_message(path, self._latest)
 
     def close(self) -> None:
         """Close both sockets."""
