@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +71,8 @@ def scratch_node(node: Node) -> Iterator[Scratch]:
         holder.wait(timeout=10)
         holder.stdout.close()
         for folder in reversed(missing):
-            Path(folder).rmdir()
+            with suppress(OSError):  # somebody else has come to use it
+                Path(folder).rmdir()
 
 
 def _furnish(scratch: Scratch, node: Node) -> None:

@@ -142,3 +142,31 @@ def test_a_machine_without_the_interfaces_is_told_which_it_has(machine: Scratch)
     failed = machine.natpair("apply", variant(machine, ("eth1", "eth9")), "--node", "nat-a", ok=(78,))
     assert "node[0].private_interface = eth9" in failed.stderr
     assert "eth0, eth1" in failed.stderr
+
+
+LISTENER = """
+import http.server, json, os, signal, socket, socketserver, sys
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = json.dumps({"config_hash": "0" * 16}).encode()
+        self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_): pass
+    def address_string(self): return "local"
+print("up", flush=True)
+socketserver.UnixStreamServer(sys.argv[1], Answer).serve_forever()
+"""
+
+
+def test_an_agent_with_another_configuration_is_asked_to_start_anew(machine: Scratch) -> None:
+    agent = subprocess.Popen(
+        machine.argv([sys.executable, "-c", LISTENER, paths.AGENT_SOCKET]), stdout=subprocess.PIPE, text=True
+    )
+    try:
+        machine.run("timeout", "10", "sh", "-c", f"until [ -S {paths.AGENT_SOCKET} ]; do sleep 0.05; done")
+        said = machine.natpair("apply", str(EXAMPLE.config)).stderr
+        assert "it is restarted" in said
+        assert agent.wait(timeout=10) == -signal.SIGTERM
+    finally:
+        agent.kill()
+        agent.communicate()

@@ -10,6 +10,8 @@ import os
 import re
 import shutil
 import signal
+import socket
+import struct
 from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -135,6 +137,23 @@ def _routes() -> None:
 def _units() -> None:
     if systemd_runs():
         run(["systemctl", "daemon-reload"], timeout=_SECONDS)
+
+
+def restart_agent() -> bool:
+    """Ask the agent to end, so that its supervisor starts it with the configuration of now; False if none runs.
+
+    Harmless on the active node: traffic, VIP and announcement stay as they are while an agent is away.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        line.settimeout(_SECONDS)
+        try:
+            line.connect(paths.AGENT_SOCKET)
+        except OSError:
+            return False
+        # Who listens, in the terms of this process's pid namespace (SO_PEERCRED, unix(7)).
+        pid, _, _ = struct.unpack("3i", line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    os.kill(pid, signal.SIGTERM)
+    return True
 
 
 def systemd_runs() -> bool:

@@ -12,12 +12,14 @@ import click
 
 from natpair.cli.output import emit_json, say, symbols, talk
 from natpair.core import paths
-from natpair.errors import ConfigError, Problem, Unsupported
+from natpair.errors import AgentUnreachable, ConfigError, Problem, Unsupported
 
 if TYPE_CHECKING:
     from natpair.core.model import Gateway, Node
     from natpair.core.rendered import RenderedFile
     from natpair.system.apply import Plan
+
+_DAEMONS = ("prepare", "conntrackd", "bird", "keepalived", "agent")
 
 
 @click.command(name="apply", epilog="Example: natpair apply --dry-run")
@@ -44,7 +46,23 @@ def command(file: Path, node: str | None, dry_run: bool, as_json: bool) -> None:
         _require_root()
         _require_interfaces(gateway, me)
         plan = apply(bundle)
+        _refresh_agent(gateway)
     _report(plan, me, dry_run=dry_run, as_json=as_json)
+
+
+def _refresh_agent(gateway: Gateway) -> None:
+    # By what the agent says it runs with, not by what changed on disk: the file may have been edited in place.
+    from natpair.cli.client import request
+    from natpair.core.digest import config_hash
+    from natpair.system.reload import restart_agent
+
+    try:
+        _, status = request("GET", "/v1/status")
+    except AgentUnreachable:
+        return
+    if status.get("config_hash") != config_hash(gateway):
+        talk("the agent runs with another configuration: it is restarted")
+        restart_agent()
 
 
 def _bundle(gateway: Gateway, me: Node, file: Path) -> tuple[RenderedFile, ...]:
@@ -78,6 +96,8 @@ def _require_interfaces(gateway: Gateway, me: Node) -> None:
 
 
 def _report(plan: Plan, me: Node, *, dry_run: bool, as_json: bool) -> None:
+    from natpair.system.reload import Step
+
     if as_json:
         document = {
             "schema": "natpair/apply/v1",
@@ -97,6 +117,8 @@ def _report(plan: Plan, me: Node, *, dry_run: bool, as_json: bool) -> None:
         talk(f"{len(plan.changed)} files would change; would be told: {_names(plan)}")
     else:
         say(f"{symbols().good} {me.name}: {len(plan.changed)} files changed; told: {_names(plan)}")
+        if Step.UNITS in plan.steps:
+            talk(f"to start it now and at each boot: systemctl enable --now natpair-{{{','.join(_DAEMONS)}}}")
 
 
 def _names(plan: Plan) -> str:
