@@ -123,6 +123,11 @@ def best_paths(netns: str, gateway: Gateway, fip: IPv4Address, knobs: Knobs) -> 
     shown = run(
         ["ip", "-n", netns, "-j", "-4", "route", "show", "table", table, "exact", f"{fip}/32"], timeout=10, ok=(0, 2)
     ).stdout
+    return nodes_of(shown, gateway)
+
+
+def nodes_of(shown: str, gateway: Gateway) -> tuple[str, ...]:
+    """The nodes that the routes in `shown`, from `ip -j route`, lead to."""
     hops = {hop for route in json.loads(shown or "[]") for hop in _hops(route)}
     return tuple(node.name for node in gateway.node if hops & {node.public_address6.ip, node.public_address.ip})
 
