@@ -18,9 +18,9 @@ from natpair.agent.sources import Sources
 from natpair.agent.vlan import Vlan
 from natpair.core import paths
 from natpair.core.actions import Conntrack
-from natpair.core.desired import Desired
+from natpair.core.desired import Desired, Traffic
 from natpair.core.digest import config_hash
-from natpair.core.events import ConntrackDone, PeerHeard, VlanProbed, VrrpChanged
+from natpair.core.events import ConntrackDone, PeerHeard, TrafficSwitched, VlanProbed, VrrpChanged
 from natpair.core.machine import adopt
 from natpair.core.messages import PeerMessage, Phase, VrrpRole
 from natpair.core.model import Gateway
@@ -61,7 +61,7 @@ class Agent:
 
     def __init__(self, gateway: Gateway, node: str, state: NodeState, key: bytes) -> None:
         self.events = journal.Events()
-        self.enforcer = Enforcer(gateway, node, self._on_step)
+        self.enforcer = Enforcer(gateway, node, self._on_step, self._on_traffic)
         self.vlan = Vlan(gateway, node, lambda nonce, count: self.decider.handle(VlanProbed(nonce, count)))
         self.sources = Sources(gateway, node, self.enforcer, self.vlan)
         self.link = PeerLink(gateway, node, key, self._on_message)
@@ -75,6 +75,9 @@ class Agent:
         self.events.record("step", step=name, took_ms=round(seconds * 1000, 2))
         if name == "repaired":
             self.sources.wake()
+
+    def _on_traffic(self, traffic: Traffic) -> None:
+        self.decider.handle(TrafficSwitched(local=traffic is Traffic.LOCAL))
 
     def _on_message(self, path: Leg, message: PeerMessage) -> None:
         self.vlan.learn(message.clients)

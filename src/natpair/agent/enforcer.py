@@ -22,6 +22,7 @@ from natpair.system import bird, keepalived, nft
 from natpair.system.links import RelayRoutes
 
 _RETRY_SECONDS = 0.2
+_REPAIR_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,13 @@ class Observed:
 class Enforcer:
     """Owns the ruleset's role chains, the relay routes, BIRD's role and Keepalived's track files."""
 
-    def __init__(self, gateway: Gateway, node: str, on_step: Callable[[str, float], None]) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        node: str,
+        on_step: Callable[[str, float], None],
+        on_traffic: Callable[[Traffic], None],
+    ) -> None:
         files = {file.path: file.text for file in render_all(gateway, node)}
         self._base = files[paths.NFTABLES]
         self._traffic = {state: files[f"{paths.GENERATED}/traffic-{state.value}.nft"] for state in Traffic}
@@ -46,10 +53,12 @@ class Enforcer:
         self._routes = RelayRoutes(gateway.pair.fips, peer.private_address.ip, me.private_interface)
         self._gateway = gateway
         self._on_step = on_step
+        self._on_traffic = on_traffic
         self._wish: Desired | None = None
         self._expected: nft.Ruleset | None = None
         self._awake = asyncio.Event()
         self._look = True
+        self._wrong_since: float | None = time.monotonic()
         self.observed = Observed()
         self.trouble = ""
         self.foreign_changes = 0
@@ -82,9 +91,11 @@ class Enforcer:
             try:
                 await self._round()
                 self.trouble = ""
+                self._wrong_since = None
             except (CommandFailed, DaemonError, OSError) as error:
                 self.trouble = str(error)
                 self._look = True
+                self._wrong_since = self._wrong_since or time.monotonic()
                 self._on_step("failed", 0.0)
                 await asyncio.sleep(_RETRY_SECONDS)
                 self._awake.set()
@@ -133,6 +144,8 @@ class Enforcer:
         self._on_step("repaired" if seen is None else f"traffic-{wish.traffic}", time.monotonic() - began)
         self._expected = await nft.read()
         self.observed = replace(self.observed, ruleset=self._expected)
+        if self._expected is not None:
+            self._on_traffic(self._expected.traffic)
 
     async def _enforce_announcement(self, wish: Desired) -> None:
         observed = self.observed.announcement
@@ -152,9 +165,8 @@ class Enforcer:
             self._awake.set()
 
     def ruleset_ok(self) -> bool:
-        """The kernel held what we loaded when we last looked, and the traffic state is the wished one."""
-        wish, seen = self._wish, self.observed.ruleset
-        return seen is not None and seen == self._expected and (wish is None or seen.traffic is wish.traffic)
+        """What was wished for is in force, or was not for less than the time a repair takes."""
+        return self._wrong_since is None or time.monotonic() - self._wrong_since < _REPAIR_SECONDS
 
 
 def _same(observed: Announcement | None, wished: Announcement) -> bool:

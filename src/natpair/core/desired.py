@@ -58,6 +58,9 @@ def _traffic(state: NodeState, now: float) -> Traffic:
             return Traffic.CLOSED
         case Phase.DRAINED:
             return Traffic.RELAY if now < state.since + DRAIN_RELAY else Traffic.CLOSED
+        case Phase.PREPARING:
+            # Open before the VIP comes: not one packet of a client may meet a node that does not translate yet.
+            return Traffic.LOCAL if state.handover is not None and state.handover.opening else Traffic.RELAY
         case _:
             return Traffic.RELAY
 
@@ -65,6 +68,8 @@ def _traffic(state: NodeState, now: float) -> Traffic:
 def _duplicate(state: NodeState, now: float) -> bool:
     if state.phase is Phase.HANDING_OVER:
         return state.handover is not None and state.handover.released_at is not None
+    if state.phase is Phase.PREPARING:
+        return state.handover is not None and state.handover.opening
     return state.phase is Phase.ACTIVE and now < state.duplicate_until
 
 

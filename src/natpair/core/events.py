@@ -53,6 +53,13 @@ class ArrivalSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class TrafficSwitched:
+    """The ruleset in force now, as read back, is in this traffic state."""
+
+    local: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ConntrackdStarted:
     """conntrackd has (re)started: its internal cache now holds injected entries as if they were ours."""
 
@@ -102,6 +109,7 @@ Event = (
     | VlanProbed
     | ClientsSeen
     | ArrivalSeen
+    | TrafficSwitched
     | ConntrackdStarted
     | ConntrackDone
     | Frozen

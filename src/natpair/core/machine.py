@@ -34,6 +34,7 @@ from natpair.core.events import (
     HealthRead,
     PeerHeard,
     Tick,
+    TrafficSwitched,
     Verb,
     VlanProbed,
     VrrpChanged,
@@ -153,7 +154,13 @@ def _on_clients(state: NodeState, event: ClientsSeen, now: float) -> Move:
 def _on_arrival(state: NodeState, event: ArrivalSeen, now: float) -> Move:
     if state.phase is not Phase.PREPARING or state.handover is None:
         return state, ()
-    return replace(state, handover=replace(state.handover, arrived=True)), ()
+    return replace(state, handover=replace(state.handover, opening=True)), ()
+
+
+def _on_switched(state: NodeState, event: TrafficSwitched, now: float) -> Move:
+    if state.phase is not Phase.PREPARING or state.handover is None or not state.handover.opening:
+        return state, ()
+    return replace(state, handover=replace(state.handover, opened=event.local)), ()
 
 
 def _on_conntrackd_started(state: NodeState, event: ConntrackdStarted, now: float) -> Move:
@@ -259,6 +266,7 @@ RECORD: Mapping[type[Any], Callable[[NodeState, Any, float], Move]] = {
     VlanProbed: _on_probed,
     ClientsSeen: _on_clients,
     ArrivalSeen: _on_arrival,
+    TrafficSwitched: _on_switched,
     ConntrackdStarted: _on_conntrackd_started,
     ConntrackDone: _on_conntrack_done,
     Frozen: _on_frozen,

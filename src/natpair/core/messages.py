@@ -49,9 +49,10 @@ class PeerMessage(BaseModel):
 
     `epoch` is the epoch of the sender's last promotion, 0 if it never had one. `ready` means: could
     serve if asked. `flushed_for` is the epoch of the receiver's promotion after which the sender
-    emptied its internal conntrackd cache. `handover`, `prepared_for` and `local_for` carry the
-    number of a planned switchover; `challenge` and `answer` that of a challenge. `evidence` counts
-    clients that answered ARP on the VLAN just now, None while still counting.
+    emptied its internal conntrackd cache. `handover`, `prepared_for` and `local_for` carry the number
+    of a planned switchover, `opened` says that its taker translates already; `challenge` and `answer`
+    carry that of a challenge. `evidence` counts clients that answered ARP on the VLAN just now, None
+    while still counting.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
@@ -67,7 +68,7 @@ class PeerMessage(BaseModel):
     flushed_for: _Count = 0
     handover: _Count = 0
     prepared_for: _Count = 0
-    arrived: bool = False
+    opened: bool = False
     local_for: _Count = 0
     wish: bool = False
     challenge: _Count = 0

@@ -21,6 +21,10 @@ ASK_ALIVE = 0.150
 DUPLICATE_WINDOW = 2.0
 PREPARE_LIMIT = 2.0
 ARRIVAL_LIMIT = 1.0
+"""Seconds the taker waits for replies to arrive: a slow fabric, or no traffic at all, must not hold it up for ever."""
+OPEN_LIMIT = 3.0
+FAULT_DWELL = 0.6
+"""Seconds in FAULT before a way out is looked for: the health that caused it is read anew meanwhile."""
 RELEASE_LIMIT = 3.0
 ARP_GRACE = 0.150
 """Seconds the old active forwards on after the new one does: clients learn the new MAC meanwhile."""
@@ -105,6 +109,8 @@ def _answer_request(state: NodeState, *, ok: bool, message: str, cure: str = "")
 
 def _waiting(state: NodeState, now: float) -> Move | None:
     """BOOTING and FAULT: join when well and in sync, or when nobody else is there."""
+    if state.phase is Phase.FAULT and now < state.since + FAULT_DWELL:
+        return None
     alone = state.peer.silent(state.terms, now) or (
         state.phase is Phase.FAULT and state.peer.fresh(state.terms, now) is None
     )
@@ -138,7 +144,7 @@ def _standby(state: NodeState, now: float) -> Move | None:
 def _prepare(state: NodeState, now: float, number: int) -> Move:
     raised, reserve = _raised(replace(state, handover=Handover(number, now)))
     moved, entered = enter(raised, Phase.PREPARING, now, f"{state.terms.peer} hands the role over")
-    return moved, (*entered, *reserve, WakeAt(now + PREPARING_LIMIT))
+    return moved, (*entered, *reserve, WakeAt(now + ARRIVAL_LIMIT), WakeAt(now + PREPARING_LIMIT))
 
 
 def _ask(state: NodeState, now: float) -> Move:
@@ -196,7 +202,10 @@ def _preparing(state: NodeState, now: float) -> Move | None:
     said = state.peer.fresh(state.terms, now)
     cancelled = said is not None and (state.handover is None or said.handover != state.handover.number)
     if cancelled or now >= state.since + PREPARING_LIMIT:
-        return enter(state, Phase.STANDBY, now, "the handover was called off")
+        # Packets may have passed through us: what conntrackd took for ours has to be forgotten again.
+        return enter(replace(state, flushed_for=0), Phase.STANDBY, now, "the handover was called off")
+    if state.handover is not None and not state.handover.opening and now >= state.since + ARRIVAL_LIMIT:
+        return replace(state, handover=replace(state.handover, opening=True)), ()
     return None
 
 
@@ -273,13 +282,15 @@ def _handing_over(state: NodeState, now: float) -> Move | None:
     if handover.prepared_at is None:
         if said is not None and said.prepared_for == handover.number:
             prepared = replace(handover, prepared_at=now)
-            return replace(state, handover=prepared), (WakeAt(now + ARRIVAL_LIMIT),)
+            return replace(state, handover=prepared), (WakeAt(now + OPEN_LIMIT),)
         if now >= handover.started_at + PREPARE_LIMIT:
             return _call_off(state, now, f"{state.terms.peer} did not get ready to take over")
         return None
     if said is None:
         return _call_off(state, now, f"{state.terms.peer} fell silent before the VIP moved")
-    if said.arrived or now >= handover.prepared_at + ARRIVAL_LIMIT:
+    if now >= handover.prepared_at + OPEN_LIMIT:
+        return _call_off(state, now, f"{state.terms.peer} did not open for clients")
+    if said.opened and said.prepared_for == handover.number:
         released = replace(handover, released_at=now)
         return replace(state, handover=released), (WakeAt(now + RELEASE_LIMIT),)
     return None

@@ -131,7 +131,8 @@ class Handover:
     prepared_at: float | None = None
     released_at: float | None = None
     local_at: float | None = None
-    arrived: bool = False
+    opening: bool = False
+    opened: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +236,7 @@ def message_of(state: NodeState, now: float) -> PeerMessage:
         flushed_for=state.flushed_for,
         handover=handover.number if giving and handover else 0,
         prepared_for=handover.number if taking and handover else 0,
-        arrived=bool(taking and handover and handover.arrived),
+        opened=bool(taking and handover and handover.opened),
         local_for=state.local_for,
         wish=state.wish,
         challenge=state.challenge.nonce if state.challenge else 0,
