@@ -19,7 +19,7 @@ RESET_TRANSIT_NS = 5_000_000_000
 PRIMARY = "65000:1"
 SECONDARY = "65000:2"
 _NS_PER_MS = 1_000_000
-_SHOWN_GAP_NS = 40_000_000
+_SHOWN_GAP_NS = 10_000_000
 _SHOWN_GAPS = 12
 
 Interval = tuple[int, int]
@@ -196,7 +196,9 @@ def role_changes(data: RunData) -> int:
 
 
 def steps(data: RunData) -> Steps:
-    """When each step of the survivor's takeover was first seen after the event."""
+    """When each step of the survivor's takeover was first seen after the event; none where it serves already."""
+    if data.survivor == data.observed.active_before:
+        return Steps()
     adverts = (s.time_ns for s in data.taps.adverts if s.node == data.survivor and s.what.priority)
     updates = (s.time_ns for s in data.taps.updates if s.node == data.survivor and PRIMARY in s.what.communities)
     switched = (s.time_ns for s in data.steps if s.node == data.survivor and s.step == "traffic")
@@ -256,7 +258,7 @@ def analyse(data: RunData) -> RunResult:
         moved_back_ms=_since_event(data, seen.moved_back_ns),
         refused=seen.refused,
         taps_lost=data.taps.lost,
-        gaps_ms=_shown_gaps(data, after),
+        gaps_ms=_shown_gaps(data, after, max(_SHOWN_GAP_NS, int(baseline * _NS_PER_MS))),
         broken=dict(Counter(fault for fault in (*old, *young) if fault)),
     )
 
@@ -265,8 +267,9 @@ def _since_event(data: RunData, time_ns: int | None) -> float | None:
     return None if time_ns is None else to_ms(time_ns - data.event_ns)
 
 
-def _shown_gaps(data: RunData, gaps: Sequence[Interval]) -> tuple[tuple[float, float], ...]:
-    long = sorted((gap for gap in gaps if gap[1] - gap[0] >= _SHOWN_GAP_NS), key=lambda gap: gap[0] - gap[1])
+def _shown_gaps(data: RunData, gaps: Sequence[Interval], above_ns: int) -> tuple[tuple[float, float], ...]:
+    """The longest silences that stand out of the undisturbed noise: what a picture should show."""
+    long = sorted((gap for gap in gaps if gap[1] - gap[0] > above_ns), key=lambda gap: gap[0] - gap[1])
     return tuple(
         (to_ms(start - data.event_ns), to_ms(end - data.event_ns)) for start, end in sorted(long[:_SHOWN_GAPS])
     )
@@ -287,7 +290,8 @@ def _flow_faults(data: RunData) -> tuple[list[str], list[str]]:
     for flow in (*data.flows, *data.connections):
         if flow.opened_ns and flow.opened_ns < data.probe_ns:
             group = old if flow.opened_ns <= data.event_ns - OLD_FLOW_NS else young
-            group.append(fault_of(flow, deadline))
+            fault = fault_of(flow, deadline)
+            group.append(f"{flow.kind}: {fault}" if fault else "")
     return old, young
 
 

@@ -33,6 +33,9 @@ def lines(report: Report, *, ascii_only: bool = False) -> Iterator[str]:
     yield f"drill {report.kind}, profile {report.profile}, {len(report.runs)} run{'s' * (len(report.runs) != 1)}"
     yield ""
     yield from _table(report)
+    for number, run in enumerate(report.runs, start=1):
+        if run.refused:
+            yield f"run {number}: {run.refused}"
     worst = max(report.runs, key=lambda run: run.outage_ms)
     yield ""
     yield f"worst run ({report.runs.index(worst) + 1}), milliseconds after the event:"

@@ -180,7 +180,7 @@ class TestFlows:
     def test_new_connections_old_enough_count_as_flows(self) -> None:
         result = analysis.analyse(run(flows=(), connections=(flow(error="ECONNRESET"),)))
         assert (result.flows_total, result.flows_broken) == (1, 1)
-        assert result.broken == {"ECONNRESET": 1}
+        assert result.broken == {"echo: ECONNRESET": 1}
 
     def test_the_deadline_starts_when_the_cause_is_over(self) -> None:
         late = flow(proven_ns=EVENT + 135 * SECOND)
