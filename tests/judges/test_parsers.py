@@ -11,9 +11,11 @@ import pytest
 
 from golden.cases import CASES, Case
 from judges.scratch import Scratch, scratch_node
+from natpair.core import paths
 from natpair.core.model import Node
 from natpair.core.rendered import Checker, RenderedFile
 from natpair.errors import DaemonError
+from natpair.render.services import KEEPALIVED, services
 from natpair.system.judges import judge
 
 pytestmark = pytest.mark.root
@@ -187,3 +189,43 @@ except DaemonError as error:
     print(error.message)
 """
     assert example.python(code).stdout == "the kernel refused net/ipv4/no_such_key\n"
+
+
+def test_keepalived_outlives_a_reload_in_real_time() -> None:
+    """With vrrp_rt_priority in its file, 2.2.7 was killed by the kernel after each reload: a lost election."""
+    case = CASES[0]
+    bundle = {file.path: file.text for file in case.bundles()["nat-a"]}
+    (service,) = [s for s in services(case.gateway(), "nat-a") if s.name == KEEPALIVED]
+    with scratch_node(case.gateway().node[0]) as machine:
+        machine.run("mkfifo", paths.NOTIFY_FIFO)
+        for path, text in ((service.argv[-5], bundle[paths.KEEPALIVED_CONF]), (paths.TRACK_HEALTH, "1\n")):
+            machine.write(path, text)
+        machine.write(paths.TRACK_BOOST, "0\n")
+        argv = ["env", f"TMPDIR={paths.KEEPALIVED_TMP}", "chrt", "--rr", str(service.rt_priority), *service.argv]
+        daemon = subprocess.Popen(machine.argv(argv), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        try:
+            wait_for(machine, "ip -4 address show eth1 | grep -q 192.168.1.1/24")
+            first = machine.run("cat", paths.VRRP_PID).stdout
+            machine.python("from natpair.system.reload import Step, perform\nperform(Step.KEEPALIVED)")
+            for boost in ("10", "0", "10"):
+                machine.write(paths.TRACK_BOOST, boost)
+                wait_for(machine, f"kill -s $(keepalived --signum=JSON) {daemon_pid(machine)} && {priority_is(boost)}")
+            assert machine.run("cat", paths.VRRP_PID).stdout == first
+            assert "SCHED_RR" in machine.run("chrt", "-p", first.strip()).stdout
+        finally:
+            machine.run("kill", daemon_pid(machine))
+            said = daemon.communicate(timeout=20)[0]
+    assert "signal 9" not in said
+    assert said.count("Entering MASTER STATE") == 1
+
+
+def daemon_pid(machine: Scratch) -> str:
+    return machine.run("cat", paths.KEEPALIVED_PID).stdout.strip()
+
+
+def priority_is(boost: str) -> str:
+    return f"grep -q '\"effective_priority\": *{240 + int(boost)}[, ]' {paths.KEEPALIVED_JSON}"
+
+
+def wait_for(machine: Scratch, condition: str) -> None:
+    machine.run("timeout", "15", "sh", "-c", f"until {condition}; do sleep 0.1; done")

@@ -22,8 +22,6 @@ def keepalived_file(sides: Sides, capabilities: Capabilities) -> RenderedFile:
     text = fill(
         "keepalived.conf.j2",
         sides,
-        rt_priority=RT_PRIORITY,
-        conntrackd_priority=CONNTRACKD_RT_PRIORITY,
         priority=priority_of(sides),
         # VRRPv3 counts in centiseconds (RFC 9568 section 5.2.7), Keepalived reads decimal seconds.
         advert_seconds=f"{sides.gateway.timing.advert_ms / 1000:.2f}",

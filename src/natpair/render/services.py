@@ -9,6 +9,7 @@ from types import MappingProxyType
 from natpair.core import paths
 from natpair.core.model import Gateway
 from natpair.render.base import RenderedFile, Sides, fill
+from natpair.render.keepalived import RT_PRIORITY
 
 PROGRAM = ("/usr/bin/natpair",)
 RESTART_DELAY_MS = 200
@@ -92,6 +93,7 @@ def _keepalived() -> Service:
     return Service(
         KEEPALIVED,
         (*argv, *files),
+        rt_priority=RT_PRIORITY,
         # Keepalived writes its JSON dump to TMPDIR.
         environment=MappingProxyType({"TMPDIR": paths.KEEPALIVED_TMP}),
         description="natpair: election of the active node",
@@ -147,7 +149,8 @@ def _service_lines(service: Service) -> list[str]:
         lines += ["Restart=always", f"RestartSec={service.restart_delay_ms}ms"]
         lines.append(f"RestartPreventExitStatus={_EX_CONFIG}")
     if service.rt_priority is not None:
-        lines += ["CPUSchedulingPolicy=rr", f"CPUSchedulingPriority={service.rt_priority}"]
+        # The limit ends a daemon that spins; its waits are far shorter.
+        lines += ["CPUSchedulingPolicy=rr", f"CPUSchedulingPriority={service.rt_priority}", "LimitRTTIME=1s"]
     return [*lines, *_hardening(service)]
 
 
