@@ -58,8 +58,8 @@ def ruleset(faults: SwitchFaults) -> str:
     """The nft transaction that makes a switch drop exactly what `faults` says."""
     entering = [f'iifname "{port}" drop' for port in faults.dead]
     leaving = [f'oifname "{port}" drop' for port in faults.dead]
-    entering += [f'iifname "{p}" numgen random mod {_PER_MILLE} < {n} drop' for p, n in faults.loss.items()]
-    leaving += [f'oifname "{p}" numgen random mod {_PER_MILLE} < {n} drop' for p, n in faults.loss.items()]
+    entering += [f'iifname "{port}" {_dice(n)}drop' for port, n in faults.loss.items()]
+    leaving += [f'oifname "{port}" {_dice(n)}drop' for port, n in faults.loss.items()]
     between: list[str] = []
     if faults.partition is not None:
         one, other = faults.partition
@@ -73,6 +73,11 @@ table bridge {TABLE} {{
 {_chain("leaving", "postrouting priority 0", leaving)}
 }}
 """
+
+
+def _dice(per_mille: int) -> str:
+    # nft refuses a comparison that is always true.
+    return "" if per_mille == _PER_MILLE else f"numgen random mod {_PER_MILLE} < {per_mille} "
 
 
 def _chain(name: str, hook: str, rules: list[str]) -> str:

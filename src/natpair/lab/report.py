@@ -27,7 +27,7 @@ class NodeSeen:
     traffic: str
     epoch: int | str
     announcement: str
-    synced: bool
+    sync: str
     faults: str
     failing: tuple[str, ...]
     status: dict[str, Any] | None
@@ -87,11 +87,18 @@ def _node(lab: Lab, name: str) -> NodeSeen:
         traffic=str(said.get("traffic", _NOTHING)),
         epoch=said.get("epoch", _NOTHING),
         announcement=f"{announcement.get('community', _NOTHING)} MED {announcement.get('med', _NOTHING)}",
-        synced=bool(said.get("synced")),
+        sync=_sync(said),
         faults=", ".join(_faults(lab, name)) or _NOTHING,
         failing=tuple(_failing(lab, name)) if powered else (),
         status=status,
     )
+
+
+def _sync(said: dict[str, Any]) -> str:
+    """Whether a standby could take over all flows; an active node has nobody to be in sync with."""
+    if said.get("role") != "standby":
+        return _NOTHING
+    return "synced" if said.get("synced") else "not synced"
 
 
 def _faults(lab: Lab, name: str) -> Iterator[str]:

@@ -135,7 +135,7 @@ def run_ip(lines: Sequence[str]) -> None:
         raise OSError(0, f"ip -batch ended with {status}")
 
 
-def become_init(go: int, log: int) -> None:
+def become_init(title: str, go: int, log: int) -> None:
     """The child: wait for leave to live, then become PID 1 of its namespace for good."""
     if os.read(go, 1) != b"1":
         os._exit(1)
@@ -145,7 +145,7 @@ def become_init(go: int, log: int) -> None:
         os.dup2(source, target)
     mount("proc", "/proc", "proc")
     init = Path(__file__).with_name("init.py")
-    os.execv(sys.executable, [sys.executable, "-I", "-S", str(init)])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, "-I", "-S", str(init), title])  # noqa: S606 - the title is for ps(1)
 
 
 def write_record(folder: int, name: str, pid: int) -> None:
@@ -174,7 +174,7 @@ def launch(spec: Spec) -> None:
     pid = os.fork()
     if pid == 0:
         os.close(go_write)
-        become_init(go_read, log)
+        become_init(Path(spec.netns).name, go_read, log)
     write_record(folder, record.name, pid)
     os.write(go_write, b"1")
 

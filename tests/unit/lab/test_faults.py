@@ -42,7 +42,7 @@ def test_a_loss_beyond_all_is_refused(loss: int):
 
 @pytest.mark.root
 def test_nft_accepts_all_faults_at_once_and_twice():
-    faults = SwitchFaults().with_dead("a", True).with_loss("b", 30).with_partition(("a", "b"))
+    faults = SwitchFaults().with_dead("a", True).with_loss("b", 30).with_loss("c", 1000).with_partition(("a", "b"))
     subprocess.run(
         ["unshare", "-n", "nft", "-f", "-"], input=ruleset(faults) + ruleset(faults), text=True, timeout=10, check=True
     )

@@ -170,7 +170,7 @@ def _report(lab: Lab, as_json: bool) -> None:
     say(draw(lab.topology, {node.name: node.role for node in seen.nodes}))
     say()
     rows = [
-        (n.name, n.role, n.vrrp, n.traffic, n.epoch, n.announcement, "synced" if n.synced else "not synced", n.faults)
+        (n.name, n.role, n.vrrp, n.traffic, n.epoch, n.announcement, n.sync, n.faults)
         for n in seen.nodes
     ]
     say(table(rows, ("NODE", "ROLE", "VRRP", "TRAFFIC", "EPOCH", "ANNOUNCES", "SYNC", "FAULTS")))
