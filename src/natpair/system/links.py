@@ -19,6 +19,7 @@ _NETLINK_ADD_MEMBERSHIP = 1
 _SOL_NETLINK = 270
 _RTNLGRP_LINK, _RTNLGRP_IPV4_IFADDR, _RTNLGRP_IPV4_ROUTE = 1, 5, 7
 _NFNLGRP_NFTABLES = 7
+_NETLINK_NETFILTER = 12
 _RT_TABLE_MAIN = 254
 
 
@@ -96,12 +97,17 @@ def notice_sockets() -> tuple[socket.socket, socket.socket]:
 
     What they say is thrown away: a notice is only a reason to look (and ENOBUFS is one, too).
     """
-    links = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
-    for group in (_RTNLGRP_LINK, _RTNLGRP_IPV4_IFADDR, _RTNLGRP_IPV4_ROUTE):
-        links.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, group)
-    rules = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 12)  # NETLINK_NETFILTER
-    rules.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _NFNLGRP_NFTABLES)
-    return links, rules
+    links = _notices(socket.NETLINK_ROUTE, _RTNLGRP_LINK, _RTNLGRP_IPV4_IFADDR, _RTNLGRP_IPV4_ROUTE)
+    return links, _notices(_NETLINK_NETFILTER, _NFNLGRP_NFTABLES)
+
+
+def _notices(family: int, *groups: int) -> socket.socket:
+    notices = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, family)
+    # Without a port of its own a socket is taken for the kernel's side and gets nothing.
+    notices.bind((0, 0))
+    for group in groups:
+        notices.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, group)
+    return notices
 
 
 def drain(notices: socket.socket) -> None:
