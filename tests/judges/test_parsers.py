@@ -198,7 +198,7 @@ def test_keepalived_outlives_a_reload_in_real_time() -> None:
     (service,) = [s for s in services(case.gateway(), "nat-a") if s.name == KEEPALIVED]
     with scratch_node(case.gateway().node[0]) as machine:
         machine.run("mkfifo", paths.NOTIFY_FIFO)
-        for path, text in ((service.argv[-5], bundle[paths.KEEPALIVED_CONF]), (paths.TRACK_HEALTH, "1\n")):
+        for path, text in ((paths.KEEPALIVED_CONF, bundle[paths.KEEPALIVED_CONF]), (paths.TRACK_HEALTH, "1\n")):
             machine.write(path, text)
         machine.write(paths.TRACK_BOOST, "0\n")
         argv = ["env", f"TMPDIR={paths.KEEPALIVED_TMP}", "chrt", "--rr", str(service.rt_priority), *service.argv]

@@ -305,11 +305,33 @@ def test_a_dead_uplink_is_not_called_unreachable(world: World) -> None:
         world.node.run("ip", "route", "add", "default", "via", "203.0.113.1")
 
 
+def test_conntrackd_replicates_flows_of_clients_and_not_the_nodes_own(world: World) -> None:
+    world.switch("traffic-local")
+    daemon = subprocess.Popen(
+        world.node.argv(["conntrackd", "-C", "/run/g/conntrackd.conf"]),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    cache = ["conntrackd", "-C", "/run/g/conntrackd.conf", "-i"]
+    try:
+        world.node.run("timeout", "10", "sh", "-c", f"until {' '.join(cache)}; do sleep 0.05; done")
+        with world.echo():
+            assert world.ask("hello", port=40500) == "hello"
+            own = ("-c", SEND, "203.0.113.3", "40501", SERVER, "7", "own")
+            assert world.node.run(sys.executable, *own).stdout.strip() == "own"
+        held = world.node.run(*cache).stdout
+    finally:
+        daemon.terminate()
+        daemon.communicate(timeout=10)
+    assert f"src=192.168.1.101 dst={SERVER} sport=40500 dport=7" in held
+    assert f"dst={FIP}" in held
+    assert "203.0.113.3" not in held
+
+
 def test_reloading_the_whole_ruleset_keeps_state_and_flows(world: World) -> None:
     world.switch("traffic-local")
     world.switch("duplicate-on")
-    for name in ("/etc/natpair/generated",):
-        world.node.run("sh", "-c", f"mkdir -p {name} && cp /run/g/*.nft {name}/")
+    world.node.run("sh", "-c", "mkdir -p /etc/natpair/generated && cp /run/g/*.nft /etc/natpair/generated/")
     with world.echo() as asked:
         assert world.ask("one") == "one"
         world.node.python("from natpair.system.reload import Step, perform\nperform(Step.RULESET)")
