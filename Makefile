@@ -9,7 +9,7 @@ help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: run-setup ## Boot the pair in a lab, cut its power, read the report (root)
-	@$(RUN)/natpair lab demo
+	@$(RUN)/natpair lab demo && echo "(natpair is $(RUN)/natpair in this clone)"
 
 test: lint types ## Everything: lint, types, all tests; a skipped test is a failure (root)
 	@NATPAIR_REQUIRE_ROOT_TESTS=1 $(RUN)/pytest
