@@ -219,6 +219,26 @@ def test_keepalived_outlives_a_reload_in_real_time() -> None:
     assert said.count("Entering MASTER STATE") == 1
 
 
+def test_bird_waits_for_an_address_that_comes_late() -> None:
+    """At boot IPv6 addresses are tentative or missing. With `strict bind` the sessions stayed down for ever."""
+    bundle = {file.path: file.text for file in CASES[0].bundles()["nat-a"]}
+    node = CASES[0].gateway().node[0]
+    with scratch_node(node) as machine:
+        machine.run("ip", "address", "del", str(node.public_address6), "dev", "eth0")
+        machine.write(paths.BIRD_ROLE, bundle[paths.BIRD_ROLE_STANDBY])
+        argv = ["bird", "-f", "-c", machine.write(paths.BIRD_CONF, bundle[paths.BIRD_CONF]), "-s", paths.BIRD_CTL]
+        daemon = subprocess.Popen(machine.argv(argv), stderr=subprocess.DEVNULL)
+        try:
+            four = f"test $(birdc -s {paths.BIRD_CTL} show protocols | grep -c '%s') = 4"
+            wait_for(machine, four % "Active .*Socket: Connection closed")  # that is how it words the failed bind
+            assert " down " not in machine.run("birdc", "-s", paths.BIRD_CTL, "show", "protocols").stdout
+            machine.run("ip", "address", "add", str(node.public_address6), "dev", "eth0", "nodad")
+            wait_for(machine, four % "Network is unreachable")  # it dials; this machine has no way to anywhere
+        finally:
+            daemon.terminate()
+            daemon.wait(timeout=10)
+
+
 def daemon_pid(machine: Scratch) -> str:
     return machine.run("cat", paths.KEEPALIVED_PID).stdout.strip()
 
