@@ -98,7 +98,7 @@ def control_socket(daemon: str) -> str:
 
 
 def _server(number: int, address: IPv6Address, gateway: Gateway, knobs: Knobs, shares: Shares) -> str:
-    parts = [_preamble(f"10.255.0.{number}")]
+    parts = [_preamble(f"10.255.0.{number}", gateway)]
     for index, node in enumerate(gateway.node):
         shared = [fip for fip, nodes in shares.items() if node.name in nodes]
         parts.append(_import_filter(index, shared, ignore_med=knobs.ignore_med))
@@ -107,12 +107,18 @@ def _server(number: int, address: IPv6Address, gateway: Gateway, knobs: Knobs, s
     return "\n".join(parts)
 
 
-def _preamble(router_id: str) -> str:
+def _preamble(router_id: str, gateway: Gateway) -> str:
+    # The nodes as host routes: a next hop may stand in no subnet of the fabric's own (an address with /128).
+    hosts = "\n".join(f'  route {n.public_address6.ip}/128 via "{FABRIC_PUBLIC}";' for n in gateway.node)
     return f"""\
 log stderr all;
 router id {router_id};
 protocol device {{ scan time 10; }}
-protocol direct {{ ipv6; interface "{FABRIC_PUBLIC}", "lo"; }}
+protocol direct {{ ipv6; interface "lo"; }}
+protocol static nodes {{
+  ipv6;
+{hosts}
+}}
 """
 
 
@@ -190,7 +196,7 @@ def _router(names: tuple[str, ...], servers: tuple[IPv6Address, ...], gateway: G
         _towards_server(name, address, gateway, knobs) for name, address in zip(names, servers, strict=True)
     )
     return f"""\
-{_preamble("10.255.0.254")}
+{_preamble("10.255.0.254", gateway)}
 protocol kernel {{
   kernel table {FABRIC_TABLE};
   persist;

@@ -76,5 +76,10 @@ def _unit(service: Service) -> Unit:
 
 
 def _not_ours(folder: str, names: list[str]) -> set[str]:
-    # A natpair installed on the machine itself is none of the lab's business.
-    return {"natpair"} & set(names) if folder == "/etc" else set()
+    # A natpair installed on the machine itself is none of the lab's business; pipes and sockets are no files.
+    foreign = {"natpair"} & set(names) if folder == "/etc" else set()
+    return foreign | {name for name in names if not _is_plain(Path(folder, name))}
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_symlink() or path.is_dir() or path.is_file()
