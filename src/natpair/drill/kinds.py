@@ -69,8 +69,8 @@ class Kind:
 def _crash(conditions: Conditions) -> Mapping[str, float]:
     timing = conditions.gateway.timing
     worst = bounds.CRASH_MS[conditions.gateway.pair.profile] + conditions.fabric.converge_ms
-    if conditions.fabric.ignore_med or conditions.fabric.prefer_older:
-        # Such a fabric keeps the dead node's route until its session times out: nothing can beat it.
+    if conditions.fabric.ignore_med:
+        # To such a fabric the survivor's route only ties with the dead node's, until that one's session times out.
         worst = max(worst, timing.bgp_hold_seconds * 1000 + 1000 + conditions.fabric.converge_ms)
     return {**bounds.ALWAYS, "outage_ms": worst, "role_changes": 1}
 

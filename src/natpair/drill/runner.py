@@ -65,13 +65,17 @@ class _Marks:
     end_ns: int
 
 
-def drill(options: Options, progress: Progress) -> Report:
-    """Run the whole drill and return its report; LabError when the lab or the pair does not play along."""
+def drill(options: Options, progress: Progress, *, kind: Kind | None = None) -> Report:
+    """Run the whole drill and return its report; LabError when the lab or the pair does not play along.
+
+    `kind` replaces the one of the table: a drill of one's own, or one that is sabotaged to see a bound fail.
+    """
     _check(options)
+    chosen = kind or KINDS[options.kind]
     started = time.monotonic()
     with a_lab(options, progress) as lab, _fabric(lab, options):
-        results, real_time = _all_runs(lab, options, progress)
-        return _report(lab, options, results, real_time, time.monotonic() - started)
+        results, real_time = _all_runs(lab, chosen, options, progress)
+        return _report(lab, chosen, options, results, _machine(real_time), time.monotonic() - started)
 
 
 def _check(options: Options) -> None:
@@ -121,8 +125,7 @@ def _fabric(lab: Lab, options: Options) -> Iterator[None]:
         lab.fabric(**asdict(before))
 
 
-def _all_runs(lab: Lab, options: Options, progress: Progress) -> tuple[list[RunResult], bool]:
-    kind = KINDS[options.kind]
+def _all_runs(lab: Lab, kind: Kind, options: Options, progress: Progress) -> tuple[list[RunResult], bool]:
     results: list[RunResult] = []
     real_time = True
     for number in range(options.runs):
@@ -249,13 +252,24 @@ def _data(
     )
 
 
-def _report(lab: Lab, options: Options, results: list[RunResult], real_time: bool, seconds: float) -> Report:
-    conditions = Conditions(lab.gateway, lab.knobs(), options.durations)
-    limits = KINDS[options.kind].limits(conditions)
+def _machine(real_time: bool) -> Machine:
+    return Machine(
+        cpus=os.cpu_count() or 1,
+        kernel=platform.release(),
+        load_1min=round(os.getloadavg()[0], 2),
+        real_time=real_time,
+        python=platform.python_version(),
+    )
+
+
+def _report(
+    lab: Lab, kind: Kind, options: Options, results: list[RunResult], machine: Machine, seconds: float
+) -> Report:
+    limits = kind.limits(Conditions(lab.gateway, lab.knobs(), options.durations))
     summary = summarise(results)
     failed = judge(limits, results, summary)
     return Report(
-        kind=options.kind.value,
+        kind=kind.name.value,
         profile=lab.gateway.pair.profile.value,
         fabric=asdict(lab.knobs()),
         bounds=dict(limits),
@@ -263,12 +277,6 @@ def _report(lab: Lab, options: Options, results: list[RunResult], real_time: boo
         failed=failed,
         summary=summary,
         runs=tuple(results),
-        machine=Machine(
-            cpus=os.cpu_count() or 1,
-            kernel=platform.release(),
-            load_1min=round(os.getloadavg()[0], 2),
-            real_time=real_time,
-            python=platform.python_version(),
-        ),
+        machine=machine,
         seconds=round(seconds, 1),
     )

@@ -1,0 +1,42 @@
+"""A proxy in front of conntrackd's control socket that answers `-f internal` itself: `mute_flush.py SOCKET REAL`.
+
+Run as a file inside a node. Moves SOCKET to REAL, listens in its place, and ends when standard input closes.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+import sys
+
+FLUSH_INTERNAL = 33
+
+
+def pass_on(client: socket.socket, real: str) -> None:
+    request = client.recv(4)
+    if len(request) < 4 or struct.unpack("=i", request)[0] == FLUSH_INTERNAL:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as daemon:
+        daemon.connect(real)
+        daemon.sendall(request)
+        while answer := daemon.recv(65536):
+            client.sendall(answer)
+
+
+def main(path: str, real: str) -> None:
+    os.rename(path, real)  # noqa: PTH104 - no more than the standard library's basics inside a node
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(path)
+        listener.listen()
+        while sys.stdin not in (ready := select.select([listener, sys.stdin], [], [])[0]):
+            if listener in ready:
+                client, _ = listener.accept()
+                with client:
+                    pass_on(client, real)
+    os.rename(real, path)  # noqa: PTH104
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])
