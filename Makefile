@@ -12,12 +12,12 @@ demo: run-setup ## Boot the pair in a lab, cut its power, read the report (root)
 	@$(RUN)/natpair lab demo && echo "(natpair is $(RUN)/natpair in this clone)"
 
 test: lint types ## Everything: lint, types, all tests; a skipped test is a failure (root)
-	@NATPAIR_REQUIRE_ROOT_TESTS=1 $(RUN)/pytest
+	@scripts/run-tests
 
 lint: dev-setup ## ruff and shellcheck
 	@$(RUN)/ruff check
 	@$(RUN)/ruff format --check
-	@$(RUN)/shellcheck --external-sources scripts/setup scripts/system-packages scripts/lock scripts/common.sh .ci/run
+	@$(RUN)/shellcheck --external-sources scripts/setup scripts/system-packages scripts/run-tests scripts/lock scripts/common.sh .ci/run
 
 format: dev-setup ## Let ruff format the tree
 	@$(RUN)/ruff format
@@ -29,7 +29,7 @@ unit: dev-setup ## Tests that need neither root nor a lab
 	@$(RUN)/pytest -m "not root and not lab"
 
 lab-test: dev-setup ## Tests with the real daemons (root)
-	@NATPAIR_REQUIRE_ROOT_TESTS=1 $(RUN)/pytest -m "root or lab"
+	@scripts/run-tests -m "root or lab"
 
 lock: ## Pin the dependencies anew, by hash
 	@scripts/lock

@@ -1,9 +1,9 @@
 """What a test may ask of the machine, and that a skip is never mistaken for a pass.
 
-Tests marked `root` need root and network namespaces, tests marked `lab` the daemons as well; elsewhere
-they are skipped with the cure in the reason. Where NATPAIR_REQUIRE_ROOT_TESTS or CI is set, every skip is
-a failure unless `allowed-skips.toml` beside this file lists it and says why, and so is a lab that a test
-leaves behind.
+Tests marked `root` need root and network namespaces, tests marked `lab` the daemons as well, and
+`needs("program")` says what else; elsewhere they are skipped with the cure in the reason. Where
+NATPAIR_REQUIRE_ROOT_TESTS or CI is set, every skip is a failure unless `allowed-skips.toml` beside this
+file lists it and says why, and so is a lab that a test leaves behind.
 """
 
 from __future__ import annotations
@@ -54,12 +54,13 @@ def skips_are_failures() -> bool:
 def missing_for(item: pytest.Item) -> str:
     """What this machine lacks for the test, with the cure; empty if nothing."""
     lab = item.get_closest_marker("lab") is not None
-    if not lab and item.get_closest_marker("root") is None:
-        return ""
-    if os.geteuid() != 0:
+    root = lab or item.get_closest_marker("root") is not None
+    if root and os.geteuid() != 0:
         return "needs root: run it again as root"
-    programs = [name for name in (LAB_PROGRAMS if lab else ROOT_PROGRAMS) if shutil.which(name) is None]
-    return f"needs {', '.join(programs)}: run scripts/system-packages" if programs else ""
+    wanted = [name for marker in item.iter_markers("needs") for name in marker.args]
+    wanted += LAB_PROGRAMS if lab else ROOT_PROGRAMS if root else ()
+    missing = [name for name in wanted if shutil.which(name) is None]
+    return f"needs {', '.join(missing)}: see scripts/system-packages" if missing else ""
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

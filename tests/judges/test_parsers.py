@@ -126,6 +126,7 @@ def test_conntrackd_stays_up_with_its_file_and_ends_with_a_bad_one(example: Scra
     assert "syntax error" in example.run("conntrackd", "-C", bad, ok=(1,)).stderr
 
 
+@pytest.mark.needs("systemd-analyze")
 @pytest.mark.parametrize("unit", ["prepare", "conntrackd", "bird", "keepalived", "agent"])
 def test_systemd_accepts_the_units(example: Scratch, unit: str) -> None:
     for file in CASES[0].bundles()["nat-a"]:
@@ -137,6 +138,7 @@ def test_systemd_accepts_the_units(example: Scratch, unit: str) -> None:
     assert done.stdout + done.stderr == ""
 
 
+@pytest.mark.needs("systemd-analyze")
 def test_systemd_complains_of_a_bad_unit(example: Scratch) -> None:
     path = example.write("/etc/systemd/system/natpair-bad.service", "[Service]\nExecStart=/bin/true\nRestartt=always\n")
     done = example.run("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", path, ok=(0, 1))

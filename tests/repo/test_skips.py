@@ -24,6 +24,10 @@ SUITE = """
     @pytest.mark.lab
     def test_lab():
         pass
+
+    @pytest.mark.needs("no-such-program")
+    def test_needs():
+        pass
 """
 
 
@@ -33,7 +37,7 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.
     monkeypatch.delenv("NATPAIR_REQUIRE_ROOT_TESTS", raising=False)
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     pytester.makeconftest(CONFTEST.read_text())
-    pytester.makeini("[pytest]\nmarkers =\n    root: x\n    lab: x\n")
+    pytester.makeini("[pytest]\nmarkers =\n    root: x\n    lab: x\n    needs: x\n")
     pytester.makepyfile(test_it=SUITE)
     return pytester
 
@@ -44,8 +48,8 @@ def run(suite: pytest.Pytester) -> pytest.RunResult:
 
 def test_without_the_switch_a_skip_is_a_skip(suite: pytest.Pytester) -> None:
     result = run(suite)
-    result.assert_outcomes(passed=1, skipped=2, xfailed=1)
-    result.stdout.fnmatch_lines(["*needs root: run it again as root*"])
+    result.assert_outcomes(passed=1, skipped=3, xfailed=1)
+    result.stdout.fnmatch_lines_random(["*needs root: run it again as root*", "*needs no-such-program*"])
 
 
 @pytest.mark.parametrize(("variable", "value"), [("CI", "true"), ("NATPAIR_REQUIRE_ROOT_TESTS", "1")])
@@ -63,7 +67,7 @@ def test_with_the_switch_a_skip_is_a_failure(
 
 def test_a_false_switch_is_off(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", "false")
-    run(suite).assert_outcomes(passed=1, skipped=2, xfailed=1)
+    run(suite).assert_outcomes(passed=1, skipped=3, xfailed=1)
 
 
 def test_a_listed_skip_is_allowed_and_no_other(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:

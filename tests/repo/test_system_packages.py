@@ -77,6 +77,7 @@ def install(tmp_path: Path):
             "RECORD": str(record),
             "DURING": during,
             "OWNED": owned,
+            "TMPDIR": str(tmp_path),  # a killed script leaves its log there
         }
         world = WORLD.format(before=before, after=after)
         argv = ["unshare", "--mount", "--propagation", "private", "bash", "-c", world]

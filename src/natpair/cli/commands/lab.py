@@ -28,7 +28,13 @@ _ENTRIES = {
 _PROFILES = ("fast", "balanced", "conservative")  # core.model.Profile, whose import is too heavy for --help
 
 
-@click.command(cls=LazyGroup, entries=_ENTRIES, package="natpair.cli.commands", name="lab")
+@click.command(
+    cls=LazyGroup,
+    entries=_ENTRIES,
+    package="natpair.cli.commands",
+    name="lab",
+    epilog="Example: natpair lab up && natpair lab status && natpair lab down",
+)
 def command() -> None:
     """The whole world on one machine: build it, break it, look around. Needs root."""
 
@@ -169,10 +175,7 @@ def _report(lab: Lab, as_json: bool) -> None:
 
     say(draw(lab.topology, {node.name: node.role for node in seen.nodes}))
     say()
-    rows = [
-        (n.name, n.role, n.vrrp, n.traffic, n.epoch, n.announcement, n.sync, n.faults)
-        for n in seen.nodes
-    ]
+    rows = [(n.name, n.role, n.vrrp, n.traffic, n.epoch, n.announcement, n.sync, n.faults) for n in seen.nodes]
     say(table(rows, ("NODE", "ROLE", "VRRP", "TRAFFIC", "EPOCH", "ANNOUNCES", "SYNC", "FAULTS")))
     say()
     for fip in seen.fips:
