@@ -51,12 +51,12 @@ class Unit:
     @classmethod
     def from_json(cls, raw: dict[str, object]) -> Unit:
         """A unit from the JSON form of its fields."""
-        fixed = dict(raw)
-        fixed["argv"] = tuple(raw["argv"])  # type: ignore[arg-type]
-        fixed["environment"] = tuple((k, v) for k, v in raw.get("environment", ()))  # type: ignore[attr-defined]
-        fixed["start_pre"] = tuple(raw.get("start_pre", ()))  # type: ignore[arg-type]
-        fixed["stop_post"] = tuple(raw.get("stop_post", ()))  # type: ignore[arg-type]
-        return cls(**fixed)  # type: ignore[arg-type]
+        return cls(**{key: frozen(value) for key, value in raw.items()})  # type: ignore[arg-type]
+
+
+def frozen(value: object) -> object:
+    """`value` with its lists, which JSON makes of tuples, as tuples again."""
+    return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value
 
 
 class Log:
@@ -145,7 +145,7 @@ class Supervisor:
             if service.unit.notify or service.unit.watchdog_seconds is not None:
                 self._open_notify_socket(service)
         async with self._group:
-            server = await asyncio.start_unix_server(self._answer, SOCKET)
+            server = await asyncio.start_unix_server(self._answer, sock=control_socket())
             self._group.create_task(self._boot_all())
             await server.serve_forever()
 
@@ -252,7 +252,7 @@ class Supervisor:
         end = clock() + patience
         signal_group(pid, number)
         signal_group(pid, signal.SIGCONT)  # one that was stopped would not hear it
-        while group_exists(pid):
+        while signal_group(pid, 0):
             if clock() >= end:
                 signal_group(pid, signal.SIGKILL)
             await asyncio.sleep(0.005)
@@ -352,6 +352,15 @@ class Supervisor:
         return {"ok": op in ("start", "stop", "restart")}
 
 
+def control_socket() -> socket.socket:
+    """The listening control socket; its file appears only when it can be connected to."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(f"{SOCKET}.new")
+    listener.listen()
+    Path(f"{SOCKET}.new").rename(SOCKET)
+    return listener
+
+
 def notify_path(name: str) -> str:
     """Where the service `name` finds its NOTIFY_SOCKET."""
     return f"{RUN}/notify/{name}"
@@ -366,18 +375,10 @@ def describe(status: int | None) -> str:
     return f"status {os.waitstatus_to_exitcode(status)}"
 
 
-def signal_group(pid: int, number: signal.Signals) -> None:
-    """Signal the whole process group led by `pid`; nothing happens if none is left."""
+def signal_group(pid: int, number: int) -> bool:
+    """Signal the whole process group led by `pid`, 0 to only look; whether anything of it is left, zombies included."""
     try:
         os.killpg(pid, number)
-    except ProcessLookupError:
-        return
-
-
-def group_exists(pid: int) -> bool:
-    """Whether a process of the group led by `pid` is left, zombies included."""
-    try:
-        os.killpg(pid, 0)
     except ProcessLookupError:
         return False
     return True

@@ -21,6 +21,12 @@ def test_one_file_for_each_route_server_and_the_router(gateway):
     assert {f"{name}.conf" for name in made.daemons} <= set(made.files)
 
 
+def test_every_node_is_a_resolvable_next_hop_whatever_its_prefix_length(gateway):
+    made = fabric.configs(gateway, Knobs(), fabric.all_shared(gateway))
+    for name in made.daemons:
+        assert 'route 2001:db8:100::4/128 via "public0";' in made.files[f"{name}.conf"]
+
+
 def test_a_node_without_a_share_is_refused(gateway):
     (fip,) = gateway.pair.fips
     text = fabric.configs(gateway, Knobs(), {fip: ("nat-b",)}).files["rs1.conf"]
