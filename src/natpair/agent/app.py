@@ -30,6 +30,7 @@ from natpair.core.wire import Path as Leg
 from natpair.errors import ConfigError, DaemonError, NatpairError, Problem
 from natpair.system import conntrackd, links
 from natpair.system.keepalived import NotifyFifo
+from natpair.system.nft import Ruleset
 from natpair.system.sdnotify import Notifier
 
 _KEY_BYTES = 32
@@ -76,8 +77,8 @@ class Agent:
         if name == "repaired":
             self.sources.wake()
 
-    def _on_traffic(self, traffic: Traffic) -> None:
-        self.decider.handle(TrafficSwitched(local=traffic is Traffic.LOCAL))
+    def _on_traffic(self, seen: Ruleset) -> None:
+        self.decider.handle(TrafficSwitched(local=seen.traffic is Traffic.LOCAL, duplicate=seen.duplicate))
 
     def _on_message(self, path: Leg, message: PeerMessage) -> None:
         self.vlan.learn(message.clients)

@@ -42,7 +42,7 @@ class Enforcer:
         gateway: Gateway,
         node: str,
         on_step: Callable[[str, float], None],
-        on_traffic: Callable[[Traffic], None],
+        on_traffic: Callable[[nft.Ruleset], None],
     ) -> None:
         files = {file.path: file.text for file in render_all(gateway, node)}
         self._base = files[paths.NFTABLES]
@@ -145,7 +145,7 @@ class Enforcer:
         self._expected = await nft.read()
         self.observed = replace(self.observed, ruleset=self._expected)
         if self._expected is not None:
-            self._on_traffic(self._expected.traffic)
+            self._on_traffic(self._expected)
 
     async def _enforce_announcement(self, wish: Desired) -> None:
         observed = self.observed.announcement

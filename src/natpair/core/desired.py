@@ -67,7 +67,7 @@ def _traffic(state: NodeState, now: float) -> Traffic:
 
 def _duplicate(state: NodeState, now: float) -> bool:
     if state.phase is Phase.HANDING_OVER:
-        return state.handover is not None and state.handover.released_at is not None
+        return True
     if state.phase is Phase.PREPARING:
         return state.handover is not None and state.handover.opening
     return state.phase is Phase.ACTIVE and now < state.duplicate_until

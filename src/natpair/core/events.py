@@ -54,9 +54,10 @@ class ArrivalSeen:
 
 @dataclass(frozen=True, slots=True)
 class TrafficSwitched:
-    """The ruleset in force now, as read back, is in this traffic state."""
+    """The ruleset in force, as read back: whether it forwards clients, whether it copies what matches no flow."""
 
     local: bool
+    duplicate: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,9 +158,13 @@ def _on_arrival(state: NodeState, event: ArrivalSeen, now: float) -> Move:
 
 
 def _on_switched(state: NodeState, event: TrafficSwitched, now: float) -> Move:
-    if state.phase is not Phase.PREPARING or state.handover is None or not state.handover.opening:
+    both = event.local and event.duplicate
+    handover = state.handover
+    if handover is None:
         return state, ()
-    return replace(state, handover=replace(state.handover, opened=event.local)), ()
+    if state.phase is Phase.PREPARING:
+        return replace(state, handover=replace(handover, opened=both and handover.opening)), ()
+    return replace(state, handover=replace(handover, guarded=both)), ()
 
 
 def _on_conntrackd_started(state: NodeState, event: ConntrackdStarted, now: float) -> Move:

@@ -290,7 +290,7 @@ def _handing_over(state: NodeState, now: float) -> Move | None:
         return _call_off(state, now, f"{state.terms.peer} fell silent before the VIP moved")
     if now >= handover.prepared_at + OPEN_LIMIT:
         return _call_off(state, now, f"{state.terms.peer} did not open for clients")
-    if said.opened and said.prepared_for == handover.number:
+    if handover.guarded and said.opened and said.prepared_for == handover.number:
         released = replace(handover, released_at=now)
         return replace(state, handover=released), (WakeAt(now + RELEASE_LIMIT),)
     return None

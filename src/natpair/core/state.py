@@ -123,7 +123,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """A planned switchover in progress, seen from the node that gives the role away (or takes it)."""
+    """A planned switchover in progress, seen from the node that gives the role away or the one that takes it.
+
+    The taker is `opening` until it translates and is `opened`; the giver is `guarded` once it copies
+    packets that match no flow to the taker.
+    """
 
     number: int
     started_at: float
@@ -133,6 +137,7 @@ class Handover:
     local_at: float | None = None
     opening: bool = False
     opened: bool = False
+    guarded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,9 +154,13 @@ def _closed(sides: Sides) -> tuple[_Rules, _Rules]:
 
 
 def _duplicate(sides: Sides, *, on: bool) -> Chain:
-    match = f'iifname "{sides.node.public_interface}" ip daddr @fips ct state new,invalid'
+    public = sides.node.public_interface
+    match = f'iifname "{public}" ip daddr @fips ct state new,invalid'
     copy = f'dup to {sides.peer.private_address.ip} device "{sides.node.private_interface}"'
-    rules = (f"{match} counter name duplicated {copy}", f"{match} drop") if on else ()
+    # A SYN-ACK that finds an entry is delivered here, but the entry may be the peer's, which then must see it, too:
+    # to a node that saw only the SYN, the client's ACK is invalid, and the connection stalls for a second.
+    handshake = f'iifname "{public}" ip daddr @fips tcp flags & (syn | ack) == syn | ack ct state established {copy}'
+    rules = (handshake, f"{match} counter name duplicated {copy}", f"{match} drop") if on else ()
     return Chain("ip", "duplicate", _rules(f"{COMMENT_DUPLICATE}{_on_off(on)}", *rules))
 
 
