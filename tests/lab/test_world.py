@@ -236,6 +236,30 @@ def test_a_lab_comes_and_goes_without_a_trace():
     assert [line for line in Path("/proc/self/mounts").read_text().splitlines() if line not in mounts] == []
 
 
+FIRST_EVER = """
+from pathlib import Path
+from natpair.lab.world import Lab
+def seen():
+    return sorted(map(str, Path("/run").rglob("*"))), Path("/proc/self/mounts").read_text()
+before = seen()
+one = Lab.up(None, name="one")
+two = Lab.up(None, name="two")
+one.down()
+assert Path("/run/netns/np-two-fabric").exists()
+two.down()
+assert seen() == before, seen()
+"""
+
+
+def test_the_first_lab_of_a_machine_takes_the_namespace_mount_away_again():
+    """In a mount namespace with an empty /run, where no `ip netns add` was ever run; two labs share its mount."""
+    forget = "umount --recursive --lazy /run/netns 2>/dev/null; mount -t tmpfs none /run"
+    script = f'{forget} && exec {sys.executable} -c "$0"'
+    argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, FIRST_EVER]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("delay_ms", [200, 350, 500, 700, 900, 1500])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_start_leaves_nothing(delay_ms: int, number: signal.Signals):
