@@ -187,11 +187,17 @@ def overlap(one: Sequence[Interval], other: Sequence[Interval]) -> list[Interval
 
 
 def role_changes(data: RunData) -> int:
-    """How often the role moved, by the announcements on the wire: a primary from a node that had not been it."""
-    owner, changes = data.observed.active_before, 0
+    """How often the role moved, by the announcements on the wire: a node turns primary that had not been it.
+
+    In a switchover both are primary for a moment, and may say so again with another MED: no change of role.
+    """
+    primaries, changes = {data.observed.active_before}, 0
     for seen in data.taps.updates:
-        if seen.time_ns > data.event_ns and PRIMARY in seen.what.communities and seen.node != owner:
-            owner, changes = seen.node, changes + 1
+        if PRIMARY in seen.what.communities:
+            changes += seen.node not in primaries and seen.time_ns > data.event_ns
+            primaries.add(seen.node)
+        elif seen.what.announced or seen.what.withdrawn:
+            primaries.discard(seen.node)
     return changes
 
 

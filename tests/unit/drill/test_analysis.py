@@ -334,7 +334,12 @@ class TestRoleChanges:
         assert self.changes(*(primary(EVENT + n) for n in range(1, 5))) == 1
 
     def test_there_and_back(self) -> None:
-        assert self.changes(primary(EVENT + 1), primary(EVENT + 2, "nat-a")) == 2
+        away = (primary(EVENT + 1), primary(EVENT + 2, "nat-a", "65000:2"))
+        back = (primary(EVENT + 3, "nat-a"), primary(EVENT + 4, "nat-b", "65000:2"))
+        assert self.changes(*away, *back) == 2
+
+    def test_both_primary_while_handing_over_is_one_change(self) -> None:
+        assert self.changes(primary(EVENT + 1), primary(EVENT + 2, "nat-a"), primary(EVENT + 3)) == 1
 
     def test_before_the_event_does_not_count(self) -> None:
         assert self.changes(primary(EVENT - 1)) == 0
