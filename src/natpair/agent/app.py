@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import time
 from collections.abc import Coroutine
@@ -149,6 +150,10 @@ class Agent:
     async def _run_jobs(self) -> None:
         while True:
             job = await self._jobs.get()
+            # A resync takes CPU time of the very moment in which traffic and announcement are switched.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_ALIVE_SECONDS):
+                    await self.enforcer.settled.wait()
             try:
                 await conntrackd.job(job.job)
                 ok = True

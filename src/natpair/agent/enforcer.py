@@ -58,6 +58,8 @@ class Enforcer:
         self._expected: nft.Ruleset | None = None
         self._awake = asyncio.Event()
         self._look = True
+        self.settled = asyncio.Event()
+        """Set while nothing that was wished for is still to be done."""
         self._wrong_since: float | None = time.monotonic()
         self.observed = Observed()
         self.trouble = ""
@@ -68,6 +70,7 @@ class Enforcer:
         self._write_tracks(wish)
         if wish != self._wish:
             self._wish = wish
+            self.settled.clear()
             self._awake.set()
 
     def look_again(self) -> None:
@@ -92,6 +95,8 @@ class Enforcer:
                 await self._round()
                 self.trouble = ""
                 self._wrong_since = None
+                if not self._awake.is_set():
+                    self.settled.set()
             except (CommandFailed, DaemonError, OSError) as error:
                 self.trouble = str(error)
                 self._look = True
@@ -105,8 +110,9 @@ class Enforcer:
         if wish is None:
             return
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._enforce_traffic(wish))
+            # BGP first: the fabric takes its time, and asking BIRD starts no process.
             group.create_task(self._enforce_announcement(wish))
+            group.create_task(self._enforce_traffic(wish))
 
     async def _enforce_traffic(self, wish: Desired) -> None:
         if self._look or self._expected is None:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from natpair.core import paths
 from natpair.core.model import Gateway
 from natpair.render.base import RenderedFile, Sides, fill
-from natpair.render.keepalived import RT_PRIORITY
+from natpair.render.keepalived import AGENT_RT_PRIORITY, RT_PRIORITY
 
 PROGRAM = ("/usr/bin/natpair",)
 RESTART_DELAY_MS = 200
@@ -108,6 +108,8 @@ def _agent(program: tuple[str, ...]) -> Service:
         notify=True,
         watchdog_seconds=_AGENT_WATCHDOG_SECONDS,
         stop_post=(*program, "agent-stopped"),
+        # A takeover must not wait for whatever else wants the CPU; Keepalived and conntrackd stand above.
+        rt_priority=AGENT_RT_PRIORITY,
         description="natpair: the agent that follows the election",
     )
 
