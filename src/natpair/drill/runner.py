@@ -71,9 +71,15 @@ def drill(options: Options, progress: Progress, *, kind: Kind | None = None) -> 
     `kind` replaces the one of the table: a drill of one's own, or one that is sabotaged to see a bound fail.
     """
     _check(options)
+    with a_lab(options, progress) as lab:
+        return drill_in(lab, options, progress, kind=kind)
+
+
+def drill_in(lab: Lab, options: Options, progress: Progress, *, kind: Kind | None = None) -> Report:
+    """The drill in a lab that is up; what `options` says about building one is not looked at."""
     chosen = kind or KINDS[options.kind]
     started = time.monotonic()
-    with a_lab(options, progress) as lab, _fabric(lab, options):
+    with _fabric(lab, options):
         results, real_time = _all_runs(lab, chosen, options, progress)
         return _report(lab, chosen, options, results, _machine(real_time), time.monotonic() - started)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from natpair.drill.kinds import KindName
 from natpair.drill.result import Report, RunResult
-from natpair.drill.runner import Options, Progress, drill
+from natpair.drill.runner import Options, Progress, drill_in
 from natpair.drill.text import picture
 from natpair.drill.traffic import Traffic
 from natpair.errors import LabError
@@ -83,7 +83,7 @@ def _one_address(lab: Lab, narrator: Narrator, active: str) -> None:
 
 def _planned(lab: Lab, narrator: Narrator, active: str, standby: str) -> Report:
     narrator.chapter(3, f"Maintenance: {active} hands over to {standby}, under traffic")
-    report = drill(Options(KindName.PLANNED, name=lab.name), narrator.progress)
+    report = drill_in(lab, Options(KindName.PLANNED), narrator.progress)
     _show(report, narrator)
     return report
 
@@ -91,7 +91,7 @@ def _planned(lab: Lab, narrator: Narrator, active: str, standby: str) -> Report:
 def _crash(lab: Lab, narrator: Narrator) -> Report:
     narrator.chapter(4, "Disaster: the active node loses power")
     narrator.tell("Both cables first, then the machine: nobody says goodbye to anybody.")
-    report = drill(Options(KindName.CRASH, name=lab.name), narrator.progress)
+    report = drill_in(lab, Options(KindName.CRASH), narrator.progress)
     _show(report, narrator)
     run = report.runs[0]
     narrator.tell(f"{run.survivor} noticed, took over, and told clients and fabric; {_flows(run)}.")
@@ -100,11 +100,14 @@ def _crash(lab: Lab, narrator: Narrator) -> Report:
 
 def _return(lab: Lab, narrator: Narrator) -> Report:
     narrator.chapter(5, "The dead node comes back, and does not make trouble")
-    report = drill(Options(KindName.RETURN, name=lab.name), narrator.progress)
+    report = drill_in(lab, Options(KindName.RETURN), narrator.progress)
     run = report.runs[0]
     joined = "did not get in sync" if run.rejoined_ms is None else f"was in sync {run.rejoined_ms / 1000:.1f} s later"
-    narrator.tell(f"{run.victim} was powered on, joined as standby and {joined};")
-    narrator.tell(f"{run.survivor} stayed active, {run.packets_lost} of {run.packets_sent} packets lost.")
+    narrator.tell(f"This time {run.victim} lost power, and {run.survivor}, back from the dead itself, took over.")
+    narrator.tell(f"Then {run.victim} was powered on: it joined as standby and {joined}.")
+    narrator.tell(
+        f"{run.survivor} stayed active; {run.packets_lost} of {run.packets_sent} packets were lost meanwhile."
+    )
     return report
 
 

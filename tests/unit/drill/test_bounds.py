@@ -171,4 +171,4 @@ class TestReport:
         result = analyse(run(udp=stream(((0, length_ms * MS),))))
         drawn = list(picture(replace(result), ascii_only=True))
         assert all(len(line) < 130 for line in drawn)
-        assert ("." in drawn[0].split("longest")[0]) == (result.outage_ms > 10)
+        assert ("." in drawn[0].split("longest")[0]) == (result.outage_ms > 20)
