@@ -118,6 +118,7 @@ class Agent:
         document["announcement"] = (
             {"community": f"{said.community[0]}:{said.community[1]}", "med": said.med} if said else None
         )
+        document["counters"] = self.sources.counters
         document["trouble"] = self.enforcer.trouble
         document["foreign_changes"] = self.enforcer.foreign_changes
         document["rejected_heartbeats"] = self.link.rejected

@@ -31,7 +31,7 @@ from natpair.system import bird, conntrackd, keepalived, links, nft
 Handle = Callable[[Event], None]
 
 _FLOWS = Path("/proc/sys/net/netfilter/nf_conntrack_count")
-_VRRP_SECONDS = 1.0
+_VRRP_SECONDS = 5.0
 _FULL_LOOK_SECONDS = 5.0
 _ARRIVAL_POLL_SECONDS = 0.02
 _FROZEN_SECONDS = 1.0
@@ -45,6 +45,7 @@ class Readings:
     conntrackd: bool = False
     bgp: tuple[int, int] = (0, 0)
     gateway: bool = True
+    relaying: float = 0.0
 
 
 class Sources:
@@ -64,6 +65,8 @@ class Sources:
         self._incarnation = 0
         self._adverts: tuple[float, int] | None = None
         self._wake = asyncio.Event()
+        self.counters: dict[str, int] = {}
+        """Packets by named counter, as of the last full look."""
 
     def wake(self) -> None:
         """Read the health now instead of at the next interval."""
@@ -126,10 +129,14 @@ class Sources:
             bgp_established=readings.bgp[0],
             bgp_total=readings.bgp[1],
             flows=_flow_count(),
+            relaying_seconds=readings.relaying,
         )
 
     async def election(self, handle: Handle) -> None:
-        """The FIFO only wakes us; once a second the truth is read: Keepalived's own dump, else the VIP's place."""
+        """The FIFO only wakes us; now and then the truth is read: Keepalived's own dump, else the VIP's place.
+
+        Not every second, because Keepalived writes a line to its log for each dump.
+        """
         while True:
             handle(VrrpChanged(await self.vrrp_role()))
             await asyncio.sleep(_VRRP_SECONDS)
@@ -165,14 +172,19 @@ class Sources:
         role = await self.vrrp_role()
         if role is not VrrpRole.MASTER or self._adverts is None:
             return False
-        sent = self._adverts[1] - before[1]
-        return sent < 0.5 * (self._adverts[0] - before[0]) / self._advert and gap > 2 * self._advert
+        due = (self._adverts[0] - before[0]) / self._advert
+        missing = due - (self._adverts[1] - before[1])
+        return missing > 0.5 * gap / self._advert and gap > 2 * self._advert
 
     async def looks(self) -> None:
         """A full look at what is in force now and then, for changes that gave no notice."""
         while True:
             await asyncio.sleep(_FULL_LOOK_SECONDS)
             self._enforcer.look_again()
+            before = self.counters.get("relayed", 0)
+            self.counters = await nft.counters()
+            grew = self.counters.get("relayed", 0) > before
+            self._readings.relaying = self._readings.relaying + _FULL_LOOK_SECONDS if grew else 0.0
 
     async def arrivals(self, state: Callable[[], NodeState], handle: Handle) -> None:
         """While a handover is prepared: do packets for a FIP reach our public interface?"""

@@ -14,6 +14,9 @@ from enum import StrEnum
 from natpair.core.messages import Phase, VrrpRole
 from natpair.core.state import NodeState
 
+RELAY_PATIENCE = 15.0
+"""Seconds a standby may relay before it is news: any fabric has converged by then."""
+
 
 class Severity(StrEnum):
     """How soon somebody has to look."""
@@ -126,6 +129,13 @@ def _vrrp_fault(state: NodeState, now: float) -> str | None:
     return None
 
 
+def _relaying(state: NodeState, now: float) -> str | None:
+    seconds = state.health.relaying_seconds
+    if state.claims_active or now - state.since < RELAY_PATIENCE or seconds < RELAY_PATIENCE:
+        return None
+    return f"packets for a FIP have come here, and not to {state.terms.peer}, for {seconds:.0f} s"
+
+
 def _drained(state: NodeState, now: float) -> str | None:
     return f"{state.terms.me} is drained" if state.drained else None
 
@@ -149,6 +159,7 @@ CATALOGUE: tuple[Kind, ...] = (
     Kind("public-path-silent", _WARNING, "check the public path between the nodes", _path_silent("public")),
     Kind("claim-refused", _WARNING, "check the VLAN between the nodes", _refused),
     Kind("vrrp-fault", _WARNING, _SEE_LOG.format("keepalived"), _vrrp_fault),
+    Kind("fabric-disagrees", _WARNING, "see which node the route servers prefer, and why", _relaying),
     Kind("config-differs", _WARNING, "the same gateway.toml on both nodes, then 'natpair apply'", _config_differs),
     Kind("drained", _INFO, "'natpair undrain' when the work is done", _drained),
 )

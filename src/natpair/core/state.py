@@ -71,6 +71,7 @@ class Health:
     bgp_established: int = 0
     bgp_total: int = 0
     flows: int = 0
+    relaying_seconds: float = 0.0
 
     @property
     def can_forward(self) -> bool:
