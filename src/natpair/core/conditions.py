@@ -41,6 +41,7 @@ class Kind:
     """An entry of the catalogue. `judge` gives the detail for people, or None while all is well."""
 
     code: str
+    meaning: str
     severity: Severity
     cure: str
     judge: Callable[[NodeState, float], str | None]
@@ -144,22 +145,130 @@ _CRITICAL, _WARNING, _INFO = Severity.CRITICAL, Severity.WARNING, Severity.INFO
 _SEE_LOG = "see the log of natpair-{}"
 
 CATALOGUE: tuple[Kind, ...] = (
-    Kind("two-active", _CRITICAL, "heals within seconds; if not, drain one node", _two_active),
-    Kind("nobody-active", _CRITICAL, "look at the phase and the health of both nodes", _nobody_active),
-    Kind("private-link-down", _CRITICAL, "check the VLAN interface", _fact("private_up", "private link is down")),
-    Kind("public-link-down", _CRITICAL, "check the uplink", _fact("public_up", "public link is down")),
-    Kind("gateway-unreachable", _CRITICAL, "check the uplink", _fact("gateway", "the gateway does not answer ARP")),
-    Kind("ruleset-wrong", _CRITICAL, "see 'trouble'", _fact("ruleset", "the ruleset is not as rendered")),
-    Kind("keepalived-mute", _CRITICAL, _SEE_LOG.format("keepalived"), _fact("keepalived", "Keepalived is mute")),
-    Kind("no-bgp", _CRITICAL, "check the address share, then 'birdc show protocols'", _no_bgp),
-    Kind("no-usable-standby", _WARNING, "mend the peer: a failure now is an outage", _no_usable_standby),
-    Kind("conntrackd-mute", _WARNING, _SEE_LOG.format("conntrackd"), _fact("conntrackd", "conntrackd is mute")),
-    Kind("bgp-degraded", _WARNING, "'birdc -s /run/natpair/bird.ctl show protocols all'", _some_bgp),
-    Kind("private-path-silent", _WARNING, "check the VLAN between the nodes", _path_silent("private")),
-    Kind("public-path-silent", _WARNING, "check the public path between the nodes", _path_silent("public")),
-    Kind("claim-refused", _WARNING, "check the VLAN between the nodes", _refused),
-    Kind("vrrp-fault", _WARNING, _SEE_LOG.format("keepalived"), _vrrp_fault),
-    Kind("fabric-disagrees", _WARNING, "see which node the route servers prefer, and why", _relaying),
-    Kind("config-differs", _WARNING, "the same gateway.toml on both nodes, then 'natpair apply'", _config_differs),
-    Kind("drained", _INFO, "'natpair undrain' when the work is done", _drained),
+    Kind(
+        "two-active",
+        "Both nodes claim to be active. Bounded to seconds by the heartbeat on either path.",
+        _CRITICAL,
+        "heals within seconds; if not, drain one node",
+        _two_active,
+    ),
+    Kind(
+        "nobody-active",
+        "No node serves clients, as far as this one can tell.",
+        _CRITICAL,
+        "look at the phase and the health of both nodes",
+        _nobody_active,
+    ),
+    Kind(
+        "private-link-down",
+        "The interface of the VLAN is down, missing or without carrier.",
+        _CRITICAL,
+        "check the VLAN interface",
+        _fact("private_up", "private link is down"),
+    ),
+    Kind(
+        "public-link-down",
+        "The public interface is down, missing or without carrier.",
+        _CRITICAL,
+        "check the uplink",
+        _fact("public_up", "public link is down"),
+    ),
+    Kind(
+        "gateway-unreachable",
+        "The next hop of the public side has not answered ARP several times in a row.",
+        _CRITICAL,
+        "check the uplink",
+        _fact("gateway", "the gateway does not answer ARP"),
+    ),
+    Kind(
+        "ruleset-wrong",
+        "What nftables, the routes or BIRD hold is not as wished, and repair has failed for a second.",
+        _CRITICAL,
+        "'trouble' in 'natpair status --json' says what is refused",
+        _fact("ruleset", "the ruleset is not as rendered"),
+    ),
+    Kind(
+        "keepalived-mute",
+        "Keepalived does not write its state when asked.",
+        _CRITICAL,
+        _SEE_LOG.format("keepalived"),
+        _fact("keepalived", "Keepalived is mute"),
+    ),
+    Kind(
+        "no-bgp",
+        "No session to any route server: the fabric cannot send traffic here.",
+        _CRITICAL,
+        "check the address share, then 'birdc show protocols'",
+        _no_bgp,
+    ),
+    Kind(
+        "no-usable-standby",
+        "The other node could not take over at this moment.",
+        _WARNING,
+        "mend the peer: a failure now is an outage",
+        _no_usable_standby,
+    ),
+    Kind(
+        "conntrackd-mute",
+        "conntrackd does not answer: flows are not replicated.",
+        _WARNING,
+        _SEE_LOG.format("conntrackd"),
+        _fact("conntrackd", "conntrackd is mute"),
+    ),
+    Kind(
+        "bgp-degraded",
+        "Some sessions are missing; one is enough to serve.",
+        _WARNING,
+        "'birdc -s /run/natpair/bird.ctl show protocols all'",
+        _some_bgp,
+    ),
+    Kind(
+        "private-path-silent",
+        "The peer's heartbeat comes by the public path only.",
+        _WARNING,
+        "check the VLAN between the nodes",
+        _path_silent("private"),
+    ),
+    Kind(
+        "public-path-silent",
+        "The peer's heartbeat comes by the VLAN only: a challenge would go unanswered.",
+        _WARNING,
+        "check the public path between the nodes",
+        _path_silent("public"),
+    ),
+    Kind(
+        "claim-refused",
+        "Keepalived elected this node, but the peer serves: this node has left the election.",
+        _WARNING,
+        "check the VLAN between the nodes",
+        _refused,
+    ),
+    Kind(
+        "vrrp-fault",
+        "The agent would have this node elected, and Keepalived will not.",
+        _WARNING,
+        _SEE_LOG.format("keepalived"),
+        _vrrp_fault,
+    ),
+    Kind(
+        "fabric-disagrees",
+        "This node is not active, and the fabric keeps sending it packets; they are relayed.",
+        _WARNING,
+        "see which node the route servers prefer, and why",
+        _relaying,
+    ),
+    Kind(
+        "config-differs",
+        "The nodes run different configurations; a switchover is refused meanwhile.",
+        _WARNING,
+        "the same gateway.toml on both nodes, then 'natpair apply'",
+        _config_differs,
+    ),
+    Kind(
+        "drained",
+        "An operator keeps this node from becoming active.",
+        _INFO,
+        "'natpair undrain' when the work is done",
+        _drained,
+    ),
 )
