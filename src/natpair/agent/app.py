@@ -71,6 +71,7 @@ class Agent:
         self._jobs: asyncio.Queue[Conntrack] = asyncio.Queue()
         self._ceilings: asyncio.Queue[int] = asyncio.Queue()
         self._terms = state.terms
+        self._waiting = False
         self._notifier = Notifier()
 
     def _on_step(self, name: str, seconds: float) -> None:
@@ -88,6 +89,12 @@ class Agent:
     def want(self, wish: Desired) -> None:
         """Effects: hand the wish to the enforcer."""
         self.enforcer.want(wish)
+        waiting = wish.announcement.primary and wish.traffic is Traffic.RELAY
+        if waiting and not self._waiting:
+            self.sources.preparing.set()
+        elif not waiting:
+            self.sources.preparing.clear()
+        self._waiting = waiting
 
     def send(self, message: PeerMessage) -> None:
         """Effects: speak on both paths."""
@@ -135,7 +142,7 @@ class Agent:
             Task("health", sources.health(decider.handle)),
             Task("election", sources.election(decider.handle)),
             Task("looks", sources.looks()),
-            Task("arrivals", sources.arrivals(lambda: decider.state, decider.handle)),
+            Task("arrivals", sources.arrivals(decider.handle)),
             Task("conntrackd jobs", self._run_jobs()),
             Task("reservations", self._run_reservations()),
             Task("watchdog", self._run_watchdog()),

@@ -67,9 +67,9 @@ class Enforcer:
 
     def want(self, wish: Desired) -> None:
         """From now on `wish` should be true. The track files are written here: Keepalived must not wait."""
-        self._write_tracks(wish)
         if wish != self._wish:
             self._wish = wish
+            self._write_tracks(wish)
             self.settled.clear()
             self._awake.set()
 
@@ -109,6 +109,7 @@ class Enforcer:
         wish = self._wish
         if wish is None:
             return
+        self._write_tracks(wish)
         async with asyncio.TaskGroup() as group:
             # BGP first: the fabric takes its time, and asking BIRD starts no process.
             group.create_task(self._enforce_announcement(wish))

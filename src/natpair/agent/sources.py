@@ -22,17 +22,18 @@ from natpair.core.events import (
     Tick,
     VrrpChanged,
 )
-from natpair.core.messages import Phase, VrrpRole
+from natpair.core.messages import VrrpRole
 from natpair.core.model import Gateway
-from natpair.core.state import Health, NodeState
-from natpair.errors import CommandFailed, DaemonError
+from natpair.core.state import Health
+from natpair.errors import DaemonError
 from natpair.system import bird, conntrackd, keepalived, links, nft
 
 Handle = Callable[[Event], None]
 
 _FLOWS = Path("/proc/sys/net/netfilter/nf_conntrack_count")
 _VRRP_SECONDS = 5.0
-_FULL_LOOK_SECONDS = 5.0
+# Three nft processes each time, some 60 ms of CPU; changes that give notice are seen at once.
+_FULL_LOOK_SECONDS = 15.0
 _ARRIVAL_POLL_SECONDS = 0.02
 _FROZEN_SECONDS = 1.0
 
@@ -65,6 +66,8 @@ class Sources:
         self._incarnation = 0
         self._adverts: tuple[float, int] | None = None
         self._wake = asyncio.Event()
+        self.preparing = asyncio.Event()
+        """Set while this node waits for the fabric to send it what is for a FIP."""
         self.counters: dict[str, int] = {}
         """Packets by named counter, as of the last full look."""
 
@@ -186,23 +189,20 @@ class Sources:
             grew = self.counters.get("relayed", 0) > before
             self._readings.relaying = self._readings.relaying + _FULL_LOOK_SECONDS if grew else 0.0
 
-    async def arrivals(self, state: Callable[[], NodeState], handle: Handle) -> None:
-        """While a handover is prepared: do packets for a FIP reach our public interface?"""
-        baseline: int | None = None
+    async def arrivals(self, handle: Handle) -> None:
+        """While `preparing` is set: do packets for a FIP reach our public interface?"""
         while True:
-            if state().phase is not Phase.PREPARING:
-                baseline = None
+            await self.preparing.wait()
+            baseline = await _arrived()
+            while self.preparing.is_set():
                 await asyncio.sleep(_ARRIVAL_POLL_SECONDS)
-                continue
-            try:
-                seen = (await nft.counters()).get("fip_in", 0)
-            except CommandFailed:
-                continue
-            if baseline is None:
-                baseline = seen
-            elif seen > baseline:
-                handle(ArrivalSeen())
-            await asyncio.sleep(_ARRIVAL_POLL_SECONDS)
+                if await _arrived() > baseline:
+                    handle(ArrivalSeen())
+                    self.preparing.clear()
+
+
+async def _arrived() -> int:
+    return (await nft.counters()).get("fip_in", 0)
 
 
 async def _conntrackd_answers() -> bool:

@@ -179,7 +179,7 @@ def _on_conntrack_done(state: NodeState, event: ConntrackDone, now: float) -> Mo
     if event.job == ConntrackJob.ABANDON and event.tag == state.flushing:
         flushed = event.tag if event.ok else state.flushed_for
         return replace(state, flushing=0, flushed_for=flushed, pulled_at=now), ()
-    if event.job == ConntrackJob.COMPLETE and event.tag == state.epoch:
+    if event.job == ConntrackJob.COMPLETE and event.tag == state.epoch and state.claims_active:
         if event.ok:
             return replace(state, completing=False), ()
         return state, (Conntrack(ConntrackJob.COMPLETE, state.epoch),)

@@ -216,7 +216,9 @@ def _active(state: NodeState, now: float) -> Move | None:
     said = state.peer.fresh(state.terms, now)
     if said is not None and not said.active and said.phase is not Phase.PREPARING and said.epoch > state.epoch:
         raised, reserve = _raised(state)
-        return raised, (*reserve, Speak())
+        # What was asked for the old epoch would never count as done for the new one.
+        again = (Conntrack(ConntrackJob.COMPLETE, raised.epoch),) if raised.completing else ()
+        return raised, (*again, *reserve, Speak())
     if not state.can_serve(now) and said is not None and said.ready:
         return _abandon(state, Phase.YIELDING, now, f"unhealthy, and {state.terms.peer} is well")
     if state.fenced and said is not None and said.flushed_for == state.epoch:

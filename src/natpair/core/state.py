@@ -43,14 +43,14 @@ class Terms:
 
     @classmethod
     def of(cls, gateway: Gateway, me: str, config_hash: str) -> Terms:
-        """The terms of node `me`; beats follow the adverts but are never slower than 200 ms."""
+        """The terms of node `me`. Three beats fit into the time in which VRRP calls a node dead; 20 to 200 ms each."""
         timing = gateway.timing
         return cls(
             me=me,
             peer=gateway.peer_of(me).name,
             bit=gateway.bit_of(me),
             policy=gateway.bgp.policy,
-            beat=min(timing.advert_ms, 200) / 1000,
+            beat=min(max(timing.detect_ms // 3, 20), 200) / 1000,
             detect=timing.detect_ms / 1000,
             hold=float(timing.bgp_hold_seconds),
             refresh=float(gateway.sync.refresh_seconds),
