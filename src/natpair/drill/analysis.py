@@ -213,6 +213,19 @@ def steps(data: RunData) -> Steps:
     return Steps(*(_first_after(data.event_ns, times) for times in (adverts, switched, updates, routes, learnt)))
 
 
+def fifo_to_update(data: RunData) -> float | None:
+    """Milliseconds from Keepalived's MASTER line to the UPDATE on the wire, the time of a challenge taken out."""
+    diary = [s for s in data.steps if s.node == data.survivor and s.time_ns >= data.event_ns]
+    told = next((s.time_ns for s in diary if s.event == "fifo" and s.detail.get("role") == "MASTER"), None)
+    entered = {str(s.detail.get("after")): s.time_ns for s in reversed(diary) if s.event == "transition"}
+    sent = (s.time_ns for s in data.taps.updates if s.node == data.survivor and PRIMARY in s.what.communities)
+    update = next((time_ns for time_ns in sorted(sent) if told is not None and time_ns >= told), None)
+    if told is None or update is None:
+        return None
+    asked = entered["active"] - entered["challenging"] if {"active", "challenging"} <= entered.keys() else 0
+    return to_ms(update - told - max(asked, 0))
+
+
 def _first_after(event_ns: int, times: Iterable[int]) -> float | None:
     later = [time_ns for time_ns in times if time_ns >= event_ns]
     return to_ms(min(later) - event_ns) if later else None
@@ -254,6 +267,7 @@ def analyse(data: RunData) -> RunResult:
         address_before=before_address,
         address_after=after_address,
         steps_ms=steps(data),
+        fifo_to_update_ms=fifo_to_update(data),
         role_changes=role_changes(data),
         wrong_active=int(seen.active_after != data.expected_active),
         two_claimants_ms=to_ms(longest_gap_ns(both)),
@@ -305,11 +319,13 @@ def summarise(runs: Sequence[RunResult]) -> Summary:
     """All runs together; ValueError without any."""
     total = sum(run.flows_total for run in runs)
     broken = sum(run.flows_broken for run in runs)
+    waits = [run.fifo_to_update_ms for run in runs if run.fifo_to_update_ms is not None]
     return Summary(
         runs=len(runs),
         victims=tuple(run.victim for run in runs),
         outage_ms=spread([run.outage_ms for run in runs]),
         excess_ms=spread([run.excess_ms for run in runs]),
+        fifo_to_update_ms=spread(waits) if waits else None,
         packets_sent=sum(run.packets_sent for run in runs),
         packets_lost=sum(run.packets_lost for run in runs),
         flows_total=total,

@@ -46,6 +46,7 @@ class RunResult:
     address_before: str
     address_after: str
     steps_ms: Steps
+    fifo_to_update_ms: float | None
     role_changes: int
     wrong_active: int
     two_claimants_ms: float
@@ -89,6 +90,7 @@ class Summary:
     victims: tuple[str, ...]
     outage_ms: Spread
     excess_ms: Spread
+    fifo_to_update_ms: Spread | None
     packets_sent: int
     packets_lost: int
     flows_total: int

@@ -368,6 +368,17 @@ class TestSteps:
         assert (steps.detection, steps.arp_learnt, steps.traffic_state_switched) == (400.0, 405.0, 410.0)
         assert (steps.update_on_the_wire, steps.best_path_moved) == (420.0, 440.0)
 
+    def test_from_the_fifo_to_the_update_without_the_challenge(self) -> None:
+        diary = (
+            AgentStep(EVENT + 400 * MS, "nat-b", "fifo", "", {"role": "MASTER"}),
+            AgentStep(EVENT + 401 * MS, "nat-b", "transition", "", {"after": "challenging"}),
+            AgentStep(EVENT + 431 * MS, "nat-b", "transition", "", {"after": "active"}),
+        )
+        seen = taps(updates=(primary(EVENT - SECOND, "nat-b"), primary(EVENT + 441 * MS)))
+        assert analysis.analyse(run(taps=seen, steps=diary)).fifo_to_update_ms == 11.0
+        assert analysis.analyse(run(taps=seen, steps=(diary[0], diary[2]))).fifo_to_update_ms == 41.0
+        assert analysis.analyse(run(taps=seen)).fifo_to_update_ms is None
+
     def test_what_nobody_saw_is_none(self) -> None:
         steps = analysis.analyse(run()).steps_ms
         assert steps.detection is None
