@@ -25,9 +25,10 @@ ALLOWED_IMPORTS: dict[str, frozenset[str]] = {
     "render": frozenset({"core", "errors"}),
     "system": frozenset({"core", "errors"}),
     "agent": frozenset({"core", "config", "render", "system", "errors"}),
-    "lab": frozenset({"core", "config", "render", "system", "errors"}),
+    "emulator": frozenset({"errors"}),
+    "lab": frozenset({"core", "config", "render", "system", "emulator", "errors"}),
     "drill": frozenset({"core", "config", "system", "lab", "errors"}),
-    "cli": frozenset({"core", "config", "render", "system", "agent", "lab", "drill", "errors"}),
+    "cli": frozenset({"core", "config", "render", "system", "agent", "emulator", "lab", "drill", "errors"}),
     "__main__": frozenset({"cli"}),
     "__init__": frozenset(),
 }
@@ -39,6 +40,7 @@ ALLOWED_THIRD_PARTY: dict[str, frozenset[str]] = {
     "render": frozenset({"jinja2"}),
     "system": frozenset({"pyroute2"}),
     "agent": frozenset({"aiohttp", "prometheus_client", "pyroute2", "structlog"}),
+    "emulator": frozenset({"aiohttp"}),
     "cli": frozenset({"click", "rich"}),
 }
 
