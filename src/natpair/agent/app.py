@@ -195,6 +195,7 @@ class Agent:
 
     def _on_fifo(self, fifo: NotifyFifo) -> None:
         for role in fifo.roles():
+            self.sources.lines_told += 1
             self.events.record("fifo", role=role.value)
             self.decider.handle(VrrpChanged(role))
 

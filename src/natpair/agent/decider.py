@@ -62,7 +62,6 @@ class Decider:
         self._effects = effects
         self._events = events
         self._replies: dict[int, Callable[[Reply], None]] = {}
-        self._timer: asyncio.TimerHandle | None = None
         self._log = journal.event_log()
         self.last_transition: dict[str, object] | None = None
 

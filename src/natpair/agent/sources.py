@@ -66,6 +66,8 @@ class Sources:
         self._incarnation = 0
         self._adverts: tuple[float, int] | None = None
         self._wake = asyncio.Event()
+        self.lines_told = 0
+        """FIFO lines that have come in."""
         self.preparing = asyncio.Event()
         """Set while this node waits for the fabric to send it what is for a FIP."""
         self.counters: dict[str, int] = {}
@@ -141,8 +143,12 @@ class Sources:
         Not every second, because Keepalived writes a line to its log for each dump.
         """
         while True:
-            handle(VrrpChanged(await self.vrrp_role()))
-            await asyncio.sleep(_VRRP_SECONDS)
+            told = self.lines_told
+            role = await self.vrrp_role()
+            # A line that came while Keepalived wrote its dump is the newer of the two.
+            if told == self.lines_told:
+                handle(VrrpChanged(role))
+                await asyncio.sleep(_VRRP_SECONDS)
 
     async def vrrp_role(self) -> VrrpRole:
         """What Keepalived is, as read back."""
