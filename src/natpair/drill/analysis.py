@@ -277,6 +277,7 @@ def analyse(data: RunData) -> RunResult:
         rejoined_ms=_since_event(data, seen.rejoined_ns),
         moved_back_ms=_since_event(data, seen.moved_back_ns),
         refused=seen.refused,
+        refusals=seen.refusals,
         taps_lost=data.taps.lost,
         gaps_ms=_shown_gaps(data, after, max(_SHOWN_GAP_NS, int(baseline * _NS_PER_MS))),
         broken=dict(Counter(fault for fault in (*old, *young) if fault)),

@@ -43,15 +43,19 @@ def there_and_back(stage: Stage) -> Injection:
         return first
     deadline = first.event_ns + int(BACK_AND_FORTH_MS * 1e6)
 
+    refusals: dict[str, None] = {}
+
     def back() -> str:
         done, said = stage.command(stage.survivor, "/v1/switchover")
+        if not done:
+            refusals[said] = None
         return "done" if done else (said or "refused") if time.monotonic_ns() > deadline else ""
 
     said = wait_until(back, deadline_seconds=BACK_AND_FORTH_MS / 1000 + 40, what="the second switchover")
     now = time.monotonic_ns()
     if said != "done":
-        return Injection(first.event_ns, now, refused=said)
-    return Injection(first.event_ns, now, moved_back_ns=now)
+        return Injection(first.event_ns, now, refused=said, refusals=tuple(refusals))
+    return Injection(first.event_ns, now, moved_back_ns=now, refusals=tuple(refusals))
 
 
 def _cut_leg(stage: Stage, leg: Literal["vlan", "public"], *, dead: bool) -> Injection:

@@ -125,6 +125,7 @@ class Observed:
     rejoined_ns: int | None = None
     moved_back_ns: int | None = None
     refused: str = ""
+    refusals: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,7 @@ class RunResult:
     rejoined_ms: float | None = None
     moved_back_ms: float | None = None
     refused: str = ""
+    refusals: tuple[str, ...] = ()
     taps_lost: int = 0
     gaps_ms: tuple[tuple[float, float], ...] = ()
     broken: Mapping[str, int] = dataclasses.field(default_factory=dict)

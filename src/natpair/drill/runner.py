@@ -192,6 +192,7 @@ def one_run(lab: Lab, kind: Kind, options: Options, active: str, victim: str) ->
         rejoined_ns=injection.rejoined_ns,
         moved_back_ns=injection.moved_back_ns,
         refused=injection.refused,
+        refusals=injection.refusals,
     )
     return _data(stage, expected, injection, marks, observed, record, seen), real_time
 

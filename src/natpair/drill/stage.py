@@ -39,6 +39,8 @@ class Injection:
     moved_back_ns: int | None = None
     standby_synced: bool | None = None
     refused: str = ""
+    refusals: tuple[str, ...] = ()
+    """What the agent said to orders that had to be repeated, each sentence once, in order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,9 @@ def lines(report: Report, *, ascii_only: bool = False) -> Iterator[str]:
     yield ""
     yield from _table(report)
     for number, run in enumerate(report.runs, start=1):
-        if run.refused:
-            yield f"run {number}: {run.refused}"
+        for words in dict.fromkeys((*run.refusals, run.refused)):
+            if words:
+                yield f"run {number}, the agent: {words}"
     worst = max(report.runs, key=lambda run: run.outage_ms)
     yield ""
     yield f"worst run ({report.runs.index(worst) + 1}), milliseconds after the event:"
