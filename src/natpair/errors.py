@@ -5,6 +5,7 @@
     ├── CommandFailed      a child process failed or ran out of time               exit 69
     ├── DaemonError        keepalived, nft, conntrackd or BIRD refused or is mute  exit 69
     ├── AgentUnreachable   nobody answers on the agent's socket                    exit 69
+    ├── ApiError           Linode's API refused or gave no usable answer           exit 69, 75 or 77
     ├── NotReady           the pair cannot do this now; try later                  exit 75
     ├── Unsupported        kernel, privilege or program missing                    exit 77
     └── LabError           the lab could not be built, found or removed            exit 73
@@ -76,6 +77,40 @@ class AgentUnreachable(NatpairError):
     """Nobody answers on the agent's control socket."""
 
     exit_code = 69
+
+
+class ApiError(NatpairError):
+    """Linode's API refused a call, or gave no answer that can be used (`status` None when there was none at all).
+
+    `reasons` are Linode's own words. `retryable`: the same call may be sent again without harm. `uncertain`: the work
+    may have been done although no answer said so; read before sending it again.
+    """
+
+    exit_code = 69
+
+    def __init__(
+        self,
+        call: str,
+        status: int | None,
+        reasons: Sequence[str],
+        *,
+        retryable: bool = False,
+        uncertain: bool = False,
+        retry_after_seconds: float | None = None,
+        cure: str = "",
+    ) -> None:
+        answer = "no answer" if status is None else f"HTTP {status}"
+        super().__init__(f"{call}: {'; '.join(reasons) or 'no reason given'} ({answer})", cure=cure)
+        self.call = call
+        self.status = status
+        self.reasons = tuple(reasons)
+        self.retryable = retryable
+        self.uncertain = uncertain
+        self.retry_after_seconds = retry_after_seconds
+        if status in {401, 403}:
+            self.exit_code = 77
+        elif retryable:
+            self.exit_code = 75
 
 
 class NotReady(NatpairError):

@@ -26,9 +26,10 @@ ALLOWED_IMPORTS: dict[str, frozenset[str]] = {
     "system": frozenset({"core", "errors"}),
     "agent": frozenset({"core", "config", "render", "system", "errors"}),
     "emulator": frozenset({"errors"}),
+    "linode": frozenset({"errors"}),
     "lab": frozenset({"core", "config", "render", "system", "emulator", "errors"}),
     "drill": frozenset({"core", "config", "system", "lab", "errors"}),
-    "cli": frozenset({"core", "config", "render", "system", "agent", "emulator", "lab", "drill", "errors"}),
+    "cli": frozenset({"core", "config", "render", "system", "agent", "emulator", "lab", "drill", "linode", "errors"}),
     "__main__": frozenset({"cli"}),
     "__init__": frozenset(),
 }
@@ -41,6 +42,7 @@ ALLOWED_THIRD_PARTY: dict[str, frozenset[str]] = {
     "system": frozenset({"pyroute2"}),
     "agent": frozenset({"aiohttp", "prometheus_client", "pyroute2", "structlog"}),
     "emulator": frozenset({"aiohttp"}),
+    "linode": frozenset({"aiohttp", "pydantic", "stamina"}),
     "cli": frozenset({"click", "rich"}),
 }
 
