@@ -1,15 +1,19 @@
-"""Any node state, any event: also such as no story leads to. What is drawn keeps types and ranges, nothing else."""
+"""Any node state, any event: also such as no story leads to. What is drawn keeps types and ranges, and little else.
+
+Fields are drawn by their type, so that a new one is drawn, too; only where a type says too little a field is named.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, get_args, get_type_hints
 
 from hypothesis import strategies as st
 
 from natpair.core import events
 from natpair.core.actions import ConntrackJob
 from natpair.core.events import Event, Verb
-from natpair.core.messages import PeerMessage, Phase, VrrpRole
+from natpair.core.messages import CLAIMING, PeerMessage, Phase, VrrpRole
 from natpair.core.state import Answer, Challenge, Handover, Health, NodeState, PeerView, Request, initial
 from natpair.core.wire import Path
 from nodes import HASH, TERMS
@@ -17,11 +21,37 @@ from nodes import HASH, TERMS
 NOW = 1000.0
 """When generated states are stepped: all their times lie around it."""
 
+Strategy = st.SearchStrategy[Any]
+
 # Few values, so that the two sides of a comparison often meet.
 small = st.integers(0, 6)
 epochs = st.integers(0, 24)
 times = st.sampled_from([0.01, 0.1, 0.2, 0.5, 1.0, 3.0, 5.0, 20.0, 70.0]).map(lambda ago: NOW - ago)
 phases, roles, flags = st.sampled_from(Phase), st.sampled_from(VrrpRole), st.booleans()
+
+BY_TYPE: dict[Any, Strategy] = {
+    bool: flags,
+    int: epochs,
+    float: times,
+    float | None: st.none() | times,
+    int | None: st.none() | small,
+    VrrpRole: roles,
+    Phase: phases,
+    Verb: st.sampled_from(Verb),
+    ConntrackJob: st.sampled_from(ConntrackJob),
+    Path: st.sampled_from(Path),
+}
+
+
+def fields_of(kind: type, **named: Strategy) -> dict[str, Strategy]:
+    """A strategy for each field of a dataclass: the named one, or that of its type."""
+    hints = get_type_hints(kind)
+    return {name: named[name] if name in named else BY_TYPE[hint] for name, hint in hints.items()}
+
+
+def any_of(kind: type, **named: Strategy) -> Strategy:
+    return st.builds(kind, **fields_of(kind, **named))
+
 
 messages = st.builds(
     PeerMessage,
@@ -44,86 +74,73 @@ messages = st.builds(
     evidence=st.none() | small,
     clients=st.sampled_from([(), ("192.168.1.101",)]),
 )
-healths = st.builds(
+healths = any_of(
     Health,
-    private_up=flags,
-    public_up=flags,
-    ruleset=flags,
-    gateway=flags,
-    conntrackd=flags,
-    keepalived=flags,
     bgp_established=st.sampled_from([0, 1, 4]),
     bgp_total=st.just(4),
     flows=st.sampled_from([0, 500, 1000]),
+    relaying_seconds=st.sampled_from([0.0, 20.0]),
 )
-peers = st.builds(PeerView, heard=st.fixed_dictionaries(dict.fromkeys(Path, times)), said=st.none() | messages)
-given_away = st.builds(
-    Handover,
-    number=epochs,
-    started_at=times,
-    force=flags,
-    prepared_at=st.none() | times,
-    released_at=st.none() | times,
-    local_at=st.none() | times,
-)
-taken = st.builds(Handover, number=epochs, started_at=times, opening=flags, opened=flags)
-challenges = st.builds(Challenge, small, times, st.sampled_from([0.03, 0.15]), st.none() | small)
-verbs = st.sampled_from(Verb)
-requests = st.builds(Request, number=small, verb=verbs, force=flags, deadline=st.sampled_from([NOW - 1, NOW + 5]))
-
-
-EVERYWHERE: dict[str, st.SearchStrategy[object]] = {
-    "vrrp": roles,
+peers = any_of(PeerView, heard=st.fixed_dictionaries(dict.fromkeys(Path, times)), said=st.none() | messages)
+taken = any_of(Handover, prepared_at=st.none(), released_at=st.none(), local_at=st.none())
+NAMED: dict[str, Strategy] = {
     "health": healths,
     "peer": peers,
-    "epoch": epochs,
-    "generation_seen": st.integers(0, 30),
     "reserved": st.sampled_from([0, 5000]),
-    "drained": flags,
-    "bgp_lost_at": st.none() | times,
-    "flushed_for": epochs,
-    "flushing": epochs,
-    "answer": st.none() | st.builds(Answer, small, st.none() | small),
     "refusals": st.integers(1, 40),
     "last_nonce": small,
-    "request": st.none() | requests,
-    "since": times,
+    "answer": st.none() | any_of(Answer, nonce=small),
+    "request": st.none()
+    | any_of(
+        Request,
+        number=small,
+        verb=st.sampled_from(Verb),
+        deadline=st.sampled_from([NOW - 1, NOW + 5]),
+    ),
+    "challenge": any_of(Challenge, nonce=small),
+    "handover": any_of(Handover, opening=st.just(False)),
+    "clients": st.just(()),
 }
-_ROLE = {"fenced": flags, "boosted": flags, "duplicate_until": times, "refresh_at": times, "local_for": epochs}
-SOMEWHERE: dict[Phase, dict[str, st.SearchStrategy[object]]] = {
-    Phase.ACTIVE: {**_ROLE, "completing": flags},
-    Phase.HANDING_OVER: {**_ROLE, "handover": given_away},
-    Phase.PREPARING: {"handover": taken},
-    Phase.CHALLENGING: {"challenge": challenges},
-    Phase.STANDBY: {"pulled_at": times, "wish": flags},
+ONLY_IN: dict[str, frozenset[Phase]] = {
+    "challenge": frozenset({Phase.CHALLENGING}),
+    "handover": frozenset({Phase.PREPARING, Phase.HANDING_OVER}),
+    "completing": frozenset({Phase.ACTIVE}),
+    "fenced": CLAIMING,
+    "boosted": CLAIMING,
+    "local_for": CLAIMING,
+    "duplicate_until": CLAIMING,
+    "wish": frozenset({Phase.STANDBY}),
 }
 """What only some phases have: `enter` and the rules leave none of it behind."""
+STATE_FIELDS = fields_of(NodeState, terms=st.sampled_from(list(TERMS.values())), **NAMED)
 
 
 @st.composite
 def states(draw: st.DrawFn, phase: Phase | None = None) -> NodeState:
     """A node in `phase`, or in any."""
     phase = phase or draw(phases)
-    fields = EVERYWHERE | SOMEWHERE.get(phase, {})
-    base = initial(TERMS[draw(st.sampled_from(sorted(TERMS)))], 0.0)
-    drawn = replace(base, phase=phase, **{name: draw(strategy) for name, strategy in fields.items()})
+    fields = {name: s for name, s in STATE_FIELDS.items() if phase in ONLY_IN.get(name, Phase)} | {
+        "phase": st.just(phase)
+    }
+    if phase is Phase.PREPARING:
+        fields["handover"] = taken
+    values = {name: draw(strategy) for name, strategy in fields.items()}
+    drawn = replace(initial(values["terms"], 0.0), **values)
     # Whatever was ever heard or used has been seen: the recorders and `_raised` see to that.
     said = drawn.peer.said.epoch if drawn.peer.said is not None else 0
     return replace(drawn, generation_seen=max(drawn.generation_seen, drawn.epoch // 2, said // 2))
 
 
-EVENTS: dict[type[Event], st.SearchStrategy[Event]] = {
-    events.VrrpChanged: st.builds(events.VrrpChanged, roles),
-    events.PeerHeard: st.builds(events.PeerHeard, st.sampled_from(Path), messages),
-    events.HealthRead: st.builds(events.HealthRead, healths),
-    events.VlanProbed: st.builds(events.VlanProbed, small, small),
-    events.ClientsSeen: st.builds(events.ClientsSeen, st.sampled_from([(), ("192.168.1.101", "192.168.1.102")])),
-    events.ArrivalSeen: st.just(events.ArrivalSeen()),
-    events.TrafficSwitched: st.builds(events.TrafficSwitched, flags),
-    events.ConntrackdStarted: st.just(events.ConntrackdStarted()),
-    events.ConntrackDone: st.builds(events.ConntrackDone, st.sampled_from(ConntrackJob), epochs, flags),
-    events.Frozen: st.builds(events.Frozen, st.floats(1, 100)),
-    events.Asked: st.builds(events.Asked, small, verbs, flags),
-    events.Tick: st.just(events.Tick()),
+NAMED_IN_EVENTS: dict[type, dict[str, Strategy]] = {
+    events.PeerHeard: {"message": messages},
+    events.HealthRead: {"health": healths},
+    events.VlanProbed: {"nonce": small, "answers": small},
+    events.ClientsSeen: {"clients": st.sampled_from([(), ("192.168.1.101", "192.168.1.102")])},
+    events.ConntrackDone: {"job": st.sampled_from(ConntrackJob)},
+    events.Frozen: {"gap": st.floats(1, 100)},
+    events.Asked: {"number": small},
+}
+EVENTS: dict[type, st.SearchStrategy[Event]] = {
+    kind: any_of(kind, **NAMED_IN_EVENTS.get(kind, {})) for kind in get_args(Event)
 }
 any_event = st.one_of(*EVENTS.values())

@@ -22,13 +22,17 @@ from natpair.core.messages import Phase, VrrpRole
 from natpair.core.rules import ASK_ALIVE, ASK_SILENT, DUPLICATE_WINDOW, YIELD_LIMIT
 from natpair.core.state import Answer, NodeState, PeerView, message_of
 from natpair.core.wire import Path
-from nodes import MINE, MUTE, NEWER, NO_BGP, SICK, THEIRS, WELL, active, hears, node, says, standby
+from nodes import MINE, MUTE, NEWER, NO_BGP, SICK, TERMS, THEIRS, WELL, active, hears, node, says, standby
 from script import at, play
 
 MASTER, BACKUP = VrrpChanged(VrrpRole.MASTER), VrrpChanged(VrrpRole.BACKUP)
 FAULT, INIT = VrrpChanged(VrrpRole.FAULT), VrrpChanged(VrrpRole.INIT)
 NEXT_EPOCH = 22
 """nat-a's epoch after a promotion: generation 11, above all seen."""
+
+
+FRESH = TERMS["nat-a"].fresh
+"""Seconds for which a message speaks of the present."""
 
 
 def probe(action: object) -> bool:
@@ -123,6 +127,26 @@ def test_a_completion_that_fails_is_asked_again_until_it_works() -> None:
         at(1.7, ConntrackDone(COMPLETE, NEXT_EPOCH, True)),
     )
     assert not state.completing
+
+
+def test_a_completion_of_an_epoch_that_was_raised_meanwhile_is_asked_for_the_new_one() -> None:
+    """Two promoted at the same moment, one gave in: without this the change was never complete, and nothing moved."""
+    state = play(
+        active(said=None, completing=True),
+        at(0.1, hears(Phase.STANDBY, epoch=NEWER), conntrack(COMPLETE, 24)),
+        at(0.2, ConntrackDone(COMPLETE, MINE, True)),
+    )
+    assert state.completing
+    assert not play(state, at(0.3, ConntrackDone(COMPLETE, 24, True))).completing
+
+
+def test_a_completion_that_fails_after_the_role_is_gone_is_not_asked_again() -> None:
+    """conntrackd -R on a standby would fill the cache that was just flushed."""
+    play(
+        active(completing=True),
+        at(0.1, BACKUP, Phase.STANDBY),
+        at(0.2, ConntrackDone(COMPLETE, MINE, False)),
+    )
 
 
 def test_the_copies_of_the_standby_are_renewed_again_and_again() -> None:
@@ -231,7 +255,7 @@ def test_a_refused_node_comes_back_at_once_when_the_peer_lets_go(event: PeerHear
 
 
 def test_a_refused_node_comes_back_when_the_peer_falls_silent() -> None:
-    play(refused(), at(0.4, Tick()), at(0.6, Tick(), Phase.STANDBY))
+    play(refused(), at(FRESH, Tick()), at(FRESH + 0.01, Tick(), Phase.STANDBY))
 
 
 # --- the side of the one that is asked
@@ -445,4 +469,4 @@ def test_a_node_that_yields_takes_the_role_back_if_the_peer_does_not_come() -> N
 
 
 def test_a_node_that_yields_is_back_in_the_election_when_the_peer_falls_silent() -> None:
-    play(yielding(), at(0.4, Tick()), at(0.6, Tick(), Phase.STANDBY))
+    play(yielding(), at(FRESH, Tick()), at(FRESH + 0.01, Tick(), Phase.STANDBY))

@@ -1,0 +1,182 @@
+"""Two machines, two paths between them, faults, and the invariants that are watched at every step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from random import Random
+
+from natpair.core.actions import Journal
+from natpair.core.events import Asked, Verb
+from natpair.core.messages import Phase, VrrpRole
+from natpair.core.model import Gateway
+from natpair.core.state import NodeState, Terms
+from natpair.core.wire import Envelope, Path
+from simulation.clock import Clock
+from simulation.machine import Machine, Surroundings
+from simulation.vrrp import Advert
+
+TWO_CLAIMANTS_SECONDS = 3.0
+DELAY = {Path.PRIVATE: (0.0002, 0.002), Path.PUBLIC: (0.0005, 0.01)}
+
+
+class Leg(StrEnum):
+    """A node's own link on one path: `DEAD` looks up and carries nothing."""
+
+    UP = "up"
+    DOWN = "down"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """`known` is the highest epoch that its agent had heard of, or had on its disk."""
+
+    time: float
+    node: str
+    epoch: int
+    known: int
+    med: int | None
+
+
+class Broken(AssertionError):
+    """An invariant does not hold; the text is the history of all changes of phase."""
+
+
+class World:
+    """`converge_seconds` None: nobody sends anything, so replies never arrive anywhere."""
+
+    def __init__(self, gateway: Gateway, seed: int = 0, *, converge_seconds: float | None = 0.02) -> None:
+        self.clock = Clock()
+        self.chance = Random(seed)  # noqa: S311 - chance that can be replayed
+        self.converge_seconds = converge_seconds
+        self.legs = {(node.name, path): Leg.UP for node in gateway.node for path in Path}
+        self.cut = dict.fromkeys(Path, False)
+        self.loss = dict.fromkeys(Path, 0.0)
+        self.history: list[str] = []
+        self.promotions: list[Promotion] = []
+        self._both_since: float | None = None
+        timing = (gateway.timing.advert_ms / 1000, gateway.timing.down_after)
+        around = Surroundings(
+            self.clock,
+            self.chance,
+            self._deliver,
+            self._advert,
+            lambda node, path: self.legs[node, path] is Leg.UP,
+            lambda node, path: self.legs[node, path] is not Leg.DOWN,
+            self._copy_flows,
+            self._moved,
+            lambda: self.converge_seconds,
+        )
+        self.machines = {n.name: Machine(Terms.of(gateway, n.name, "same"), timing, around) for n in gateway.node}
+        self.clock.every(0.02, self._watch)
+
+    # --- the network
+
+    def carries(self, path: Path) -> bool:
+        return not self.cut[path] and all(self.legs[node, path] is Leg.UP for node in self.machines)
+
+    def _later(self, sender: str, path: Path) -> tuple[Machine, float] | None:
+        if not self.carries(path) or self.chance.random() < self.loss[path]:
+            return None
+        (receiver,) = [machine for name, machine in self.machines.items() if name != sender]
+        return receiver, self.chance.uniform(*DELAY[path])
+
+    def _deliver(self, sender: str, path: Path, envelope: Envelope) -> None:
+        if (way := self._later(sender, path)) is not None:
+            self.clock.after(way[1], lambda: way[0].hear(path, envelope))
+
+    def _advert(self, sender: str, advert: Advert) -> None:
+        if (way := self._later(sender, Path.PRIVATE)) is not None:
+            self.clock.after(way[1], lambda: way[0].keepalived.hear(advert))
+
+    def _copy_flows(self, giver: str, taker: str) -> None:
+        """conntrackd's bulk, asked for or offered: lost for good while the VLAN is cut."""
+        source, target = self.machines[giver], self.machines[taker]
+        if source.powered and target.powered and self.carries(Path.PRIVATE):
+            target.flows = max(target.flows, source.flows)
+
+    def set_leg(self, node: str, path: Path, leg: Leg) -> None:
+        self.legs[node, path] = leg
+        self.machines[node].links_changed()
+
+    # --- what people and fate do
+
+    def ask(self, node: str, verb: Verb, *, force: bool = False) -> None:
+        number = 1000 + len(self.history)
+        self.note(f"{node} is asked: {verb}{' by force' if force else ''}")
+        self.machines[node].handle(Asked(number, verb, force))
+
+    def heal(self) -> None:
+        """No fault is left; nodes that are off boot, agents that are dead start, nobody stays drained."""
+        self.note("all faults healed")
+        self.cut, self.loss = dict.fromkeys(Path, False), dict.fromkeys(Path, 0.0)
+        for name, machine in self.machines.items():
+            machine.thaw()
+            machine.boot()
+            machine.start_agent()
+            for path in Path:
+                self.set_leg(name, path, Leg.UP)
+            self._undrain(machine)
+
+    def _undrain(self, machine: Machine) -> None:
+        """Again and again: a drain that is under way does not let itself be interrupted."""
+        if machine.disk.drained:
+            self.ask(machine.name, Verb.UNDRAIN)
+            self.clock.after(1.0, lambda: self._undrain(machine))
+
+    def run(self, seconds: float) -> None:
+        self.clock.run_until(self.clock.now + seconds)
+
+    def settle(self, limit: float = 90.0) -> tuple[Machine, Machine]:
+        """(active, standby) once all is at rest, and has been for two seconds; Broken after `limit` seconds."""
+        end, good_since = self.clock.now + limit, None
+        while self.clock.now < end:
+            self.run(0.1)
+            good_since = (good_since or self.clock.now) if self.at_rest() else None
+            if good_since is not None and self.clock.now - good_since > 2.0:
+                return self.at_rest()[0]
+        raise Broken("\n".join(["not at rest:", *self.history, *map(self.describe, self.machines.values())]))
+
+    def at_rest(self) -> list[tuple[Machine, Machine]]:
+        """The one way to be at rest, if it is the case."""
+        now, found = self.clock.now, []
+        first, second = self.machines.values()
+        for active, standby in ((first, second), (second, first)):
+            a, s = active.state, standby.state
+            if a is None or s is None or not (active.awake and standby.awake):
+                continue
+            serves = a.phase is Phase.ACTIVE and active.keepalived.role is VrrpRole.MASTER
+            clean = serves and not (a.completing or a.fenced or a.boosted or a.request)
+            waits = s.phase is Phase.STANDBY and standby.keepalived.role is VrrpRole.BACKUP
+            if clean and waits and s.synced(now) and s.ready(now):
+                found.append((active, standby))
+        return found
+
+    # --- what must hold
+
+    def note(self, text: str) -> None:
+        self.history.append(f"{self.clock.now:8.3f} {text}")
+
+    def describe(self, machine: Machine) -> str:
+        return f"         {machine.name}: Keepalived {machine.keepalived.role}, {machine.state}"
+
+    def _moved(self, node: str, journal: Journal, state: NodeState) -> None:
+        self.note(f"{node}: {journal.before} -> {journal.after} (epoch {state.epoch}): {journal.cause}")
+        if journal.after is Phase.ACTIVE and journal.before is not Phase.HANDING_OVER:
+            known, med = self.machines[node].known_epoch, state.announcement().med
+            self.promotions.append(Promotion(self.clock.now, node, state.epoch, known, med))
+            self.machines[node].known_epoch = max(known, state.epoch)
+
+    def claimants(self) -> list[Machine]:
+        machines = self.machines.values()
+        return [m for m in machines if m.powered and not m.frozen_since and m.state and m.state.claims_active]
+
+    def _watch(self) -> None:
+        apart = not any(self.carries(path) for path in Path)
+        if len(self.claimants()) < 2 or apart:
+            self._both_since = None
+            return
+        self._both_since = self.clock.now if self._both_since is None else self._both_since
+        if self.clock.now - self._both_since > TWO_CLAIMANTS_SECONDS:
+            raise Broken("\n".join(["two claimants for too long:", *self.history]))

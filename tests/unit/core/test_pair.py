@@ -1,0 +1,355 @@
+"""Two nodes, simulated: whatever happens to them, they end as a pair, and never both serve for long."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import Phase as Stage
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from natpair.core.events import Verb
+from natpair.core.messages import Phase, VrrpRole
+from natpair.core.model import Gateway, Profile
+from natpair.core.rules import ARRIVAL_LIMIT, ASK_ALIVE
+from natpair.core.wire import Path
+from samples import gateway
+from simulation.faults import Fault, any_fault, machine_faults, network_faults, requests
+from simulation.machine import Machine
+from simulation.world import TWO_CLAIMANTS_SECONDS, Broken, Leg, World
+
+GATEWAYS: dict[Profile, Gateway] = {
+    profile: gateway(('profile = "balanced"', f'profile = "{profile}"')) for profile in Profile
+}
+# A failing story is short enough to read; shrinking it would take minutes.
+examples = settings(max_examples=25, phases=(Stage.explicit, Stage.reuse, Stage.generate))
+
+
+def started(profile: Profile = Profile.BALANCED, seed: int = 0, converge: float | None = 0.02) -> World:
+    """A pair that has found its first active node."""
+    world = World(GATEWAYS[profile], seed, converge_seconds=converge)
+    for machine in world.machines.values():
+        machine.boot()
+    world.settle()
+    return world
+
+
+def live(world: World, faults: list[Fault]) -> None:
+    """Strike, heal, come to rest; the world itself watches for two claimants."""
+    for fault in faults:
+        fault(world)
+    world.run(0.5)
+    world.heal()
+    active, standby = world.settle()
+    check_rest(world, active.name, standby.name)
+
+
+def check_rest(world: World, active: str, standby: str) -> None:
+    serving, waiting = world.machines[active].state, world.machines[standby].state
+    assert serving is not None
+    assert waiting is not None
+    epochs = [promotion.epoch for promotion in world.promotions]
+    story = "\n".join(world.history)
+    assert len(set(epochs)) == len(epochs), f"two promotions tie\n{story}"
+    assert all(p.epoch > p.known for p in world.promotions), f"a promotion below one it knew of\n{story}"
+    assert waiting.flushed_for == serving.epoch, f"the standby owes the flush\n{story}"
+    assert serving.epoch in world.machines[standby].abandoned
+    ours, theirs = serving.announcement(), waiting.announcement()
+    assert (ours.primary, theirs.primary) == (True, False)
+    assert ours.med is not None
+    assert theirs.med is not None
+    assert ours.med < theirs.med
+
+
+seeds, profiles = st.integers(0, 2**16), st.sampled_from(Profile)
+converge = st.sampled_from([None, 0.02, 0.5, 3.0])
+
+
+@examples
+@given(seeds, profiles, converge, st.lists(any_fault, max_size=8))
+def test_whatever_happens_a_pair_heals(
+    seed: int, profile: Profile, converge: float | None, faults: list[Fault]
+) -> None:
+    live(started(profile, seed, converge), faults)
+
+
+@examples
+@given(seeds, profiles, st.lists(network_faults, min_size=2, max_size=8))
+def test_whatever_the_network_does_the_last_one_to_serve_has_the_lowest_med(
+    seed: int, profile: Profile, faults: list[Fault]
+) -> None:
+    world = started(profile, seed)
+    live(world, faults)
+    ((active, _),) = world.at_rest()
+    assert active.state is not None
+    lowest = active.state.announcement().med
+    assert lowest is not None
+    assert all(lowest <= promotion.med for promotion in world.promotions if promotion.med is not None)
+
+
+@examples
+@given(seeds, profiles, st.lists(machine_faults, min_size=2, max_size=6))
+def test_whatever_fails_in_the_machines_a_pair_heals(seed: int, profile: Profile, faults: list[Fault]) -> None:
+    live(started(profile, seed), faults)
+
+
+@examples
+@given(seeds, profiles, converge, st.lists(requests, max_size=8))
+def test_whatever_operators_ask_every_request_has_its_end_and_somebody_serves(
+    seed: int, profile: Profile, converge: float | None, asked: list[Fault]
+) -> None:
+    world = started(profile, seed, converge)
+    live(world, asked)
+    world.run(15)
+    for machine in world.machines.values():
+        assert machine.state is not None
+        assert machine.state.request is None
+        numbers = [reply.number for reply in machine.replies]
+        assert len(set(numbers)) == len(numbers)
+
+
+@settings(max_examples=10)
+@given(seeds, profiles)
+def test_two_that_boot_together_become_a_pair(seed: int, profile: Profile) -> None:
+    world = started(profile, seed)
+    assert world.clock.now < 3 * GATEWAYS[profile].timing.detect_ms / 1000 + 6
+
+
+# --- single stories with their figures
+
+
+@pytest.fixture
+def world() -> World:
+    return started()
+
+
+def pair_of(world: World) -> tuple[Machine, Machine]:
+    ((active, standby),) = world.at_rest()
+    return active, standby
+
+
+def phases(world: World, since: int) -> list[str]:
+    return [line.split(": ")[1].split(" (")[0] for line in world.history[since:] if " -> " in line]
+
+
+@pytest.mark.parametrize("profile", Profile)
+def test_power_cut(profile: Profile) -> None:
+    """From the cut to the promotion: what VRRP needs, and the challenge, heard a moment ago or not."""
+    world = started(profile)
+    active, standby = pair_of(world)
+    begun, detect = world.clock.now, GATEWAYS[profile].timing.detect_ms / 1000
+    active.power_cut()
+    world.run(1.2 * detect + ASK_ALIVE + 0.01)
+    assert standby.state is not None
+    assert standby.state.phase is Phase.ACTIVE
+    assert world.promotions[-1].time - begun <= 1.2 * detect + ASK_ALIVE
+    active.boot()
+    assert world.settle()[0] is standby, "the old node joins without taking the role"
+
+
+def test_a_dead_vlan_leg_of_the_standby_changes_nothing(world: World) -> None:
+    active, standby = pair_of(world)
+    begun = len(world.promotions)
+    world.set_leg(standby.name, Path.PRIVATE, Leg.DEAD)
+    world.run(30)
+    assert len(world.promotions) == begun
+    assert active.keepalived.role is VrrpRole.MASTER
+    world.heal()
+    assert world.settle()[0] is active
+
+
+@pytest.mark.parametrize("how", [Leg.DEAD, Leg.DOWN])
+def test_a_dead_vlan_leg_of_the_active_moves_the_role(world: World, how: Leg) -> None:
+    active, standby = pair_of(world)
+    world.set_leg(active.name, Path.PRIVATE, how)
+    world.run(1.0)
+    assert [machine.name for machine in world.claimants()] == [standby.name]
+
+
+@pytest.mark.parametrize("how", [Leg.DEAD, Leg.DOWN])
+def test_a_dead_uplink_of_the_active_moves_the_role(world: World, how: Leg) -> None:
+    active, standby = pair_of(world)
+    world.set_leg(active.name, Path.PUBLIC, how)
+    world.run(4.0)
+    assert [machine.name for machine in world.claimants()] == [standby.name]
+
+
+def test_the_internet_away_for_both_takes_neither_down(world: World) -> None:
+    """The one that notices first may hand over to the other, which has not noticed yet; nothing more moves."""
+    active, standby = pair_of(world)
+    begun = len(world.promotions)
+    for machine in (active, standby):
+        world.set_leg(machine.name, Path.PUBLIC, Leg.DEAD)
+    world.run(2)
+    for _ in range(60):
+        world.run(1)
+        assert len(world.claimants()) == 1
+    assert len(world.promotions) <= begun + 1
+
+
+def test_a_vlan_cut_between_the_nodes_never_leaves_two_claimants(world: World) -> None:
+    active, _ = pair_of(world)
+    world.cut[Path.PRIVATE] = True
+    world.run(130)
+    assert world.claimants() == [active]
+    world.heal()
+    assert world.settle()[0] is active
+
+
+def test_after_a_full_partition_the_newer_stays(world: World) -> None:
+    active, standby = pair_of(world)
+    world.cut = dict.fromkeys(Path, True)
+    world.run(20)
+    assert {machine.name for machine in world.claimants()} == {active.name, standby.name}
+    world.heal()
+    world.run(TWO_CLAIMANTS_SECONDS)
+    assert world.claimants() == [standby]
+    assert world.settle()[0] is standby
+
+
+@pytest.mark.parametrize("profile", Profile)
+def test_an_agent_that_restarts_on_the_active_changes_nothing(profile: Profile) -> None:
+    world = started(profile)
+    active, _ = pair_of(world)
+    begun = len(world.history)
+    active.kill_agent()
+    world.run(0.3)
+    active.start_agent()
+    world.run(20)
+    assert phases(world, begun) == []
+    assert pair_of(world)[0] is active
+
+
+def test_without_its_agent_a_standby_is_out_of_the_election(world: World) -> None:
+    active, standby = pair_of(world)
+    standby.kill_agent()
+    active.power_cut()
+    world.run(5)
+    assert standby.keepalived.role is VrrpRole.FAULT
+    standby.start_agent()
+    world.run(10)
+    assert world.claimants() == [standby]
+
+
+@pytest.mark.parametrize("seconds", [2.0, 60.0])
+def test_a_frozen_active_finds_that_the_world_moved_on(world: World, seconds: float) -> None:
+    active, standby = pair_of(world)
+    active.freeze()
+    world.run(seconds)
+    active.thaw()
+    world.run(0.2)
+    assert world.claimants() == [standby]
+    assert world.settle()[0] is standby
+
+
+@pytest.mark.parametrize("profile", Profile)
+@pytest.mark.parametrize("converge", [None, 0.02, 0.5, 3.0])
+def test_switchover_and_back(profile: Profile, converge: float | None) -> None:
+    world = started(profile, converge=converge)
+    for _ in range(2):
+        active, standby = pair_of(world)
+        begun = len(world.history)
+        world.ask(active.name, Verb.SWITCHOVER)
+        world.run(ARRIVAL_LIMIT + 1.5)
+        assert [reply.ok for reply in active.replies] == [True]
+        active.replies.clear()
+        assert standby.state is not None
+        assert standby.state.phase is Phase.ACTIVE
+        assert phases(world, begun) == [
+            "active -> handing-over",
+            "standby -> preparing",
+            "preparing -> active",
+            "handing-over -> standby",
+        ]
+        world.settle()
+
+
+def test_a_wish_of_the_standby_is_granted_and_answered_there(world: World) -> None:
+    active, standby = pair_of(world)
+    world.ask(standby.name, Verb.SWITCHOVER)
+    world.run(2)
+    assert [reply.ok for reply in standby.replies] == [True]
+    assert active.replies == []
+    assert world.settle()[0] is standby
+
+
+def test_a_taker_that_dies_leaves_the_old_active_active(world: World) -> None:
+    world.converge_seconds = None  # so that there is time to die in
+    active, standby = pair_of(world)
+    epoch = active.state.epoch if active.state else 0
+    world.ask(active.name, Verb.SWITCHOVER)
+    world.run(0.5)
+    standby.power_cut()
+    world.run(3)
+    assert [reply.ok for reply in active.replies] == [False]
+    assert world.claimants() == [active]
+    assert active.state is not None
+    assert active.state.epoch == epoch
+    standby.boot()
+    assert world.settle()[0] is active
+
+
+def test_a_giver_that_dies_is_followed_at_once(world: World) -> None:
+    world.converge_seconds = None
+    active, standby = pair_of(world)
+    world.ask(active.name, Verb.SWITCHOVER)
+    world.run(0.5)
+    active.power_cut()
+    world.run(1)
+    assert world.claimants() == [standby]
+
+
+def test_a_drained_active_gives_the_role_away_and_does_not_take_it_back(world: World) -> None:
+    active, standby = pair_of(world)
+    world.ask(active.name, Verb.DRAIN)
+    world.run(5)
+    assert active.state is not None
+    assert active.state.phase is Phase.DRAINED
+    assert world.claimants() == [standby]
+    world.ask(active.name, Verb.UNDRAIN)
+    assert world.settle()[0] is standby
+
+
+def test_a_drained_node_serves_when_it_is_the_only_one(world: World) -> None:
+    active, standby = pair_of(world)
+    world.ask(standby.name, Verb.DRAIN)
+    world.run(1)
+    active.power_cut()
+    world.run(GATEWAYS[Profile.BALANCED].timing.bgp_hold_seconds + 3)
+    assert world.claimants() == [standby]
+    active.boot()
+    world.run(20)
+    assert world.claimants() == [active], "and gives the role back as soon as there is another"
+
+
+# --- the watch itself can complain
+
+
+def deaf(machine: Machine) -> None:
+    machine.handle = lambda event: None  # type: ignore[method-assign]
+
+
+def two_claimants() -> World:
+    world = started()
+    for machine in world.machines.values():
+        machine.replace_state(phase=Phase.ACTIVE)
+        deaf(machine)
+    return world
+
+
+def test_two_claimants_are_noticed() -> None:
+    with pytest.raises(Broken, match="two claimants"):
+        two_claimants().run(TWO_CLAIMANTS_SECONDS + 0.1)
+
+
+def test_two_claimants_between_whom_nothing_gets_through_are_not_held_against_them() -> None:
+    world = two_claimants()
+    world.cut = dict.fromkeys(Path, True)
+    world.run(60)
+
+
+def test_a_pair_that_does_not_come_to_rest_is_noticed(world: World) -> None:
+    _, standby = pair_of(world)
+    deaf(standby)
+    standby.replace_state(phase=Phase.FAULT)
+    with pytest.raises(Broken, match="not at rest"):
+        world.settle(5)
