@@ -158,13 +158,7 @@ def _on_arrival(state: NodeState, event: ArrivalSeen, now: float) -> Move:
 
 
 def _on_switched(state: NodeState, event: TrafficSwitched, now: float) -> Move:
-    both = event.local and event.duplicate
-    handover = state.handover
-    if handover is None:
-        return state, ()
-    if state.phase is Phase.PREPARING:
-        return replace(state, handover=replace(handover, opened=both and handover.opening)), ()
-    return replace(state, handover=replace(handover, guarded=both)), ()
+    return replace(state, copying=event.local and event.duplicate), ()
 
 
 def _on_conntrackd_started(state: NodeState, event: ConntrackdStarted, now: float) -> Move:
@@ -254,7 +248,7 @@ def peer_unready(state: NodeState, now: float) -> str:
     if not said.ready:
         return f"{peer} is not ready ({said.phase}, VRRP {said.vrrp})"
     if not said.synced:
-        return f"{peer} does not hold all flows yet ({said.flows} of {state.health.flows})"
+        return f"{peer} has not finished its resync ({said.flows} flows there, {state.health.flows} here)"
     return ""
 
 

@@ -17,7 +17,9 @@ from natpair.core.state import Challenge, Handover, NodeState
 ASK_SILENT = 0.030
 """Seconds a challenge waits for a peer that has been silent on the public path, too: it is likely dead."""
 ASK_ALIVE = 0.150
-"""Seconds it waits for one that was heard there a moment ago, whose agent may only be slow."""
+"""Seconds it waits for one that is heard there, whose agent may only be slow."""
+HEARD_LATELY = 0.6
+"""Parts of the detection time: a peer heard later than that before is not silent."""
 DUPLICATE_WINDOW = 2.0
 PREPARE_LIMIT = 2.0
 ARRIVAL_LIMIT = 1.0
@@ -149,12 +151,10 @@ def _prepare(state: NodeState, now: float, number: int) -> Move:
 
 def _ask(state: NodeState, now: float) -> Move:
     """Challenge the peer before promoting: VRRP's silence may be our own deafness."""
-    last_heard = max(state.peer.heard.values())
-    patience = ASK_ALIVE if now - last_heard < 0.6 * state.terms.detect else ASK_SILENT
     nonce = 2 * (state.last_nonce // 2 + 1) + state.terms.bit
-    asked = replace(state, challenge=Challenge(nonce, now, patience), last_nonce=nonce)
+    asked = replace(state, challenge=Challenge(nonce, now), last_nonce=nonce)
     moved, entered = enter(asked, Phase.CHALLENGING, now, "VRRP elected us: asking the peer first")
-    return moved, (*entered, ProbeVlan(nonce), WakeAt(now + patience))
+    return moved, (*entered, ProbeVlan(nonce), WakeAt(now + ASK_SILENT), WakeAt(now + ASK_ALIVE))
 
 
 def _challenging(state: NodeState, now: float) -> Move | None:
@@ -164,7 +164,7 @@ def _challenging(state: NodeState, now: float) -> Move | None:
     said = state.peer.said
     answered = said is not None and said.answer == challenge.nonce
     if said is None or not answered:
-        return None if now < challenge.asked_at + challenge.patience else promote(state, now, _no_answer(state))
+        return promote(state, now, _no_answer(state)) if _asked_enough(state, challenge, now) else None
     if not said.active:
         return promote(state, now, f"{state.terms.peer} answered that it is not active")
     patient = now < challenge.asked_at + ASK_ALIVE
@@ -175,6 +175,13 @@ def _challenging(state: NodeState, now: float) -> Move | None:
         return promote(state, now, f"{state.terms.peer} is active but sees {theirs} clients on the VLAN, we see {ours}")
     refused = replace(state, refusals=state.refusals + 1)
     return enter(refused, Phase.REFUSED, now, f"{state.terms.peer} is active and sees {theirs} clients, we see {ours}")
+
+
+def _asked_enough(state: NodeState, challenge: Challenge, now: float) -> bool:
+    """No answer will come: from the silent soon, from one who is still heard later."""
+    waited = now - challenge.asked_at
+    silent = state.peer.age(now) >= HEARD_LATELY * state.terms.detect
+    return waited >= ASK_ALIVE or (silent and waited >= ASK_SILENT)
 
 
 def _no_answer(state: NodeState) -> str:
@@ -292,7 +299,7 @@ def _handing_over(state: NodeState, now: float) -> Move | None:
         return _call_off(state, now, f"{state.terms.peer} fell silent before the VIP moved")
     if now >= handover.prepared_at + OPEN_LIMIT:
         return _call_off(state, now, f"{state.terms.peer} did not open for clients")
-    if handover.guarded and said.opened and said.prepared_for == handover.number:
+    if state.copying and said.opened and said.prepared_for == handover.number:
         released = replace(handover, released_at=now)
         return replace(state, handover=released), (WakeAt(now + RELEASE_LIMIT),)
     return None

@@ -110,7 +110,6 @@ class Challenge:
 
     nonce: int
     asked_at: float
-    patience: float
     evidence: int | None = None
 
 
@@ -126,8 +125,7 @@ class Answer:
 class Handover:
     """A planned switchover in progress, seen from the node that gives the role away or the one that takes it.
 
-    The taker is `opening` until it translates and is `opened`; the giver is `guarded` once it copies
-    packets that match no flow to the taker.
+    `opening`: the taker should translate from now on, ahead of the VIP.
     """
 
     number: int
@@ -137,8 +135,6 @@ class Handover:
     released_at: float | None = None
     local_at: float | None = None
     opening: bool = False
-    opened: bool = False
-    guarded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +149,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """One node. Only `core/machine.py` and `core/rules.py` make new ones."""
+    """One node. Only `core/machine.py` and `core/rules.py` make new ones.
+
+    `copying` is read back from the kernel: clients are forwarded, and what matches no flow is copied to the peer.
+    """
 
     terms: Terms
     phase: Phase
@@ -170,6 +169,7 @@ class NodeState:
     fenced: bool = False
     boosted: bool = False
     duplicate_until: float = 0.0
+    copying: bool = False
     refresh_at: float = 0.0
     flushed_for: int = 0
     flushing: int = 0
@@ -242,7 +242,7 @@ def message_of(state: NodeState, now: float) -> PeerMessage:
         flushed_for=state.flushed_for,
         handover=handover.number if giving and handover else 0,
         prepared_for=handover.number if taking and handover else 0,
-        opened=bool(taking and handover and handover.opened),
+        opened=bool(taking and handover and handover.opening and state.copying),
         local_for=state.local_for,
         wish=state.wish,
         challenge=state.challenge.nonce if state.challenge else 0,
