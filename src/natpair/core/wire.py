@@ -3,7 +3,8 @@
 A datagram is one line of JSON and the hex MAC of that line. Each sender has a boot id, fresh at
 every start of its agent, and a counter that only grows. Within a known boot id a counter must grow
 per path. A new boot id is believed only when its message echoes a counter that *we* sent lately: a
-recorded datagram of the past cannot. So a replay never changes what we think of the peer.
+recorded datagram of the past cannot, and one of a life that another has followed is too late. So a
+replay never changes what we think of the peer.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ _VERSION = 1
 _MAX_DATAGRAM = 4096
 _ECHO_WINDOW = 400
 """How many of our own messages back an echo may point: some seconds of both paths."""
+_FORMER_LIVES = 64
+"""How many boot ids of earlier lives are kept out: more than start within an echo window."""
 
 
 class Path(StrEnum):
@@ -81,7 +84,9 @@ def unseal(key: bytes, datagram: bytes) -> Envelope:
         raise WireError("wrong or missing MAC")
     try:
         return _parse(json.loads(line))
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
+    except WireError:
+        raise
+    except (ValueError, KeyError, TypeError, ValidationError, RecursionError) as error:
         raise WireError(f"sealed but malformed ({type(error).__name__})") from error
 
 
@@ -117,6 +122,7 @@ class Session:
     seen: Mapping[Path, int] = field(default_factory=dict)
     last_trusted: Stamp | None = None
     candidate: Stamp | None = None
+    former: tuple[str, ...] = ()
 
     def next_stamp(self) -> Session:
         """The session after sending one more message; its `own` is that message's stamp."""
@@ -137,10 +143,13 @@ def receive(session: Session, envelope: Envelope, path: Path) -> tuple[Session, 
         if stamp.counter <= session.seen.get(path, -1):
             return session, False
         return replace(session, seen={**session.seen, path: stamp.counter}, last_trusted=stamp), True
+    if stamp.boot in session.former:
+        return session, False
     if not _echoes_us(session.own, envelope.echoes):
         return replace(session, candidate=stamp), False
-    trusted = replace(session, trusted=stamp.boot, seen={path: stamp.counter}, last_trusted=stamp, candidate=None)
-    return trusted, True
+    former = (*session.former, session.trusted)[-_FORMER_LIVES:] if session.trusted else ()
+    first = replace(session, trusted=stamp.boot, seen={path: stamp.counter}, last_trusted=stamp)
+    return replace(first, candidate=None, former=former), True
 
 
 def _echoes_us(own: Stamp, echoes: tuple[Stamp, ...]) -> bool:
