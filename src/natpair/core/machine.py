@@ -41,12 +41,13 @@ from natpair.core.events import (
 )
 from natpair.core.messages import Phase, VrrpRole
 from natpair.core.rules import RULES, Move
-from natpair.core.state import Answer, NodeState, PeerView, Request, message_of
+from natpair.core.state import Answer, Health, NodeState, PeerView, Request, message_of
 from natpair.core.wire import Path
 
 REQUEST_LIMIT = 12.0
 _MOVES_PER_STEP = 8
 """More moves than any chain of rules makes: passing it means that two rules chase each other."""
+_PRESUMED = Health(private_up=True, public_up=True, ruleset=True, gateway=True, bgp_established=1, bgp_total=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +86,15 @@ def _without_twins(actions: tuple[Action, ...]) -> tuple[Action, ...]:
 
 
 def adopt(state: NodeState, epoch: int, now: float, *, boosted: bool = False, fenced: bool = False) -> NodeState:
-    """An agent that starts on a node which already serves takes over what it finds, and changes nothing."""
+    """An agent that starts on a node which already serves takes over what it finds, and changes nothing.
+
+    Until its first reading the node counts as well: it does serve, and a peer that is ready must not make it yield.
+    """
     return replace(
         state,
         phase=Phase.ACTIVE,
         vrrp=VrrpRole.MASTER,
+        health=_PRESUMED,
         since=now,
         epoch=epoch,
         generation_seen=max(state.generation_seen, epoch // 2),
@@ -123,6 +128,9 @@ def _on_peer(state: NodeState, event: PeerHeard, now: float) -> Move:
     seen = max(state.generation_seen, said.epoch // 2)
     known = replace(state, peer=heard, generation_seen=seen)
     asked = said.challenge
+    if not asked and state.answer is not None:
+        # The question is over. A challenger that restarts counts its nonces anew and must not find this answer to one.
+        return replace(known, answer=None), ()
     if asked and (state.answer is None or state.answer.nonce != asked):
         answering = replace(known, answer=Answer(asked))
         # The challenger's Keepalived has just claimed the VIP by gratuitous ARP: take the clients back.

@@ -256,7 +256,8 @@ def _lost(state: NodeState, now: float) -> Move | None:
 def _abandon(state: NodeState, phase: Phase, now: float, cause: str) -> Move:
     """Stop being active. The conntrackd flush follows from `flushed_for` once the peer claims the role."""
     moved, entered = enter(state, phase, now, cause)
-    done, replies = _answer_request(moved, ok=phase is Phase.STANDBY, message=cause)
+    ok, cure = phase is Phase.STANDBY, "see 'natpair status' on both nodes"
+    done, replies = _answer_request(moved, ok=ok, message=cause, cure="" if ok else cure)
     left = replace(done, completing=False, fenced=False, boosted=False, duplicate_until=0.0, local_for=0, flushed_for=0)
     return left, (*entered, *replies)
 
