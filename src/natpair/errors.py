@@ -99,8 +99,8 @@ class ApiError(NatpairError):
         retry_after_seconds: float | None = None,
         cure: str = "",
     ) -> None:
-        answer = "no answer" if status is None else f"HTTP {status}"
-        super().__init__(f"{call}: {'; '.join(reasons) or 'no reason given'} ({answer})", cure=cure)
+        answer = "" if status is None else f" (HTTP {status})"
+        super().__init__(f"{call}: {'; '.join(reasons) or 'no reason given'}{answer}", cure=cure)
         self.call = call
         self.status = status
         self.reasons = tuple(reasons)

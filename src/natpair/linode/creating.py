@@ -1,0 +1,114 @@
+"""Creating what costs money, once, also when the answer is lost.
+
+A create is never sent twice on a guess. After an answer that told nothing the account is read until the thing
+shows; only things with a label, which the API keeps unique, are then asked for a second time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from natpair.errors import ApiError
+from natpair.linode.bodies import NewFirewall, NewInstance, NewPlacementGroup
+from natpair.linode.client import LinodeClient
+from natpair.linode.models import Address, Firewall, Instance, PlacementGroup
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long something may take to show after a create whose answer was lost, and how often to look."""
+
+    settle_seconds: float = 20.0
+    look_every_seconds: float = 1.0
+
+
+async def create_instance(client: LinodeClient, new: NewInstance, patience: Patience | None = None) -> Instance:
+    """A Linode with this label that was not there before; ApiError if the label is taken."""
+
+    async def find() -> Instance | None:
+        return next(iter(await client.instances(label=new.label)), None)
+
+    return await _by_label(lambda: client.create_instance(new), find, new.label, patience or Patience())
+
+
+async def create_placement_group(
+    client: LinodeClient, new: NewPlacementGroup, patience: Patience | None = None
+) -> PlacementGroup:
+    """A placement group with this label that was not there before; ApiError if the label is taken."""
+
+    async def find() -> PlacementGroup | None:
+        return next(iter(await client.placement_groups(label=new.label)), None)
+
+    return await _by_label(lambda: client.create_placement_group(new), find, new.label, patience or Patience())
+
+
+async def create_firewall(client: LinodeClient, new: NewFirewall, patience: Patience | None = None) -> Firewall:
+    """A Cloud Firewall with this label that was not there before; ApiError if the label is taken."""
+
+    async def find() -> Firewall | None:
+        return next(iter(await client.firewalls(label=new.label)), None)
+
+    return await _by_label(lambda: client.create_firewall(new), find, new.label, patience or Patience())
+
+
+async def allocate_address(client: LinodeClient, linode: int, patience: Patience | None = None) -> Address:
+    """One further public IPv4 address of `linode`.
+
+    After a lost answer it is the one address that was not there before. If none shows, or several do, the error stays
+    uncertain and nothing is asked for again: nothing but its number tells one address from another.
+    """
+    before = {address.address for address in (await client.addresses(linode)).ipv4.public}
+
+    async def find() -> Address | None:
+        now = [a for a in (await client.addresses(linode)).ipv4.public if a.address not in before]
+        return now[0] if len(now) == 1 else None
+
+    try:
+        return await client.allocate_address(linode)
+    except ApiError as error:
+        if not error.uncertain:
+            raise
+        found = await _appears(find, patience or Patience())
+        if found is None:
+            raise
+        return found
+
+
+async def _by_label(
+    create: Callable[[], Awaitable[Made]], find: Callable[[], Awaitable[Made | None]], label: str, patience: Patience
+) -> Made:
+    # What is found after a lost answer is ours only if it was not there before.
+    if await find() is not None:
+        cure = "adopt it, remove it, or choose another label"
+        raise ApiError("create", None, (f"label: {label} is taken in this account",), cure=cure)
+    try:
+        return await create()
+    except ApiError as error:
+        if not error.uncertain:
+            raise
+    found = await _appears(find, patience)
+    if found is not None:
+        return found
+    try:
+        return await create()
+    except ApiError as error:
+        # The first one was late, and now the label is taken, or this answer was lost as well.
+        late = await _appears(find, patience) if error.uncertain or error.status == 400 else None
+        if late is None:
+            raise
+        return late
+
+
+async def _appears(find: Callable[[], Awaitable[Made | None]], patience: Patience) -> Made | None:
+    deadline = time.monotonic() + patience.settle_seconds
+    while True:
+        found = await find()
+        if found is not None or time.monotonic() >= deadline:
+            return found
+        await asyncio.sleep(patience.look_every_seconds)
