@@ -42,7 +42,7 @@ ALLOWED_THIRD_PARTY: dict[str, frozenset[str]] = {
     "system": frozenset({"pyroute2"}),
     "agent": frozenset({"aiohttp", "prometheus_client", "pyroute2", "structlog"}),
     "emulator": frozenset({"aiohttp"}),
-    "linode": frozenset({"aiohttp", "pydantic", "stamina"}),
+    "linode": frozenset({"aiohttp", "yarl", "pydantic", "stamina"}),  # yarl is the URL type of aiohttp
     "cli": frozenset({"click", "rich"}),
 }
 
