@@ -1,0 +1,126 @@
+"""Every condition can be tripped, none shows on a healthy pair."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+
+from natpair.core.conditions import CATALOGUE, RELAY_PATIENCE, Condition, Severity, conditions
+from natpair.core.messages import Phase, VrrpRole
+from natpair.core.state import NodeState, PeerView
+from natpair.core.wire import Path
+from node_strategies import NOW, states
+from nodes import MINE, NEWER, NO_BGP, THEIRS, WELL, active, node, says, standby
+
+
+def codes(state: NodeState, now: float = 0.0) -> set[str]:
+    return {condition.code for condition in conditions(state, now)}
+
+
+def sees(**health: object) -> NodeState:
+    return active(health=replace(WELL, **health))  # type: ignore[arg-type]
+
+
+def heard(said: Phase, **ages: float) -> PeerView:
+    return PeerView({path: -ages.get(path.value, 0.0) for path in Path}, says(said))
+
+
+ALONE = heard(Phase.STANDBY, private=60.0, public=60.0)
+TRIPS: dict[str, list[tuple[NodeState, float]]] = {
+    "two-active": [(active(said=says(Phase.ACTIVE)), 0.0)],
+    "nobody-active": [
+        (standby(said=says(Phase.STANDBY)), 0.0),
+        (standby(said=None), 0.0),
+        (standby(), 60.0),
+        (node(Phase.FAULT, says(Phase.FAULT)), 0.0),
+    ],
+    "private-link-down": [(sees(private_up=False), 0.0)],
+    "public-link-down": [(sees(public_up=False), 0.0)],
+    "gateway-unreachable": [(sees(gateway=False), 0.0)],
+    "ruleset-wrong": [(sees(ruleset=False), 0.0)],
+    "keepalived-mute": [(sees(keepalived=False), 0.0)],
+    "no-bgp": [(active(health=NO_BGP), 0.0)],
+    "no-usable-standby": [
+        (active(said=None), 0.0),
+        (active(peer=ALONE), 0.0),
+        (active(said=says(Phase.DRAINED, drained=True)), 0.0),
+        (active(said=says(Phase.STANDBY, ready=False)), 0.0),
+        (active(said=says(Phase.STANDBY, synced=False)), 0.0),
+        (active(said=says(Phase.BOOTING)), 0.0),
+    ],
+    "conntrackd-mute": [(sees(conntrackd=False), 0.0)],
+    "bgp-degraded": [(sees(bgp_established=3), 0.0)],
+    "private-path-silent": [(active(peer=heard(Phase.STANDBY, private=5.0)), 0.0)],
+    "public-path-silent": [(active(peer=heard(Phase.STANDBY, public=5.0)), 0.0)],
+    "claim-refused": [(node(Phase.REFUSED, says(Phase.ACTIVE)), 0.0)],
+    "vrrp-fault": [(standby(vrrp=VrrpRole.FAULT, peer=heard(Phase.ACTIVE, private=-5.0, public=-5.0)), 5.0)],
+    "fabric-disagrees": [(standby(health=replace(WELL, relaying_seconds=60.0)), 60.0)],
+    "config-differs": [(active(said=says(Phase.STANDBY, config_hash="other")), 0.0)],
+    "drained": [(node(Phase.DRAINED, says(Phase.ACTIVE), drained=True), 0.0)],
+}
+CASES = [(code, state, now) for code, cases in TRIPS.items() for state, now in cases]
+
+
+@pytest.mark.parametrize(("code", "state", "now"), CASES, ids=[code for code, _, _ in CASES])
+def test_it_is_tripped(code: str, state: NodeState, now: float) -> None:
+    assert code in codes(state, now)
+
+
+def test_every_condition_of_the_catalogue_is_tripped_above() -> None:
+    assert set(TRIPS) == {kind.code for kind in CATALOGUE}
+
+
+@pytest.mark.parametrize("state", [active(), standby()], ids=["active", "standby"])
+def test_a_healthy_pair_has_none(state: NodeState) -> None:
+    assert conditions(state, 0.2) == ()
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        node(Phase.HANDING_OVER, says(Phase.PREPARING, ready=False, synced=False)),
+        active(said=says(Phase.HANDING_OVER), epoch=NEWER),
+    ],
+    ids=["giver", "taker-that-has-it"],
+)
+def test_a_handover_under_way_is_nothing_wrong(state: NodeState) -> None:
+    assert codes(state) <= {"no-usable-standby"}
+    assert "two-active" not in codes(state)
+
+
+def test_the_catalogue_is_one_of_unique_codes_with_words_and_cures() -> None:
+    assert len({kind.code for kind in CATALOGUE}) == len(CATALOGUE)
+    for kind in CATALOGUE:
+        assert kind.meaning
+        assert kind.cure
+        assert kind.code == kind.code.lower()
+        assert " " not in kind.code
+
+
+@settings(max_examples=200)
+@given(states())
+def test_the_worst_come_first_and_every_text_says_something(state: NodeState) -> None:
+    found = conditions(state, NOW)
+    order = [list(Severity).index(condition.severity) for condition in found]
+    assert order == sorted(order)
+    assert all(isinstance(c, Condition) and c.text and "None" not in c.text for c in found)
+
+
+def test_relaying_is_news_only_when_it_lasts_and_on_a_node_that_has_been_standby_for_long() -> None:
+    relaying = replace(WELL, relaying_seconds=RELAY_PATIENCE)
+    assert "fabric-disagrees" in codes(standby(health=relaying), RELAY_PATIENCE)
+    assert "fabric-disagrees" not in codes(standby(health=relaying), RELAY_PATIENCE - 1)
+    assert "fabric-disagrees" not in codes(standby(health=replace(WELL, relaying_seconds=5.0)), 100.0)
+    assert "fabric-disagrees" not in codes(active(health=relaying), 100.0)
+
+
+def test_a_path_is_not_called_silent_while_the_whole_peer_is() -> None:
+    assert not codes(active(peer=ALONE)) & {"private-path-silent", "public-path-silent"}
+
+
+def test_two_with_the_same_claim_are_named_with_their_epochs() -> None:
+    (found,) = [c for c in conditions(active(said=says(Phase.ACTIVE)), 0.0) if c.code == "two-active"]
+    assert str(MINE) in found.text
+    assert str(THEIRS) in found.text
