@@ -7,8 +7,9 @@ A change that failed is tried again, and stays visible in `trouble` until it wor
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from natpair.core import paths
@@ -22,7 +23,9 @@ from natpair.system import bird, keepalived, nft
 from natpair.system.links import RelayRoutes
 
 _RETRY_SECONDS = 0.2
+_RETRY_LIMIT_SECONDS = 2.0
 _REPAIR_SECONDS = 1.0
+_TRAFFIC, _ANNOUNCEMENT, _TRACKS = "traffic", "announcement", "track files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,14 @@ class Observed:
     ruleset: nft.Ruleset | None = None
     relay_routes: bool = False
     announcement: Announcement | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """Something that cannot be made true: since when, and who says so."""
+
+    since: float
+    text: str
 
 
 class Enforcer:
@@ -60,9 +71,8 @@ class Enforcer:
         self._look = True
         self.settled = asyncio.Event()
         """Set while nothing that was wished for is still to be done."""
-        self._wrong_since: float | None = time.monotonic()
+        self._failing = {_TRAFFIC: Failing(time.monotonic(), "not loaded yet")}
         self.observed = Observed()
-        self.trouble = ""
         self.foreign_changes = 0
 
     def want(self, wish: Desired) -> None:
@@ -83,49 +93,70 @@ class Enforcer:
             if keepalived.write_track(paths.TRACK_HEALTH, int(wish.eligible)):
                 self._on_step("eligible" if wish.eligible else "ineligible", 0.0)
             keepalived.write_track(paths.TRACK_BOOST, wish.boost)
+            self._failing.pop(_TRACKS, None)
         except OSError as error:
-            self.trouble = f"track files: {error.strerror}"
+            self._failing[_TRACKS] = Failing(time.monotonic(), str(error.strerror))
 
     async def run(self) -> None:
         """Enforce until cancelled."""
+        retry = _RETRY_SECONDS
         while True:
             await self._awake.wait()
             self._awake.clear()
-            try:
-                await self._round()
-                self.trouble = ""
-                self._wrong_since = None
+            if self._wish is not None:
+                await self._round(self._wish)
+            if not self._failing:
+                retry = _RETRY_SECONDS
                 if not self._awake.is_set():
                     self.settled.set()
-            except (CommandFailed, DaemonError, OSError) as error:
-                self.trouble = str(error)
-                self._look = True
-                self._wrong_since = self._wrong_since or time.monotonic()
-                self._on_step("failed", 0.0)
-                await asyncio.sleep(_RETRY_SECONDS)
-                self._awake.set()
+                continue
+            self._look = True
+            # A new wish does not wait for the old one's retry.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(retry):
+                    await self._awake.wait()
+            retry = min(2 * retry, _RETRY_LIMIT_SECONDS)
+            self._awake.set()
 
-    async def _round(self) -> None:
-        wish = self._wish
-        if wish is None:
-            return
+    async def _round(self, wish: Desired) -> None:
         self._write_tracks(wish)
-        async with asyncio.TaskGroup() as group:
-            # BGP first: the fabric takes its time, and asking BIRD starts no process.
-            group.create_task(self._enforce_announcement(wish))
-            group.create_task(self._enforce_traffic(wish))
+        # BGP first: the fabric takes its time, and asking BIRD starts no process. Neither half waits for the
+        # other or fails with it: a mute BIRD must not keep the ruleset from being switched.
+        await asyncio.gather(
+            self._attempt(_ANNOUNCEMENT, self._enforce_announcement(wish)),
+            self._attempt(_TRAFFIC, self._enforce_traffic(wish)),
+        )
+
+    async def _attempt(self, half: str, work: Awaitable[None]) -> None:
+        try:
+            await work
+            self._failing.pop(half, None)
+        except (CommandFailed, DaemonError, OSError) as error:
+            if half not in self._failing:
+                self._on_step(f"{half}-failed", 0.0)
+                self._failing[half] = Failing(time.monotonic(), str(error))
+
+    @property
+    def trouble(self) -> str:
+        """What could not be made true, in the words of those who refused; empty while all is as wished."""
+        return "; ".join(f"{half}: {failing.text}" for half, failing in sorted(self._failing.items()))
 
     async def _enforce_traffic(self, wish: Desired) -> None:
         if self._look or self._expected is None:
             await self._observe_ruleset()
-        if wish.traffic is Traffic.RELAY and not self.observed.relay_routes:
-            # Before the switch: a relayed packet without the route would fall into the blackhole.
-            await self._routes.add()
+        relay = wish.traffic is Traffic.RELAY
+        if relay and not self.observed.relay_routes:
+            # Before the switch: a relayed packet without the route would fall into the blackhole. That the VLAN is
+            # down must not keep a node from ceasing to serve, so a refusal counts only afterwards.
+            with contextlib.suppress(OSError):
+                await self._routes.add()
         await self._switch(wish)
-        if wish.traffic is not Traffic.RELAY and self.observed.relay_routes:
+        if not relay and self.observed.relay_routes:
             await self._routes.remove()
-        if (wish.traffic is Traffic.RELAY) != self.observed.relay_routes:
+        if relay != self.observed.relay_routes:
             self.observed = replace(self.observed, relay_routes=await self._routes.present())
+        if relay and not self.observed.relay_routes:
+            await self._routes.add()
 
     async def _observe_ruleset(self) -> None:
         self._look = False
@@ -172,8 +203,9 @@ class Enforcer:
             self._awake.set()
 
     def ruleset_ok(self) -> bool:
-        """What was wished for is in force, or was not for less than the time a repair takes."""
-        return self._wrong_since is None or time.monotonic() - self._wrong_since < _REPAIR_SECONDS
+        """The ruleset wished for is in force, or was not for less than the time a repair takes."""
+        failing = self._failing.get(_TRAFFIC)
+        return failing is None or time.monotonic() - failing.since < _REPAIR_SECONDS
 
 
 def _same(observed: Announcement | None, wished: Announcement) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -108,7 +108,8 @@ class Sources:
         except DaemonError:
             bgp = (0, readings.bgp[1])
         self._enforcer.bird_says(announcement)
-        self._readings = replace(readings, gateway=gateway, bgp=bgp, conntrackd=await _conntrackd_answers())
+        readings.gateway, readings.bgp = gateway, bgp
+        readings.conntrackd = await _conntrackd_answers()
 
     async def _default_gateway(self) -> IPv4Address | None:
         try:
