@@ -24,6 +24,7 @@ _ENTRIES = {
     "fabric": CommandEntry("lab:fabric", "Make the provider slow, or decide otherwise."),
     "share": CommandEntry("lab:share", "Say which nodes a FIP is shared to."),
     "demo": CommandEntry("demo", "A failover, told step by step, with a report."),
+    "api": CommandEntry("lab_api", "The Linode API emulator alone."),
 }
 _PROFILES = ("fast", "balanced", "conservative")  # core.model.Profile, whose import is too heavy for --help
 
