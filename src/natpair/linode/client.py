@@ -124,7 +124,13 @@ class LinodeClient:
 
     async def add_vlan_interface(self, linode: int, vlan: bodies.VlanAttachment) -> models.Interface:
         """Attach a Linode that is off to a VLAN."""
-        return await self._one(op.ADD_INTERFACE, models.Interface, {"linode": linode}, body=bodies.vlan_interface(vlan))
+        body = bodies.vlan_interface(vlan)
+        document = await self._transport.call(op.ADD_INTERFACE, {"linode": linode}, body=body)
+        # Linode's published answer is a list in `interfaces`, its own Go client reads the interface bare: take both.
+        listed = document.get("interfaces")
+        return _parsed(
+            op.ADD_INTERFACE, models.Interface, listed[-1] if isinstance(listed, list) and listed else document
+        )
 
     async def delete_interface(self, linode: int, interface: int) -> None:
         """Detach an interface from a Linode that is off."""
