@@ -107,8 +107,9 @@ def _route_servers_known(gateway: Gateway) -> Iterator[Problem]:
         close = get_close_matches(region, DCIDS, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         accepted = (
-            f"{hint}one of {', '.join(DCIDS)}; for any other, ask Linode support for the region's data centre id N and"
-            " set bgp.route_servers to 2600:3c0f:N:34::1 to ::4"
+            f"{hint}one of {', '.join(DCIDS)}; for any other, find the region's data centre id N in the table of"
+            " Linode's guide on configuring failover or ask Linode support, and set"
+            " bgp.route_servers to 2600:3c0f:N:34::1 to ::4"
         )
         yield Problem("bgp.region", region, "the route servers of this region are not known", accepted)
 

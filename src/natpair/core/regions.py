@@ -14,6 +14,9 @@ from natpair.core.model import Gateway
 
 ROUTE_SERVERS_PER_REGION = 4
 
+# From linode-cloud-controller-manager's cilium_loadbalancers.go, the last version with BGP in it (before 8af0e9cd);
+# 14 stand in Linode's failover guide too. us-west is in the guide alone, marked as being rebuilt: unproven.
+
 DCIDS: Mapping[str, int] = MappingProxyType(
     {
         "ap-northeast": 11,
