@@ -1,4 +1,4 @@
-"""A proxy in front of conntrackd's control socket that answers `-f internal` itself: `mute_flush.py SOCKET REAL`.
+"""A proxy in front of conntrackd's control socket that swallows some commands: `mute_flush.py SOCKET REAL NUMBER…`.
 
 Run as a file inside a node. Moves SOCKET to REAL, listens in its place, and ends when standard input closes.
 """
@@ -11,12 +11,10 @@ import socket
 import struct
 import sys
 
-FLUSH_INTERNAL = 33
 
-
-def pass_on(client: socket.socket, real: str) -> None:
+def pass_on(client: socket.socket, real: str, muted: set[int]) -> None:
     request = client.recv(4)
-    if len(request) < 4 or struct.unpack("=i", request)[0] == FLUSH_INTERNAL:
+    if len(request) < 4 or struct.unpack("=i", request)[0] in muted:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as daemon:
         daemon.connect(real)
@@ -25,7 +23,7 @@ def pass_on(client: socket.socket, real: str) -> None:
             client.sendall(answer)
 
 
-def main(path: str, real: str) -> None:
+def main(path: str, real: str, muted: set[int]) -> None:
     os.rename(path, real)  # noqa: PTH104 - no more than the standard library's basics inside a node
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(path)
@@ -34,9 +32,9 @@ def main(path: str, real: str) -> None:
             if listener in ready:
                 client, _ = listener.accept()
                 with client:
-                    pass_on(client, real)
+                    pass_on(client, real, muted)
     os.rename(real, path)  # noqa: PTH104
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(sys.argv[1], sys.argv[2], set(map(int, sys.argv[3:])))

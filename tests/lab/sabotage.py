@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +19,13 @@ from natpair.drill.kinds import KINDS, Kind, KindName
 from natpair.drill.stage import Injection, Stage
 from natpair.lab.wait import wait_until
 from natpair.lab.world import Lab
+from natpair.system.conntrackd import Command
 
 Act = Callable[[Lab, str], None]
 
+_MOST = 0.6
+"""Part of the flows that speak by themselves; the others are idle until they are asked."""
+_SLACK_SECONDS = 4.0
 _FROZEN_MED = "2147483000"
 _MUTE_FLUSH = Path(__file__).with_name("mute_flush.py")
 
@@ -71,14 +76,16 @@ def freeze_med(lab: Lab) -> None:
         lab.exec(node, ["birdc", "-s", paths.BIRD_CTL, "configure"])
 
 
-def drop_flush_internal(lab: Lab, node: str) -> subprocess.Popen[bytes]:
-    """Keep the node's conntrackd from ever seeing `-f internal`: a proxy on its control socket swallows it.
+def mute(lab: Lab, node: str, *commands: Command) -> subprocess.Popen[bytes]:
+    """Keep the node's conntrackd from ever seeing `commands`: a proxy on its control socket swallows them.
 
-    After a demotion the old copies stay, and as they expire their DELETEs kill flows on the new active. To see
-    that within a drill, shorten the nodes' conntrack timeouts first. The caller ends the returned proxy.
+    Without `-f internal` after a demotion the copies that stay behind send DELETEs as they expire, which kill the
+    flows on the new active. To see that, use `switchover_and_expiry`, and mute `-n` and `-B` too: what they bring
+    lives as long as the new active's own, and hides the harm. The caller ends the returned proxy.
     """
     real = paths.CONNTRACKD_CTL + ".real"
-    proxy = lab.popen(node, [sys.executable, "-I", str(_MUTE_FLUSH), paths.CONNTRACKD_CTL, real], stdin=subprocess.PIPE)
+    argv = [sys.executable, "-I", str(_MUTE_FLUSH), paths.CONNTRACKD_CTL, real, *(str(int(c)) for c in commands)]
+    proxy = lab.popen(node, argv, stdin=subprocess.PIPE)
     wait_until(
         lambda: lab.exec(node, ["test", "-S", real], check=False).returncode == 0,
         deadline_seconds=10,
@@ -87,7 +94,31 @@ def drop_flush_internal(lab: Lab, node: str) -> subprocess.Popen[bytes]:
     return proxy
 
 
-def short_tcp_timeouts(lab: Lab, seconds: int) -> None:
-    """Let idle TCP entries of both nodes expire soon, so that what expiry does is seen within a drill."""
-    for node in lab.nodes:
-        lab.exec(node, ["sysctl", "-qw", f"net.netfilter.nf_conntrack_tcp_timeout_established={seconds}"])
+def switchover_and_expiry(seconds: int) -> Kind:
+    """`drill planned`, watched until the copies that stay behind on the old active node have expired.
+
+    The old node's entries get `seconds` to live at their next packet, which is not replicated: the taker's live as
+    long as ever. Flows are asked for proof only when all that expires has expired.
+    """
+    planned = KINDS[KindName.PLANNED]
+
+    def inject(stage: Stage) -> Injection:
+        key = f"net.netfilter.nf_conntrack_tcp_timeout_established={seconds}"
+        stage.lab.exec(stage.victim, ["sysctl", "-qw", key])
+        wait_until(
+            lambda: _short_lived(stage.lab, stage.victim, seconds) >= _MOST,
+            deadline_seconds=20,
+            what="short-lived entries on the active node",
+        )
+        done = planned.inject(stage)
+        over = time.monotonic() + seconds + _SLACK_SECONDS
+        wait_until(lambda: time.monotonic() >= over, deadline_seconds=seconds + 60, what="the expiry of old entries")
+        return replace(done, settled_ns=time.monotonic_ns())
+
+    return replace(planned, inject=inject)
+
+
+def _short_lived(lab: Lab, node: str, seconds: int) -> float:
+    listed = lab.exec(node, ["conntrack", "-L", "-p", "tcp", "--state", "ESTABLISHED"]).stdout.splitlines()
+    remaining = [int(line.split()[2]) for line in listed]
+    return sum(left <= seconds for left in remaining) / max(len(remaining), 1)

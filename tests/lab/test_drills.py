@@ -14,13 +14,21 @@ from dataclasses import replace
 
 import pytest
 
-from lab.sabotage import freeze_med, open_input_and_fip_on_lo, remove_leak_guards, sabotaged
+from lab.sabotage import (
+    freeze_med,
+    mute,
+    open_input_and_fip_on_lo,
+    remove_leak_guards,
+    sabotaged,
+    switchover_and_expiry,
+)
 from natpair.core.model import Profile
 from natpair.drill.kinds import KINDS, Kind, KindName
 from natpair.drill.result import Report, RunResult
 from natpair.drill.runner import Options, drill
 from natpair.drill.stage import Durations
 from natpair.lab.world import Lab
+from natpair.system.conntrackd import Command
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
 
@@ -120,6 +128,20 @@ class TestNegativeControls:
         report, run = one(KindName.FLUSH, sabotaged(KindName.FLUSH, remove_leak_guards))
         assert run.leaked_packets > 0
         assert "leaked_packets" in {failure.bound for failure in report.failed}
+
+    @pytest.mark.parametrize("flush", [True, False])
+    def test_without_the_flush_on_demotion_expiring_copies_kill_live_flows(self, lab: Lab, flush: bool) -> None:
+        lab.wait_ready()
+        refreshes = (Command.REQUEST_DUMP, Command.SEND_BULK)
+        muted = refreshes if flush else (*refreshes, Command.FLUSH_INTERNAL)
+        proxies = [mute(lab, node, *muted) for node in lab.nodes]
+        try:
+            report, run = one(KindName.PLANNED, switchover_and_expiry(6))
+        finally:
+            for proxy in proxies:
+                proxy.communicate(timeout=10)
+        assert (run.flows_broken == 0) is flush
+        assert ("flows_broken" in {failure.bound for failure in report.failed}) is not flush
 
     def test_a_frozen_med_lets_the_stale_route_stay(self, lab: Lab) -> None:
         lab.wait_ready()

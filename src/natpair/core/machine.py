@@ -113,7 +113,9 @@ def _always(state: NodeState, now: float) -> Move | None:
         return replace(state, flushing=rival.epoch), (Conntrack(ConntrackJob.ABANDON, rival.epoch),)
     request = state.request
     if request is not None and now >= request.deadline:
-        reply = Reply(request.number, False, "no result in time", "see 'natpair status' on both nodes")
+        why = peer_unready(state, now) if state.claims_active else f"{state.terms.peer} did not hand over"
+        text = f"no result in time{f': {why}' if why else ''}"
+        reply = Reply(request.number, False, text, "see 'natpair status' on both nodes")
         return replace(state, request=None, wish=False), (reply,)
     return None
 
