@@ -78,8 +78,9 @@ def _eligible(state: NodeState, now: float) -> bool:
         case Phase.ACTIVE | Phase.CHALLENGING | Phase.PREPARING:
             return True
         case Phase.STANDBY:
-            # A node that cannot serve is worse than an active peer, and better than none.
-            return state.can_serve(now) or state.peer.active(state.terms, now) is None
+            # A node that cannot serve is worse than a peer that does or could, and better than none.
+            said = state.peer.fresh(state.terms, now)
+            return state.can_serve(now) or said is None or not (said.active or said.ready)
         case Phase.HANDING_OVER:
             return state.handover is None or state.handover.released_at is None
         case Phase.DRAINED:

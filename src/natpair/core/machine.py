@@ -127,7 +127,7 @@ def _on_vrrp(state: NodeState, event: VrrpChanged, now: float) -> Move:
 def _on_peer(state: NodeState, event: PeerHeard, now: float) -> Move:
     said = event.message
     heard = PeerView(heard={**state.peer.heard, event.path: now}, said=said)
-    seen = max(state.generation_seen, said.epoch // 2)
+    seen = max(state.generation_seen, said.epoch // 2, said.generation)
     known = replace(state, peer=heard, generation_seen=seen)
     asked = said.challenge
     if not asked and state.answer is not None:

@@ -47,7 +47,8 @@ CLAIMING = frozenset({Phase.ACTIVE, Phase.HANDING_OVER})
 class PeerMessage(BaseModel):
     """One agent's state as its peer may know it.
 
-    `epoch` is the epoch of the sender's last promotion, 0 if it never had one. `ready` means: could
+    `epoch` is the epoch of the sender's last promotion, 0 if it never had one; `generation` is the
+    highest it has seen or reserved on its disk. `ready` means: could
     serve if asked. `flushed_for` is the epoch of the receiver's promotion after which the sender
     emptied its internal conntrackd cache. `handover`, `prepared_for` and `local_for` carry the number
     of a planned switchover, `opened` says that its taker translates already; `challenge` and `answer`
@@ -60,6 +61,7 @@ class PeerMessage(BaseModel):
     phase: Phase
     vrrp: VrrpRole
     epoch: _Count = 0
+    generation: _Count = 0
     ready: bool = False
     synced: bool = False
     drained: bool = False

@@ -25,6 +25,8 @@ PREPARE_LIMIT = 2.0
 ARRIVAL_LIMIT = 1.0
 """Seconds the taker waits for replies to arrive: a slow fabric, or no traffic at all, must not hold it up for ever."""
 OPEN_LIMIT = 3.0
+REFUSALS_FORGOTTEN = 120.0
+"""Seconds as an undisturbed standby after which refused claims no longer count."""
 FAULT_DWELL = 0.6
 """Seconds in FAULT before a way out is looked for: the health that caused it is read anew meanwhile."""
 RELEASE_LIMIT = 3.0
@@ -132,7 +134,11 @@ def _waiting(state: NodeState, now: float) -> Move | None:
 
 def _standby(state: NodeState, now: float) -> Move | None:
     said = state.peer.fresh(state.terms, now)
+    if state.refusals and now >= state.since + REFUSALS_FORGOTTEN:
+        return replace(state, refusals=0), ()
     if state.vrrp is VrrpRole.MASTER:
+        if said is not None and said.ready and not state.can_serve(now):
+            return None  # not eligible any more (core/desired.py): Keepalived is about to give the role to the peer
         if said is not None and not said.active:
             return promote(state, now, f"VRRP elected us and {state.terms.peer} does not claim the role")
         return _ask(state, now)

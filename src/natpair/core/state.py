@@ -234,6 +234,7 @@ def message_of(state: NodeState, now: float) -> PeerMessage:
         phase=state.phase,
         vrrp=state.vrrp,
         epoch=state.epoch,
+        generation=state.generation_seen,
         ready=state.ready(now),
         synced=state.synced(now),
         drained=state.drained,

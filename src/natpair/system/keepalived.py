@@ -84,11 +84,11 @@ async def dump(pid_file: str = paths.KEEPALIVED_PID, json_file: str = paths.KEEP
 def parse_dump(text: str) -> VrrpDump:
     """The first VRRP instance of a JSON dump; ValueError if there is none."""
     document = json.loads(text)
-    instances = document["vrrp"] if isinstance(document, dict) else document
-    if not instances:
-        raise ValueError("no VRRP instance")
-    first = instances[0]
-    return VrrpDump(_STATES[int(first["data"]["state"])], int(first["stats"]["advert_sent"]))
+    try:
+        first = (document["vrrp"] if isinstance(document, dict) else document)[0]
+        return VrrpDump(_STATES[int(first["data"]["state"])], int(first["stats"]["advert_sent"]))
+    except (KeyError, IndexError, TypeError) as error:
+        raise ValueError("no VRRP instance in the dump") from error
 
 
 def write_track(path: str, value: int) -> bool:

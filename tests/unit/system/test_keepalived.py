@@ -82,7 +82,6 @@ def test_half_a_dump_or_an_empty_one_is_a_value_error(text: str) -> None:
         parse_dump(text)
 
 
-@pytest.mark.xfail(strict=True, reason="bug: a dump of another shape raises KeyError or TypeError and ends the agent")
 @pytest.mark.parametrize("text", ["{}", "[1]", "[{}]", "3", DUMP.replace('"state":2', '"state":9')])
 def test_a_dump_of_an_unknown_shape_is_a_value_error_too(text: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
