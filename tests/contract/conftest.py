@@ -1,0 +1,17 @@
+"""One machine for each file of tests, with the rendered files in place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from contract.daemons import NODE, furnish
+from judges.scratch import Scratch, scratch_node
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Scratch]:
+    with scratch_node(NODE) as scratch:
+        furnish(scratch)
+        yield scratch

@@ -1,0 +1,104 @@
+"""The adapter against Keepalived itself: roles as read back, the FIFO, the track files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from contract.daemons import call, eventually, running
+from judges.scratch import Scratch
+
+pytestmark = pytest.mark.root
+
+DUMP = """
+from natpair.system import keepalived
+try:
+    state = await keepalived.dump()
+    print(state.role, state.adverts_sent)
+except DaemonError:
+    print("mute 0")
+"""
+TRACK = "from natpair.system import keepalived\nkeepalived.write_track(*sys.argv[1:2], int(sys.argv[2]))"
+PRIORITY = """
+import json
+from natpair.system import keepalived
+await keepalived.dump()
+print(json.load(open(paths.KEEPALIVED_JSON))[0]["data"]["effective_priority"])
+"""
+LISTEN = """
+from natpair.system.keepalived import NotifyFifo, write_track
+fifo = NotifyFifo()
+fifo.roles()
+heard = asyncio.Queue()
+asyncio.get_running_loop().add_reader(fifo.fd, lambda: [heard.put_nowait(role) for role in fifo.roles()])
+async with asyncio.timeout(15):
+    for value, until in ((0, "FAULT"), (1, "MASTER")):
+        write_track(paths.TRACK_HEALTH, value)
+        while True:
+            role = await heard.get()
+            print(role)
+            if role == until:
+                break
+"""
+
+
+def role(machine: Scratch) -> str:
+    return call(machine, DUMP).split()[0]
+
+
+def track(machine: Scratch, name: str, value: int) -> None:
+    call(machine, TRACK, f"/run/natpair/track/{name}", str(value))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def log(machine: Scratch) -> Iterator[Callable[[], str]]:
+    assert role(machine) == "mute", "before its start"
+    with running(machine, "natpair-keepalived") as log:
+        eventually(lambda: role(machine), "FAULT")  # there is no health file yet
+        yield log
+
+
+def test_the_health_file_decides_whether_it_may_be_elected(machine: Scratch) -> None:
+    track(machine, "health", 1)
+    eventually(lambda: role(machine), "MASTER")
+    assert "192.168.1.1/24" in machine.run("ip", "address", "show", "eth1").stdout
+    track(machine, "health", 0)
+    eventually(lambda: role(machine), "FAULT")
+    assert "192.168.1.1/24" not in machine.run("ip", "address", "show", "eth1").stdout
+
+
+def test_adverts_are_counted(machine: Scratch) -> None:
+    track(machine, "health", 1)
+    eventually(lambda: role(machine), "MASTER")
+    first = int(call(machine, DUMP).split()[1])
+    assert int(call(machine, DUMP).split()[1]) > first
+
+
+def test_the_boost_raises_the_priority(machine: Scratch) -> None:
+    track(machine, "health", 1)
+    track(machine, "boost", 10)
+    eventually(lambda: call(machine, PRIORITY), "250")
+    track(machine, "boost", 0)
+    eventually(lambda: call(machine, PRIORITY), "240")
+
+
+def test_the_fifo_tells_every_role_in_its_order(machine: Scratch) -> None:
+    track(machine, "health", 1)
+    eventually(lambda: role(machine), "MASTER")
+    assert call(machine, LISTEN).split() == ["FAULT", "BACKUP", "MASTER"]
+
+
+def test_many_dumps_in_a_row_are_all_whole(machine: Scratch) -> None:
+    body = "from natpair.system import keepalived\nfor _ in range(50):\n    await keepalived.dump()\nprint('whole')"
+    assert call(machine, body) == "whole"
+
+
+def test_a_reload_keeps_the_role(machine: Scratch, log: Callable[[], str]) -> None:
+    track(machine, "health", 1)
+    eventually(lambda: role(machine), "MASTER")
+    before = log().count("Entering")
+    machine.run("sh", "-c", 'kill -HUP "$(cat /run/natpair/keepalived.pid)"')
+    eventually(lambda: "Reloading" in log(), True)
+    eventually(lambda: role(machine), "MASTER")
+    assert "FAULT" not in "".join(log().split("Entering")[before + 1 :])
