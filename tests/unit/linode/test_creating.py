@@ -96,6 +96,16 @@ async def test_an_address_that_does_not_show_is_not_asked_for_again() -> None:
         assert api.count("POST", IPS) == 1
 
 
+async def test_an_address_that_cannot_be_told_from_another_is_not_guessed() -> None:
+    account = Account()
+    async with api_and_client() as (api, client):
+        account.serve(api)
+        api.on("POST", IPS, lost(lambda: (account.allocate(A), account.allocate(A))))  # ours, and somebody else's
+        with pytest.raises(ApiError) as caught:
+            await creating.allocate_address(client, A, SOON)
+        assert caught.value.uncertain
+
+
 async def test_an_account_that_may_have_no_further_address_is_told_what_to_do() -> None:
     async with api_and_client() as (api, client):
         Account().serve(api)
