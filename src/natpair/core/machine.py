@@ -16,7 +16,6 @@ from natpair.core.actions import (
     Action,
     Conntrack,
     ConntrackJob,
-    Journal,
     ProbeVlan,
     ReassertVip,
     Reply,
@@ -40,7 +39,7 @@ from natpair.core.events import (
     VrrpChanged,
 )
 from natpair.core.messages import Phase, VrrpRole
-from natpair.core.rules import RULES, Move
+from natpair.core.rules import RULES, Move, abandon
 from natpair.core.state import Answer, Health, NodeState, PeerView, Request, message_of
 from natpair.core.wire import Path
 
@@ -196,9 +195,7 @@ def _on_frozen(state: NodeState, event: Frozen, now: float) -> Move:
     if not state.claims_active:
         return thawed, ()
     cause = f"this machine stood still for {event.gap:.1f} s"
-    journal = Journal(before=state.phase, after=Phase.BOOTING, cause=cause, epoch=state.epoch)
-    fenced = replace(thawed, phase=Phase.BOOTING, since=now, handover=None, completing=False, boosted=False)
-    return replace(fenced, fenced=False, duplicate_until=0.0, flushed_for=0, local_for=0), (journal, Speak())
+    return abandon(thawed, Phase.BOOTING, now, cause)
 
 
 def _on_asked(state: NodeState, event: Asked, now: float) -> Move:

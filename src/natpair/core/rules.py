@@ -45,8 +45,8 @@ NEXT: Mapping[Phase, frozenset[Phase]] = {
     Phase.CHALLENGING: frozenset({Phase.ACTIVE, Phase.REFUSED, Phase.STANDBY}),
     Phase.REFUSED: frozenset({Phase.STANDBY}),
     Phase.PREPARING: frozenset({Phase.ACTIVE, Phase.STANDBY}),
-    Phase.ACTIVE: frozenset({Phase.HANDING_OVER, Phase.YIELDING, Phase.STANDBY, Phase.FAULT}),
-    Phase.HANDING_OVER: frozenset({Phase.ACTIVE, Phase.STANDBY, Phase.FAULT, Phase.YIELDING}),
+    Phase.ACTIVE: frozenset({Phase.HANDING_OVER, Phase.YIELDING, Phase.STANDBY, Phase.FAULT, Phase.BOOTING}),
+    Phase.HANDING_OVER: frozenset({Phase.ACTIVE, Phase.STANDBY, Phase.FAULT, Phase.YIELDING, Phase.BOOTING}),
     Phase.YIELDING: frozenset({Phase.STANDBY, Phase.FAULT}),
     Phase.FAULT: frozenset({Phase.STANDBY, Phase.DRAINED}),
     Phase.DRAINED: frozenset({Phase.CHALLENGING, Phase.BOOTING}),
@@ -233,7 +233,7 @@ def _active(state: NodeState, now: float) -> Move | None:
         again = (Conntrack(ConntrackJob.COMPLETE, raised.epoch),) if raised.completing else ()
         return raised, (*again, *reserve, Speak())
     if not state.can_serve(now) and said is not None and said.ready:
-        return _abandon(state, Phase.YIELDING, now, f"unhealthy, and {state.terms.peer} is well")
+        return abandon(state, Phase.YIELDING, now, f"unhealthy, and {state.terms.peer} is well")
     if state.fenced and said is not None and said.flushed_for == state.epoch:
         return replace(state, fenced=False), (Conntrack(ConntrackJob.BULK, state.epoch),)
     if state.boosted and said is not None and said.synced and said.vrrp is VrrpRole.BACKUP:
@@ -250,16 +250,16 @@ def _lost(state: NodeState, now: float) -> Move | None:
     rival = state.peer.active(state.terms, now)
     handed = state.handover is not None and rival is not None and rival.local_for == state.handover.number
     if rival is not None and rival.epoch > state.epoch and not handed:
-        return _abandon(state, Phase.YIELDING, now, f"{state.terms.peer} is active with the newer epoch {rival.epoch}")
+        return abandon(state, Phase.YIELDING, now, f"{state.terms.peer} is active with the newer epoch {rival.epoch}")
     released = state.handover is not None and state.handover.released_at is not None
     if state.vrrp is VrrpRole.FAULT and not released:
-        return _abandon(state, Phase.FAULT, now, "Keepalived is in FAULT")
+        return abandon(state, Phase.FAULT, now, "Keepalived is in FAULT")
     if state.vrrp in {VrrpRole.BACKUP, VrrpRole.INIT} and not released:
-        return _abandon(state, Phase.STANDBY, now, "Keepalived gave the role to the peer")
+        return abandon(state, Phase.STANDBY, now, "Keepalived gave the role to the peer")
     return None
 
 
-def _abandon(state: NodeState, phase: Phase, now: float, cause: str) -> Move:
+def abandon(state: NodeState, phase: Phase, now: float, cause: str) -> Move:
     """Stop being active. The conntrackd flush follows from `flushed_for` once the peer claims the role."""
     moved, entered = enter(state, phase, now, cause)
     ok, cure = phase is Phase.STANDBY, "see 'natpair status' on both nodes"
@@ -318,11 +318,11 @@ def _released(state: NodeState, handover: Handover, now: float) -> Move | None:
         if said is not None and said.local_for == handover.number:
             return replace(state, handover=replace(handover, local_at=now)), (WakeAt(now + ARP_GRACE),)
         if handover.released_at is not None and now >= handover.released_at + RELEASE_LIMIT:
-            return _abandon(state, Phase.STANDBY, now, f"{state.terms.peer} did not take the role: electing again")
+            return abandon(state, Phase.STANDBY, now, f"{state.terms.peer} did not take the role: electing again")
         return None
     if now >= handover.local_at + ARP_GRACE:
         done, replies = _answer_request(state, ok=True, message=f"{state.terms.peer} is active")
-        moved, entered = _abandon(done, Phase.STANDBY, now, f"{state.terms.peer} took the role over as planned")
+        moved, entered = abandon(done, Phase.STANDBY, now, f"{state.terms.peer} took the role over as planned")
         return moved, (*entered, *replies)
     return None
 
