@@ -347,5 +347,5 @@ ROUTES = (
     get(_INTERFACE, LINODES_READ, _view_interface),
     put(_INTERFACE, LINODES_WRITE, _update_interface),
     delete(_INTERFACE, LINODES_WRITE, _delete_interface),
-    listing(f"{_INTERFACE}/firewalls", LINODES_READ, _interface_firewalls),
+    listing(f"{_INTERFACE}/firewalls", LINODES_READ, _interface_firewalls, "created id label tags updated"),
 )

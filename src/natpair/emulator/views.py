@@ -329,6 +329,7 @@ def linode_interface(store: Store, holder: Linode, one: Interface) -> Json:
         "public": _public_part(store, holder) if public else None,
         "vlan": None if public else {"vlan_label": one.vlan_label, "ipam_address": one.ipam_address or None},
         "vpc": None,
+        "rdma_vpc": None,
     }
 
 

@@ -1,0 +1,178 @@
+"""The emulator against Linode's own table of operations, as linode-cli carries it.
+
+Every operation of the emulator is one that Linode publishes, every answer has the attributes that the table names,
+and a list can be filtered by what the table marks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import Any
+
+import pytest
+
+from emulator.accounts import LINODE, PUBLIC, RULE, VLAN, Full
+from natpair.emulator.api import ROUTES
+from natpair.emulator.routing import Route
+from unit.linode.published import Published, published
+
+# Documented by Linode, not in the table: aliases, and the grants of a restricted user.
+BESIDE_THE_TABLE = {
+    ("POST", "/networking/ipv4/share"),
+    ("POST", "/networking/ipv4/assign"),
+    ("GET", "/profile/grants"),
+}
+# What only events about Kubernetes have.
+OF_OTHER_PRODUCTS = {"entity.cpc", "entity.node", "entity.pool"}
+# What the emulator does not have: an object on the way there is null, or a list empty.
+NOT_EMULATED = (
+    "*vpc*",
+    "*nat_1_1*",
+    "*rdma*",
+    "ipv6.global.*",
+    "*ipv6.ranges*",
+    "*ipv6.shared*",
+    "*ipv6.is_public",  # of an interface in a VPC
+    "interfaces.ipv6.slaac.*",
+    "ipv6.slaac.range",
+    "details.*",
+    "secondary_entity.*",
+    "devices.sd?.*",
+    "active_promotions.*",
+    "migrations.*",
+)
+
+BODIES: dict[tuple[str, str], Any] = {
+    ("POST", "/linode/instances"): LINODE | {"placement_group": {"id": 0}},
+    ("PUT", "/linode/instances/{linodeId}"): {"label": "other"},
+    ("POST", "/linode/instances/{linodeId}/ips"): {"type": "ipv4", "public": True},
+    ("PUT", "/linode/instances/{linodeId}/ips/{address}"): {"rdns": "nat.example.org"},
+    ("POST", "/linode/instances/{linodeId}/configs"): {"label": "second", "interfaces": [PUBLIC, VLAN]},
+    ("PUT", "/linode/instances/{linodeId}/configs/{configId}"): {"helpers": {"network": False}},
+    ("POST", "/linode/instances/{linodeId}/configs/{configId}/interfaces"): VLAN | {"label": "other-lan"},
+    ("PUT", "/linode/instances/{linodeId}/configs/{configId}/interfaces/{interfaceId}"): {
+        "ipam_address": "10.0.0.1/24"
+    },
+    ("POST", "/linode/instances/{linodeId}/interfaces"): {"vlan": {"vlan_label": "other-lan"}},
+    ("PUT", "/linode/instances/{linodeId}/interfaces/{interfaceId}"): {"default_route": {"ipv4": True}},
+    ("PUT", "/linode/instances/{linodeId}/interfaces/settings"): {"network_helper": False},
+    ("POST", "/networking/ips"): {"type": "ipv4", "public": True, "reserved": True, "region": "us-east"},
+    ("POST", "/networking/ips/share"): {"linode_id": 0, "ips": []},
+    ("POST", "/networking/ips/assign"): {"region": "us-east", "assignments": []},
+    ("PUT", "/networking/ips/{address}"): {"rdns": None},
+    ("POST", "/networking/reserved/ips"): {"region": "us-east"},
+    ("PUT", "/networking/reserved/ips/{address}"): {"tags": ["other"]},
+    ("POST", "/placement/groups"): {
+        "label": "second",
+        "region": "us-east",
+        "placement_group_type": "anti_affinity:local",
+        "placement_group_policy": "flexible",
+    },
+    ("PUT", "/placement/groups/{groupId}"): {"label": "other"},
+    ("POST", "/placement/groups/{groupId}/assign"): {"linodes": []},
+    ("POST", "/placement/groups/{groupId}/unassign"): {"linodes": []},
+    ("POST", "/networking/firewalls"): {
+        "label": "second",
+        "rules": {"inbound": [RULE], "outbound": [RULE]},
+        "devices": {"linode_interfaces": [0]},
+    },
+    ("PUT", "/networking/firewalls/{firewallId}"): {"label": "other"},
+    ("PUT", "/networking/firewalls/{firewallId}/rules"): {"inbound": [RULE], "outbound": [RULE]},
+    ("POST", "/networking/firewalls/{firewallId}/devices"): {"type": "linode_interface", "id": 0},
+}
+# What one answer alone cannot show: the thing is new and empty, or an interface is either public or in a VLAN.
+UNSEEN = {
+    ("POST", "/placement/groups"): ("members.*",),
+    ("POST", "/networking/reserved/ips"): ("assigned_entity.*",),
+    ("POST", "/linode/instances/{linodeId}/interfaces"): ("public.*",),
+    ("GET", "/linode/instances/{linodeId}/interfaces/{interfaceId}"): ("vlan.*",),
+    ("PUT", "/linode/instances/{linodeId}/interfaces/{interfaceId}"): ("vlan.*",),
+}
+_PROFILE = "/linode/instances/{linodeId}/configs/{configId}/interfaces"
+for _method, _one in (("GET", ""), ("POST", ""), ("GET", "/{interfaceId}"), ("PUT", "/{interfaceId}")):
+    UNSEEN[_method, _PROFILE + _one] = ("ipv6.slaac.address",)  # of an interface in a VPC
+# Answers with an empty object, whatever it is told.
+ORDER = "/linode/instances/{linodeId}/configs/{configId}/interfaces/order"
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Published]:
+    return {(one.method, one.path): one for one in published(tmp_path_factory.mktemp("home"))}
+
+
+def test_every_operation_is_published(table: dict[tuple[str, str], Published]) -> None:
+    ours = {(route.method, route.path) for route in ROUTES}
+    assert ours - set(table) == BESIDE_THE_TABLE
+
+
+def test_lists_are_lists_and_can_be_filtered_by_what_is_marked(table: dict[tuple[str, str], Published]) -> None:
+    for route in ROUTES:
+        one = table.get((route.method, route.path))
+        if one is None:
+            continue
+        assert route.listing == one.paged, route.path
+        if route.attributes is not None:
+            marked = {name for name in one.filters if not re.match(r"(devices|entities|members|rules)\.", name)}
+            assert marked <= route.attributes, route.path
+
+
+def routes_with_answers() -> Iterator[Route]:
+    for route in ROUTES:
+        if route.method != "DELETE" and (route.method, route.path) not in BESIDE_THE_TABLE and route.path != ORDER:
+            yield route
+
+
+@pytest.mark.parametrize("route", list(routes_with_answers()), ids=lambda route: f"{route.method} {route.path}")
+def test_the_answer_has_the_attributes(route: Route, table: dict[tuple[str, str], Published]) -> None:
+    account = Full()
+    one = table[route.method, route.path]
+    body = prepared(account, route)
+    document = account.do(route.method, account.path(route.path), body)
+    items = document["data"] if route.listing else [document]
+    names = {bare(name, route) for name in one.attributes}
+    for item in items:
+        missing = {name for name in names if look(item, name.split(".")) is False}
+        assert not missing - OF_OTHER_PRODUCTS
+    if items:
+        unseen = {name for name in names if all(look(item, name.split(".")) is None for item in items)}
+        known = (*NOT_EMULATED, *UNSEEN.get((route.method, route.path), ()))
+        assert not [name for name in sorted(unseen) if not any(fnmatchcase(name, pattern) for pattern in known)]
+
+
+def bare(name: str, route: Route) -> str:
+    """The table wraps one interface as if it were a list of them; Linode's SDK reads it bare (`result["id"]`)."""
+    single = route.path.endswith(("/interfaces/{interfaceId}", "/interfaces")) and "/configs" not in route.path
+    if single and (route.method, route.path[-11:]) != ("GET", "/interfaces"):
+        return name.removeprefix("interfaces.")
+    return name
+
+
+def prepared(account: Full, route: Route) -> Any:
+    """The body for a route, with this account's numbers where the sample has a 0."""
+    if route.path.endswith("/boot"):
+        account.do("POST", account.path(route.path).replace("/boot", "/shutdown"))
+        account.later()
+    numbers = {
+        "linode_id": int(account.modern),
+        "placement_group": {"id": int(account.names["groupId"])},
+        "id": int(account.unguarded_interface),
+        "devices": {"linode_interfaces": [int(account.unguarded_interface)]},
+    }
+    body = BODIES.get((route.method, route.path))
+    return body and {name: numbers.get(name, value) for name, value in body.items()}
+
+
+def look(item: Any, path: list[str]) -> bool | None:
+    """Whether the attribute is there (True), missing (False), or out of sight behind a null or an empty list."""
+    if not path:
+        return True
+    if isinstance(item, list):
+        seen = [look(one, path) for one in item]
+        return None if not seen or all(one is None for one in seen) else False not in seen
+    if item is None:
+        return None
+    if not isinstance(item, dict) or path[0] not in item:
+        return False
+    return look(item[path[0]], path[1:])
