@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -149,8 +150,9 @@ class Transport:
 
     def _attempts(self) -> Any:
         limits = self.limits
+        deadline = time.monotonic() + limits.total_seconds
         return stamina.retry_context(
-            on=self._wait_before_repeat,
+            on=lambda error: self._wait_before_repeat(error, deadline),
             attempts=limits.tries,
             timeout=limits.total_seconds,
             wait_initial=limits.first_wait_seconds,
@@ -158,15 +160,14 @@ class Transport:
             wait_jitter=limits.first_wait_seconds,
         )
 
-    def _wait_before_repeat(self, error: Exception) -> bool | float:
+    def _wait_before_repeat(self, error: Exception, deadline: float) -> bool | float:
         if not isinstance(error, ApiError) or not error.retryable:
             return False
         if error.retry_after_seconds is None:
             return True
-        # Longer than we would wait at all: better to say so now.
-        if error.retry_after_seconds > self.limits.total_seconds:
-            return False
-        return max(error.retry_after_seconds, self.limits.first_wait_seconds)
+        wait = max(error.retry_after_seconds, self.limits.first_wait_seconds)
+        # Longer than we may still wait: better to say so now, and a refusal is a clearer word than a time-out.
+        return wait if time.monotonic() + wait < deadline else False
 
     async def _try(
         self,

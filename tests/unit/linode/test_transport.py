@@ -109,6 +109,16 @@ async def test_a_retry_after_beyond_our_patience_is_told_at_once() -> None:
         assert api.count("GET", ONE) == 1
 
 
+async def test_a_retry_after_beyond_what_is_left_of_it_as_well() -> None:
+    limits = Limits(total_seconds=1.5, first_wait_seconds=0.01)
+    async with api_and_client(limits) as (api, client):
+        api.on("POST", INSTANCES, refuse(429, "slow down", headers={"Retry-After": "1"}))
+        with pytest.raises(ApiError) as caught:
+            await client.create_instance(NEW)
+        assert (caught.value.status, caught.value.uncertain) == (429, False)
+        assert api.count("POST", INSTANCES) == 2
+
+
 async def test_tries_end() -> None:
     async with api_and_client() as (api, client):
         api.on("GET", ONE, refuse(500, "still broken"))
