@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from emulator.accounts import Account, Full
 from emulator.served import Served, served
 
 
@@ -12,6 +13,16 @@ from emulator.served import Served, served
 def api() -> Iterator[Served]:
     with served() as running:
         yield running
+
+
+@pytest.fixture
+def account() -> Account:
+    return Account()
+
+
+@pytest.fixture
+def full() -> Full:
+    return Full()
 
 
 @pytest.fixture

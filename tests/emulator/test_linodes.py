@@ -1,0 +1,237 @@
+"""Linodes: what is checked before one is made, the states it passes, and what goes with it."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from emulator.accounts import IMAGE, LINODE, PUBLIC, VLAN, Account
+from natpair.emulator import lifecycle
+from natpair.emulator.world import Boot, Created, Deleted, ShutDown
+
+CREATE = "/linode/instances"
+MODERN = {"interface_generation": "linode"}
+
+
+def states(account: Account, linode: Any, seconds: float, count: int) -> list[str]:
+    seen = []
+    for _ in range(count):
+        seen.append(account.status(linode))
+        account.api.store.notices.clear()
+        account.now += seconds
+    return seen
+
+
+def test_a_new_linode_comes_up_by_itself(account: Account) -> None:
+    linode = account.do("POST", CREATE, LINODE | IMAGE)
+    assert states(account, linode, 0.05, 3) == ["provisioning", "booting", "running"]
+    events = account.do("GET", "/account/events", x_filter={"entity.id": linode["id"]})["data"]
+    assert {(one["action"], one["status"], one["percent_complete"]) for one in events} == {
+        ("linode_create", "finished", 100),
+        ("linode_boot", "finished", 100),
+    }
+
+
+def test_it_runs_only_once_the_world_has_returned(account: Account) -> None:
+    linode = account.do("POST", CREATE, LINODE | IMAGE)
+    account.now += 10
+    assert account.status(linode) == "booting"
+    account.now += 10
+    assert account.status(linode) == "booting", "the notice is still in the outbox"
+    assert [type(one) for one in account.api.store.notices] == [Created, Boot]
+    account.api.store.notices.clear()
+    assert account.status(linode) == "running"
+
+
+def test_a_world_that_fails_leaves_it_offline(account: Account) -> None:
+    linode = account.do("POST", CREATE, LINODE | IMAGE)
+    account.now += 1
+    account.api.advance(account.now)
+    account.api.store.notices.clear()
+    lifecycle.fail(account.api.store, linode["id"], "no space for a namespace")
+    assert account.status(linode) == "offline"
+    (event,) = account.do("GET", "/account/events", x_filter={"action": "linode_boot"})["data"]
+    assert (event["status"], event["message"]) == ("failed", "no space for a namespace")
+
+
+@pytest.mark.parametrize("more", [{"booted": False} | IMAGE, {}], ids=["not to be booted", "no image"])
+def test_a_linode_may_stay_off(account: Account, more: dict[str, Any]) -> None:
+    linode = account.create(**more)
+    assert linode["status"] == "offline"
+    account.do("POST", f"{CREATE}/{linode['id']}/boot")
+    account.later()
+    assert account.status(linode) == "running"
+    assert "already booted" in account.reasons("POST", f"{CREATE}/{linode['id']}/boot")[0][2]
+
+
+def test_reboot_and_shutdown(account: Account) -> None:
+    linode = account.create(**IMAGE)
+    account.do("POST", f"{CREATE}/{linode['id']}/reboot")
+    assert [type(one) for one in account.api.store.notices] == [ShutDown, Boot]
+    assert states(account, linode, 0.05, 2) == ["rebooting", "running"]
+    account.do("POST", f"{CREATE}/{linode['id']}/shutdown")
+    assert states(account, linode, 0.05, 2) == ["shutting_down", "offline"]
+    account.do("POST", f"{CREATE}/{linode['id']}/shutdown")
+    assert account.status(linode) == "offline"
+
+
+@pytest.mark.parametrize("order", ["boot", "reboot", "shutdown", "delete"])
+def test_in_a_passing_state_it_is_busy(account: Account, order: str) -> None:
+    linode = account.do("POST", CREATE, LINODE | IMAGE)
+    path = f"{CREATE}/{linode['id']}"
+    method, path = ("DELETE", path) if order == "delete" else ("POST", f"{path}/{order}")
+    assert account.reasons(method, path) == [(400, "", "Linode busy.")]
+
+
+def test_deleting_takes_everything_along(account: Account) -> None:
+    linode = account.create(**IMAGE, interfaces=[PUBLIC, VLAN], private_ip=True)
+    account.do("DELETE", f"{CREATE}/{linode['id']}")
+    store = account.api.store
+    assert not any((store.linodes, store.addresses, store.configs, store.vlans, store.devices))
+    assert store.notices == [Deleted(linode["id"])]
+    assert account.ask("GET", f"{CREATE}/{linode['id']}") == (404, {"errors": [{"reason": "Not found"}]})
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({"region": None}, "region"),
+        ({"region": "atlantis"}, "region"),
+        ({"type": "g6-huge"}, "type"),
+        ({"type": 1}, "type"),
+        ({"label": "-x"}, "label"),
+        ({"label": "nat__a"}, "label"),
+        ({"label": "taken"}, "label"),
+        ({"image": "linode/debian12"}, "root_pass"),
+        ({"image": "debian12", "root_pass": "correct horse"}, "image"),
+        (IMAGE | {"root_pass": "short"}, "root_pass"),
+        ({"tags": ["x"]}, "tags"),
+        ({"metadata": {"user_data": "%"}}, "metadata.user_data"),
+        ({"metadata": {"user_data": base64.b64encode(b"x" * 16_385).decode()}}, "metadata.user_data"),
+        ({"firewall_id": 1}, "firewall_id"),
+        ({"placement_group": {"id": 1}}, "placement_group.id"),
+        ({"placement_group": 1}, "placement_group"),
+        ({"interface_generation": "both"}, "interface_generation"),
+        (MODERN | {"private_ip": True}, "private_ip"),
+        (MODERN | {"region": "us-den-1"}, "interface_generation"),
+        ({"maintenance_policy": "never"}, "maintenance_policy"),
+        ({"ipv4": ["203.0.113.77"]}, "ipv4"),
+        ({"interfaces": [VLAN, PUBLIC]}, "interfaces"),
+        ({"interfaces": [PUBLIC, PUBLIC]}, "interfaces"),
+        ({"interfaces": [VLAN, VLAN]}, "interfaces"),
+        ({"interfaces": [VLAN | {"label": name} for name in ("a", "b", "c", "d")]}, "interfaces"),
+        ({"interfaces": [VLAN | {"label": None}]}, "interfaces[0].label"),
+        ({"interfaces": [VLAN | {"label": "a b"}]}, "interfaces[0].label"),
+        ({"interfaces": [VLAN | {"ipam_address": "192.168.1.2"}]}, "interfaces[0].ipam_address"),
+        ({"interfaces": [{"purpose": "vpc", "subnet_id": 1}]}, "interfaces[0].purpose"),
+        ({"interfaces": [{"public": {}}]}, "interfaces[0].purpose"),
+        (MODERN | {"interfaces": [PUBLIC]}, "interfaces[0]"),
+        (MODERN | {"interfaces": [{"public": {}, "vlan": {"vlan_label": "a"}}]}, "interfaces[0]"),
+        (MODERN | {"interfaces": [{"vlan": {"vlan_label": "a"}, "firewall_id": 1}]}, "interfaces[0].firewall_id"),
+    ],
+)
+def test_a_wrong_order_creates_nothing(account: Account, more: dict[str, Any], field: str) -> None:
+    account.create(label="taken")
+    before = len(account.api.store.addresses)
+    ((status, named, _),) = account.reasons("POST", CREATE, LINODE | more)
+    assert (status, named) == (400, field)
+    assert len(account.api.store.linodes) == 1
+    assert len(account.api.store.addresses) == before
+
+
+def test_the_world_gets_to_know_all_it_needs(account: Account) -> None:
+    data = base64.b64encode(b"#cloud-config\n").decode()
+    account.do("POST", CREATE, LINODE | IMAGE | {"interfaces": [PUBLIC, VLAN], "metadata": {"user_data": data}})
+    created = account.api.store.notices[0]
+    assert isinstance(created, Created)
+    view = created.linode
+    assert [(port.name, port.vlan, port.ipam) for port in view.ports] == [
+        ("eth0", None, ""),
+        ("eth1", "nat-lan", "192.168.1.2/24"),
+    ]
+    assert view.user_data == b"#cloud-config\n"
+    assert str(view.public_ipv4[0]) == "203.0.113.2/24"
+    assert view.slaac.network.prefixlen == 64
+
+
+def test_two_linodes_may_state_the_same_vlan_address(account: Account) -> None:
+    for _ in range(2):
+        account.create(**IMAGE, interfaces=[PUBLIC, VLAN])
+    (lan,) = account.do("GET", "/networking/vlans")["data"]
+    assert len(lan["linodes"]) == 2
+
+
+def test_a_region_has_ten_vlans(account: Account) -> None:
+    for start in range(0, 10, 2):
+        lans = [VLAN | {"label": f"lan-{number}"} for number in (start, start + 1)]
+        account.create(**IMAGE, interfaces=[PUBLIC, *lans])
+    body = LINODE | IMAGE | {"interfaces": [PUBLIC, VLAN]}
+    assert "limit of 10 VLANs" in account.reasons("POST", CREATE, body)[0][2]
+    account.create(**IMAGE, region="us-ord", interfaces=[PUBLIC, VLAN])
+
+
+def test_interfaces_change_only_while_it_is_off(account: Account) -> None:
+    linode = account.create(**IMAGE, **MODERN)
+    path = f"{CREATE}/{linode['id']}/interfaces"
+    lan = {"vlan": {"vlan_label": "nat-lan", "ipam_address": "192.168.1.2/24"}}
+    assert "powered off" in account.reasons("POST", path, lan)[0][2]
+    account.do("POST", f"{CREATE}/{linode['id']}/shutdown")
+    account.later()
+    added = account.do("POST", path, lan)
+    assert "only once" in account.reasons("POST", path, lan)[0][2]
+    assert account.do("GET", "/networking/vlans")["data"][0]["linodes"] == [linode["id"]]
+    account.do("DELETE", f"{path}/{added['id']}")
+    assert account.do("GET", "/networking/vlans")["data"] == []
+
+
+def test_a_profile_is_restated_as_a_whole(account: Account) -> None:
+    linode = account.create(**IMAGE, interfaces=[PUBLIC, VLAN])
+    (config,) = account.do("GET", f"{CREATE}/{linode['id']}/configs")["data"]
+    path = f"{CREATE}/{linode['id']}/configs/{config['id']}"
+    assert config["helpers"]["network"] is True
+    account.do("PUT", path, {"helpers": {"network": False}})
+    changed = account.do("PUT", path, {"interfaces": [PUBLIC, VLAN | {"label": "other"}]})
+    assert changed["helpers"]["network"] is False
+    assert [one["label"] for one in changed["interfaces"]] == [None, "other"]
+    ids = [one["id"] for one in changed["interfaces"]]
+    assert account.reasons("POST", f"{path}/interfaces/order", {"ids": ids[::-1]})[0][2].startswith("The public")
+    assert account.reasons("POST", f"{path}/interfaces/order", {"ids": ids[:1]})[0][1] == "ids"
+
+
+def test_placement_groups_keep_linodes_apart(account: Account) -> None:
+    kind = {"placement_group_type": "anti_affinity:local", "placement_group_policy": "strict"}
+    group = account.do("POST", "/placement/groups", kind | {"label": "apart", "region": "us-east"})
+    path = f"/placement/groups/{group['id']}"
+    pair = [account.create(placement_group={"id": group["id"]}) for _ in range(2)]
+    assert len({one["host_uuid"] for one in pair}) == 2
+    assert pair[0]["placement_group"]["label"] == "apart"
+    third = account.create()
+    assert "compliant" in account.reasons("POST", f"{path}/assign", {"linodes": [third["id"]]})[0][2]
+    assert "already" in account.reasons("POST", f"{path}/assign", {"linodes": [pair[0]["id"]]})[0][2]
+    afar = account.create(region="us-ord")
+    assert "us-ord" in account.reasons("POST", f"{path}/assign", {"linodes": [afar["id"]]})[0][2]
+    assert "still has" in account.reasons("DELETE", path)[0][2]
+    account.do("DELETE", f"{CREATE}/{pair[0]['id']}")
+    assert [one["linode_id"] for one in account.do("GET", path)["members"]] == [pair[1]["id"]]
+    account.do("POST", f"{path}/unassign", {"linodes": [pair[1]["id"]]})
+    account.do("DELETE", path)
+
+
+def test_firewall_limits(account: Account) -> None:
+    rule = {"protocol": "TCP", "action": "ACCEPT", "addresses": {"ipv4": ["10.0.0.0/8"]}}
+
+    def refused(**rules: Any) -> str:
+        return account.reasons("POST", "/networking/firewalls", {"label": "wall", "rules": rules})[0][2]
+
+    assert "protocol" in refused(inbound=[rule | {"protocol": "VRRP"}])
+    assert "25 rules" in refused(inbound=[rule] * 13, outbound=[rule] * 13)
+    assert "ports" in refused(inbound=[rule | {"ports": ",".join(map(str, range(16)))}])
+    assert "255 entries" in refused(inbound=[rule | {"addresses": {"ipv4": ["10.0.0.0/8"] * 256}}])
+    assert "IPv4 networks" in refused(inbound=[rule | {"addresses": {"ipv4": ["::/0"]}}])
+    assert "inbound_policy" in refused(inbound_policy="REJECT")
+    wall = account.do("POST", "/networking/firewalls", {"label": "wall"})
+    linode = account.create(**MODERN)
+    body = {"type": "linode", "id": linode["id"]}
+    assert "interface" in account.reasons("POST", f"/networking/firewalls/{wall['id']}/devices", body)[0][2]

@@ -1,0 +1,171 @@
+"""IP Sharing and addresses: what one call replaces, and everything that is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from emulator.accounts import Account
+from natpair.emulator.world import SharesChanged
+
+SHARE = "/networking/ips/share"
+
+
+def extra_ip(account: Account, linode: Any, **more: Any) -> str:
+    body = {"type": "ipv4", "public": True, "linode_id": linode["id"]} | more
+    return str(account.do("POST", "/networking/ips", body)["address"])
+
+
+@pytest.fixture
+def pair(account: Account) -> tuple[Any, Any]:
+    return account.create(label="nat-a"), account.create(label="nat-b")
+
+
+def test_a_share_replaces_the_receivers_whole_set(account: Account, pair: tuple[Any, Any]) -> None:
+    first, second = pair
+    one, other = extra_ip(account, first), extra_ip(account, first)
+    account.do("POST", SHARE, {"linode_id": second["id"], "ips": [one]})
+    account.do("POST", SHARE, {"linode_id": second["id"], "ips": [other, other]})
+    assert account.shared(second) == [other]
+    account.do("POST", "/networking/ipv4/share", {"linode_id": second["id"], "ips": []})
+    assert account.shared(second) == []
+
+
+def test_an_address_can_have_several_receivers_and_keeps_its_owner(account: Account, pair: tuple[Any, Any]) -> None:
+    owner, second = pair
+    third, fip = account.create(), extra_ip(account, pair[0])
+    for receiver in (second, third):
+        account.do("POST", SHARE, {"linode_id": receiver["id"], "ips": [fip]})
+    (share,) = account.api.store.share_table()
+    assert (share.owner_id, share.receivers) == (owner["id"], (second["id"], third["id"]))
+    seen = account.do("GET", f"/linode/instances/{second['id']}/ips")["ipv4"]["shared"][0]
+    assert seen == account.do("GET", f"/networking/ips/{fip}")
+    account.do("DELETE", f"/linode/instances/{second['id']}/ips/{fip}")
+    assert (account.shared(second), account.shared(third)) == ([], [fip])
+
+
+def test_the_world_hears_of_changes_and_only_of_changes(account: Account, pair: tuple[Any, Any]) -> None:
+    first, second = pair
+    body = {"linode_id": second["id"], "ips": [extra_ip(account, first)]}
+    account.do("POST", SHARE, body)
+    account.do("POST", SHARE, body)
+    notices = account.api.store.notices
+    assert [len(one.shares) for one in notices if isinstance(one, SharesChanged)] == [1]
+    account.later()
+    account.do("DELETE", f"/linode/instances/{first['id']}")
+    assert [one.shares for one in account.api.store.notices if isinstance(one, SharesChanged)] == [()]
+    assert account.shared(second) == []
+
+
+@pytest.mark.parametrize(
+    ("ips", "complaint"),
+    [
+        (None, "ips is required"),
+        ("203.0.113.2", "must be an array"),
+        ([1], "array of strings"),
+        ([""], "not a valid IP"),
+        (["203.0.113.300"], "not a valid IP"),
+        (["203.0.113.2/32"], "Omit the prefix"),
+        (["203.0.113.250"], "does not belong"),
+        (["2001:db8::"], "not an IPv6 range"),
+        (["OWN"], "already assigned to Linode"),
+        (["AFAR"], "not in the region"),
+        (["RESERVED"], "not assigned to a Linode"),
+    ],
+)
+def test_what_cannot_be_shared(account: Account, pair: tuple[Any, Any], ips: Any, complaint: str) -> None:
+    first, second = pair
+    good = extra_ip(account, first)
+    account.do("POST", SHARE, {"linode_id": second["id"], "ips": [good]})
+    real = {
+        "OWN": second["ipv4"][0],
+        "AFAR": account.create(region="us-ord")["ipv4"][0],
+        "RESERVED": account.do("POST", "/networking/reserved/ips", {"region": "us-east"})["address"],
+    }
+    named = [real.get(ip, ip) for ip in ips] if isinstance(ips, list) else ips
+    ((status, field, reason),) = account.reasons("POST", SHARE, {"linode_id": second["id"], "ips": named})
+    assert status == 400
+    assert field.startswith("ips")
+    assert complaint in reason
+    assert account.shared(second) == [good]
+
+
+def test_every_wrong_address_is_told_at_once(account: Account, pair: tuple[Any, Any]) -> None:
+    good = extra_ip(account, pair[0])
+    body = {"linode_id": pair[1]["id"], "ips": ["x", good, "y"]}
+    assert [field for _, field, _ in account.reasons("POST", SHARE, body)] == ["ips[0]", "ips[2]"]
+
+
+@pytest.mark.parametrize("linode_id", [None, "1", True, 1])
+def test_the_receiver_must_be_a_linode_of_the_account(account: Account, linode_id: Any) -> None:
+    ((status, field, _),) = account.reasons("POST", SHARE, {"linode_id": linode_id, "ips": []})
+    assert (status, field) == (400, "linode_id")
+
+
+def test_private_addresses_can_be_shared(account: Account, pair: tuple[Any, Any]) -> None:
+    private = extra_ip(account, pair[0], public=False)
+    assert private.startswith("192.168.")
+    account.do("POST", SHARE, {"linode_id": pair[1]["id"], "ips": [private]})
+    assert account.shared(pair[1]) == [private]
+    assert "already has a private" in account.reasons("POST", "/networking/ips", _private(pair[0]))[0][2]
+
+
+def _private(linode: Any) -> dict[str, Any]:
+    return {"type": "ipv4", "public": False, "linode_id": linode["id"]}
+
+
+def test_the_last_public_address_stays(account: Account, pair: tuple[Any, Any]) -> None:
+    first, _ = pair
+    path = f"/linode/instances/{first['id']}/ips"
+    assert "at least one public" in account.reasons("DELETE", f"{path}/{first['ipv4'][0]}")[0][2]
+    fip = extra_ip(account, first)
+    account.do("DELETE", f"{path}/{fip}")
+    assert account.ask("GET", f"/networking/ips/{fip}")[0] == 404
+    assert account.ask("DELETE", f"{path}/{fip}")[0] == 404
+    assert extra_ip(account, first) != fip, "an address that was given back is not handed out at once"
+
+
+def test_more_addresses_than_allowed_need_a_ticket(account: Account, pair: tuple[Any, Any]) -> None:
+    for _ in range(7):
+        extra_ip(account, pair[0])
+    body = {"type": "ipv4", "public": True, "linode_id": pair[0]["id"]}
+    assert "technical justification" in account.reasons("POST", "/networking/ips", body)[0][2]
+
+
+def test_assign_swaps_addresses(account: Account, pair: tuple[Any, Any]) -> None:
+    first, second = pair
+    one, other = first["ipv4"][0], second["ipv4"][0]
+    moves = [{"address": one, "linode_id": second["id"]}, {"address": other, "linode_id": first["id"]}]
+    account.do("POST", "/networking/ips/assign", {"region": "us-east", "assignments": moves})
+    assert account.do("GET", f"/linode/instances/{first['id']}")["ipv4"] == [other]
+
+
+def test_assign_is_all_or_nothing(account: Account, pair: tuple[Any, Any]) -> None:
+    first, second = pair
+    afar, fip = account.create(region="us-ord"), extra_ip(account, pair[0])
+
+    def refusal(address: str, linode: Any, region: str = "us-east") -> str:
+        moves = [{"address": address, "linode_id": linode["id"]}]
+        body = {"region": region, "assignments": moves}
+        return account.reasons("POST", "/networking/ips/assign", body)[0][2]
+
+    assert "keep at least one public" in refusal(second["ipv4"][0], first)
+    assert "not in the region" in refusal(fip, afar)
+    assert "not in the region" in refusal(fip, second, "us-ord")
+    assert "region is not valid" in refusal(fip, second, "atlantis")
+    account.do("POST", SHARE, {"linode_id": second["id"], "ips": [fip]})
+    assert "shared" in refusal(fip, second)
+    assert account.do("GET", f"/networking/ips/{fip}")["linode_id"] == first["id"]
+
+
+def test_a_reserved_address_outlives_its_linode(account: Account, pair: tuple[Any, Any]) -> None:
+    first, second = pair
+    fip = account.do("POST", "/networking/reserved/ips", {"region": "us-east"})["address"]
+    account.do("POST", f"/linode/instances/{first['id']}/ips", {"type": "ipv4", "public": True, "address": fip})
+    account.do("POST", SHARE, {"linode_id": second["id"], "ips": [fip]})
+    account.do("DELETE", f"/linode/instances/{first['id']}")
+    assert account.do("GET", f"/networking/reserved/ips/{fip}")["linode_id"] is None
+    account.do("DELETE", f"/networking/reserved/ips/{fip}")
+    assert account.ask("GET", f"/networking/ips/{fip}")[0] == 404
+    assert account.shared(second) == []
