@@ -40,7 +40,7 @@ class Limits:
     connect_seconds: float = 5.0
     try_seconds: float = 20.0
     total_seconds: float = 90.0
-    tries: int = 6
+    tries: int = 12  # `Linode busy.` can last for a minute
     first_wait_seconds: float = 0.5
     longest_wait_seconds: float = 10.0
     answer_bytes: int = 8 * 1024 * 1024

@@ -21,7 +21,7 @@ from natpair.linode.transport import Limits, Transport
 
 CANARY = "canary5e2f0c1b7d"
 QUICK = Limits(
-    connect_seconds=1, try_seconds=0.5, total_seconds=5, tries=4, first_wait_seconds=0.01, longest_wait_seconds=0.05
+    connect_seconds=1, try_seconds=1.0, total_seconds=8, tries=4, first_wait_seconds=0.01, longest_wait_seconds=0.05
 )
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, nullcontext
+from dataclasses import replace
 from ipaddress import IPv4Interface
 from typing import Any
 
@@ -24,6 +25,8 @@ from natpair.linode.token import Token
 from natpair.linode.transport import Transport
 from unit.linode.fakeapi import CANARY, QUICK
 
+# A Linode that is still booting is busy for as long as the emulator pleases.
+PATIENT = replace(QUICK, tries=60, total_seconds=20)
 MAKE = creating.Patience(settle_seconds=0.3, look_every_seconds=0.02)
 SHARE = sharing.Patience(settle_seconds=0.3, look_every_seconds=0.02)
 RULES = models.FirewallRules(inbound=(), inbound_policy="DROP", outbound=(), outbound_policy="ACCEPT")
@@ -49,7 +52,7 @@ async def world() -> AsyncIterator[tuple[Emulator, LinodeClient]]:
     emulator = Emulator(quick_api())
     async with (
         emulator.serving() as url,
-        WithoutRanges(Token(CANARY), base_url=f"{url}/v4", limits=QUICK) as transport,
+        WithoutRanges(Token(CANARY), base_url=f"{url}/v4", limits=PATIENT) as transport,
     ):
         yield emulator, LinodeClient(transport)
 
