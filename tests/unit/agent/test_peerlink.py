@@ -1,0 +1,205 @@
+"""Two links over loopback: only what `core.wire` believes comes through, on either path."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from ipaddress import IPv4Interface
+
+import pytest
+
+from natpair.agent.peerlink import PeerLink, addresses
+from natpair.core.messages import PeerMessage, Phase
+from natpair.core.model import Gateway
+from natpair.core.wire import Envelope, Path, Stamp, seal
+from nodes import says
+from samples import gateway
+
+KEY = b"k" * 32
+Heard = list[tuple[Path, PeerMessage]]
+
+
+def on_loopback() -> Gateway:
+    """The example with addresses of 127.0.0.0/8, which need no interface, and a port that is free on all of them."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("0.0.0.0", 0))  # noqa: S104 - to find a port that nobody uses on any address
+        port = probe.getsockname()[1]
+    known = gateway()
+    nodes = tuple(
+        node.model_copy(
+            update={
+                "private_address": IPv4Interface(f"127.0.3.{10 + index}/24"),
+                "public_address": IPv4Interface(f"127.0.4.{10 + index}/24"),
+            }
+        )
+        for index, node in enumerate(known.node)
+    )
+    return known.model_copy(update={"node": nodes, "heartbeat": known.heartbeat.model_copy(update={"port": port})})
+
+
+def link(pair: Gateway, me: str, heard: Heard, key: bytes = KEY) -> PeerLink:
+    return PeerLink(pair, me, key, lambda path, message: heard.append((path, message)))
+
+
+@asynccontextmanager
+async def opened(*links: PeerLink) -> AsyncIterator[None]:
+    for one in links:
+        one.open()
+    try:
+        yield
+    finally:
+        for one in links:
+            one.close()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def a_moment() -> None:
+    """Long enough for a datagram on loopback to have been read, had it been one to read."""
+    for _ in range(20):
+        await asyncio.sleep(0.002)
+
+
+async def acquaint(ours: PeerLink, theirs: PeerLink, *heards: Heard) -> None:
+    async with asyncio.timeout(5):
+        while not all(heards):
+            ours.send(says(Phase.STANDBY))
+            theirs.send(says(Phase.ACTIVE))
+            await asyncio.sleep(0.01)
+    await a_moment()
+    for heard in heards:
+        heard.clear()
+
+
+async def test_messages_come_through_on_both_paths() -> None:
+    pair, at_a, at_b = on_loopback(), Heard(), Heard()
+    a, b = link(pair, "nat-a", at_a), link(pair, "nat-b", at_b)
+    async with opened(a, b):
+        await acquaint(a, b, at_a, at_b)
+        a.send(says(Phase.ACTIVE, epoch=77))
+        await until(lambda: len(at_b) >= 2)
+    assert {path for path, _ in at_b} == set(Path)
+    assert {message.epoch for _, message in at_b} == {77}
+    assert (a.rejected, b.rejected) == (0, 0)
+
+
+async def test_another_key_is_counted_and_not_heard() -> None:
+    pair, heard = on_loopback(), Heard()
+    a, stranger = link(pair, "nat-a", heard), link(pair, "nat-b", Heard(), key=b"x" * 32)
+    async with opened(a, stranger):
+        for _ in range(5):
+            stranger.send(says(Phase.ACTIVE))
+        await until(lambda: a.rejected == 10)
+    assert heard == []
+
+
+async def test_noise_is_counted_and_holds_nobody_up() -> None:
+    pair, at_a, at_b = on_loopback(), Heard(), Heard()
+    a, b = link(pair, "nat-a", at_a), link(pair, "nat-b", at_b)
+    target = (str(addresses(pair, "nat-a")[Path.PUBLIC]), pair.heartbeat.port)
+    async with opened(a, b):
+        await acquaint(a, b, at_a, at_b)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            for number in range(100):
+                stranger.sendto(b"\n" * number, target)
+        b.send(says(Phase.ACTIVE, epoch=77))
+        await until(lambda: len(at_a) == 2)
+        assert a.rejected > 0
+
+
+async def test_recorded_datagrams_are_not_heard_again() -> None:
+    """A tap on the public path repeats what it saw, in and out of order."""
+    pair, heard = on_loopback(), Heard()
+    a = link(pair, "nat-a", heard)
+    where = addresses(pair, "nat-b")[Path.PUBLIC]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind((str(where), pair.heartbeat.port))
+        peer.setblocking(False)
+        async with opened(a):
+            a.send(says(Phase.STANDBY))
+            echo = await own_stamp(peer)
+            recorded = [
+                seal(KEY, Envelope("nat-b", Stamp("b1", n), Path.PUBLIC, (echo,), says(Phase.ACTIVE)))
+                for n in range(10)
+            ]
+            target = (str(addresses(pair, "nat-a")[Path.PUBLIC]), pair.heartbeat.port)
+            for datagram in [*recorded, *recorded, *reversed(recorded)]:
+                peer.sendto(datagram, target)
+            await until(lambda: len(heard) >= 10)
+            await a_moment()
+    assert len(heard) == 10
+
+
+async def own_stamp(peer: socket.socket) -> Stamp:
+    async with asyncio.timeout(5):
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                boot, counter = json.loads(peer.recv(4096).split(b"\n")[0])["stamp"]
+                return Stamp(boot, counter)
+            await asyncio.sleep(0.005)
+
+
+async def test_an_older_message_that_was_overtaken_says_nothing_new() -> None:
+    """The public path is slower: its message proves the path, the newer one of the private path still holds."""
+    pair, heard = on_loopback(), Heard()
+    a = link(pair, "nat-a", heard)
+    places = addresses(pair, "nat-b")
+    targets = addresses(pair, "nat-a")
+    with contextlib.ExitStack() as stack:
+        sockets = {}
+        for path in Path:
+            sockets[path] = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            sockets[path].bind((str(places[path]), pair.heartbeat.port))
+            sockets[path].setblocking(False)
+        async with opened(a):
+            a.send(says(Phase.STANDBY))
+            echo = await own_stamp(sockets[Path.PUBLIC])
+            for path, counter, epoch in ((Path.PRIVATE, 5, 50), (Path.PUBLIC, 4, 40), (Path.PUBLIC, 6, 60)):
+                envelope = Envelope("nat-b", Stamp("b1", counter), path, (echo,), says(Phase.ACTIVE, epoch=epoch))
+                count = len(heard)
+                sockets[path].sendto(seal(KEY, envelope), (str(targets[path]), pair.heartbeat.port))
+                await until(lambda count=count: len(heard) > count)
+    assert [(path, message.epoch) for path, message in heard] == [
+        (Path.PRIVATE, 50),
+        (Path.PUBLIC, 50),
+        (Path.PUBLIC, 60),
+    ]
+
+
+async def test_an_address_that_is_not_there_yet_is_tried_again() -> None:
+    pair, heard = on_loopback(), Heard()
+    places = addresses(pair, "nat-a")
+    a = link(pair, "nat-a", heard)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
+        holder.bind((str(places[Path.PRIVATE]), pair.heartbeat.port))
+        async with opened(a):
+            a.send(says(Phase.STANDBY))  # on the one path that there is
+    async with opened(a):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as late, pytest.raises(OSError, match="in use"):
+            late.bind((str(places[Path.PRIVATE]), pair.heartbeat.port))
+
+
+async def test_a_closed_link_is_silent_and_may_be_opened_again() -> None:
+    pair = on_loopback()
+    a = link(pair, "nat-a", Heard())
+    for _ in range(2):
+        async with opened(a):
+            a.send(says(Phase.STANDBY))
+        a.send(says(Phase.STANDBY))
+
+
+def test_each_node_listens_on_its_own_two_addresses() -> None:
+    known = gateway()
+    for node in known.node:
+        assert addresses(known, node.name) == {
+            Path.PRIVATE: node.private_address.ip,
+            Path.PUBLIC: node.public_address.ip,
+        }

@@ -1,0 +1,224 @@
+"""Which clients there are, whether they answer, whether the gateway does: with a port that plays the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterable
+from ipaddress import IPv4Address
+
+import pytest
+
+from natpair.agent import vlan
+from natpair.agent.vlan import PROBE_SECONDS, GatewayProbe, Vlan
+from natpair.system.arp import Heard
+from samples import gateway
+
+CLIENTS = [IPv4Address(f"192.168.1.{n}") for n in range(101, 111)]
+VIP, OURS, PEERS = (IPv4Address(f"192.168.1.{n}") for n in (1, 3, 4))
+MAC = b"\x02aaaaa"
+
+
+class Wire:
+    """In place of an `ArpPort`: `answering` addresses reply, `asked` and `claimed` are kept."""
+
+    def __init__(self, interface: str, address: IPv4Address) -> None:
+        self.socket, self._poke = socket.socketpair(type=socket.SOCK_DGRAM)
+        self.socket.setblocking(False)
+        self.asked: list[IPv4Address] = []
+        self.claimed: list[IPv4Address] = []
+        self.answering: set[IPv4Address] = set()
+        self._waiting: list[Heard] = []
+        wires[interface] = self
+
+    def ask(self, targets: Iterable[IPv4Address]) -> None:
+        asked = list(targets)
+        self.asked += asked
+        self.say(*[target for target in asked if target in self.answering], reply=True)
+
+    def say(self, *senders: IPv4Address, reply: bool = False) -> None:
+        self._waiting += [Heard(sender, MAC, reply) for sender in senders]
+        self._poke.send(b"!")
+
+    def claim(self, vip: IPv4Address) -> None:
+        self.claimed.append(vip)
+
+    def heard(self) -> list[Heard]:
+        try:
+            while self.socket.recv(10):
+                pass
+        except BlockingIOError:
+            pass
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+
+wires: dict[str, Wire] = {}
+
+
+@pytest.fixture(autouse=True)
+def _ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    wires.clear()
+    monkeypatch.setattr(vlan, "ArpPort", Wire)
+
+
+class Probed:
+    """Collects what probes found."""
+
+    def __init__(self) -> None:
+        self.results: list[tuple[int, int]] = []
+        self.vlan = Vlan(gateway(), "nat-a", lambda nonce, count: self.results.append((nonce, count)))
+        self.vlan.open()
+
+    @property
+    def wire(self) -> Wire:
+        return wires["eth1"]
+
+    async def hear(self, *senders: IPv4Address) -> None:
+        self.wire.say(*senders)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    async def result(self) -> tuple[int, int]:
+        async with asyncio.timeout(5):
+            while not self.results:
+                await asyncio.sleep(0.001)
+        return self.results.pop()
+
+
+async def test_clients_are_who_was_heard_the_latest_first_at_most_four() -> None:
+    probed = Probed()
+    await probed.hear(*CLIENTS[:6])
+    assert probed.vlan.clients() == tuple(str(client) for client in reversed(CLIENTS[2:6]))
+    await probed.hear(CLIENTS[0])
+    assert probed.vlan.clients()[0] == str(CLIENTS[0])
+
+
+@pytest.mark.parametrize("stranger", [VIP, OURS, PEERS, IPv4Address("10.0.0.1")])
+async def test_nodes_and_strangers_are_no_clients(stranger: IPv4Address) -> None:
+    probed = Probed()
+    await probed.hear(stranger)
+    probed.vlan.learn((stranger,))
+    assert probed.vlan.clients() == ()
+
+
+async def test_what_the_peer_knows_is_good_to_ask_and_comes_last() -> None:
+    probed = Probed()
+    await probed.hear(CLIENTS[0])
+    probed.vlan.learn((CLIENTS[1], CLIENTS[0]))
+    probed.vlan.probe(3)
+    assert set(probed.wire.asked) == {CLIENTS[0], CLIENTS[1]}
+
+
+async def test_the_list_does_not_grow_for_ever() -> None:
+    probed = Probed()
+    for third in range(4):
+        probed.vlan.learn(tuple(IPv4Address(f"192.168.1.{n}") for n in range(third * 60 + 5, third * 60 + 65)))
+    assert len(probed.vlan._clients) <= 64
+
+
+async def test_a_probe_ends_with_the_last_answer() -> None:
+    probed = Probed()
+    await probed.hear(*CLIENTS[:3])
+    probed.wire.answering = set(CLIENTS[:3])
+    began = asyncio.get_running_loop().time()
+    probed.vlan.probe(5)
+    assert await probed.result() == (5, 3)
+    assert asyncio.get_running_loop().time() - began < PROBE_SECONDS
+
+
+async def test_a_probe_that_is_not_answered_ends_in_time() -> None:
+    probed = Probed()
+    await probed.hear(*CLIENTS[:3])
+    probed.wire.answering = {CLIENTS[1]}
+    probed.vlan.probe(5)
+    assert await probed.result() == (5, 1)
+
+
+async def test_without_clients_a_probe_finds_nothing_at_once() -> None:
+    probed = Probed()
+    probed.vlan.probe(5)
+    assert probed.results == [], "but never inside the step that asked for it"
+    assert await probed.result() == (5, 0)
+
+
+async def test_a_newer_probe_replaces_the_older() -> None:
+    probed = Probed()
+    await probed.hear(CLIENTS[0])
+    probed.vlan.probe(5)
+    probed.vlan.probe(7)
+    assert await probed.result() == (7, 0)
+    await asyncio.sleep(2 * PROBE_SECONDS)
+    assert probed.results == []
+
+
+async def test_the_vip_is_claimed_at_once_and_again() -> None:
+    probed = Probed()
+    probed.vlan.claim_vip()
+    async with asyncio.timeout(5):
+        while len(probed.wire.claimed) < 4:
+            await asyncio.sleep(0.01)
+    assert set(probed.wire.claimed) == {VIP}
+
+
+async def test_known_clients_are_asked_now_and_then_so_that_the_list_stays_true() -> None:
+    probed = Probed()
+    probed.vlan.refresh()
+    assert probed.wire.asked == []
+    await probed.hear(CLIENTS[0])
+    probed.vlan.refresh()
+    assert probed.wire.asked == [CLIENTS[0]]
+
+
+async def test_without_an_interface_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(interface: str, address: IPv4Address) -> Wire:
+        raise OSError
+
+    monkeypatch.setattr(vlan, "ArpPort", missing)
+    probed = Probed()
+    probed.vlan.learn((CLIENTS[0],))
+    probed.vlan.refresh()
+    probed.vlan.claim_vip()
+    probed.vlan.probe(5)
+    assert await probed.result() == (5, 0)
+    assert not GatewayProbe("eth0", OURS, 3).ask()
+    monkeypatch.setattr(vlan, "ArpPort", Wire)
+    probed.vlan.open()
+    probed.vlan.refresh()
+    assert probed.wire.asked == [CLIENTS[0]], "it is opened when it has come"
+
+
+ROUTER = IPv4Address("203.0.113.1")
+
+
+def gateway_probe(failures: int = 3) -> tuple[GatewayProbe, list[bool]]:
+    probe = GatewayProbe("eth0", IPv4Address("203.0.113.3"), failures)
+    probe.target = ROUTER
+    return probe, [probe.ask()]
+
+
+def test_a_gateway_must_miss_several_times_to_count_as_gone() -> None:
+    probe, seen = gateway_probe()
+    seen += [probe.ask() for _ in range(4)]
+    assert seen == [True, True, True, False, False]
+
+
+def test_one_answer_and_it_is_back() -> None:
+    probe, _ = gateway_probe()
+    for _ in range(5):
+        probe.ask()
+    wires["eth0"].answering = {ROUTER}
+    assert not probe.ask()
+    assert probe.ask()
+
+
+def test_answers_of_others_do_not_count() -> None:
+    probe, _ = gateway_probe(failures=1)
+    wires["eth0"].say(IPv4Address("203.0.113.77"), reply=True)
+    assert not probe.ask()
+
+
+def test_without_a_next_hop_link_and_bgp_have_to_do() -> None:
+    probe = GatewayProbe("eth0", IPv4Address("203.0.113.3"), 1)
+    assert [probe.ask() for _ in range(5)] == [True] * 5
+    assert wires["eth0"].asked == []
