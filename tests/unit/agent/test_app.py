@@ -1,0 +1,133 @@
+"""The composition root: the key, the parts and their names, adoption."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from natpair.agent import app
+from natpair.agent.app import Agent, read_key
+from natpair.agent.journal import Events, Remembered
+from natpair.core.actions import Conntrack, ConntrackJob
+from natpair.core.messages import Phase, VrrpRole
+from natpair.core.state import initial
+from natpair.errors import ConfigError, DaemonError
+from nodes import TERMS
+from samples import gateway
+
+KEY = b"0123456789abcdef0123456789abcdef"
+
+
+def test_a_key_is_read_without_the_newline_of_an_editor(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(KEY + b"\n")
+    assert read_key(str(tmp_path / "key")) == KEY
+
+
+@pytest.mark.parametrize("content", [b"", b"sesame", b"\n" * 40, KEY[:-1]])
+def test_a_key_that_is_too_short_is_refused_and_never_shown(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "key").write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        read_key(str(tmp_path / "key"))
+    (problem,) = caught.value.problems
+    assert problem.key == "heartbeat.key_file"
+    assert not content.strip() or content.decode() not in f"{problem}{caught.value}"
+
+
+def test_a_missing_key_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_key(str(tmp_path / "key"))
+    assert caught.value.problems[0].value == str(tmp_path / "key")
+
+
+@pytest.fixture
+def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Agent:
+    monkeypatch.setattr(app.journal, "Events", lambda: Events(str(tmp_path / "events.jsonl")))
+    monkeypatch.setattr(app.journal, "remember", lambda state: None)
+    return Agent(gateway(), "nat-a", initial(TERMS["nat-a"], time.monotonic()), KEY)
+
+
+async def test_the_tasks_have_names_of_their_own(agent: Agent) -> None:
+    tasks = agent.tasks()
+    names = [task.name for task in tasks]
+    for task in tasks:
+        task.run.close()  # type: ignore[attr-defined]
+    assert len(set(names)) == len(names)
+    assert {"enforcer", "health", "election", "watchdog", "control"} <= set(names)
+
+
+async def test_status_before_anything_is_known_is_a_whole_document(agent: Agent) -> None:
+    document = agent.status()
+    assert document["role"] == "booting"
+    assert document["traffic"] == "none"
+    assert document["announcement"] is None
+    assert document["trouble"]
+    assert document["last_transition"] is None
+
+
+@pytest.mark.parametrize(
+    ("left", "role", "phase"),
+    [
+        (Remembered(active=True, epoch=20, boosted=True, fenced=True), VrrpRole.MASTER, Phase.ACTIVE),
+        (Remembered(active=True, epoch=20), VrrpRole.BACKUP, Phase.BOOTING),
+        (Remembered(active=True, epoch=20), VrrpRole.INIT, Phase.BOOTING),
+        (Remembered(active=False, epoch=20), VrrpRole.MASTER, Phase.BOOTING),
+        (Remembered(), VrrpRole.MASTER, Phase.BOOTING),
+    ],
+)
+async def test_a_node_is_adopted_only_if_it_served_and_still_has_the_vip(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch, left: Remembered, role: VrrpRole, phase: Phase
+) -> None:
+    async def read() -> VrrpRole:
+        return role
+
+    monkeypatch.setattr(app.journal, "recall", lambda: left)
+    monkeypatch.setattr(agent.sources, "vrrp_role", read)
+    await app._adopt(agent)
+    state = agent.decider.state
+    assert state.phase is phase
+    if phase is Phase.ACTIVE:
+        assert (state.epoch, state.boosted, state.fenced) == (20, True, True)
+
+
+async def test_jobs_run_one_after_the_other_and_tell_how_they_ended(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[ConntrackJob] = []
+    told: list[object] = []
+
+    async def job(which: ConntrackJob) -> None:
+        ran.append(which)
+        if which is ConntrackJob.BULK:
+            raise DaemonError("mute")
+
+    monkeypatch.setattr(app.conntrackd, "job", job)
+    monkeypatch.setattr(app, "_ALIVE_SECONDS", 0.01)
+    monkeypatch.setattr(agent.decider, "handle", told.append)
+    for which in (ConntrackJob.COMPLETE, ConntrackJob.BULK, ConntrackJob.ABANDON):
+        agent.conntrack(Conntrack(which, 7))
+    running = asyncio.ensure_future(agent._run_jobs())
+    async with asyncio.timeout(5):
+        while len(told) < 3:
+            await asyncio.sleep(0.005)
+    running.cancel()
+    assert ran == [ConntrackJob.COMPLETE, ConntrackJob.BULK, ConntrackJob.ABANDON]
+    assert [getattr(done, "ok", None) for done in told] == [True, False, True]
+
+
+@pytest.mark.xfail(strict=True, reason="bug: a full disk ends the agent at the next reservation of generations")
+async def test_a_full_disk_does_not_end_the_agent(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(ceiling: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(app.journal, "reserve_generation", full)
+    running = asyncio.ensure_future(agent._run_reservations())
+    agent.reserve(2000)
+    for _ in range(20):
+        await asyncio.sleep(0.005)
+    ended = running.done()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert not ended

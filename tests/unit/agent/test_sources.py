@@ -1,0 +1,324 @@
+"""Readings become events: each daemon may be mute, and the clock may have stood still."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from natpair.agent import sources
+from natpair.agent.sources import Sources
+from natpair.core.announcement import Announcement
+from natpair.core.events import (
+    ArrivalSeen,
+    ClientsSeen,
+    ConntrackdStarted,
+    Event,
+    Frozen,
+    HealthRead,
+    Tick,
+    VrrpChanged,
+)
+from natpair.core.messages import VrrpRole
+from natpair.errors import DaemonError
+from natpair.system.keepalived import VrrpDump
+from samples import gateway
+
+PRIMARY = Announcement(primary=True, med=7)
+
+
+@dataclass
+class Outside:
+    """Everything that sources look at; names in `mute` do not answer."""
+
+    mute: set[str] = field(default_factory=set)
+    role: VrrpRole = VrrpRole.MASTER
+    adverts: int = 0
+    vip_here: bool = False
+    up: bool = True
+    incarnation: int = 1
+    arrived: int = 0
+    relayed: int = 0
+    dumps: int = 0
+    said_by_bird: list[Announcement | None] = field(default_factory=list)
+    looked: int = 0
+
+    def _mute(self, name: str) -> None:
+        if name in self.mute:
+            raise DaemonError(f"{name} is mute")
+
+    async def dump(self) -> VrrpDump:
+        self.dumps += 1
+        self._mute("keepalived")
+        return VrrpDump(self.role, self.adverts)
+
+    async def sessions(self) -> tuple[int, int]:
+        self._mute("bird")
+        return (3, 4)
+
+    async def announced(self) -> Announcement:
+        return PRIMARY
+
+    async def command(self, *_: object, **__: object) -> str:
+        self._mute("conntrackd")
+        return "external inject: ..."
+
+    async def counters(self) -> dict[str, int]:
+        return {"fip_in": self.arrived, "relayed": self.relayed}
+
+    async def has_address(self, _: IPv4Address) -> bool:
+        return self.vip_here
+
+    async def default_gateway(self, _: str) -> None:
+        return None
+
+    # as an enforcer and a VLAN
+    def bird_says(self, announcement: Announcement | None) -> None:
+        self.said_by_bird.append(announcement)
+
+    def ruleset_ok(self) -> bool:
+        return "ruleset" not in self.mute
+
+    def look_again(self) -> None:
+        self.looked += 1
+
+    def clients(self) -> tuple[str, ...]:
+        return ("192.168.1.101",)
+
+    def refresh(self) -> None:
+        pass
+
+
+@pytest.fixture
+def outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Outside:
+    made = Outside()
+    monkeypatch.setattr(sources.keepalived, "dump", made.dump)
+    monkeypatch.setattr(sources.bird, "sessions", made.sessions)
+    monkeypatch.setattr(sources.bird, "announced", made.announced)
+    monkeypatch.setattr(sources.conntrackd, "command", made.command)
+    monkeypatch.setattr(sources.conntrackd, "incarnation", lambda: made.incarnation)
+    monkeypatch.setattr(sources.nft, "counters", made.counters)
+    monkeypatch.setattr(sources.links, "has_address", made.has_address)
+    monkeypatch.setattr(sources.links, "default_gateway", made.default_gateway)
+    monkeypatch.setattr(sources.links, "is_up", lambda _: made.up)
+    monkeypatch.setattr(sources.GatewayProbe, "ask", lambda _: "gateway" not in made.mute)
+    (tmp_path / "count").write_text("1234\n")
+    monkeypatch.setattr(sources, "_FLOWS", tmp_path / "count")
+    return made
+
+
+def made_from(outside: Outside) -> Sources:
+    pair = gateway(extra="\n[health]\nprobe_interval_ms = 100\n")
+    return Sources(pair, "nat-a", outside, outside)  # type: ignore[arg-type]
+
+
+async def collect(
+    work: Callable[[Callable[[Event], None]], Awaitable[None]], enough: Callable[[list[Event]], object]
+) -> list[Event]:
+    """Let a task run until what it told is enough."""
+    events: list[Event] = []
+    running = asyncio.ensure_future(work(events.append))
+    try:
+        async with asyncio.timeout(5):
+            while not enough(events):
+                await asyncio.sleep(0.002)
+                assert not running.done(), running.exception()
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    return events
+
+
+def readings(events: list[Event]) -> list[HealthRead]:
+    return [event for event in events if isinstance(event, HealthRead)]
+
+
+async def test_a_reading_has_everything(outside: Outside) -> None:
+    events = await collect(made_from(outside).health, readings)
+    health = readings(events)[0].health
+    assert health.can_forward
+    assert (health.public_up, health.gateway, health.conntrackd, health.keepalived) == (True, True, True, True)
+    assert (health.bgp_established, health.bgp_total, health.flows) == (3, 4, 1234)
+    assert ClientsSeen(("192.168.1.101",)) in events
+    assert outside.said_by_bird == [PRIMARY]
+
+
+@pytest.mark.parametrize(
+    ("mute", "bad"),
+    [("bird", "bgp_established"), ("conntrackd", "conntrackd"), ("ruleset", "ruleset"), ("gateway", "gateway")],
+)
+async def test_what_does_not_answer_is_bad_and_nothing_else_is(outside: Outside, mute: str, bad: str) -> None:
+    outside.mute.add(mute)
+    events = await collect(made_from(outside).health, readings)
+    health = readings(events)[0].health
+    assert not getattr(health, bad)
+    good = {"bgp_established", "conntrackd", "ruleset", "gateway", "private_up", "public_up"} - {bad}
+    assert all(getattr(health, name) for name in good)
+
+
+async def test_a_mute_bird_is_no_announcement(outside: Outside) -> None:
+    outside.mute.add("bird")
+    await collect(made_from(outside).health, readings)
+    assert outside.said_by_bird == [None]
+
+
+async def test_a_notice_is_read_at_once_without_asking_the_daemons(outside: Outside) -> None:
+    made = made_from(outside)
+    asked = 0
+
+    def change(events: list[Event]) -> bool:
+        nonlocal asked
+        seen = readings(events)
+        if len(seen) == 1:
+            asked = len(outside.said_by_bird)
+            outside.up = False
+            made.wake()
+        return len(seen) > 1
+
+    events = await collect(made.health, change)
+    assert [event.health.private_up for event in readings(events)[:2]] == [True, False]
+    assert len(outside.said_by_bird) == asked == 1
+
+
+async def test_a_new_conntrackd_is_news_and_one_that_is_away_is_not(outside: Outside) -> None:
+    made, events = made_from(outside), list[Event]()
+    for incarnation in (1, 1, 0, 1, 2, 0, 3):
+        outside.incarnation = incarnation
+        made._follow_conntrackd(events.append)
+    assert events == [ConntrackdStarted()] * 2
+
+
+async def test_a_missing_count_is_none(outside: Outside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "_FLOWS", Path("/nowhere"))
+    events = await collect(made_from(outside).health, readings)
+    assert readings(events)[0].health.flows == 0
+
+
+# --- the election
+
+
+async def test_the_role_is_read_back(outside: Outside) -> None:
+    outside.role = VrrpRole.BACKUP
+    events = await collect(made_from(outside).election, len)
+    assert events == [VrrpChanged(VrrpRole.BACKUP)]
+
+
+@pytest.mark.parametrize(("here", "role"), [(True, VrrpRole.MASTER), (False, VrrpRole.INIT)])
+async def test_without_keepalived_the_place_of_the_vip_tells(outside: Outside, here: bool, role: VrrpRole) -> None:
+    outside.mute.add("keepalived")
+    outside.vip_here = here
+    made = made_from(outside)
+    assert await made.vrrp_role() is role
+    assert not made._facts().keepalived
+    outside.mute.clear()
+    await made.vrrp_role()
+    assert made._facts().keepalived
+
+
+async def test_a_line_that_came_while_the_dump_was_written_is_the_newer(
+    outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = made_from(outside)
+
+    async def slow() -> VrrpDump:
+        outside.dumps += 1
+        if outside.dumps == 1:
+            made.lines_told += 1
+            return VrrpDump(VrrpRole.BACKUP, 0)
+        return VrrpDump(VrrpRole.MASTER, 0)
+
+    monkeypatch.setattr(sources.keepalived, "dump", slow)
+    assert await collect(made.election, len) == [VrrpChanged(VrrpRole.MASTER)]
+
+
+# --- the clock
+
+
+class Time:
+    """A clock that jumps while somebody sleeps."""
+
+    def __init__(self, outside: Outside, jumps: list[float], adverts_per_second: float) -> None:
+        self.now, self.outside, self.jumps, self.rate = 100.0, outside, jumps, adverts_per_second
+
+    def monotonic(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        if not self.jumps:
+            await asyncio.Event().wait()
+        gap = max(self.jumps.pop(0), seconds)
+        self.now += gap
+        self.outside.adverts += int(gap * self.rate)
+        await REAL_SLEEP(0)
+
+
+REAL_SLEEP = asyncio.sleep
+
+
+@pytest.mark.parametrize(
+    ("jumps", "rate", "role", "frozen"),
+    [
+        ([0.0, 0.0, 0.0], 10.0, VrrpRole.MASTER, 0),
+        ([0.0, 30.0, 0.0], 0.0, VrrpRole.MASTER, 1),
+        ([0.0, 30.0, 0.0], 10.0, VrrpRole.MASTER, 0),
+        ([0.0, 30.0, 0.0], 0.0, VrrpRole.BACKUP, 0),
+        ([0.0, 0.5, 0.0], 0.0, VrrpRole.MASTER, 0),
+    ],
+    ids=["on-time", "machine-slept", "only-the-agent-slept", "backup", "a-short-stumble"],
+)
+async def test_only_a_machine_that_stood_still_as_a_whole_is_frozen(
+    outside: Outside, monkeypatch: pytest.MonkeyPatch, jumps: list[float], rate: float, role: VrrpRole, frozen: int
+) -> None:
+    """Keepalived's own counter of adverts tells: it runs on when only the agent was stopped."""
+    outside.role = role
+    clock = Time(outside, list(jumps), rate)
+    monkeypatch.setattr(sources.time, "monotonic", clock.monotonic)
+    made = made_from(outside)
+    await made.vrrp_role()
+    spoken: list[float] = []
+    monkeypatch.setattr(sources.asyncio, "sleep", clock.sleep)
+    events: list[Event] = []
+    running = asyncio.ensure_future(made.ticks(events.append, 0.1, lambda: spoken.append(clock.now)))
+    for _ in range(50):
+        await REAL_SLEEP(0)
+    running.cancel()
+    assert sum(isinstance(event, Frozen) for event in events) == frozen
+    assert sum(isinstance(event, Tick) for event in events) == len(jumps) == len(spoken)
+
+
+# --- looks and arrivals
+
+
+async def test_relaying_that_lasts_adds_up_and_ends(outside: Outside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "_FULL_LOOK_SECONDS", 0.01)
+    made = made_from(outside)
+    running = asyncio.ensure_future(made.looks())
+    async with asyncio.timeout(5):
+        while made._facts().relaying_seconds < 0.03:
+            outside.relayed += 1
+            await asyncio.sleep(0.002)
+        while made._facts().relaying_seconds > 0:
+            await asyncio.sleep(0.002)
+    running.cancel()
+    assert outside.looked > 3
+
+
+async def test_arrivals_are_told_only_while_somebody_waits_for_them(outside: Outside) -> None:
+    made = made_from(outside)
+    outside.arrived = 100
+    events: list[Event] = []
+    running = asyncio.ensure_future(made.arrivals(events.append))
+    await asyncio.sleep(0.05)
+    made.preparing.set()
+    await asyncio.sleep(0.05)
+    assert events == [], "what came before does not count"
+    outside.arrived = 101
+    async with asyncio.timeout(5):
+        while not events:
+            await asyncio.sleep(0.005)
+    running.cancel()
+    assert events == [ArrivalSeen()]
