@@ -58,6 +58,7 @@ messages = st.builds(
     phase=phases,
     vrrp=roles,
     epoch=epochs,
+    generation=st.integers(0, 12),
     ready=flags,
     synced=flags,
     drained=flags,
@@ -127,8 +128,9 @@ def states(draw: st.DrawFn, phase: Phase | None = None) -> NodeState:
     values = {name: draw(strategy) for name, strategy in fields.items()}
     drawn = replace(initial(values["terms"], 0.0), **values)
     # Whatever was ever heard or used has been seen: the recorders and `_raised` see to that.
-    said = drawn.peer.said.epoch if drawn.peer.said is not None else 0
-    return replace(drawn, generation_seen=max(drawn.generation_seen, drawn.epoch // 2, said // 2))
+    said = drawn.peer.said
+    told = max(said.epoch // 2, said.generation) if said is not None else 0
+    return replace(drawn, generation_seen=max(drawn.generation_seen, drawn.epoch // 2, told))
 
 
 NAMED_IN_EVENTS: dict[type, dict[str, Strategy]] = {

@@ -100,5 +100,5 @@ machine_faults = st.one_of(
     fault(_conntrackd, nodes),
 )
 requests = fault(_ask, nodes, st.sampled_from(Verb), st.booleans())
-disk_losses = fault(_lose_disk, nodes)
+losses_of_one_disk = fault(_lose_disk, st.just(NODES[0]))
 any_fault = st.one_of(network_faults, machine_faults, requests)

@@ -164,7 +164,7 @@ class Machine:
             return
         if self._latest is None or envelope.stamp.counter > newest or self._session.trusted != known:
             self._latest = envelope.message
-        self.known_epoch = max(self.known_epoch, self._latest.epoch)
+        self.known_epoch = max(self.known_epoch, self._latest.epoch, 2 * self._latest.generation)
         self.handle(PeerHeard(path, self._latest))
 
     def _on_fifo(self, role: VrrpRole) -> None:

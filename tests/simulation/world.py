@@ -30,7 +30,7 @@ class Leg(StrEnum):
 
 @dataclass(frozen=True)
 class Promotion:
-    """`known` is the highest epoch that its agent had heard of, or had on its disk."""
+    """`known` is what its agent had heard of or had on its disk: an epoch, or twice a generation."""
 
     time: float
     node: str
