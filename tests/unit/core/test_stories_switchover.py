@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import pytest
 
-from natpair.core.actions import Action, Conntrack, ConntrackJob, Reply, SaveDrained
+from natpair.core.actions import Action, Conntrack, ConntrackJob, Reply, SaveDrained, WakeAt
 from natpair.core.desired import DRAIN_RELAY, Traffic, desired
 from natpair.core.events import (
     ArrivalSeen,
     Asked,
     ConntrackDone,
+    Event,
     HealthRead,
     Tick,
     TrafficSwitched,
     Verb,
     VrrpChanged,
 )
-from natpair.core.machine import REQUEST_LIMIT
+from natpair.core.machine import REQUEST_LIMIT, step
 from natpair.core.messages import PeerMessage, Phase, VrrpRole
-from natpair.core.rules import ARP_GRACE, ARRIVAL_LIMIT, OPEN_LIMIT, PREPARE_LIMIT, PREPARING_LIMIT, RELEASE_LIMIT
+from natpair.core.rules import (
+    ARP_GRACE,
+    ARRIVAL_LIMIT,
+    DUPLICATE_WINDOW,
+    OPEN_LIMIT,
+    PREPARE_LIMIT,
+    PREPARING_LIMIT,
+    RELEASE_LIMIT,
+)
 from natpair.core.state import NodeState, message_of
 from nodes import MINE, NEWER, SICK, THEIRS, active, hears, node, says, standby
 from script import Line, at, play
@@ -203,6 +212,25 @@ def test_a_giver_that_falls_silent_does_not_keep_the_taker_for_ever() -> None:
 def test_arrivals_mean_nothing_to_a_node_that_takes_no_role() -> None:
     for state in (standby(), active(), node(Phase.FAULT, says(Phase.BOOTING))):
         assert play(state, at(0.1, ArrivalSeen())).phase is state.phase
+
+
+# --- timers are actions: who waits for a moment asks to be woken then
+
+
+def wakes(state: NodeState, event: Event, now: float) -> set[float]:
+    return {round(action.at - now, 6) for action in step(state, event, now).actions if isinstance(action, WakeAt)}
+
+
+def test_every_limit_of_a_handover_is_a_timer() -> None:
+    opened = hears(Phase.PREPARING, prepared_for=MINE, epoch=NEWER, opened=True)
+    assert wakes(active(), SWITCHOVER, 0.1) == {PREPARE_LIMIT}
+    assert wakes(handing_over(), hears(Phase.PREPARING, prepared_for=MINE, epoch=NEWER), 0.2) == {OPEN_LIMIT}
+    prepared = play(handing_over(), at(0.2, hears(Phase.PREPARING, prepared_for=MINE, epoch=NEWER)))
+    assert wakes(prepared, opened, 0.3) == {RELEASE_LIMIT}
+    assert wakes(released(), hears(Phase.ACTIVE, local_for=MINE, epoch=NEWER), 0.4) == {ARP_GRACE}
+    offer = hears(Phase.HANDING_OVER, handover=THEIRS)
+    assert wakes(standby(), offer, 0.1) == {ARRIVAL_LIMIT, PREPARING_LIMIT}
+    assert wakes(preparing(), MASTER, 0.3) == {DUPLICATE_WINDOW}
 
 
 # --- asked for, refused, forced, wished for

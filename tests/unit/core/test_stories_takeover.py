@@ -175,11 +175,12 @@ def test_the_standby_whose_vlan_leg_died_lets_the_active_be() -> None:
     assert desired(state, 0.63).announcement.med == STANDBY_MED
 
 
-@pytest.mark.parametrize(("ours", "theirs", "phase"), [(0, 0, Phase.REFUSED), (2, 2, Phase.REFUSED)])
-def test_a_tie_stays_as_it_is(ours: int, theirs: int, phase: Phase) -> None:
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_tie_stays_as_it_is_and_is_counted(count: int) -> None:
     state = challenging(last_heard=0.55)
     nonce = challenge_of(state)
-    play(state, at(0.61, VlanProbed(nonce, ours)), at(0.62, answers(theirs, nonce), phase))
+    after = play(state, at(0.61, VlanProbed(nonce, count)), at(0.62, answers(count, nonce), Phase.REFUSED))
+    assert after.refusals == state.refusals + 1
 
 
 def test_the_active_whose_vlan_leg_died_loses_the_role_to_a_node_that_sees_clients() -> None:
