@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
 
-from emulator.accounts import Account
+from emulator.accounts import LINODE, Account
+from emulator.served import QUICK
+from natpair.emulator.api import Api
+from natpair.emulator.state import Policy, Store
 from natpair.emulator.world import SharesChanged
 
 SHARE = "/networking/ips/share"
@@ -169,3 +173,15 @@ def test_a_reserved_address_outlives_its_linode(account: Account, pair: tuple[An
     account.do("DELETE", f"/networking/reserved/ips/{fip}")
     assert account.ask("GET", f"/networking/ips/{fip}")[0] == 404
     assert account.shared(second) == []
+
+
+def test_addresses_come_from_the_pools_that_are_given() -> None:
+    pools = (IPv4Network("192.0.2.192/29"), IPv4Network("198.51.100.0/30"))
+    account = Account(Api(Store(timing=QUICK, policy=Policy(public_pools=pools))))
+    given = [account.do("POST", "/networking/reserved/ips", {"region": "us-east"}) for _ in range(6)]
+    assert [one["address"] for one in given[:2]] == ["192.0.2.194", "192.0.2.195"]
+    assert (given[0]["gateway"], given[0]["prefix"]) == ("192.0.2.193", 29)
+    assert (given[5]["address"], given[5]["gateway"], given[5]["prefix"]) == ("198.51.100.2", "198.51.100.1", 30)
+    refusal = account.reasons("POST", "/linode/instances", LINODE)[0]
+    assert refusal[2].startswith("No IPv4 addresses")
+    assert account.do("GET", "/linode/instances")["results"] == 0

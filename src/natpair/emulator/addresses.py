@@ -6,9 +6,10 @@ address and need not run. Who may announce an address by BGP is exactly its owne
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, ip_address
+from itertools import chain, islice
 
 from natpair.emulator.catalogue import REGIONS
 from natpair.emulator.model import Address, Generation, Linode, Purpose
@@ -62,20 +63,21 @@ def new_address(
 
 def _next_free(store: Store, *, public: bool) -> IPv4Address:
     pools = store.policy.public_pools if public else (store.policy.private_pool,)
+    last = store.last_address.get(public)
     # Not the one given back last: an address that is somebody else's a moment later hides mistakes.
-    candidates = [
-        host
-        for pool in pools
-        for host in pool.hosts()
-        if host not in store.addresses and int(host) & 0xFF not in (0, 1, 255)
-    ]
-    if not candidates:
-        raise invalid("No IPv4 addresses are available in this region.")
-    last = store.last_address
-    after = [host for host in candidates if last is not None and host > last and any(last in pool for pool in pools)]
-    chosen = after[0] if after else candidates[0]
-    store.last_address = chosen
-    return chosen
+    later = (host for pool in pools if last is not None and last in pool for host in _hosts(pool) if host > last)
+    anywhere = (host for pool in pools for host in _hosts(pool))
+    for host in chain(later, anywhere):
+        if host not in store.addresses:
+            store.last_address[public] = host
+            return host
+    raise invalid("No IPv4 addresses are available in this region.")
+
+
+def _hosts(pool: IPv4Network) -> Iterator[IPv4Address]:
+    """What a pool has to give: its /24s without their gateways, which are the first hosts."""
+    for network in pool.subnets(new_prefix=max(24, pool.prefixlen)):
+        yield from islice(network.hosts(), 1, None)
 
 
 def _public_interface(linode: Linode) -> int | None:

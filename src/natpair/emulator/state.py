@@ -47,7 +47,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Limits of the account, and the networks its addresses come from."""
+    """Limits of the account, and the networks its addresses come from; the first host of each is the gateway."""
 
     public_pools: tuple[IPv4Network, ...] = (
         IPv4Network("203.0.113.0/24"),
@@ -103,7 +103,7 @@ class Store:
     notices: list[Notice] = field(default_factory=list)
     network_helper: bool = True
     interfaces_for_new_linodes: str = "legacy_config_default_but_linode_allowed"
-    last_address: IPv4Address | None = None
+    last_address: dict[bool, IPv4Address] = field(default_factory=dict)
     _ids: Iterator[int] = field(default_factory=lambda: count(_FIRST_ID))
 
     def next_id(self) -> int:
@@ -193,9 +193,10 @@ class Store:
         self.notices.append(SharesChanged(self.share_table()))
 
     def network_of(self, address: Address) -> IPv4Interface:
-        """An address with the length of its network: public ones sit in /24s, private ones in their /17."""
-        length = 24 if address.public else self.policy.private_pool.prefixlen
-        return IPv4Interface(f"{address.address}/{length}")
+        """An address with the length of its network: public ones sit in /24s or smaller, private ones in their /17."""
+        private = self.policy.private_pool
+        lengths = (max(24, pool.prefixlen) for pool in self.policy.public_pools if address.address in pool)
+        return IPv4Interface(f"{address.address}/{next(lengths, 24) if address.public else private.prefixlen}")
 
     def view(self, linode: Linode) -> LinodeView:
         """What the World gets to know of a Linode."""
