@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tomllib
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -25,6 +26,11 @@ LAB_PROGRAMS = (*ROOT_PROGRAMS, "tc", "keepalived", "conntrackd", "conntrack", "
 NETWORK_NAMESPACES = Path("/run/netns")
 LAB_PREFIX = "np-"
 namespaces_before = pytest.StashKey[set[str]]()
+
+# Whoever starts us in the background may have told us to ignore these; what we start would inherit that, and the
+# tests that interrupt programs would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Two cores shared with whatever else runs: a slow example says nothing about the code.
 settings.register_profile("natpair", deadline=None)
