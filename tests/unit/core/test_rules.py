@@ -55,6 +55,14 @@ def test_a_move_takes_along_only_what_its_phase_needs(after: Phase) -> None:
     assert (moved.challenge is not None) == (after is Phase.CHALLENGING)
 
 
+@pytest.mark.parametrize("me", ["nat-a", "nat-b"])
+def test_a_promotion_takes_the_next_generation_and_the_nodes_own_bit(me: str) -> None:
+    state = node(Phase.STANDBY, me=me)
+    promoted, _ = promote(state, 1.0, "why")
+    assert promoted.generation_seen == state.generation_seen + 1
+    assert promoted.epoch == 2 * promoted.generation_seen + state.terms.bit
+
+
 def test_generations_are_reserved_before_they_run_out() -> None:
     plenty = node(Phase.STANDBY, generation_seen=10, reserved=10 + RESERVE_AHEAD)
     assert not [a for a in promote(plenty, 1.0, "why")[1] if isinstance(a, Reserve)]

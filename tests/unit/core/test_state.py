@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
@@ -31,6 +31,7 @@ def test_the_terms_follow_the_profile_and_tell_the_nodes_apart(profile: Profile)
 
 
 def test_a_missing_reading_counts_as_bad() -> None:
+    assert not any(getattr(Health(), field.name) for field in fields(Health))
     assert not Health().can_forward
     assert not node(Phase.STANDBY, health=Health()).can_serve(0.0)
 
