@@ -40,6 +40,7 @@ class Service:
     start_pre: tuple[str, ...] = ()
     stop_post: tuple[str, ...] = ()
     rt_priority: int | None = None
+    rt_limit_seconds: int = 1
     description: str = ""
     capabilities: tuple[str, ...] = ()
 
@@ -110,6 +111,8 @@ def _agent(program: tuple[str, ...]) -> Service:
         stop_post=(*program, "agent-stopped"),
         # A takeover must not wait for whatever else wants the CPU; Keepalived and conntrackd stand above.
         rt_priority=AGENT_RT_PRIORITY,
+        # Its imports take a second of CPU without a pause on a small machine, and that must not end it.
+        rt_limit_seconds=10,
         description="natpair: the agent that follows the election",
     )
 
@@ -152,7 +155,8 @@ def _service_lines(service: Service) -> list[str]:
         lines.append(f"RestartPreventExitStatus={_EX_CONFIG}")
     if service.rt_priority is not None:
         # The limit ends a daemon that spins; its waits are far shorter.
-        lines += ["CPUSchedulingPolicy=rr", f"CPUSchedulingPriority={service.rt_priority}", "LimitRTTIME=1s"]
+        lines += ["CPUSchedulingPolicy=rr", f"CPUSchedulingPriority={service.rt_priority}"]
+        lines.append(f"LimitRTTIME={service.rt_limit_seconds}s")
     return [*lines, *_hardening(service)]
 
 
