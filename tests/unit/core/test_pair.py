@@ -13,7 +13,15 @@ from natpair.core.model import Gateway, Profile
 from natpair.core.rules import ARRIVAL_LIMIT, ASK_ALIVE
 from natpair.core.wire import Path
 from samples import gateway
-from simulation.faults import Fault, any_fault, losses_of_one_disk, machine_faults, network_faults, requests
+from simulation.faults import (
+    Fault,
+    any_fault,
+    losses_of_one_disk,
+    lossy_paths,
+    machine_faults,
+    network_faults,
+    requests,
+)
 from simulation.machine import Machine
 from simulation.world import TWO_CLAIMANTS_SECONDS, Broken, Leg, World
 
@@ -93,11 +101,11 @@ def test_whatever_fails_in_the_machines_a_pair_heals(seed: int, profile: Profile
 
 
 @examples
-@given(seeds, profiles, st.lists(st.one_of(losses_of_one_disk, network_faults), min_size=2, max_size=6))
+@given(seeds, profiles, st.lists(st.one_of(losses_of_one_disk, lossy_paths, requests), min_size=2, max_size=6))
 def test_one_disk_that_is_lost_again_and_again_never_makes_a_tie(
     seed: int, profile: Profile, faults: list[Fault]
 ) -> None:
-    """What one has counted the other has heard. Of two lost disks nobody could know."""
+    """What one has counted the other has heard. Of two lost disks, or behind a cut of both paths, nobody could know."""
     live(started(profile, seed), faults)
 
 
