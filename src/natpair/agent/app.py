@@ -36,6 +36,7 @@ from natpair.system.sdnotify import Notifier
 
 _KEY_BYTES = 32
 _ALIVE_SECONDS = 1.0
+_DISK_RETRY_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,13 @@ class Agent:
     async def _run_reservations(self) -> None:
         while True:
             ceiling = await self._ceilings.get()
-            await asyncio.to_thread(journal.reserve_generation, ceiling)
+            try:
+                await asyncio.to_thread(journal.reserve_generation, ceiling)
+            except OSError as error:
+                # A full disk must not end an agent; what is reserved already lasts for hundreds of promotions.
+                self.events.record("step", step="reservation-failed", detail=str(error))
+                await asyncio.sleep(_DISK_RETRY_SECONDS)
+                self._ceilings.put_nowait(ceiling)
 
     async def _run_watchdog(self) -> None:
         self._notifier.ready("started")

@@ -17,6 +17,7 @@ from natpair.core.events import Asked, Verb
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _ANSWER_SECONDS = 20.0
+_BAD_REQUEST = 400
 _CONFLICT = 409
 
 
@@ -29,7 +30,11 @@ def application(decider: Decider, status: Callable[[], dict[str, object]]) -> we
 
     def poster(verb: Verb) -> Handler:
         async def post(request: web.Request) -> web.Response:
-            body = await request.json() if request.can_read_body else {}
+            try:
+                body = await request.json() if request.can_read_body else {}
+            except ValueError:
+                wrong = {"ok": False, "message": "the body is no JSON", "cure": 'send {} or {"force": true}'}
+                return web.json_response(wrong, status=_BAD_REQUEST)
             force = isinstance(body, dict) and body.get("force") is True
             reply = await _ask(decider, Asked(next(numbers), verb, force))
             document = {"ok": reply.ok, "message": reply.message, "cure": reply.cure}

@@ -76,7 +76,15 @@ class Decider:
         for action in outcome.actions:
             self._act(action)
         if _durable(before) != _durable(self.state):
-            journal.remember(_durable(self.state))
+            self._keep("state", lambda: journal.remember(_durable(self.state)))
+
+    def _keep(self, what: str, write: Callable[[], None]) -> None:
+        """Write a small file; a full disk is news and no reason to stop deciding."""
+        try:
+            write()
+        except OSError as error:
+            self._events.record("step", step=f"{what}-not-written", detail=str(error))
+            self._log.error("not written", file=what, reason=str(error))
 
     def expect_reply(self, number: int, callback: Callable[[Reply], None]) -> None:
         """Call `callback` when request `number` has its answer."""
@@ -112,7 +120,7 @@ class Decider:
 
     @_act.register
     def _(self, action: SaveDrained) -> None:
-        journal.save_drained(action.drained)
+        self._keep("drained", lambda: journal.save_drained(action.drained))
 
     @_act.register
     def _(self, action: WakeAt) -> None:

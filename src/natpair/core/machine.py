@@ -228,9 +228,12 @@ def _switchover(state: NodeState, event: Asked, now: float) -> Move:
     if state.claims_active:
         return replace(state, request=request), ()
     if state.phase is Phase.STANDBY and state.peer.active(state.terms, now) is not None:
+        if reason:
+            text = f"not from here: {reason}"
+            return state, (Reply(event.number, False, text, f"force it on the active node, {state.terms.peer}"),)
         return replace(state, request=request, wish=True), ()
     text = f"no switchover: {state.terms.me} is {state.phase} and nobody claims to be active"
-    return state, (Reply(event.number, False, text, "see 'natpair doctor'"),)
+    return state, (Reply(event.number, False, text, "see 'natpair status' on both nodes"),)
 
 
 def _no_switchover(state: NodeState, now: float) -> str:

@@ -117,7 +117,6 @@ async def test_jobs_run_one_after_the_other_and_tell_how_they_ended(
     assert [getattr(done, "ok", None) for done in told] == [True, False, True]
 
 
-@pytest.mark.xfail(strict=True, reason="bug: a full disk ends the agent at the next reservation of generations")
 async def test_a_full_disk_does_not_end_the_agent(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(ceiling: int) -> None:
         raise OSError(28, "No space left on device")
