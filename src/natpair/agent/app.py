@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import socket
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -206,13 +207,13 @@ class Agent:
             self.events.record("fifo", role=role.value)
             self.decider.handle(VrrpChanged(role))
 
-    def _on_links(self, notices: object) -> None:
-        links.drain(notices)  # type: ignore[arg-type]
+    def _on_links(self, notices: socket.socket) -> None:
+        links.drain(notices)
         self.sources.wake()
         self.enforcer.look_again()
 
-    def _on_rules(self, notices: object) -> None:
-        links.drain(notices)  # type: ignore[arg-type]
+    def _on_rules(self, notices: socket.socket) -> None:
+        links.drain(notices)
         self.enforcer.look_again()
 
 

@@ -19,6 +19,7 @@ from natpair.core.model import Gateway
 from natpair.errors import CommandFailed, DaemonError
 from natpair.render.bird import role_file
 from natpair.render.bundle import render_all
+from natpair.render.nftables import TRAFFIC_FILES
 from natpair.system import bird, keepalived, nft
 from natpair.system.links import RelayRoutes
 
@@ -57,12 +58,11 @@ class Enforcer:
     ) -> None:
         files = {file.path: file.text for file in render_all(gateway, node)}
         self._base = files[paths.NFTABLES]
-        self._traffic = {state: files[f"{paths.GENERATED}/traffic-{state.value}.nft"] for state in Traffic}
+        self._traffic = {state: files[TRAFFIC_FILES[state]] for state in Traffic}
         self._duplicate = {True: files[paths.DUPLICATE_ON], False: files[paths.DUPLICATE_OFF]}
         self._fence = {True: files[paths.SYNC_FENCE_ON], False: files[paths.SYNC_FENCE_OFF]}
         me, peer = gateway.node_named(node), gateway.peer_of(node)
         self._routes = RelayRoutes(gateway.pair.fips, peer.private_address.ip, me.private_interface)
-        self._gateway = gateway
         self._on_step = on_step
         self._on_traffic = on_traffic
         self._wish: Desired | None = None

@@ -50,7 +50,7 @@ class Readings:
 
 
 class Sources:
-    """Reads health, the election and the clock. `handle` takes the events, `state` tells what matters now."""
+    """Reads health, the election and the clock. The `handle` of each task takes the events."""
 
     def __init__(self, gateway: Gateway, node: str, enforcer: Enforcer, vlan: Vlan) -> None:
         me = gateway.node_named(node)

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from natpair.core.messages import Phase, VrrpRole
 from natpair.core.state import NodeState
+from natpair.core.wire import Path
 
 RELAY_PATIENCE = 15.0
 """Seconds a standby may relay before it is news: any fabric has converged by then."""
@@ -90,11 +91,11 @@ def _config_differs(state: NodeState, now: float) -> str | None:
     return f"{state.terms.peer} runs configuration {said.config_hash}, this node {state.terms.config_hash}"
 
 
-def _path_silent(which: str) -> Callable[[NodeState, float], str | None]:
+def _path_silent(which: Path) -> Callable[[NodeState, float], str | None]:
     def judge(state: NodeState, now: float) -> str | None:
         if state.peer.fresh(state.terms, now) is None:
             return None
-        age = now - {path.value: at for path, at in state.peer.heard.items()}[which]
+        age = now - state.peer.heard[which]
         return f"no heartbeat on the {which} path for {age:.1f} s" if age > max(state.terms.fresh, 1.0) else None
 
     return judge
@@ -227,14 +228,14 @@ CATALOGUE: tuple[Kind, ...] = (
         "The peer's heartbeat comes by the public path only.",
         _WARNING,
         "check the VLAN between the nodes",
-        _path_silent("private"),
+        _path_silent(Path.PRIVATE),
     ),
     Kind(
         "public-path-silent",
         "The peer's heartbeat comes by the VLAN only: a challenge would go unanswered.",
         _WARNING,
         "check the public path between the nodes",
-        _path_silent("public"),
+        _path_silent(Path.PUBLIC),
     ),
     Kind(
         "claim-refused",

@@ -13,6 +13,7 @@ from dataclasses import replace
 from natpair.core.actions import Action, Conntrack, ConntrackJob, Journal, ProbeVlan, Reply, Reserve, Speak, WakeAt
 from natpair.core.messages import Phase, VrrpRole
 from natpair.core.state import Challenge, Handover, NodeState
+from natpair.core.wire import Path
 
 ASK_SILENT = 0.030
 """Seconds a challenge waits for a peer that has been silent on the public path, too: it is likely dead."""
@@ -203,8 +204,7 @@ def _refused(state: NodeState, now: float) -> Move | None:
         return enter(state, Phase.STANDBY, now, f"{state.terms.peer} gave the role up")
     # A path that works for heartbeats but not for adverts would make us claim again and again: back off.
     pause = min(2.0 ** (state.refusals - 1), 60.0)
-    heard_private = now - max((at for path, at in state.peer.heard.items() if path.value == "private"))
-    if heard_private <= state.terms.fresh and now >= state.since + pause:
+    if now - state.peer.heard[Path.PRIVATE] <= state.terms.fresh and now >= state.since + pause:
         return enter(state, Phase.STANDBY, now, "the VLAN carries the peer's heartbeat again")
     return None
 
@@ -260,10 +260,12 @@ def _lost(state: NodeState, now: float) -> Move | None:
 
 
 def abandon(state: NodeState, phase: Phase, now: float, cause: str) -> Move:
-    """Stop being active. The conntrackd flush follows from `flushed_for` once the peer claims the role."""
+    """Stop being active. The conntrackd flush follows from `flushed_for` once the peer claims the role.
+
+    A request that is still open was for another end than this: one that came as planned is answered before.
+    """
     moved, entered = enter(state, phase, now, cause)
-    ok, cure = phase is Phase.STANDBY, "see 'natpair status' on both nodes"
-    done, replies = _answer_request(moved, ok=ok, message=cause, cure="" if ok else cure)
+    done, replies = _answer_request(moved, ok=False, message=cause, cure="see 'natpair status' on both nodes")
     left = replace(done, completing=False, fenced=False, boosted=False, duplicate_until=0.0, local_for=0, flushed_for=0)
     return left, (*entered, *replies)
 
@@ -280,9 +282,7 @@ def _wants_out(state: NodeState, now: float) -> bool:
 
 
 def _begin_handover(state: NodeState, now: float) -> Move:
-    force = state.request is not None and state.request.force
-    number = state.epoch
-    planned = replace(state, handover=Handover(number, now, force=force), local_for=0)
+    planned = replace(state, handover=Handover(state.epoch, now), local_for=0)
     moved, entered = enter(planned, Phase.HANDING_OVER, now, f"planned switchover to {state.terms.peer}")
     return moved, (*entered, WakeAt(now + PREPARE_LIMIT))
 

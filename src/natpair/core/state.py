@@ -130,7 +130,6 @@ class Handover:
 
     number: int
     started_at: float
-    force: bool = False
     prepared_at: float | None = None
     released_at: float | None = None
     local_at: float | None = None
