@@ -3,45 +3,20 @@
 from __future__ import annotations
 
 import http.client
-import json
-import socket
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from natpair.core.paths import AGENT_SOCKET
 from natpair.lab.host import InitRef
+from natpair.system import agentsocket
 
 _ASK_SECONDS = 2.0
 
 
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP over the unix socket at `path`."""
-
-    def __init__(self, path: Path, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        """Connect to the socket; OSError as for any other."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        # By way of /proc/PID/root the path stays far below the 108 bytes of sun_path.
-        self.sock.connect(str(self._path))
-
-
 def ask(ref: InitRef, method: str, path: str, body: object = None, *, timeout: float) -> tuple[int, Any]:
     """One request to the agent of the node behind `ref`: status and JSON. OSError or ValueError if that fails."""
-    connection = UnixConnection(ref.path(AGENT_SOCKET), timeout)
-    try:
-        text = None if body is None else json.dumps(body)
-        connection.request(method, path, body=text, headers={"Content-Type": "application/json"} if text else {})
-        answer = connection.getresponse()
-        return answer.status, json.loads(answer.read())
-    except http.client.HTTPException as error:
-        raise OSError(f"the agent's answer is no HTTP: {error!r}") from error
-    finally:
-        connection.close()
+    # By way of /proc/PID/root the path stays far below the 108 bytes of sun_path.
+    return agentsocket.ask(method, path, body, timeout=timeout, socket_path=ref.path(AGENT_SOCKET))
 
 
 def agent_status(ref: InitRef) -> dict[str, Any] | None:

@@ -141,12 +141,12 @@ def test_a_taker_that_never_takes_lets_the_election_decide() -> None:
     opened = says(Phase.PREPARING, prepared_for=MINE, epoch=NEWER, opened=True)
     begin = 0.4
     state = play(released(), *beats(begin, begin + RELEASE_LIMIT - 0.3, opened))
-    state = play(state, at(0.2 + RELEASE_LIMIT + 0.11, Tick(), Phase.STANDBY, lambda a: isinstance(a, Reply)))
+    state = play(state, at(0.2 + RELEASE_LIMIT + 0.11, Tick(), Phase.STANDBY, refused))
     assert desired(state, 4.0).eligible
 
 
 def test_a_lost_election_in_the_middle_ends_the_handover() -> None:
-    play(handing_over(), at(0.2, BACKUP, Phase.STANDBY, lambda action: isinstance(action, Reply)))
+    play(handing_over(), at(0.2, BACKUP, Phase.STANDBY, refused))
 
 
 # --- the taker
