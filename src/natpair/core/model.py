@@ -141,6 +141,14 @@ class Health(_Model):
     probe_failures: Annotated[int, Field(ge=1, le=20)] = 3
 
 
+class Linode(_Model):
+    """How Linode's API is reached, by `natpair cloud` and by an agent that watches the account; never in a failover."""
+
+    api_url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")] = "https://api.linode.com/v4"
+    token_file: str | None = None
+    plain_http: bool = False
+
+
 class Gateway(_Model):
     """The whole of `gateway.toml`."""
 
@@ -154,6 +162,7 @@ class Gateway(_Model):
     nat: Nat = Nat()
     firewall: Firewall = Firewall()
     health: Health = Health()
+    linode: Linode = Linode()
 
     @property
     def timing(self) -> Timing:

@@ -17,5 +17,5 @@ def test_the_page_is_up_to_date() -> None:
 def test_the_reference_is_a_gateway_of_its_own() -> None:
     reference = load(ROOT / "src" / "natpair" / "config" / "reference.toml")
     example = load(ROOT / "examples" / "gateway.toml")
-    same = reference.model_copy(update={"health": example.health, "bgp": example.bgp})
+    same = reference.model_copy(update={"health": example.health, "bgp": example.bgp, "linode": example.linode})
     assert same == example
