@@ -75,6 +75,7 @@ class Node(_Model):
     public_interface: InterfaceName = "eth0"
     public_address: IPv4Interface
     public_address6: IPv6Interface
+    linode: Annotated[int, Field(ge=1)] | None = None
 
 
 class Vrrp(_Model):
@@ -149,6 +150,41 @@ class Linode(_Model):
     plain_http: bool = False
 
 
+class InterfaceGeneration(StrEnum):
+    """The platform's two models of interfaces: on the Linode itself, or in its configuration profile."""
+
+    LINODE = "linode"
+    LEGACY = "legacy_config"
+
+
+class Placement(StrEnum):
+    """Whether a Linode that cannot be placed apart from its peer is refused or placed anyhow."""
+
+    STRICT = "strict"
+    FLEXIBLE = "flexible"
+
+
+class Cloud(_Model):
+    """What `natpair cloud` makes on Linode. `stamp` marks what is ours; `natpair cloud apply` chooses it."""
+
+    stamp: Annotated[str, Field(pattern=r"^[0-9a-f]{8,16}$")] | None = None
+    type: str = "g6-standard-2"
+    image: str = "linode/debian12"
+    vlan: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9-]{0,62}[A-Za-z0-9])?$")] = "natpair"
+    generation: InterfaceGeneration = InterfaceGeneration.LINODE
+    placement: Placement = Placement.STRICT
+    firewall: bool = True
+    authorized_keys_file: str | None = None
+    key_file: str | None = None
+
+
+class Install(_Model):
+    """Where a new node gets natpair itself from. There is no default: nobody should run what they did not choose."""
+
+    source: Annotated[str, Field(pattern=r"^(https?://|/)[\x21-\x7e]+\.(whl|tar\.gz|tgz)$")] | None = None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+
+
 class Gateway(_Model):
     """The whole of `gateway.toml`."""
 
@@ -163,6 +199,8 @@ class Gateway(_Model):
     firewall: Firewall = Firewall()
     health: Health = Health()
     linode: Linode = Linode()
+    cloud: Cloud = Cloud()
+    install: Install = Install()
 
     @property
     def timing(self) -> Timing:
