@@ -51,6 +51,7 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "undrain": CommandEntry("role:undrain", "Let a drained node serve again."),
     "lab": CommandEntry("lab", "The whole world on one machine: build it, break it, look around."),
     "drill": CommandEntry("drill", "A measured failover, with a report."),
+    "cloud": CommandEntry("cloud", "The Linode side: plan, apply, status, destroy."),
     "prepare": CommandEntry("prepare", "Prepare the kernel and /run before the daemons start.", hidden=True),
     "agent": CommandEntry("agent", "The daemon; systemd runs it.", hidden=True),
     "agent-stopped": CommandEntry("agent_stopped", "What is left to do when the agent is gone.", hidden=True),

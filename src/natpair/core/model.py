@@ -167,7 +167,7 @@ class Placement(StrEnum):
 class Cloud(_Model):
     """What `natpair cloud` makes on Linode. `stamp` marks what is ours; `natpair cloud apply` chooses it."""
 
-    stamp: Annotated[str, Field(pattern=r"^[0-9a-f]{8,16}$")] | None = None
+    stamp: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")] | None = None
     type: str = "g6-standard-2"
     image: str = "linode/debian12"
     vlan: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9-]{0,62}[A-Za-z0-9])?$")] = "natpair"
