@@ -15,7 +15,7 @@ _PAIRED = frozenset({"active", "standby"})
 
 
 def wait_until_ready(timeout: float) -> None:
-    """Return once one node is active and the other a standby in sync; NotReady, with what is missing, after `timeout`."""
+    """Return once one node is active and the other a standby in sync; NotReady with what is missing after `timeout`."""
     missing = ""
 
     def ready() -> bool:
