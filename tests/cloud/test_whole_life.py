@@ -15,7 +15,7 @@ import pytest
 from cloud.accounts import LEGACY, TEXT, Desk, changed, desk, holdings, shape
 from natpair.config.load import parse
 from natpair.core.digest import config_hash
-from natpair.emulator import lifecycle
+from natpair.emulator import addresses, lifecycle
 from natpair.emulator.faults import Fault, Kind
 from natpair.emulator.model import Status
 from natpair.emulator.tokens import Token
@@ -278,6 +278,33 @@ async def test_what_is_adopted_must_be_there_and_fit() -> None:
         at.text = changed((f'fips = ["{fip}"]', 'fips = ["auto"]'), text=good)
         with pytest.raises(ConfigError, match="1 problem"):
             await at.apply()
+
+
+async def test_a_pair_that_was_made_by_hand_is_not_made_twice() -> None:
+    async with desk() as at:
+        first, _second, _fip = await adopting(at)
+        by_hand = 'public_address = "203.0.113.2/24"'
+        at.text = at.text.replace(f"linode = {first}\n", "", 1).replace('public_address = "auto"', by_hand, 1)
+        before = holdings(at.store)
+        with pytest.raises(ConfigError) as caught:
+            await at.apply()
+        assert "was not made by natpair" in caught.value.problems[0].message
+        assert holdings(at.store) == before
+
+
+async def test_a_reserved_address_on_a_node_is_nobodys_spare_one() -> None:
+    async with desk() as at:
+        await at.apply()
+        reserved = addresses.reserve(at.store, "us-ord")
+        addresses.attach_reserved(at.store, at.store.linodes[at.node("nat-a")], str(reserved.address))
+        at.text = at.text.replace('"]  # one', '", "auto"]  # two', 1)
+        await at.apply()
+        assert reserved.address not in parse(at.text).pair.fips
+        at.text = changed((str(parse(at.text).pair.fips[1]), str(reserved.address)), text=at.text)
+        await at.apply()
+        await at.destroy()
+        assert list(at.store.addresses) == [reserved.address]
+        assert f'"auto", "{reserved.address}"]' in at.text
 
 
 async def test_one_adopted_and_one_made() -> None:

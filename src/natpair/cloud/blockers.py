@@ -24,7 +24,13 @@ class Remark:
 
 def blockers(wanted: Wanted, found: Found) -> tuple[Remark, ...]:
     """Everything because of which nothing may be changed."""
-    return (*_squatters(found), *_adoptions(wanted, found), *_fips(wanted, found), *_running(wanted, found))
+    return (
+        *_squatters(found),
+        *_made_by_hand(wanted),
+        *_adoptions(wanted, found),
+        *_fips(wanted, found),
+        *_running(wanted, found),
+    )
 
 
 def remarks(wanted: Wanted, found: Found) -> tuple[Remark, ...]:
@@ -40,6 +46,14 @@ def _squatters(found: Found) -> Iterator[Remark]:
         yield Remark(
             "a Cloud Firewall has the pair's label and is not natpair's", "rename it, or choose another cloud.stamp"
         )
+
+
+def _made_by_hand(wanted: Wanted) -> Iterator[Remark]:
+    # Without a stamp natpair has made nothing yet: an address in the file is that of a machine it does not know.
+    for node in wanted.made:
+        if wanted.stamp is None and node.public_address is not None:
+            cure = f'node[{node.index}].linode = its number adopts that Linode; public_address = "auto" makes a new one'
+            yield Remark(f"{node.name} has the address {node.public_address} and was not made by natpair", cure)
 
 
 def _adoptions(wanted: Wanted, found: Found) -> Iterator[Remark]:

@@ -37,8 +37,8 @@ class FoundNode:
 
     @property
     def own(self) -> tuple[Address, ...]:
-        """The public IPv4 addresses it owns, in the platform's order."""
-        return self.addresses.ipv4.public
+        """The public IPv4 addresses it owns, in the platform's order, reserved ones last."""
+        return (*self.addresses.ipv4.public, *self.addresses.ipv4.reserved)
 
     @property
     def shared(self) -> frozenset[IPv4Address]:

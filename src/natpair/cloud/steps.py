@@ -150,9 +150,9 @@ def spare_addresses(wanted: Wanted, found: Found) -> tuple[IPv4Address, ...]:
         return ()
     taken = {node.public_address.ip, *wanted.known_fips}
     known = {one.address for one in there.own}
-    return (
-        tuple(one.address for one in there.own if one.address not in taken) if node.public_address.ip in known else ()
-    )
+    # A reserved one was put there by a person, for a purpose of its own.
+    spare = tuple(one.address for one in there.own if one.address not in taken and not one.reserved)
+    return spare if node.public_address.ip in known else ()
 
 
 def _addresses(wanted: Wanted, found: Found) -> Iterator[Step]:
