@@ -144,7 +144,8 @@ def _changed(wanted: Wanted, found: Found) -> Iterator[Remark]:
         hashes = [tag.removeprefix(wanted.installed_prefix) for tag in tags if tag.startswith(wanted.installed_prefix)]
         if hashes and wanted.config_hash is not None and wanted.config_hash not in hashes:
             text = (
-                f"gateway.toml is no longer what {node.name} was installed with ({hashes[0]}, now {wanted.config_hash})"
+                f"gateway.toml, or natpair, has changed since {node.name} was installed"
+                f" (then {hashes[0]}, now {wanted.config_hash})"
             )
             cure = "a node is never rebuilt: copy the file to both nodes and run `natpair apply` there, standby first"
             yield Remark(text, cure)

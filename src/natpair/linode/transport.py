@@ -99,13 +99,20 @@ class Transport:
         """
         path = operation.at(**(parts or {}))
         headers = {"X-Filter": json.dumps(dict(wanted))} if wanted else {}
+        refusal: ApiError | None = None
         try:
             async with asyncio.timeout(self.limits.total_seconds):
                 async for attempt in self._attempts():
                     with attempt:
-                        return await self._try(operation, path, body, query, headers)
+                        refusal = None
+                        try:
+                            return await self._try(operation, path, body, query, headers)
+                        except ApiError as error:
+                            refusal = error
+                            raise
         except TimeoutError:
-            raise failures.no_answer(operation, "no useful answer in time", sent=True) from None
+            # Between two tries: the last answer says more than that time is up. Within one: nobody knows.
+            raise refusal or failures.no_answer(operation, "no useful answer in time", sent=True) from None
         except ApiError as error:
             if operation.method is Method.DELETE and error.status == _GONE:
                 return {}

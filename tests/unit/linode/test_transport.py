@@ -256,3 +256,13 @@ async def test_every_operation_fills_its_path_and_is_named_once() -> None:
     parts = dict.fromkeys(["linode", "config", "interface", "address", "range", "group", "firewall"], "1")
     assert all("{" not in one.at(**parts) for one in op.ALL)
     assert len({one.name for one in op.ALL}) == len(op.ALL) == len({(one.method, one.path) for one in op.ALL})
+
+
+async def test_when_time_is_up_between_two_tries_the_last_answer_is_told() -> None:
+    limits = Limits(
+        connect_seconds=1, try_seconds=1, total_seconds=0.5, tries=50, first_wait_seconds=0.4, longest_wait_seconds=0.4
+    )
+    async with Transport(None, base_url="http://127.0.0.1:9", limits=limits) as transport:
+        with pytest.raises(ApiError, match="cannot connect") as caught:
+            await transport.call(op.LIST_REGIONS)
+    assert caught.value.cure

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -47,7 +46,7 @@ def plan(file: Path, as_json: bool) -> None:
     from natpair.config.load import load_draft
 
     draft = load_draft(file)
-    looked = asyncio.run(_look(draft))
+    looked = common.run(_look(draft))
     if as_json:
         emit_json(_plan_document(looked))
         return
@@ -69,7 +68,7 @@ def apply_(file: Path, yes: bool, every: float, as_json: bool) -> None:
 
     with common.only_one(file):
         draft = load_draft(file)
-        looked = asyncio.run(_look(draft))
+        looked = common.run(_look(draft))
         _refuse(looked)
         if looked.plan.steps:
             if not yes:
@@ -79,7 +78,7 @@ def apply_(file: Path, yes: bool, every: float, as_json: bool) -> None:
         def tell(step: Step) -> None:
             talk(f"{symbols().arrow} {step.text}")
 
-        done = asyncio.run(_apply(file, draft, looked, every, tell))
+        done = common.run(_apply(file, draft, looked, every, tell))
     if as_json:
         emit_json(_applied_document(done))
     else:
@@ -95,7 +94,7 @@ async def _look(draft: Draft) -> _Look:
     wanted = wanted_of(draft)
     common.authorized_keys(draft)
     _check_size(draft)
-    async with common.api_of(draft) as client:
+    async with common.api_of(draft, only_look=True) as client:
         offer = await read_offer(client)
         check_offer(wanted, offer)
         found = await observe(client, wanted)

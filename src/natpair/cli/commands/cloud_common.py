@@ -8,7 +8,7 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,9 +25,18 @@ if TYPE_CHECKING:
     from natpair.linode.client import LinodeClient
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Result = TypeVar("Result")
 
 _KEY_BYTES = 32
+_LOOK_SECONDS = 20.0
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    """What `work` returns; see `cli.running`."""
+    from natpair.cli.running import run as run_until_told
+
+    return run_until_told(work)
 
 
 def file_argument(command: Command) -> Command:
@@ -58,15 +67,21 @@ def every_option(command: Command) -> Command:
 
 
 @asynccontextmanager
-async def api_of(draft: Draft) -> AsyncIterator[LinodeClient]:
-    """The API that the file names, with the token of the file or of the environment."""
+async def api_of(draft: Draft, *, only_look: bool = False) -> AsyncIterator[LinodeClient]:
+    """The API that the file names, with the token of the file or of the environment.
+
+    `only_look`: somebody waits for the answer and nothing is under way, so an API that is away is given up soon.
+    """
     from natpair.linode.client import LinodeClient
     from natpair.linode.token import read_token
-    from natpair.linode.transport import Transport
+    from natpair.linode.transport import Limits, Transport
 
     linode = draft.gateway.linode
     token = read_token(Path(linode.token_file) if linode.token_file else None, os.environ)
-    async with Transport(token, base_url=linode.api_url, plain_http=linode.plain_http) as transport:
+    limits = Limits(total_seconds=_LOOK_SECONDS) if only_look else None
+    if only_look:
+        talk(f"reading the account at {linode.api_url}")
+    async with Transport(token, base_url=linode.api_url, plain_http=linode.plain_http, limits=limits) as transport:
         yield LinodeClient(transport)
 
 

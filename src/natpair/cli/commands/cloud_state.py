@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +32,7 @@ def status(file: Path, as_json: bool) -> int:
     """
     from natpair.config.load import load_draft
 
-    wanted, found, condition = asyncio.run(_examine(load_draft(file)))
+    wanted, found, condition = common.run(_examine(load_draft(file)))
     if as_json:
         emit_json(_document(wanted, found, condition))
     else:
@@ -48,7 +47,7 @@ async def _examine(draft: Draft) -> tuple[Wanted, Found, Condition]:
     from natpair.cloud.wanted import wanted_of
 
     wanted = wanted_of(draft)
-    async with common.api_of(draft) as client:
+    async with common.api_of(draft, only_look=True) as client:
         found = await observe(client, wanted)
     return wanted, found, condition_of(wanted, found, make_plan(wanted, found))
 
@@ -130,14 +129,14 @@ def destroy(file: Path, yes: bool, every: float, as_json: bool) -> None:
 
     with common.only_one(file):
         draft = load_draft(file)
-        steps = asyncio.run(_left(draft))
+        steps = common.run(_left(draft))
         if steps:
             _ask(draft, steps, yes=yes)
 
         def tell(step: UndoStep) -> None:
             talk(f"{symbols().arrow} {step.text}")
 
-        done = asyncio.run(_destroy(file, draft, every, tell)) if steps else ()
+        done = common.run(_destroy(file, draft, every, tell)) if steps else ()
     if as_json:
         emit_json({"schema": "natpair/cloud-destroy/v1", "pair": draft.gateway.pair.name, "done": list(done)})
     elif done:
@@ -152,7 +151,7 @@ async def _left(draft: Draft) -> tuple[UndoStep, ...]:
     from natpair.cloud.wanted import wanted_of
 
     wanted = wanted_of(draft, undoing=True)
-    async with common.api_of(draft) as client:
+    async with common.api_of(draft, only_look=True) as client:
         return undo_steps(wanted, await observe(client, wanted))
 
 
