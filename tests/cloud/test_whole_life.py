@@ -227,6 +227,8 @@ async def test_a_node_that_is_gone_is_made_anew_and_the_lost_address_is_named() 
         with pytest.raises(ConfigError) as caught:
             await at.apply()
         assert caught.value.problems[0].accepted.startswith("set pair.fips[0]")
+        await at.destroy()
+        assert at.text.count('"auto"') == 6
 
 
 async def adopting(at: Desk, *, legacy: bool = False) -> tuple[int, int, IPv4Address]:

@@ -63,7 +63,7 @@ def _steps(wanted: Wanted, found: Found) -> Iterator[UndoStep]:
     if found.group is not None:
         text = f"delete the placement group {found.group.label} ({found.group.id})"
         yield UndoStep(UndoKind.GROUP, text, found.group.id)
-    yield from _forget_the_rest(wanted)
+    yield from _forget_the_rest(wanted, found)
 
 
 def _going(wanted: Wanted, found: Found) -> dict[int, str]:
@@ -94,13 +94,16 @@ def _unshare(wanted: Wanted, found: Found) -> Iterator[UndoStep]:
             yield UndoStep(UndoKind.UNSHARE, text, there.instance.id, ours)
 
 
-def _forget_the_rest(wanted: Wanted) -> Iterator[UndoStep]:
-    keys = [STAMP] if wanted.stamp is not None else []
+def _forget_the_rest(wanted: Wanted, found: Found) -> Iterator[UndoStep]:
+    # A floating address that is not the account's any more went with a Linode that somebody deleted.
+    lost = [i for i, fip in enumerate(wanted.fips) if fip is not None and fip not in found.owners]
+    keys = [STAMP, *(f"pair.fips[{index}]" for index in lost)]
     for node in wanted.made:
         keys += [f"node[{node.index}].public_address"] if node.public_address is not None else []
         keys += [f"node[{node.index}].public_address6"] if node.public_address6 is not None else []
     if wanted.stamp is not None:
-        yield UndoStep(UndoKind.FILE, 'put "auto" into gateway.toml for what is gone', keys=tuple(keys))
+        text = f'put "auto" into gateway.toml for what is gone (the stamp was {wanted.stamp})'
+        yield UndoStep(UndoKind.FILE, text, keys=tuple(keys))
 
 
 async def destroy(
