@@ -15,9 +15,10 @@ from click.testing import CliRunner, Result
 from cloud.accounts import TEXT, changed
 from emulator.served import Served, quick_api, served
 from natpair.cli.commands.cloud import command
+from natpair.cli.commands.cloud_common import only_one
 from natpair.config.load import load
 from natpair.emulator.state import Timing
-from natpair.errors import ConfigError, Unsupported
+from natpair.errors import ConfigError, NotReady, Unsupported
 
 CANARY = "canary0123456789"
 SOON = Timing(provision_seconds=0.01, boot_seconds=0.01, shutdown_seconds=0.01)
@@ -147,6 +148,17 @@ def test_a_file_that_cannot_be_made_is_refused_before_anything_is_made(
         assert isinstance(refused.exception, ConfigError)
         assert [one.key for one in refused.exception.problems] == [key]
     assert "POST" not in person.requests()
+
+
+def test_two_at_once_are_one_too_many(person: Person) -> None:
+    with only_one(person.file):
+        for words in (("apply", "--yes"), ("destroy", "--yes")):
+            refused = person.types(*words)
+            assert isinstance(refused.exception, NotReady)
+            assert refused.exception.exit_code == 75
+            assert "another natpair cloud works" in refused.exception.message
+    assert person.requests() == []
+    assert person.code("apply", "--yes", "--every", "0.05") == 0
 
 
 def test_status_names_problems_first_and_exits_with_2(person: Person) -> None:

@@ -125,18 +125,3 @@ def test_a_killed_destroy_is_taken_up_by_the_next(natpair: Natpair, tmp_path: Pa
         store = api.emulator.api.store
         assert [store.linodes, store.addresses, store.firewalls, store.groups, store.shares] == [{}] * 5
         assert file.read_text().count('"auto"') == 6
-
-
-def test_two_at_once_are_one_too_many(natpair: Natpair, tmp_path: Path) -> None:
-    with served(quick_api(Timing(provision_seconds=1, boot_seconds=0.01, shutdown_seconds=0.01))) as api:
-        file = account(api, tmp_path, TEXT)
-        environment = os.environ | {"LINODE_TOKEN": "any"}
-        first = natpair.start(*apply_to(file))
-        until(lambda: bool(api.emulator.api.store.linodes))
-        argv = [sys.executable, "-m", "natpair", *apply_to(file)]
-        second = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=30, check=False)
-        assert second.returncode == 75
-        assert "another natpair cloud works" in second.stderr
-        assert first > 0
-        assert natpair.ended() == 0
-        assert len(api.emulator.api.store.linodes) == 2
