@@ -78,7 +78,7 @@ def _forget_fips(wanted: Wanted, found: Found, going: dict[int, str]) -> Iterato
     lost = {i: one.address for i, one in owned.items() if one and one.linode_id in going and not one.reserved}
     if lost:
         names = " and ".join(map(str, lost.values()))
-        text = f'give back {names}, which go with their Linode: "auto" again in gateway.toml'
+        text = f'give back what goes with its Linode, {names}: "auto" again in gateway.toml'
         yield UndoStep(UndoKind.FILE, text, keys=tuple(f"pair.fips[{index}]" for index in lost))
 
 
