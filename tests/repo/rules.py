@@ -24,7 +24,7 @@ ALLOWED_IMPORTS: dict[str, frozenset[str]] = {
     "config": frozenset({"core", "errors"}),
     "render": frozenset({"core", "errors"}),
     "system": frozenset({"core", "errors"}),
-    "agent": frozenset({"core", "config", "render", "system", "errors"}),
+    "agent": frozenset({"core", "config", "render", "system", "linode", "errors"}),
     "emulator": frozenset({"errors"}),
     "linode": frozenset({"errors"}),
     "cloud": frozenset({"core", "config", "render", "linode", "errors"}),

@@ -23,6 +23,7 @@ from natpair.core.actions import (
     Speak,
 )
 from natpair.core.events import (
+    AccountSeen,
     ArrivalSeen,
     Asked,
     ClientsSeen,
@@ -32,6 +33,7 @@ from natpair.core.events import (
     Frozen,
     HealthRead,
     PeerHeard,
+    RepairEnded,
     Tick,
     TrafficSwitched,
     Verb,
@@ -40,10 +42,10 @@ from natpair.core.events import (
 )
 from natpair.core.messages import Phase, VrrpRole
 from natpair.core.rules import RULES, Move, abandon
-from natpair.core.state import Answer, Health, NodeState, PeerView, Request, message_of
+from natpair.core.state import REQUEST_LIMIT, Answer, Health, NodeState, PeerView, Request, message_of
+from natpair.core.watching import on_account, on_repair
 from natpair.core.wire import Path
 
-REQUEST_LIMIT = 12.0
 _MOVES_PER_STEP = 8
 """More moves than any chain of rules makes: passing it means that two rules chase each other."""
 _PRESUMED = Health(private_up=True, public_up=True, ruleset=True, gateway=True, bgp_established=1, bgp_total=1)
@@ -262,6 +264,10 @@ def peer_unready(state: NodeState, now: float) -> str:
     return ""
 
 
+def _on_account(state: NodeState, event: AccountSeen, now: float) -> Move:
+    return on_account(state, event, now, peer_unready(state, now))
+
+
 def _on_tick(state: NodeState, event: Tick, now: float) -> Move:
     return state, ()
 
@@ -279,5 +285,7 @@ RECORD: Mapping[type[Any], Callable[[NodeState, Any, float], Move]] = {
     ConntrackDone: _on_conntrack_done,
     Frozen: _on_frozen,
     Asked: _on_asked,
+    AccountSeen: _on_account,
+    RepairEnded: on_repair,
     Tick: _on_tick,
 }

@@ -185,6 +185,16 @@ class Install(_Model):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
 
 
+class Watch(_Model):
+    """What the agents look after in the provider's account, with the token of `linode.token_file`."""
+
+    enabled: bool = False
+    interval_seconds: Annotated[int, Field(ge=2, le=3600)] = 30
+    maintenance_lead_seconds: Annotated[int, Field(ge=10, le=86_400)] = 900
+    switch_over: bool = True
+    repair_shares: bool = False
+
+
 class Gateway(_Model):
     """The whole of `gateway.toml`."""
 
@@ -201,6 +211,7 @@ class Gateway(_Model):
     linode: Linode = Linode()
     cloud: Cloud = Cloud()
     install: Install = Install()
+    watch: Watch = Watch()
 
     @property
     def timing(self) -> Timing:

@@ -243,13 +243,17 @@ class LinodeClient:
         """Work that is planned or under way on the account's machines."""
         return await self._list(op.LIST_MAINTENANCE, models.Maintenance)
 
-    async def events(self, *, linode: int | None = None, action: str | None = None) -> tuple[models.Event, ...]:
-        """Events of the last 90 days, newest first, of one Linode or of one kind."""
+    async def events(
+        self, *, linode: int | None = None, action: str | None = None, statuses: Sequence[str] = ()
+    ) -> tuple[models.Event, ...]:
+        """Events of the last 90 days, newest first, of one Linode, of one kind, or with one of these statuses."""
         wanted: dict[str, Any] = {"+order_by": "created", "+order": "desc"}
         if linode is not None:
             wanted |= {"entity.id": linode, "entity.type": "linode"}
         if action is not None:
             wanted["action"] = action
+        if statuses:
+            wanted["+or"] = [{"status": status} for status in statuses]
         return await self._list(op.LIST_EVENTS, models.Event, wanted=wanted)
 
     # The two shapes of an answer

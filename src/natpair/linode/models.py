@@ -356,6 +356,18 @@ class Maintenance(_Answer):
         return min(moments, default=None)
 
 
+class EventDetails(_Answer):
+    """When the work of an event begins, as newer answers tell."""
+
+    not_before: Moment | None = None
+    start_time: Moment | None = None
+
+    @property
+    def begins(self) -> datetime | None:
+        """The earliest moment it may begin; None when it does not say."""
+        return min((moment for moment in (self.start_time, self.not_before) if moment is not None), default=None)
+
+
 class Event(_Answer):
     """Something that happened to the account's things, such as `linode_reboot`; `created` in UTC."""
 
@@ -366,3 +378,4 @@ class Event(_Answer):
     entity: Entity | None = None
     message: str | None = None
     percent_complete: int | None = None
+    details: EventDetails | None = None

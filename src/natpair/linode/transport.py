@@ -22,6 +22,7 @@ from yarl import URL
 from natpair.errors import ApiError, Unsupported
 from natpair.linode import failures
 from natpair.linode.operations import Method, Operation
+from natpair.linode.resolver import DaemonResolver
 from natpair.linode.token import Token
 
 BASE_URL = "https://api.linode.com/v4"
@@ -71,7 +72,7 @@ class Transport:
         stamina.instrumentation.set_on_retry_hooks([])
         timeout = aiohttp.ClientTimeout(total=self.limits.try_seconds, sock_connect=self.limits.connect_seconds)
         # One connection a call: on a kept one that the server has just closed nobody can tell whether a POST arrived.
-        connector = aiohttp.TCPConnector(limit=8, force_close=True)
+        connector = aiohttp.TCPConnector(limit=8, force_close=True, resolver=DaemonResolver())
         self._session = aiohttp.ClientSession(
             timeout=timeout, connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
         )

@@ -81,6 +81,10 @@ def _facts(document: Mapping[str, Any]) -> list[str]:
     last = document["last_transition"]
     if last:
         lines.append(f"last change: {last['before']} to {last['after']}, {last['cause']}")
+    account = document.get("account")
+    if account:
+        seen = account["seen_ms"]
+        lines.append("account not seen yet" if seen is None else f"account seen {seen / 1000:.0f} s ago")
     if document["trouble"]:
         lines.append(f"trouble: {document['trouble']}")
     return lines
