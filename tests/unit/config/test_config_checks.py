@@ -11,7 +11,7 @@ A = 'private_address = "192.168.1.3/24"'
 B = 'private_address = "192.168.1.4/24"'
 PUBLIC_A, PUBLIC_B = 'public_address = "203.0.113.3/24"', 'public_address = "203.0.113.4/24"'
 PUBLIC6_B = 'public_address6 = "2001:db8:100::4/64"'
-TOKEN = '[linode]\ntoken_file = "/etc/natpair/linode.token"'
+API = '[linode]\ntoken_file = "/etc/natpair/linode.token"'
 VIP, FIPS, REGION = 'vip = "192.168.1.1/24"', 'fips = ["192.0.2.221"]', 'region = "us-ord"'
 
 CASES = [
@@ -45,11 +45,11 @@ CASES = [
     ((REGION, REGION), '[heartbeat]\nkey_file = "pair.key"', "heartbeat.key_file", "not an absolute path"),
     ((REGION, REGION), "[sync]\nrefresh_seconds = 200", "sync.refresh_seconds", "would expire"),
     ((REGION, REGION), "[watch]\nenabled = true", "linode.token_file", "needed by watch.enabled"),
-    ((REGION, REGION), f"{TOKEN.replace('/', '')}\n[watch]\nenabled = true", "linode.token_file", "needed by"),
+    ((REGION, REGION), f"{API.replace('/', '')}\n[watch]\nenabled = true", "linode.token_file", "needed by"),
     ((REGION, REGION), "[watch]\nrepair_shares = true", "watch", "does not say whether"),
     (
         (REGION, REGION),
-        f"{TOKEN}\n[watch]\nenabled = true\ninterval_seconds = 60\nmaintenance_lead_seconds = 179",
+        f"{API}\n[watch]\nenabled = true\ninterval_seconds = 60\nmaintenance_lead_seconds = 179",
         "watch.maintenance_lead_seconds",
         "no time for three looks",
     ),
