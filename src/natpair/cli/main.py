@@ -50,7 +50,7 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "drain": CommandEntry("role:drain", "Keep this node from being active until undrained."),
     "undrain": CommandEntry("role:undrain", "Let a drained node serve again."),
     "client-config": CommandEntry("client_config", "What a private instance needs to go out through the pair."),
-    "lab": CommandEntry("lab", "The whole world on one machine: build it, break it, look around."),
+    "lab": CommandEntry("lab", "The world on one machine: build it, break it, look around."),
     "drill": CommandEntry("drill", "A measured failover, with a report."),
     "cloud": CommandEntry("cloud", "The Linode side: plan, apply, status, watch, destroy."),
     "prepare": CommandEntry("prepare", "Prepare the kernel and /run before the daemons start.", hidden=True),
