@@ -26,10 +26,11 @@ from natpair.linode.transport import Limits, Transport
 
 LONGEST_PAUSE_SECONDS = 300.0
 """A look that failed is repeated later and later, up to this: when the API is back, the account is seen soon."""
-REPAIR_SECONDS = 60.0
+REPAIR_SECONDS = 25.0
+"""While shares are mended nobody looks; what has not shown by then is for the next look to find."""
 # A handful of calls for two Linodes: their answers are small, and reading a large one would hold up the agent.
 _LIMITS = Limits(connect_seconds=5, try_seconds=10, total_seconds=15, tries=3, answer_bytes=512 * 1024)
-_PATIENCE = sharing.Patience(settle_seconds=15, look_every_seconds=1)
+_PATIENCE = sharing.Patience(settle_seconds=10, look_every_seconds=1)
 _JITTER = 0.1
 
 Handle = Callable[[Event], None]
@@ -109,17 +110,15 @@ class AccountWatch:
 
 def machines(gateway: Gateway) -> tuple[Machine, ...]:
     """The pair's nodes as a look finds them."""
-    return tuple(Machine(node.name, node.public_address.ip) for node in gateway.node)
+    return tuple(Machine(node.name, node.public_address.ip, node.linode) for node in gateway.node)
 
 
 def is_pressed(seen: Look | None) -> bool:
-    """Whether to leave the API alone for longer: it is unwell, or nothing at all could be seen.
+    """Whether to leave the API alone for longer: it is unwell.
 
-    A token that may not see a part of it is no reason: the other parts are worth every look.
+    A refusal is no reason: somebody will mend the token, and should not have to wait for us to notice.
     """
-    if seen is None or (seen.gone is None and seen.planned is None and seen.events is None):
-        return True
-    return any(not one.refused for one in seen.blind)
+    return seen is not None and any(not one.refused for one in seen.blind)
 
 
 def pause(interval: float, failures: int, asked: float, chance: float) -> float:

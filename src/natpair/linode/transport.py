@@ -65,25 +65,33 @@ class Transport:
             raise Unsupported(f"a token is not sent in the clear to {self._base.host}", cure=cure)
         self._token = token
         self.limits = limits or Limits()
-        self._session: aiohttp.ClientSession | None = None
+        self._reading: aiohttp.ClientSession | None = None
+        self._writing: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         # A repeat is told to the user, if at all, by the caller: stamina's own hook would log to standard output.
         stamina.instrumentation.set_on_retry_hooks([])
+        # Reading keeps its connection: on a node, each one more is an entry in the table of flows for minutes.
+        self._reading = self._open_session(fresh=False)
+        # Else one connection a call: on a kept one that the server has just closed nobody can tell whether a POST
+        # arrived.
+        self._writing = self._open_session(fresh=True)
+        return self
+
+    def _open_session(self, *, fresh: bool) -> aiohttp.ClientSession:
         timeout = aiohttp.ClientTimeout(total=self.limits.try_seconds, sock_connect=self.limits.connect_seconds)
-        # One connection a call: on a kept one that the server has just closed nobody can tell whether a POST arrived.
-        connector = aiohttp.TCPConnector(limit=8, force_close=True, resolver=DaemonResolver())
-        self._session = aiohttp.ClientSession(
+        connector = aiohttp.TCPConnector(limit=8, force_close=fresh, resolver=DaemonResolver())
+        return aiohttp.ClientSession(
             timeout=timeout, connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
         )
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for session in (self._reading, self._writing):
+            if session is not None:
+                await session.close()
+        self._reading = self._writing = None
 
     async def call(
         self,
@@ -185,13 +193,14 @@ class Transport:
         query: Mapping[str, str] | None,
         headers: Mapping[str, str],
     ) -> dict[str, Any]:
-        if self._session is None:
+        session = self._reading if operation.method is Method.GET else self._writing
+        if session is None:
             raise RuntimeError("the transport is used outside its `async with`")
         sent = {"Accept": "application/json", **headers}
         if self._token is not None:
             sent["Authorization"] = self._token.header()
         try:
-            async with self._session.request(
+            async with session.request(
                 operation.method,
                 self._base.joinpath(path.lstrip("/"), encoded=False),
                 json=body,

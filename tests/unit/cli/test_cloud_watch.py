@@ -17,7 +17,6 @@ from natpair.cli.outlook import Finding, Remote, changes, findings, leave
 from natpair.core.account import Account, Lack, Trouble, Work
 from natpair.emulator.faults import Kind
 from natpair.errors import NatpairError
-from unit.linode.test_with_emulator import WithoutRanges
 from watched import TOKEN, WatchedPair, watched_pair
 
 # Stands for ssh and the natpair of a node: one file a node says what it is, a line is kept of what it was asked.
@@ -42,8 +41,7 @@ else:
 
 
 @pytest.fixture
-async def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WatchedPair]:
-    monkeypatch.setattr("natpair.cli.account.Transport", WithoutRanges)
+async def pair(tmp_path: Path) -> AsyncIterator[WatchedPair]:
     async with watched_pair(tmp_path) as made:
         yield made
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 
 import pytest
+from aiohttp import web
 
 from natpair.errors import ApiError, Unsupported
 from natpair.linode import operations as op
@@ -26,6 +27,7 @@ from unit.linode.fakeapi import (
     page,
     raw,
     refuse,
+    running,
     slow,
 )
 
@@ -266,3 +268,23 @@ async def test_when_time_is_up_between_two_tries_the_last_answer_is_told() -> No
         with pytest.raises(ApiError, match="cannot connect") as caught:
             await transport.call(op.LIST_REGIONS)
     assert caught.value.cure
+
+
+async def test_reading_keeps_its_connection_and_writing_takes_a_new_one_each_time() -> None:
+    ports: list[int] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        ports.append(request.transport.get_extra_info("peername")[1])
+        return web.json_response({"linode_id": 1})
+
+    api = FakeApi()
+    api.on("GET", "/account/settings", answer)
+    api.on("POST", "/networking/ips/share", answer)
+    async with running(api), Transport(Token(CANARY), base_url=api.url, limits=QUICK) as transport:
+        for _ in range(3):
+            await transport.call(op.GET_ACCOUNT_SETTINGS)
+        for _ in range(3):
+            await transport.call(op.SHARE_IPS, body={})
+    assert len(set(ports[:3])) == 1
+    assert len(set(ports)) == 4
