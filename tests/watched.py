@@ -23,15 +23,15 @@ from samples import gateway, text_with
 
 TOKEN = "canary3f9c4470be"  # noqa: S105 - nobody's
 SHORT = Limits(
-    connect_seconds=0.5,
-    try_seconds=0.3,
-    total_seconds=0.5,
+    connect_seconds=0.3,
+    try_seconds=0.2,
+    total_seconds=0.3,
     tries=2,
     first_wait_seconds=0.01,
     longest_wait_seconds=0.02,
     answer_bytes=512 * 1024,
 )
-QUICK_PATIENCE = sharing.Patience(settle_seconds=0.3, look_every_seconds=0.02)
+QUICK_PATIENCE = sharing.Patience(settle_seconds=0.1, look_every_seconds=0.02)
 
 
 @dataclass

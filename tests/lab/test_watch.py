@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -93,6 +95,33 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 def put_token(lab: Lab) -> None:
     for node in lab.nodes:
         lab.exec(node, ["sh", "-c", "umask 077; cat > /etc/natpair/token"], stdin=TOKEN)
+
+
+def test_an_operator_watches_without_a_token_on_the_nodes(watched: Watched, tmp_path: Path) -> None:
+    """`natpair cloud watch` where the API is reached, with `natpair lab exec` in the place of ssh."""
+    lab = watched.lab
+    for node in lab.nodes:
+        lab.exec(node, ["rm", "-f", "/etc/natpair/token"])
+    active, standby = lab.wait_ready()
+    (tmp_path / "token").write_text(TOKEN)
+    (tmp_path / "token").chmod(0o600)
+    config = tmp_path / "gateway.toml"
+    config.write_text((lab.folder / "gateway.toml").read_text().replace("/etc/natpair/token", f"{tmp_path}/token"))
+    watched.share("nat-b", THEIRS)
+    watched.ask("POST", "/_emulator/maintenance", linode_id=watched.linodes[active], when=300)
+    natpair = (sys.executable, "-m", "natpair")
+    ssh = shlex.join([*natpair, "lab", "exec", "--name", lab.name, "{node}", "--"])
+    watch = [*natpair, "cloud", "watch", str(config), "--once", "--json", "--repair-shares", "--switch-over"]
+    inside = ["ip", "netns", "exec", f"np-{lab.name}-internet", *watch, "--ssh", ssh]
+    done = subprocess.run(inside, capture_output=True, text=True, timeout=60, check=False)
+    events = [json.loads(line)["event"] for line in done.stdout.splitlines()]
+    expected = ["share-missing", "maintenance-ahead", "share-repaired", "share-missing-over", "switchover"]
+    assert (done.returncode, events) == (1, expected), done.stderr
+    assert watched.shared("nat-b") == {str(FIP), str(THEIRS)}
+    assert lab.wait_ready() == (standby, active)
+    again = subprocess.run(inside, capture_output=True, text=True, timeout=60, check=False)
+    assert "switchover" not in again.stdout, "the work is on the standby now"
+    watched.ask("DELETE", "/_emulator/maintenance")
 
 
 def test_without_the_token_the_account_is_unseen_and_the_pair_serves(watched: Watched) -> None:
