@@ -21,8 +21,9 @@ from natpair.emulator.faults import Kind
 from natpair.emulator.tokens import Token as Granted
 from natpair.errors import ApiError
 from natpair.linode.lookout import Blind, Look
+from natpair.linode.transport import Limits
 from unit.linode.fakeapi import FakeApi, raw, running
-from watched import QUICK_PATIENCE, SHORT, TOKEN, Told, WatchedPair, watched_pair
+from watched import LONG, QUICK_PATIENCE, SHORT, TOKEN, Told, WatchedPair, watched_pair
 
 FAULTS = [kind for kind in Kind if kind is not Kind.SCOPE]
 THEIRS = "203.0.113.250"
@@ -34,13 +35,13 @@ async def pair(tmp_path: Path) -> AsyncIterator[WatchedPair]:
         yield made
 
 
-def watcher(pair: WatchedPair, **settings: Any) -> AccountWatch:
-    return AccountWatch(pair.gateway(**settings), limits=SHORT, patience=QUICK_PATIENCE)
+def watcher(pair: WatchedPair, limits: Limits = LONG, **settings: Any) -> AccountWatch:
+    return AccountWatch(pair.gateway(**settings), limits=limits, patience=QUICK_PATIENCE)
 
 
-async def look(pair: WatchedPair) -> AccountSeen:
+async def look(pair: WatchedPair, limits: Limits = LONG) -> AccountSeen:
     told = Told()
-    await watcher(pair).once(told.handle, told.record)
+    await watcher(pair, limits).once(told.handle, told.record)
     return told.last
 
 
@@ -177,7 +178,7 @@ async def test_a_repair_that_fails_is_told_and_takes_nothing_away(pair: WatchedP
     theirs = await asyncio.to_thread(pair.new_address, other["id"])
     pair.replace_shares("nat-b", theirs)
     pair.fault(kind=kind, method="POST", path="/networking/ips/share", times=None)
-    mending = watcher(pair)
+    mending = watcher(pair, SHORT)
     told = Mending(mending)
     await mending.once(told.handle, told.record)
     (ended,) = [event for event in told.events if isinstance(event, RepairEnded)]
@@ -197,7 +198,7 @@ async def test_a_repair_that_fails_is_told_and_takes_nothing_away(pair: WatchedP
 @pytest.mark.parametrize("kind", FAULTS)
 async def test_no_fault_of_the_api_holds_it_up_or_passes_unsaid(pair: WatchedPair, kind: Kind) -> None:
     pair.fault(kind=kind, times=None, seconds=30.0)
-    told, watching = Told(), watcher(pair)
+    told, watching = Told(), watcher(pair, SHORT)
     gaps: list[float] = []
     beating = asyncio.create_task(beats(gaps))
     began = time.monotonic()
@@ -212,7 +213,7 @@ async def test_no_fault_of_the_api_holds_it_up_or_passes_unsaid(pair: WatchedPai
     assert not trouble.refused
     assert is_pressed(seen)
     pair.emulator.control.faults.active.clear()
-    await watching.once(told.handle, told.record)
+    await watcher(pair).once(told.handle, told.record)
     assert told.last == AccountSeen((), (), (), ())
 
 
@@ -232,7 +233,7 @@ async def beats(gaps: list[float]) -> None:
 async def test_what_fails_for_one_part_leaves_the_others(pair: WatchedPair, path: str, left: str) -> None:
     pair.maintenance("nat-a")
     pair.fault(kind=Kind.HANG, path=path, times=None)
-    seen = await look(pair)
+    seen = await look(pair, SHORT)
     unseen = {name for name in ("lacks", "planned", "events") if getattr(seen, name) is None}
     assert unseen == {left}
     assert len(seen.troubles) == 1
@@ -256,7 +257,7 @@ async def test_whatever_answers_there_it_is_said(pair: WatchedPair, answer: Any)
     api.on("GET", f"/networking/ips/{first}", answer)
     async with running(api):
         pair.url = api.url.removesuffix("/v4")
-        seen = await look(pair)
+        seen = await look(pair, SHORT)
     (trouble,) = seen.troubles
     assert trouble.part == "which Linode is which node"
     assert TOKEN not in f"{seen}"
