@@ -6,6 +6,7 @@
     ├── DaemonError        keepalived, nft, conntrackd or BIRD refused or is mute  exit 69
     ├── AgentUnreachable   nobody answers on the agent's socket                    exit 69
     ├── ApiError           Linode's API refused or gave no usable answer           exit 69, 75 or 77
+    ├── NoInput            a file to read, other than the configuration, is not there  exit 66
     ├── NotReady           the pair cannot do this now; try later                  exit 75
     ├── Unsupported        kernel, privilege or program missing                    exit 77
     └── LabError           the lab could not be built, found or removed            exit 73
@@ -111,6 +112,12 @@ class ApiError(NatpairError):
             self.exit_code = 77
         elif retryable:
             self.exit_code = 75
+
+
+class NoInput(NatpairError):
+    """A file that was to be read, other than a configuration, is not there."""
+
+    exit_code = 66
 
 
 class NotReady(NatpairError):

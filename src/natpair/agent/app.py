@@ -14,7 +14,7 @@ from typing import Protocol
 
 from natpair.agent import journal
 from natpair.agent.control import application, serve
-from natpair.agent.decider import Decider
+from natpair.agent.decider import Decider, transition_id
 from natpair.agent.enforcer import Enforcer
 from natpair.agent.peerlink import PeerLink
 from natpair.agent.sources import Sources
@@ -79,7 +79,7 @@ class Agent:
     def __init__(
         self, gateway: Gateway, node: str, state: NodeState, key: bytes, watcher: Watcher | None = None
     ) -> None:
-        self.events = journal.Events()
+        self.events = journal.Events(node=node)
         self.enforcer = Enforcer(gateway, node, self._on_step, self._on_traffic)
         self.vlan = Vlan(gateway, node, lambda nonce, count: self.decider.handle(VlanProbed(nonce, count)))
         self.sources = Sources(gateway, node, self.enforcer, self.vlan)
@@ -283,4 +283,5 @@ async def _adopt(agent: Agent) -> None:
             agent.decider.state, left.epoch, time.monotonic(), boosted=left.boosted, fenced=left.fenced
         )
         moved = {"before": Phase.BOOTING, "after": Phase.ACTIVE, "cause": "adopted from an earlier agent"}
+        agent.events.transition = transition_id(node=agent.decider.state.terms.me, epoch=left.epoch)
         agent.events.record("transition", epoch=left.epoch, **moved)

@@ -28,7 +28,7 @@ from natpair.core.actions import (
     WakeAt,
 )
 from natpair.core.desired import Desired, desired
-from natpair.core.events import Event, Tick
+from natpair.core.events import Asked, Event, Tick
 from natpair.core.machine import step
 from natpair.core.messages import PeerMessage, Phase
 from natpair.core.state import NodeState, message_of
@@ -68,12 +68,15 @@ class Decider:
         self._events = events
         self._replies: dict[int, Callable[[Reply], None]] = {}
         self._log = journal.event_log()
+        self._rival = 0
         self.last_transition: dict[str, object] | None = None
 
     def handle(self, event: Event) -> None:
         """One event, to its end."""
         now = time.monotonic()
         before = self.state
+        if isinstance(event, Asked):
+            self._events.record("asked", verb=event.verb.value, force=event.force)
         outcome = step(before, event, now)
         self.state = outcome.state
         # First what the failover waits for, then what tells about it.
@@ -82,6 +85,14 @@ class Decider:
             self._act(action)
         if _durable(before) != _durable(self.state):
             self._keep("state", lambda: journal.remember(_durable(self.state)))
+        self._note_rival()
+
+    def _note_rival(self) -> None:
+        """The first word of a promotion of the peer: with its epoch both nodes call the change by one name."""
+        said = self.state.peer.said
+        if said is not None and said.active and said.epoch > max(self._rival, self.state.epoch):
+            self._rival = said.epoch
+            self._events.record("peer-active", peer=self.state.terms.peer, epoch=said.epoch)
 
     def _keep(self, what: str, write: Callable[[], None]) -> None:
         """Write a small file; a full disk is news and no reason to stop deciding."""
@@ -148,12 +159,18 @@ class Decider:
 
     @_act.register
     def _(self, action: Journal) -> None:
-        self._events.transition = f"{self.state.terms.me}-{action.epoch}-{int(time.time() * 1000):x}"
+        said = self.state.peer.said
+        self._events.transition = transition_id(node=self.state.terms.me, epoch=action.epoch)
         moved = {"before": action.before, "after": action.after, "cause": action.cause, "epoch": action.epoch}
-        self._events.record("transition", **moved)
+        self._events.record("transition", **moved, peer_epoch=said.epoch if said is not None else 0)
         self._log.info("transition", **moved)
         if action.after in {Phase.ACTIVE, Phase.STANDBY, Phase.FAULT, Phase.YIELDING}:
             self.last_transition = {**moved, "time": time.time()}
+
+
+def transition_id(*, node: str, epoch: int) -> str:
+    """A name for one move of one node, by which the steps that follow are told to be its own."""
+    return f"{node}-{epoch}-{int(time.time() * 1000):x}"
 
 
 def _durable(state: NodeState) -> journal.Remembered:

@@ -33,13 +33,15 @@ def event_log() -> structlog.stdlib.BoundLogger:
 class Events:
     """`events.jsonl`: one object a line, wall-clock times, never waited for, never larger than two files."""
 
-    def __init__(self, path: str = paths.EVENTS) -> None:
+    def __init__(self, path: str = paths.EVENTS, *, node: str = "") -> None:
         self._path = Path(path)
+        self._node = node
         self.transition = ""
 
     def record(self, event: str, **fields: object) -> None:
         """Append one event; a full disk loses the line and nothing else."""
-        line = json.dumps({"time": time.time(), "event": event, "transition": self.transition, **fields})
+        head = {"time": time.time(), "node": self._node, "event": event, "transition": self.transition}
+        line = json.dumps({**head, **fields})
         with contextlib.suppress(OSError):
             if self._path.exists() and self._path.stat().st_size > _EVENTS_LIMIT_BYTES:
                 self._path.replace(self._path.with_suffix(".1.jsonl"))

@@ -46,6 +46,7 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "render": CommandEntry("render", "Write the files of one node to a folder or to stdout."),
     "apply": CommandEntry("apply", "Make this node what gateway.toml says."),
     "status": CommandEntry("status", "The pair at a glance, problems first."),
+    "events": CommandEntry("events", "Each change of role: when, why, in which steps."),
     "switchover": CommandEntry("role:switchover", "Hand the active role to the other node, losing nothing."),
     "drain": CommandEntry("role:drain", "Keep this node from being active until undrained."),
     "undrain": CommandEntry("role:undrain", "Let a drained node serve again."),

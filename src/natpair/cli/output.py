@@ -79,6 +79,11 @@ def emit_json(document: object) -> None:
     click.echo(json.dumps(document, indent=2, allow_nan=False, default=plain))
 
 
+def emit_line(document: object) -> None:
+    """Print one line of a JSON stream to stdout, at once: whoever reads the pipe waits for it."""
+    click.echo(json.dumps(document, allow_nan=False, default=plain))
+
+
 def plain(value: object) -> object:
     """What JSON shows for `value`: dataclasses as objects, enums as their value, addresses as text.
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
 
 from natpair.cli.client import request
-from natpair.cli.output import emit_json, say, symbols, table
+from natpair.cli.output import emit_json, emit_line, say, symbols, table
+from natpair.errors import AgentUnreachable
 
 
 @click.command(name="status", epilog="Example: natpair status --json")
@@ -21,8 +23,17 @@ from natpair.cli.output import emit_json, say, symbols, table
     metavar="SECONDS",
     help="How long --wait waits.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def command(wait: bool, timeout: float, as_json: bool) -> None:
+@click.option("--watch", "watched", is_flag=True, help="Go on, renewing the view, until interrupted.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(0.1, 3600),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time between two looks of --watch.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout; one a line with --watch.")
+def command(wait: bool, timeout: float, watched: bool, interval: float, as_json: bool) -> None:
     """Show both nodes, what is wrong and what to do about it.
 
     Exit code 69 if the agent does not answer; packets still flow then, ask `keepalived` and `birdc`. With --wait exit
@@ -32,12 +43,48 @@ def command(wait: bool, timeout: float, as_json: bool) -> None:
         from natpair.cli.waiting import wait_until_ready
 
         wait_until_ready(timeout)
+    if watched:
+        _watch(interval, as_json)
+        return
     _code, document = request("GET", "/v1/status")
     if as_json:
         emit_json(document)
         return
     for line in lines(document):
         say(line)
+
+
+def _watch(interval: float, as_json: bool) -> None:
+    from natpair.cli.watch import rounds, watch
+
+    if as_json:
+        for _ in rounds(interval, None):
+            emit_line(request("GET", "/v1/status")[1])
+        return
+    watch(Watched(lambda: request("GET", "/v1/status")[1], time.time), interval)
+
+
+class Watched:
+    """Frames of a status that goes on: an agent that falls silent leaves its last word, and the age of it."""
+
+    def __init__(self, ask: Callable[[], Mapping[str, Any]], clock: Callable[[], float]) -> None:
+        self._ask = ask
+        self._clock = clock
+        self._last: Mapping[str, Any] | None = None
+
+    def __call__(self) -> Sequence[str]:
+        """The lines of now."""
+        sign, problem = symbols(), ""
+        try:
+            self._last = self._ask()
+        except AgentUnreachable as error:
+            problem = f"{sign.bad} {error.message}\n    {error.cure}"
+        stamp = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(self._clock()))
+        if self._last is None:
+            return [stamp, problem]
+        age = max(0.0, self._clock() - float(self._last.get("time") or self._clock()))
+        seen = f"{stamp}  seen from {self._last['node']} {age:.1f} s ago"
+        return [seen, *([problem, ""] if problem else [""]), *lines(self._last)]
 
 
 def lines(document: Mapping[str, Any]) -> list[str]:
@@ -60,6 +107,7 @@ def _rows(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ("flows", str(document["flows"]), str(peer.get("flows")) if known else "?"),
         ("in sync", _yes(document["synced"], document["role"]), _yes(peer.get("synced"), peer.get("role"))),
         ("drained", _word(document["drained"]), _word(peer.get("drained"))),
+        ("heard", "itself", f"{age / 1000:.1f} s ago"),
     ]
 
 

@@ -1,0 +1,182 @@
+"""From the lines of `events.jsonl` to changes that people can read: what happened, why, in which steps, on which node.
+
+A change begins when a node leaves a phase of rest and ends when it is at rest again. One that moves the active role is
+named after the highest epoch known at its end, which is the same on both nodes. Standard library only, phases as
+text: `natpair events` must start fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+REST = frozenset({"booting", "standby", "active", "fault", "drained"})
+"""Phases in which a node may stay; the others of `core.messages.Phase` are on the way to one of these."""
+CLAIMS = frozenset({"active", "handing-over"})
+LEAD_SECONDS = 1.0
+"""A line of Keepalived's so long before the first move belongs to the change that it caused."""
+TAIL_SECONDS = 3.0
+"""Steps so long after the last move belong to it, if no other change has begun."""
+
+_FIFO_TAIL_SECONDS = 0.3
+_ROLE_MOVES = frozenset({"takeover", "switchover", "handback", "demotion"})
+
+Line = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing done or seen, `offset_ms` after the change began on this node; `took_ms` None if nobody measured."""
+
+    offset_ms: float
+    text: str
+    took_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change as one node saw it; times in seconds since 1970 by that node's clock."""
+
+    id: str
+    kind: str
+    node: str
+    began: float
+    ended: float
+    before: str
+    after: str
+    cause: str
+    epoch: int
+    steps: tuple[Step, ...]
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the node has come to rest; else the change is still under way, or its agent died in it."""
+        return self.after in REST
+
+
+def changes(lines: Iterable[Line], fallback_node: str = "?") -> list[Change]:
+    """The changes of one node's lines, oldest first; every line has to be an object with a `time`."""
+    ordered = sorted(lines, key=lambda line: float(line["time"]))
+    groups = list(_groups([line for line in ordered if line.get("event") == "transition"]))
+    return [_change(group, _around(ordered, group, *limits), fallback_node) for group, limits in _with_limits(groups)]
+
+
+def merged(found: Iterable[Change]) -> list[list[Change]]:
+    """The same change as seen by several nodes beside each other, oldest first."""
+    together: dict[str, list[Change]] = {}
+    for change in sorted(found, key=lambda change: change.began):
+        together.setdefault(change.id, []).append(change)
+    return sorted(together.values(), key=lambda views: views[0].began)
+
+
+def _groups(moves: Sequence[Line]) -> Iterator[list[Line]]:
+    group: list[Line] = []
+    for move in moves:
+        if group and (group[-1]["after"] in REST or group[-1]["after"] != move["before"]):
+            yield group
+            group = []
+        group.append(move)
+    if group:
+        yield group
+
+
+def _with_limits(groups: Sequence[list[Line]]) -> Iterator[tuple[list[Line], tuple[float, float]]]:
+    """Each group with the times at which the one before it ended and the one after it begins."""
+    ends = [float("-inf"), *(float(group[-1]["time"]) for group in groups)]
+    begins = [*(float(group[0]["time"]) for group in groups[1:]), float("inf")]
+    for group, end, begin in zip(groups, ends, begins, strict=False):
+        yield group, (end, begin)
+
+
+def _around(lines: Sequence[Line], group: Sequence[Line], previous: float, following: float) -> list[Line]:
+    """The lines that belong to a group: its own, what led to it, and what followed from it."""
+    lead = max(previous, float(group[0]["time"]) - LEAD_SECONDS)
+    end = min(following, float(group[-1]["time"]) + TAIL_SECONDS)
+    return [line for line in lines if lead <= float(line["time"]) < end]
+
+
+def _change(group: Sequence[Line], around: Sequence[Line], fallback: str) -> Change:
+    first, last = group[0], group[-1]
+    began, ended = float(first["time"]), float(last["time"])
+    steps = tuple(_steps(around, began, ended))
+    kind = _kind(group)
+    epoch = _epoch(group, [line for line in around if float(line["time"]) >= ended])
+    return Change(
+        id=f"e{epoch}" if kind in _ROLE_MOVES else str(last.get("transition", "")),
+        kind=kind,
+        node=str(first.get("node") or _node_in(str(first.get("transition", ""))) or fallback),
+        began=began,
+        ended=ended,
+        before=str(first["before"]),
+        after=str(last["after"]),
+        cause=str(last["cause"] if kind == "takeover" else first["cause"]),
+        epoch=epoch,
+        steps=steps,
+    )
+
+
+def _kind(group: Sequence[Line]) -> str:
+    """What sort of change: by the phases it went through."""
+    phases = {str(move["after"]) for move in group}
+    before, after = str(group[0]["before"]), str(group[-1]["after"])
+    if phases & {"preparing", "handing-over"}:
+        return "switchover" if (before in CLAIMS) != (after in CLAIMS) else "handback"
+    if before == "booting" and after == "active":
+        return "adoption" if len(group) == 1 else "takeover"
+    if after == "active":
+        return "takeover"
+    return "demotion" if before in CLAIMS else "other"
+
+
+def _epoch(group: Sequence[Line], later: Sequence[Line]) -> int:
+    """The highest epoch known when it ended; who lost the role may hear of the new one only a moment later."""
+    lost = group[0]["before"] in CLAIMS and group[-1]["after"] not in CLAIMS
+    said = [line for line in later if lost and line.get("event") == "peer-active"]
+    known = [int(line.get(key) or 0) for line in (*group, *said[:1]) for key in ("epoch", "peer_epoch")]
+    return max(known, default=0)
+
+
+def _steps(lines: Sequence[Line], began: float, ended: float) -> Iterator[Step]:
+    for line in (*_causes(lines, began), *(line for line in lines if float(line["time"]) >= began)):
+        at, text = float(line["time"]), _words(line)
+        # What Keepalived says long after the end leads to another change; a step then is still work of this one.
+        told_later = line.get("event") in {"fifo", "transition"} and at > ended + _FIFO_TAIL_SECONDS
+        if text and not told_later:
+            took = line.get("took_ms")
+            yield Step(round((at - began) * 1000, 1), text, float(took) if took else None)
+
+
+def _causes(lines: Sequence[Line], began: float) -> list[Line]:
+    """Of what stood before the first move: Keepalived's last word and the operator's."""
+    before = [line for line in lines if float(line["time"]) < began]
+    last = {line["event"]: line for line in before if line.get("event") in {"fifo", "asked"}}
+    return sorted(last.values(), key=lambda line: float(line["time"]))
+
+
+def _words(line: Line) -> str:
+    match line.get("event"):
+        case "transition":
+            return f"{line['before']} to {line['after']}: {line['cause']}"
+        case "fifo":
+            return f"Keepalived says {line.get('role')}"
+        case "asked":
+            return f"an operator asks for {line.get('verb')}" + (", forced" if line.get("force") else "")
+        case "peer-active":
+            return f"{line.get('peer')} is active with epoch {line.get('epoch')}"
+        case "step":
+            failed = "" if line.get("ok", True) else " failed"
+            detail = f": {line['detail']}" if line.get("detail") else ""
+            return f"{line.get('step')}{failed}{detail}"
+    return ""
+
+
+def _node_in(transition: str) -> str:
+    """The node's name in front of a transition's own id, NAME-EPOCH-TIME."""
+    return transition.rsplit("-", 2)[0] if transition.count("-") >= 2 else ""
+
+
+def shifted(change: Change, base: float) -> Change:
+    """The same change with offsets counted from `base` instead of its own beginning."""
+    by = (change.began - base) * 1000
+    return replace(change, steps=tuple(replace(step, offset_ms=round(step.offset_ms + by, 1)) for step in change.steps))
