@@ -1,52 +1,90 @@
 """Puts a bundle of files in place and tells the daemons: judged first, whole or not at all.
 
-plan → judge → stage → rename → reload. Whatever goes wrong after the first rename, a daemon's refusal, Ctrl-C or
-a power cut, the previous files come back and the daemons are told again; after a kill the next run does it.
+plan → judge → stage → rename → reload → settle. Whatever goes wrong after the first rename, a daemon's refusal, health
+that does not come back, Ctrl-C or a power cut, the previous files come back and the daemons are told again; after a
+kill `resume` does it: the next apply, the next start of the agent, the next boot.
 """
 
 from __future__ import annotations
 
 import fcntl
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from natpair.core import paths
 from natpair.core.rendered import RenderedFile
-from natpair.errors import NatpairError, NotReady
-from natpair.system import judges, reload
+from natpair.errors import NatpairError, NoInput, NotReady
+from natpair.system import generations, judges, reload, unconfirmed
 from natpair.system.files import Change, Replacement, read_if_there, recover
 from natpair.system.reload import Step
+from natpair.system.unconfirmed import Unconfirmed
 
 _ROOT = Path("/")
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an apply would do: the files that differ from what is in place, and who has to be told."""
+    """What an apply would do: the files that differ, those that are ours no longer, and who has to be told."""
 
     changed: tuple[RenderedFile, ...]
     steps: tuple[Step, ...]
+    removed: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
         """Whether everything is in place already."""
-        return not self.changed
+        return not self.changed and not self.removed
 
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """How files are judged and steps performed, and below which folder; tests put fakes here."""
+    """How files are judged, steps performed and deadlines watched, and below which folder; tests put fakes here."""
 
     judge: Callable[[Sequence[RenderedFile], Sequence[RenderedFile]], None]
     perform: Callable[[Step], None]
     root: Path = _ROOT
+    guard: Callable[[], None] = unconfirmed.start_guard
 
     def place(self, path: str) -> Path:
         """Where the file called `path` on a node really is."""
         return self.root / path.lstrip("/")
+
+
+class Settle(Protocol):
+    """What follows when everybody has been told: is the node as well as before?"""
+
+    def done(self) -> None:
+        """The new files are in force. DaemonError brings the previous ones back."""
+
+    def undone(self) -> None:
+        """The previous files are in force again."""
+
+
+class Nothing:
+    """Settles at once."""
+
+    def done(self) -> None:
+        """Nothing to wait for."""
+
+    def undone(self) -> None:
+        """Nothing to undo."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How an apply is to end: the reason that is kept with it, and after how long it goes back unless confirmed.
+
+    `grace_seconds` is what settling may take; the time to confirm counts from its end.
+    """
+
+    why: str = "applied"
+    confirm_seconds: float | None = None
+    grace_seconds: float = 0.0
 
 
 def _judge(files: Sequence[RenderedFile], among: Sequence[RenderedFile]) -> None:
@@ -54,43 +92,88 @@ def _judge(files: Sequence[RenderedFile], among: Sequence[RenderedFile]) -> None
 
 
 REAL = Effects(judge=_judge, perform=reload.perform)
+_PLAIN = Terms()
+_NOTHING = Nothing()
 
 
 def make_plan(bundle: Sequence[RenderedFile], effects: Effects = REAL) -> Plan:
     """Compare `bundle` with the disk; nothing is changed."""
     changed = tuple(file for file in bundle if _differs(file, effects.place(file.path)))
-    return Plan(changed, reload.steps_for({file.path for file in changed}))
+    wanted = {file.path for file in bundle}
+    known = generations.newest(folder=effects.place(paths.GENERATIONS))
+    ours = {file.path for file in known.files} if known else set()
+    removed = tuple(sorted(path for path in ours - wanted if effects.place(path).exists()))
+    return Plan(changed, reload.steps_for({*(file.path for file in changed), *removed}), removed)
 
 
-def apply(bundle: Sequence[RenderedFile], effects: Effects = REAL) -> Plan:
+def apply(
+    bundle: Sequence[RenderedFile], effects: Effects = REAL, *, terms: Terms = _PLAIN, settle: Settle = _NOTHING
+) -> Plan:
     """Make the disk and the daemons what `bundle` says; returns what was done.
 
-    DaemonError or CommandFailed if a judge or a daemon refuses, NotReady if another apply is at work; in each
-    case everything is as it was before.
+    DaemonError or CommandFailed if a judge or a daemon refuses or the node does not settle, NotReady if another apply
+    is at work; in each case everything is as it was before.
     """
     journal = effects.place(paths.APPLY_JOURNAL)
-    with _alone(journal):
+    with alone(effects):
         _finish_interrupted(journal, effects)
         plan = make_plan(bundle, effects)
         if plan.empty:
+            settle.done()
             return plan
         effects.judge(plan.changed, bundle)
-        changes = tuple(Change(effects.place(f.path), f.text, f.mode) for f in plan.changed)
-        _carry_out(Replacement(changes, journal), plan.steps, effects)
+        before = _keep_what_is_there(bundle, effects)
+        with _guarded(before, terms, effects):
+            changes = tuple(Change(effects.place(f.path), f.text, f.mode) for f in plan.changed)
+            gone = tuple(Change(effects.place(path), None) for path in plan.removed)
+            _carry_out(Replacement((*changes, *gone), journal), plan.steps, effects, settle)
+        generations.save(bundle, terms.why, folder=effects.place(paths.GENERATIONS))
         return plan
 
 
-def _carry_out(replacement: Replacement, steps: Sequence[Step], effects: Effects) -> None:
+def resume(effects: Effects = REAL) -> str:
+    """Finish what a killed apply left: undo its half, and see that an unconfirmed one still goes back.
+
+    Returns what was done in words, empty if there was nothing to do or an apply is at work right now.
+    """
+    said: list[str] = []
+    note = effects.place(paths.UNCONFIRMED)
+    try:
+        with alone(effects):
+            if _finish_interrupted(effects.place(paths.APPLY_JOURNAL), effects):
+                said.append("an apply that was cut off has been undone")
+        found = unconfirmed.read(note)
+        if found is not None and found.due(time.time()):
+            go_back(found.back_to, f"not confirmed in time: back to {found.back_to}", effects)
+            said.append(f"the last apply was not confirmed: back to generation {found.back_to}")
+        elif found is not None:
+            effects.guard()
+    except NotReady:
+        return ""
+    return "; ".join(said)
+
+
+def go_back(number: int, why: str, effects: Effects = REAL, *, settle: Settle = _NOTHING) -> Plan:
+    """Make the node what generation `number` was; nothing is left to confirm then."""
+    kept = generations.load(number, folder=effects.place(paths.GENERATIONS))
+    plan = apply(kept.bundle, effects, terms=Terms(why=why), settle=settle)
+    unconfirmed.clear(effects.place(paths.UNCONFIRMED))
+    return plan
+
+
+def _carry_out(replacement: Replacement, steps: Sequence[Step], effects: Effects, settle: Settle) -> None:
     try:
         replacement.stage()
         replacement.commit()
         for step in steps:
             effects.perform(step)
+        settle.done()
         replacement.close()
     except BaseException as error:
         with _undisturbed():
             replacement.rollback()
             _tell_again(steps, effects, error)
+            settle.undone()
         raise
 
 
@@ -103,11 +186,60 @@ def _tell_again(steps: Sequence[Step], effects: Effects, error: BaseException) -
             error.add_note(f"after going back to the previous files: {step}: {failed.message}")
 
 
-def _finish_interrupted(journal: Path, effects: Effects) -> None:
+def _finish_interrupted(journal: Path, effects: Effects) -> bool:
     concerned = recover(journal)
     prefix = str(effects.root).rstrip("/")
     for step in reload.steps_for({str(path).removeprefix(prefix) for path in concerned}):
         effects.perform(step)
+    return bool(concerned)
+
+
+def _keep_what_is_there(bundle: Sequence[RenderedFile], effects: Effects) -> int | None:
+    """The generation in force, kept now if nobody has kept it; None if there is nothing to go back to."""
+    folder = effects.place(paths.GENERATIONS)
+    known = generations.newest(folder=folder)
+    config = read_if_there(effects.place(paths.APPLIED))
+    if config is None:
+        # Never applied here. A gateway.toml that was edited in place is the new one: the old one is nowhere.
+        config = read_if_there(effects.place(paths.CONFIG))
+        if config is None or config in (file.text for file in bundle):
+            return known.number if known else None
+    there = [RenderedFile(paths.APPLIED, config)]
+    for file in (*bundle, *(known.files if known else ())):
+        text = read_if_there(effects.place(file.path))
+        if text is not None and file.path not in {paths.CONFIG, *(kept.path for kept in there)}:
+            mode = effects.place(file.path).stat().st_mode & 0o7777
+            there.append(RenderedFile(file.path, text, mode, file.checker))
+    if known is not None and known.digest == generations.digest_of(there):
+        return known.number
+    return generations.save(there, "found in place", folder=folder).number
+
+
+@contextmanager
+def _guarded(before: int | None, terms: Terms, effects: Effects) -> Iterator[None]:
+    """Have the deadline watched from before the first change until after the last; a failed apply needs none."""
+    note = effects.place(paths.UNCONFIRMED)
+    if terms.confirm_seconds is None:
+        yield
+        unconfirmed.clear(note)  # what was unconfirmed is not in force any more
+        return
+    if before is None:
+        raise NoInput("there is no generation to go back to", cure="apply once without --confirm")
+    earlier = unconfirmed.read(note)
+    # Two unconfirmed ones in a row: back to what was confirmed last, and a failed second leaves the first as it was.
+    back_to = earlier.back_to if earlier is not None else before
+    now = time.time()
+    unconfirmed.write(Unconfirmed(back_to, now + terms.grace_seconds + terms.confirm_seconds), note)
+    effects.guard()
+    try:
+        yield
+    except BaseException:
+        if earlier is not None:
+            unconfirmed.write(earlier, note)
+        else:
+            unconfirmed.clear(note)
+        raise
+    unconfirmed.write(Unconfirmed(back_to, time.time() + terms.confirm_seconds), note)
 
 
 def _differs(file: RenderedFile, place: Path) -> bool:
@@ -117,7 +249,9 @@ def _differs(file: RenderedFile, place: Path) -> bool:
 
 
 @contextmanager
-def _alone(journal: Path) -> Iterator[None]:
+def alone(effects: Effects = REAL) -> Iterator[None]:
+    """Hold the lock of this machine's apply; NotReady if another process has it."""
+    journal = effects.place(paths.APPLY_JOURNAL)
     journal.parent.mkdir(parents=True, exist_ok=True)
     with journal.with_suffix(".lock").open("w") as lock:
         try:

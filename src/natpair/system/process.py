@@ -63,6 +63,14 @@ def run(
     return Completed(done.returncode, done.stdout, done.stderr)
 
 
+def detach(argv: Sequence[str]) -> None:
+    """Start `argv` in a session of its own, without terminal, pipes or anybody who waits for it."""
+    null = subprocess.DEVNULL
+    # The environment as it is: the child is natpair again and has to find itself.
+    child = subprocess.Popen(list(argv), stdin=null, stdout=null, stderr=null, start_new_session=True, cwd="/")
+    child.returncode = 0  # ours to forget: init reaps it
+
+
 async def arun(
     argv: Sequence[str],
     *,
