@@ -44,7 +44,11 @@ class CommandEntry:
 COMMANDS: Mapping[str, CommandEntry] = {
     "check": CommandEntry("check", "Check a gateway.toml: all problems at once."),
     "render": CommandEntry("render", "Write the files of one node to a folder or to stdout."),
+    "diff": CommandEntry("diff", "What gateway.toml says against what this machine is."),
     "apply": CommandEntry("apply", "Make this node what gateway.toml says."),
+    "confirm": CommandEntry("generations:confirm", "Keep what `apply --confirm` has changed."),
+    "rollback": CommandEntry("generations:rollback", "Make this node what it was before."),
+    "generations": CommandEntry("generations:generations", "What this node was, and what each apply changed."),
     "status": CommandEntry("status", "The pair at a glance, problems first."),
     "events": CommandEntry("events", "Each change of role: when, why, in which steps."),
     "switchover": CommandEntry("role:switchover", "Hand the active role to the other node, losing nothing."),

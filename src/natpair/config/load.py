@@ -23,7 +23,7 @@ _TOML_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$
 
 def load(path: Path) -> Gateway:
     """The gateway described by the file at `path`; ConfigError with all problems if it cannot be used."""
-    return parse(_read(path), source=str(path))
+    return parse(read(path), source=str(path))
 
 
 def parse(text: str, *, source: str = "gateway.toml") -> Gateway:
@@ -88,7 +88,8 @@ def _one(found: list[Node], message: str, names: str) -> Node:
     raise ConfigError("node", [problem])
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """The text at `path`; ConfigError if it cannot be read."""
     try:
         return path.read_bytes().decode("utf-8")
     except FileNotFoundError as error:

@@ -64,10 +64,11 @@ def changes(lines: Iterable[Line], fallback_node: str = "?") -> list[Change]:
 
 def merged(found: Iterable[Change]) -> list[list[Change]]:
     """The same change as seen by several nodes beside each other, oldest first."""
-    together: dict[str, list[Change]] = {}
+    groups: list[list[Change]] = []
     for change in sorted(found, key=lambda change: change.began):
-        together.setdefault(change.id, []).append(change)
-    return sorted(together.values(), key=lambda views: views[0].began)
+        same = [views for views in groups if views[0].id == change.id and change.node not in {v.node for v in views}]
+        same[0].append(change) if same else groups.append([change])
+    return groups
 
 
 def _groups(moves: Sequence[Line]) -> Iterator[list[Line]]:
@@ -103,7 +104,7 @@ def _change(group: Sequence[Line], around: Sequence[Line], fallback: str) -> Cha
     kind = _kind(group)
     epoch = _epoch(group, [line for line in around if float(line["time"]) >= ended])
     return Change(
-        id=f"e{epoch}" if kind in _ROLE_MOVES else str(last.get("transition", "")),
+        id=f"e{epoch}" if _moves_role(kind, group, epoch) else str(last.get("transition", "")),
         kind=kind,
         node=str(first.get("node") or _node_in(str(first.get("transition", ""))) or fallback),
         began=began,
@@ -127,6 +128,11 @@ def _kind(group: Sequence[Line]) -> str:
     if after == "active":
         return "takeover"
     return "demotion" if before in CLAIMS else "other"
+
+
+def _moves_role(kind: str, group: Sequence[Line], epoch: int) -> bool:
+    """Whether the change has a name that both nodes know: who lost the role to nobody it has heard of has none."""
+    return kind in _ROLE_MOVES and (kind != "demotion" or epoch > int(group[0].get("epoch") or 0))
 
 
 def _epoch(group: Sequence[Line], later: Sequence[Line]) -> int:

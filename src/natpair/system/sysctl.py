@@ -50,11 +50,11 @@ def load(text: str, *, root: Path = PROC_SYS) -> tuple[Assignment, ...]:
 
 def differing(text: str, *, root: Path = PROC_SYS) -> tuple[Assignment, ...]:
     """The assignments of `text` that the kernel does not have at present."""
-    return tuple(assignment for assignment in parse(text) if _current(assignment, root) != assignment.value)
+    return tuple(assignment for assignment in parse(text) if current(assignment, root) != assignment.value)
 
 
 def _set(assignment: Assignment, root: Path) -> bool:
-    if _current(assignment, root) == assignment.value:
+    if current(assignment, root) == assignment.value:
         return True
     try:
         (root / assignment.key).write_text(assignment.value + "\n")
@@ -63,7 +63,8 @@ def _set(assignment: Assignment, root: Path) -> bool:
     return True
 
 
-def _current(assignment: Assignment, root: Path) -> str | None:
+def current(assignment: Assignment, root: Path = PROC_SYS) -> str | None:
+    """What the kernel has now for the key of `assignment`; None if it has no such key."""
     try:
         return (root / assignment.key).read_text().strip()
     except OSError:

@@ -47,9 +47,9 @@ def test_steps_carry_their_time_and_what_led_to_them() -> None:
 
 def test_who_lost_the_role_learns_the_name_of_the_change_from_the_next_word_of_the_peer() -> None:
     lost = [move(5.0, "active", "yielding"), move(5.1, "yielding", "fault")]
-    assert only(changes(lost)).id == "e20"
+    assert only(changes(lost)).id == "nat-a-20-5.1"
     assert only(changes([*lost, line(5.4, "peer-active", peer="nat-b", epoch=25)])).id == "e25"
-    assert only(changes([*lost, line(99.0, "peer-active", peer="nat-b", epoch=25)])).id == "e20"
+    assert only(changes([*lost, line(99.0, "peer-active", peer="nat-b", epoch=25)])).id == "nat-a-20-5.1"
 
 
 @pytest.mark.parametrize(
@@ -73,6 +73,11 @@ def test_an_agent_that_died_on_the_way_leaves_a_change_that_is_not_at_rest() -> 
     first, second = changes([move(1.0, "standby", "challenging"), move(9.0, "booting", "standby")])
     assert (first.at_rest, second.at_rest) == (False, True)
     assert first.id != second.id
+
+
+def test_a_node_that_won_and_lost_is_told_twice() -> None:
+    won = [move(1.0, "standby", "active"), move(9.0, "active", "standby", peer_epoch=20)]
+    assert [len(views) for views in merged(changes(won))] == [1, 1]
 
 
 def test_local_changes_of_two_nodes_are_not_taken_for_one() -> None:

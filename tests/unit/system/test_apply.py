@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from natpair.core import paths
 from natpair.core.rendered import RenderedFile
-from natpair.errors import DaemonError, NotReady
+from natpair.errors import DaemonError, NoInput, NotReady
 from natpair.render.bundle import render_all
 from natpair.system import apply as module
-from natpair.system.apply import Effects, apply, make_plan
+from natpair.system import generations, unconfirmed
+from natpair.system.apply import Effects, Terms, alone, apply, go_back, make_plan, resume
 from natpair.system.reload import Step
+from natpair.system.unconfirmed import Unconfirmed
 from samples import gateway
 
 
@@ -44,12 +46,15 @@ class Machine:
         if step in self.refuse:
             raise DaemonError(f"{step} refuses")
 
+    def kept(self, path: Path) -> bool:
+        return path.is_relative_to(self.effects().place(paths.GENERATIONS))
+
     def snapshot(self) -> dict[str, str]:
         """What stands in the places the daemons read."""
         return {
             str(path.relative_to(self.root)): path.read_text()
             for path in self.root.rglob("*")
-            if path.is_file() and ".natpair-" not in path.name and path.suffix != ".lock"
+            if path.is_file() and ".natpair-" not in path.name and path.suffix != ".lock" and not self.kept(path)
         }
 
 
@@ -158,3 +163,145 @@ def test_two_at_once_are_refused(machine: Machine) -> None:
 
     with pytest.raises(NotReady, match="another natpair apply"):
         apply(BALANCED, Reentrant(machine.root).effects())
+
+
+def with_config(bundle: Sequence[RenderedFile], text: str) -> tuple[RenderedFile, ...]:
+    return (RenderedFile(paths.CONFIG, text), RenderedFile(paths.APPLIED, text), *bundle)
+
+
+OLD, NEW = with_config(BALANCED, "old"), with_config(FAST, "new")
+
+
+def guarded(machine: Machine) -> tuple[Effects, list[str]]:
+    guards: list[str] = []
+    return replace(machine.effects(), guard=lambda: guards.append("guard")), guards
+
+
+def kept(machine: Machine) -> list[tuple[int, str, str]]:
+    folder = machine.effects().place(paths.GENERATIONS)
+    found = [generations.load(number, folder=folder) for number in generations.numbers(folder=folder)]
+    return [(one.number, one.why, one.config) for one in found]
+
+
+class Unsettled:
+    """A node that is not as well as before."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def done(self) -> None:
+        self.calls.append("done")
+        raise DaemonError("not as well as before")
+
+    def undone(self) -> None:
+        self.calls.append("undone")
+
+
+def test_each_apply_is_a_generation_and_one_can_go_back(machine: Machine) -> None:
+    for bundle in (OLD, NEW, NEW):
+        apply(bundle, machine.effects())
+    assert kept(machine) == [(1, "applied", "old"), (2, "applied", "new")]
+    go_back(1, "rolled back to 1", machine.effects())
+    assert machine.snapshot() == {file.path.lstrip("/"): file.text for file in OLD}
+    assert kept(machine)[-1] == (3, "rolled back to 1", "old")
+
+
+def test_what_was_there_before_the_first_apply_is_kept_too(machine: Machine) -> None:
+    for file in BALANCED:
+        place = machine.effects().place(file.path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(file.text)
+    machine.effects().place(paths.CONFIG).write_text("old")
+    apply(NEW, machine.effects())
+    assert kept(machine) == [(1, "found in place", "old"), (2, "applied", "new")]
+
+
+def test_an_edit_in_place_leaves_nothing_that_could_be_gone_back_to(machine: Machine) -> None:
+    machine.effects().place(paths.ETC).mkdir(parents=True)
+    machine.effects().place(paths.CONFIG).write_text("new")
+    apply(NEW, machine.effects())
+    assert kept(machine) == [(1, "applied", "new")]
+
+
+def test_a_file_that_is_ours_no_longer_goes_and_comes_back(machine: Machine) -> None:
+    extra = RenderedFile(f"{paths.GENERATED}/extra.conf", "x")
+    apply((*OLD, extra), machine.effects())
+    assert apply(OLD, machine.effects()).removed == (extra.path,)
+    assert not machine.effects().place(extra.path).exists()
+    go_back(1, "back", machine.effects())
+    assert machine.effects().place(extra.path).read_text() == "x"
+
+
+def test_a_node_that_does_not_settle_gets_everything_back(machine: Machine) -> None:
+    apply(OLD, machine.effects())
+    before, settle = machine.snapshot(), Unsettled()
+    machine.told.clear()
+    with pytest.raises(DaemonError, match="not as well"):
+        apply(NEW, machine.effects(), settle=settle)
+    assert machine.snapshot() == before
+    assert settle.calls == ["done", "undone"]
+    assert machine.told == [Step.BIRD, Step.KEEPALIVED] * 2
+    assert len(kept(machine)) == 1
+
+
+def test_an_unconfirmed_apply_is_watched_from_before_its_first_change(machine: Machine) -> None:
+    apply(OLD, machine.effects())
+    effects, guards = guarded(machine)
+    note = effects.place(paths.UNCONFIRMED)
+    apply(NEW, effects, terms=Terms(confirm_seconds=60))
+    found = unconfirmed.read(note)
+    assert found is not None
+    assert found.back_to == 1
+    assert guards == ["guard"]
+    # A second one does not make the first the one to go back to.
+    apply(OLD, effects, terms=Terms(confirm_seconds=60))
+    again = unconfirmed.read(note)
+    assert again is not None
+    assert again.back_to == 1
+
+
+def test_a_failed_apply_has_nothing_to_confirm(machine: Machine) -> None:
+    apply(OLD, machine.effects())
+    effects, _ = guarded(machine)
+    machine.refuse = {Step.KEEPALIVED}
+    with pytest.raises(DaemonError):
+        apply(NEW, effects, terms=Terms(confirm_seconds=60))
+    assert unconfirmed.read(effects.place(paths.UNCONFIRMED)) is None
+
+
+def test_nothing_to_go_back_to_is_said_before_anything_is_touched(machine: Machine) -> None:
+    effects, _ = guarded(machine)
+    with pytest.raises(NoInput, match="no generation"):
+        apply(NEW, effects, terms=Terms(confirm_seconds=60))
+    assert machine.snapshot() == {}
+
+
+def test_resuming_undoes_a_cut_off_apply(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    apply(OLD, machine.effects())
+    before = machine.snapshot()
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Replacement, "rollback", lambda self: None)
+        machine.interrupt = Step.BIRD
+        with pytest.raises(KeyboardInterrupt):
+            apply(NEW, machine.effects())
+    assert machine.snapshot() != before
+    assert "has been undone" in resume(machine.effects())
+    assert machine.snapshot() == before
+    assert resume(machine.effects()) == ""
+
+
+def test_resuming_goes_back_when_the_time_is_over_and_has_it_watched_until_then(machine: Machine) -> None:
+    apply(OLD, machine.effects())
+    effects, guards = guarded(machine)
+    apply(NEW, effects, terms=Terms(confirm_seconds=60))
+    assert resume(effects) == ""
+    assert guards == ["guard", "guard"]
+    unconfirmed.write(Unconfirmed(1, 0.0), effects.place(paths.UNCONFIRMED))
+    assert "back to generation 1" in resume(effects)
+    assert machine.effects().place(paths.APPLIED).read_text() == "old"
+    assert unconfirmed.read(effects.place(paths.UNCONFIRMED)) is None
+
+
+def test_resuming_leaves_an_apply_at_work_alone(machine: Machine) -> None:
+    with alone(machine.effects()):
+        assert resume(machine.effects()) == ""

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from natpair.core import paths
+from natpair.cli.node import resume_apply
 
 
 @click.command(name="agent", epilog="Example: natpair agent --config /etc/natpair/gateway.toml")
-@click.option("--config", type=click.Path(path_type=Path), default=paths.CONFIG, show_default=True)
+@click.option("--config", type=click.Path(path_type=Path), help="Another configuration than the one applied last.")
 @click.option("--node", metavar="NAME", help="Which node this machine is, if its name and addresses do not tell.")
-def command(config: Path, node: str | None) -> None:
+def command(config: Path | None, node: str | None) -> None:
     """Follow Keepalived's election and keep this node as its role wants it. Stopping it changes nothing."""
     import asyncio
     import socket
@@ -20,8 +20,11 @@ def command(config: Path, node: str | None) -> None:
     from natpair.agent.app import run
     from natpair.config.load import find_node, load
     from natpair.system.machine import own_addresses
+    from natpair.system.settle import config_in_force
 
-    gateway = load(config)
+    resume_apply()
+    # An edit of gateway.toml that nobody applied is not for an agent that happens to start.
+    gateway = load(config or Path(config_in_force()))
     me = find_node(gateway, name=node, hostname=socket.gethostname(), addresses=own_addresses())
     watcher = None
     if gateway.watch.enabled:

@@ -2,136 +2,149 @@
 
 from __future__ import annotations
 
-import difflib
-import os
-import socket
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from natpair.cli import node as machine
 from natpair.cli.output import emit_json, say, symbols, talk
 from natpair.core import paths
-from natpair.errors import AgentUnreachable, ConfigError, Problem, Unsupported
 
 if TYPE_CHECKING:
-    from natpair.core.model import Gateway, Node
-    from natpair.core.rendered import RenderedFile
-    from natpair.system.apply import Plan
+    from natpair.config.compare import KeyChange
+    from natpair.core.whatif import Effect
+    from natpair.system.apply import Plan, Terms
 
 _DAEMONS = ("prepare", "conntrackd", "bird", "keepalived", "agent")
+HEALTH_SECONDS = 30.0
 
 
 @click.command(name="apply", epilog="Example: natpair apply --dry-run")
 @click.argument("file", type=click.Path(path_type=Path), default=paths.CONFIG)
 @click.option("--node", metavar="NAME", help="Which node this machine is, if its addresses do not tell.")
-@click.option("--dry-run", is_flag=True, help="Only say what would change.")
+@click.option("--dry-run", is_flag=True, help="Only say what would change, and how many live flows would suffer.")
+@click.option("--drain-first", is_flag=True, help="If this node serves, hand over first and come back afterwards.")
+@click.option("--yes", is_flag=True, help="Go on although live flows break or stall.")
+@click.option(
+    "--confirm",
+    "confirm_seconds",
+    type=click.FloatRange(5, 86_400),
+    metavar="SECONDS",
+    help="Go back by itself after so long, unless `natpair confirm` comes first.",
+)
+@click.option(
+    "--health-seconds",
+    type=click.FloatRange(3, 600),
+    default=HEALTH_SECONDS,
+    show_default=True,
+    help="Go back if the node is not as well as before within so long.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def command(file: Path, node: str | None, dry_run: bool, as_json: bool) -> None:
+def command(
+    file: Path,
+    node: str | None,
+    dry_run: bool,
+    drain_first: bool,
+    yes: bool,
+    confirm_seconds: float | None,
+    health_seconds: float,
+    as_json: bool,
+) -> None:
     """Write the files of this node and reload the daemons whose files changed.
 
-    Each file is judged by its daemon's own parser first. If a daemon refuses, or on Ctrl-C, the previous files
-    come back. FILE is /etc/natpair/gateway.toml unless given; another one is installed there.
+    Each file is judged by its daemon's own parser first. If a daemon refuses, if the node is not as well as before, or
+    on Ctrl-C, the previous files come back; what a kill cut off is undone by the next apply, agent start or boot. FILE
+    is /etc/natpair/gateway.toml unless given; another one is installed there.
+
+    Before anything is touched it says how many live flows would break, and asks; exit code 75 without a terminal.
     """
-    from natpair.config.load import find_node, load
-    from natpair.system.apply import apply, make_plan
-    from natpair.system.machine import own_addresses
+    from natpair.config.compare import compare
+    from natpair.system.apply import Terms, make_plan
 
-    gateway = load(file)
-    me = find_node(gateway, name=node, hostname=socket.gethostname(), addresses=own_addresses())
-    bundle = _bundle(gateway, me, file)
+    wanted = machine.target(machine.read_config(file), str(file), node)
+    old = machine.in_force()
+    changes = compare(old, wanted.gateway) if old is not None else ()
+    effects = machine.what_if(old, wanted.gateway, wanted.node)
     if dry_run:
-        plan = make_plan(bundle)
-    else:
-        _require_root()
-        _require_interfaces(gateway, me)
-        plan = apply(bundle)
-        _refresh_agent(gateway)
-    _report(plan, me, dry_run=dry_run, as_json=as_json)
-
-
-def _refresh_agent(gateway: Gateway) -> None:
-    # By what the agent says it runs with, not by what changed on disk: the file may have been edited in place.
-    from natpair.cli.client import request
-    from natpair.core.digest import config_hash
-    from natpair.system.reload import restart_agent
-
-    try:
-        _, status = request("GET", "/v1/status")
-    except AgentUnreachable:
+        report(make_plan(wanted.bundle), wanted.node.name, changes, effects, dry_run=True, as_json=as_json)
         return
-    if status.get("config_hash") != config_hash(gateway):
-        talk("the agent runs with another configuration: it is restarted")
-        restart_agent()
+    machine.require_root()
+    machine.require_interfaces(wanted.gateway, wanted.node)
+    machine.tell(effects)
+    drain = drain_first and machine.serves(old)
+    if not drain:
+        machine.agree(effects, yes=yes)
+    terms = Terms(confirm_seconds=confirm_seconds, grace_seconds=health_seconds)
+    plan = carry_out(wanted, terms, health_seconds, drain=drain)
+    report(plan, wanted.node.name, changes, effects, dry_run=False, as_json=as_json)
+    if confirm_seconds is not None and not plan.empty:
+        talk(f"goes back by itself in {confirm_seconds:g} s unless you say: natpair confirm")
 
 
-def _bundle(gateway: Gateway, me: Node, file: Path) -> tuple[RenderedFile, ...]:
-    from natpair.core.rendered import RenderedFile
-    from natpair.render.bundle import render_all
-    from natpair.system.machine import capabilities
+def carry_out(wanted: machine.Target, terms: Terms, health_seconds: float, *, drain: bool) -> Plan:
+    """Apply `wanted`, handing the role over for the while if `drain`."""
+    from natpair.core.digest import config_hash
+    from natpair.system.apply import apply
+    from natpair.system.settle import Settled
 
-    files = render_all(gateway, me.name, capabilities=capabilities())
-    # The configuration goes in with the files made from it, so that neither is ever without the other.
-    return (RenderedFile(paths.CONFIG, file.read_text(encoding="utf-8")), *files)
-
-
-def _require_root() -> None:
-    if os.geteuid() != 0:
-        raise Unsupported("only root can change this machine", cure="run it as root, or with --dry-run")
+    with machine.drained_meanwhile() if drain else nullcontext():
+        return apply(wanted.bundle, terms=terms, settle=Settled(config_hash(wanted.gateway), health_seconds, talk))
 
 
-def _require_interfaces(gateway: Gateway, me: Node) -> None:
-    from natpair.system.machine import interfaces
+def report(
+    plan: Plan,
+    node: str,
+    changes: Sequence[KeyChange],
+    effects: Sequence[Effect],
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Say what was done, or would be."""
+    if as_json:
+        emit_json(
+            {
+                "schema": "natpair/apply/v1",
+                "node": node,
+                "dry_run": dry_run,
+                "config": changes,
+                "changed": [file.path for file in plan.changed],
+                "removed": plan.removed,
+                "reloaded": [step.value for step in plan.steps],
+                "effects": effects,
+            }
+        )
+    elif plan.empty:
+        say(f"{symbols().good} {node}: everything is in place")
+    elif dry_run:
+        _say_plan(plan, changes, effects)
+    else:
+        _say_done(plan, node)
 
-    there = interfaces()
-    index = gateway.bit_of(me.name)
-    accepted = f"one of this machine's interfaces: {', '.join(there)}"
-    problems = [
-        Problem(f"node[{index}].{field}", name, "does not exist on this machine", accepted)
-        for field, name in (("private_interface", me.private_interface), ("public_interface", me.public_interface))
-        if name not in there
-    ]
-    if problems:
-        raise ConfigError(paths.CONFIG, problems)
+
+def _say_plan(plan: Plan, changes: Sequence[KeyChange], effects: Sequence[Effect]) -> None:
+    from natpair.cli.differences import say_files, say_keys
+
+    say_keys(changes)
+    say_files(plan)
+    talk(f"{_count(plan)} would change; would be told: {_names(plan)}")
+    machine.tell(effects)
 
 
-def _report(plan: Plan, me: Node, *, dry_run: bool, as_json: bool) -> None:
+def _say_done(plan: Plan, node: str) -> None:
     from natpair.system.reload import Step
 
-    if as_json:
-        document = {
-            "schema": "natpair/apply/v1",
-            "node": me.name,
-            "dry_run": dry_run,
-            "changed": [file.path for file in plan.changed],
-            "reloaded": [step.value for step in plan.steps],
-        }
-        emit_json(document)
-        return
-    if plan.empty:
-        say(f"{symbols().good} {me.name}: everything is in place")
-        return
-    if dry_run:
-        for file in plan.changed:
-            _say_difference(file)
-        talk(f"{len(plan.changed)} files would change; would be told: {_names(plan)}")
-    else:
-        say(f"{symbols().good} {me.name}: {len(plan.changed)} files changed; told: {_names(plan)}")
-        if Step.UNITS in plan.steps:
-            talk(f"to start it now and at each boot: systemctl enable --now natpair-{{{','.join(_DAEMONS)}}}")
+    say(f"{symbols().good} {node}: {_count(plan)} changed; told: {_names(plan)}")
+    if Step.UNITS in plan.steps:
+        talk(f"to start it now and at each boot: systemctl enable --now natpair-{{{','.join(_DAEMONS)}}}")
+
+
+def _count(plan: Plan) -> str:
+    return f"{len(plan.changed) + len(plan.removed)} files"
 
 
 def _names(plan: Plan) -> str:
     return ", ".join(step.value for step in plan.steps) or "nobody"
-
-
-def _say_difference(file: RenderedFile) -> None:
-    from natpair.system.files import read_if_there
-
-    there = read_if_there(Path(file.path))
-    if there is None:
-        say(f"+ {file.path} (new)")
-        return
-    before, after = there.splitlines(), file.text.splitlines()
-    for line in difflib.unified_diff(before, after, file.path, file.path, lineterm="", n=2):
-        say(line)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from natpair.cli.node import resume_apply
 from natpair.cli.output import talk
 from natpair.core import paths
 
@@ -29,6 +30,7 @@ def command() -> None:
     from natpair.system.reload import Step, perform
 
     _make_run()
+    resume_apply()
     for step in (Step.MODULES, Step.SYSCTL, Step.RULESET, Step.GUARD, Step.ROUTES):
         talk(f"{step.value}")
         perform(step)

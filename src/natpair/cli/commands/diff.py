@@ -1,0 +1,59 @@
+"""`natpair diff`: what should be against what is: keys, files, kernel, agent. Changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from natpair.cli import node as machine
+from natpair.cli.differences import file_lines, say_files, say_keys
+from natpair.cli.output import emit_json, say, symbols
+from natpair.core import paths
+
+DIFFERENT = 2
+
+
+@click.command(name="diff", epilog="Example: natpair diff examples/gateway.toml --node nat-a")
+@click.argument("file", type=click.Path(path_type=Path), default=paths.CONFIG)
+@click.option("--node", metavar="NAME", help="Which node this machine is, if its addresses do not tell.")
+@click.option("--exit-code", is_flag=True, help="Exit with 2 if anything differs.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def command(file: Path, node: str | None, exit_code: bool, as_json: bool) -> int:
+    """Compare FILE (/etc/natpair/gateway.toml unless given) with this machine.
+
+    Three parts: the keys that differ from the configuration in force, the files that differ on disk, and what the
+    kernel or the agent holds otherwise. As root it sees everything.
+    """
+    from natpair.config.compare import compare
+    from natpair.core.digest import config_hash
+    from natpair.system.apply import make_plan
+    from natpair.system.drift import drift
+
+    wanted = machine.target(machine.read_config(file), str(file), node)
+    old = machine.in_force()
+    changes = compare(old, wanted.gateway) if old is not None else ()
+    plan = make_plan(wanted.bundle)
+    fips = wanted.gateway.pair.fips
+    found = drift(wanted.bundle, fips, config_hash(wanted.gateway), machine.status_or_none())
+    different = bool(changes or not plan.empty or found)
+    if as_json:
+        document = {
+            "schema": "natpair/diff/v1",
+            "node": wanted.node.name,
+            "different": different,
+            "config": changes,
+            "files": [file.path for file in plan.changed],
+            "removed": plan.removed,
+            "diff": list(file_lines(plan)),
+            "machine": found,
+        }
+        emit_json(document)
+    else:
+        say_keys(changes)
+        say_files(plan)
+        for one in found:
+            say(f"{one.place}: {one.found}, should be: {one.wanted}")
+        if not different:
+            say(f"{symbols().good} {wanted.node.name}: everything is in place")
+    return DIFFERENT if exit_code and different else 0

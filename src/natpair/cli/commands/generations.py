@@ -1,0 +1,175 @@
+"""`natpair generations | rollback | confirm`: what this node was before, and the way back to it."""
+
+from __future__ import annotations
+
+import socket
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from natpair.cli import node as machine
+from natpair.cli.commands.apply import HEALTH_SECONDS, report
+from natpair.cli.output import emit_json, say, symbols, table, talk
+from natpair.core import paths
+from natpair.errors import ConfigError, NoInput, NotReady
+
+if TYPE_CHECKING:
+    from natpair.config.compare import KeyChange
+    from natpair.system.generations import Generation
+
+_RETRY_SECONDS = 0.5
+
+
+@click.command(name="generations", epilog="Example: natpair generations --json")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def generations(as_json: bool) -> None:
+    """List what this node was made of after each apply, oldest first, and what each one changed."""
+    from natpair.system import generations as kept
+    from natpair.system import unconfirmed
+
+    found = [kept.load(number) for number in kept.numbers()]
+    waiting = unconfirmed.read()
+    rows: list[dict[str, object]] = [
+        {
+            "number": generation.number,
+            "made": datetime.fromtimestamp(generation.made, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "why": generation.why,
+            "digest": generation.digest,
+            "changes": [_short(change) for change in _changes(earlier, generation)],
+        }
+        for earlier, generation in zip([None, *found], found, strict=False)
+    ]
+    if as_json:
+        deadline = waiting.deadline if waiting else None
+        emit_json({"schema": "natpair/generations/v1", "generations": rows, "goes_back_at": deadline})
+    elif not rows:
+        talk("no generation is kept yet: natpair apply makes the first")
+    else:
+        lines = [(r["number"], r["made"], r["why"], _joined(r["changes"])) for r in rows]
+        say(table(lines, ("", "MADE", "WHY", "CHANGED")))
+
+
+def _changes(earlier: Generation | None, later: Generation) -> tuple[KeyChange, ...]:
+    from natpair.config.compare import compare
+    from natpair.config.load import parse
+
+    try:
+        return compare(parse(earlier.config), parse(later.config)) if earlier is not None else ()
+    except ConfigError:  # written for another version of natpair
+        return ()
+
+
+def _joined(changes: object) -> str:
+    return "; ".join(map(str, changes)) or "-" if isinstance(changes, list) else "-"
+
+
+def _short(change: KeyChange) -> str:
+    return f"{change.key} = {change.after if change.after is not None else 'absent'}"
+
+
+@click.command(name="rollback", epilog="Example: natpair rollback 3")
+@click.argument("number", type=click.IntRange(1), required=False)
+@click.option("--yes", is_flag=True, help="Go on although live flows break or stall.")
+@click.option(
+    "--health-seconds",
+    type=click.FloatRange(3, 600),
+    default=HEALTH_SECONDS,
+    show_default=True,
+    help="Stay as it is if the node is not as well as before within so long.",
+)
+@click.option("--when-due", is_flag=True, hidden=True, help="Wait for an unconfirmed apply's deadline first.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def rollback(number: int | None, yes: bool, health_seconds: float, when_due: bool, as_json: bool) -> None:
+    """Make this node what it was before the last apply, or in generation NUMBER of `natpair generations`.
+
+    The files of that time come back as they were, gateway.toml with them. Edits of gateway.toml that were never
+    applied are kept beside it as gateway.toml.edited.
+    """
+    from natpair.system.generations import load
+
+    machine.require_root()
+    if when_due:
+        _when_due(health_seconds)
+        return
+    back_to = load(number if number is not None else _previous())
+    _go_back(back_to, f"rolled back to {back_to.number}", health_seconds, yes=yes, as_json=as_json)
+
+
+def _previous() -> int:
+    """The newest generation that differs from the one in force."""
+    from natpair.system.generations import load, numbers
+
+    kept = [load(number) for number in numbers()]
+    earlier = [one.number for one in kept if one.digest != kept[-1].digest]
+    if not earlier:
+        raise NoInput("there is no earlier generation to go back to", cure="natpair generations lists what is kept")
+    return earlier[-1]
+
+
+def _go_back(to: Generation, why: str, health_seconds: float, *, yes: bool, as_json: bool) -> None:
+    from natpair.config.compare import compare
+    from natpair.config.load import find_node, parse
+    from natpair.core.digest import config_hash
+    from natpair.system.apply import go_back
+    from natpair.system.machine import own_addresses
+    from natpair.system.settle import Settled
+
+    gateway = parse(to.config, source=f"generation {to.number}")
+    me = find_node(gateway, hostname=socket.gethostname(), addresses=own_addresses())
+    old = machine.in_force()
+    effects = machine.what_if(old, gateway, me)
+    machine.tell(effects)
+    machine.agree(effects, yes=yes)
+    _keep_edits()
+    plan = go_back(to.number, why, settle=Settled(config_hash(gateway), health_seconds, talk))
+    changes = compare(old, gateway) if old is not None else ()
+    report(plan, me.name, changes, effects, dry_run=False, as_json=as_json)
+
+
+def _keep_edits() -> None:
+    from natpair.system.files import read_if_there, write_atomic
+    from natpair.system.generations import load, numbers
+
+    text = read_if_there(Path(paths.CONFIG))
+    if text is not None and text not in (load(number).config for number in numbers()):
+        aside = Path(f"{paths.CONFIG}.edited")
+        write_atomic(aside, text)
+        talk(f"edits that were never applied are kept as {aside}")
+
+
+def _when_due(health_seconds: float) -> None:
+    """Wait for the deadline, then go back; an apply that is at work at that moment is waited for."""
+    from threading import Event
+
+    from natpair.system import unconfirmed
+    from natpair.system.generations import load
+
+    pause = Event()
+    with unconfirmed.only_guard() as alone:
+        while alone and (found := unconfirmed.await_due()) is not None:
+            why = f"not confirmed in time: back to {found.back_to}"
+            try:
+                _go_back(load(found.back_to), why, health_seconds, yes=True, as_json=False)
+            except NotReady:
+                pause.wait(_RETRY_SECONDS)
+
+
+@click.command(name="confirm", epilog="Example: natpair confirm")
+def confirm() -> None:
+    """Keep what `natpair apply --confirm` has changed. Exit code 75 if nothing waits for that (any more)."""
+    from natpair.system import unconfirmed
+    from natpair.system.apply import alone
+
+    machine.require_root()
+    cure = "natpair generations says what is in force, and why"
+    with alone():  # whoever goes back at this moment has the lock
+        found = unconfirmed.read()
+        if found is None:
+            raise NotReady("nothing waits to be confirmed", cure=cure)
+        if found.due(time.time()):
+            raise NotReady("too late: its time is over and it goes back", cure=cure)
+        unconfirmed.clear()
+    say(f"{symbols().good} confirmed: this configuration stays")

@@ -1,0 +1,196 @@
+"""What the commands that change this machine have in common: who it is, its files, and what a change would cost."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from natpair.cli.client import request
+from natpair.cli.output import symbols, talk
+from natpair.core import paths
+from natpair.errors import AgentUnreachable, ConfigError, NatpairError, NotReady, Problem, Unsupported
+
+if TYPE_CHECKING:
+    from natpair.core.model import Gateway, Node
+    from natpair.core.rendered import RenderedFile
+    from natpair.core.whatif import Effect
+
+HTTP_OK = 200
+_DRAIN_SECONDS = 25.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """This machine as one of the pair's nodes, with the files it should have."""
+
+    gateway: Gateway
+    node: Node
+    bundle: tuple[RenderedFile, ...]
+
+
+def target(text: str, source: str, node: str | None) -> Target:
+    """The node this machine is in the configuration `text`, and its bundle; ConfigError with every problem."""
+    from natpair.config.load import find_node, parse
+    from natpair.core.rendered import RenderedFile
+    from natpair.render.bundle import render_all
+    from natpair.system.machine import capabilities, own_addresses
+
+    gateway = parse(text, source=source)
+    me = find_node(gateway, name=node, hostname=socket.gethostname(), addresses=own_addresses())
+    files = render_all(gateway, me.name, capabilities=capabilities())
+    # The configuration goes in with the files made from it, so that neither is ever without the other.
+    both = (RenderedFile(paths.CONFIG, text), RenderedFile(paths.APPLIED, text))
+    return Target(gateway, me, (*both, *files))
+
+
+def read_config(file: Path) -> str:
+    """The text of a configuration; ConfigError if it cannot be read."""
+    from natpair.config.load import read
+
+    return read(file)
+
+
+def in_force() -> Gateway | None:
+    """The configuration that this node works by now; None if none was applied, or it cannot be read any more."""
+    from natpair.config.load import load
+    from natpair.system.settle import config_in_force
+
+    path = Path(config_in_force())
+    try:
+        return load(path) if path.exists() else None
+    except ConfigError:
+        return None
+
+
+def resume_apply() -> None:
+    """Undo or finish what a killed apply left, before anything starts from its files. It never stops a start."""
+    from natpair.system.apply import resume
+
+    try:
+        said = resume()
+    except (NatpairError, OSError) as error:
+        said = f"an apply that was cut off could not be undone: {error}"
+    if said:
+        talk(said)
+
+
+def require_root() -> None:
+    """Unsupported unless this is root."""
+    if os.geteuid() != 0:
+        raise Unsupported("only root can change this machine", cure="run it as root, or with --dry-run")
+
+
+def require_interfaces(gateway: Gateway, me: Node) -> None:
+    """ConfigError if the machine lacks an interface that its node has in the file."""
+    from natpair.system.machine import interfaces
+
+    there = interfaces()
+    index = gateway.bit_of(me.name)
+    accepted = f"one of this machine's interfaces: {', '.join(there)}"
+    problems = [
+        Problem(f"node[{index}].{field}", name, "does not exist on this machine", accepted)
+        for field, name in (("private_interface", me.private_interface), ("public_interface", me.public_interface))
+        if name not in there
+    ]
+    if problems:
+        raise ConfigError(paths.CONFIG, problems)
+
+
+def status_or_none() -> Mapping[str, Any] | None:
+    """The agent's status, None without an agent."""
+    try:
+        return request("GET", "/v1/status")[1]
+    except AgentUnreachable:
+        return None
+
+
+def serves(gateway: Gateway | None) -> bool:
+    """Whether clients' traffic passes here now: this machine holds the VIP. True to the kernel, agent or not."""
+    from natpair.system.machine import own_addresses
+
+    return gateway is not None and gateway.pair.vip.ip in own_addresses()
+
+
+def what_if(old: Gateway | None, new: Gateway, me: Node) -> tuple[Effect, ...]:
+    """What the change does to the pair, and to the flows that pass here now: none do on a node that does not serve."""
+    from natpair.core.whatif import Scene, effects
+    from natpair.system.flows import live_flows
+
+    if old is None or me.name not in {node.name for node in old.node}:
+        return ()
+    peer = (status_or_none() or {}).get("peer_view", {})
+    relayed = bool(peer.get("fresh") and peer.get("ready"))
+    return effects(old, new, Scene(me.name, live_flows() if serves(old) else (), relayed))
+
+
+def tell(found: Sequence[Effect]) -> None:
+    """Say each effect on stderr, with its count."""
+    sign = symbols(sys.stderr)
+    for effect in found:
+        counts = [f"{n} flows {verb}" for n, verb in _counts(effect) if n]
+        talk(
+            f"{sign.warning if counts else sign.bullet} {effect.key}: {effect.text}"
+            + (f" ({', '.join(counts)})" if counts else "")
+        )
+
+
+def _counts(effect: Effect) -> tuple[tuple[int, str], ...]:
+    return (effect.breaks, "break"), (effect.stalls, "stall"), (effect.ages, "may expire")
+
+
+def agree(found: Sequence[Effect], *, yes: bool) -> None:
+    """Ask whether to go on where live flows would suffer; without a terminal NotReady says how to go on."""
+    hurt = sum(effect.breaks for effect in found), sum(effect.stalls for effect in found)
+    if yes or not any(hurt):
+        return
+    cure = "--drain-first hands over to the other node first; --yes accepts it"
+    said = f"this node serves: {hurt[0]} live flows would break, {hurt[1]} would stall"
+    if not (_terminal() and click.confirm(f"{said}. Go on? ({cure})", err=True)):
+        raise NotReady(f"not applied: {said}", cure=cure)
+
+
+def _terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+@contextmanager
+def drained_meanwhile() -> Iterator[None]:
+    """Hand the role over, keep out of the election for the while, and come back; NotReady if the peer cannot serve.
+
+    Configurations that differ are no reason against it: on one node after the other, they do differ for a while.
+    """
+    status = status_or_none()
+    if status is None:
+        raise NotReady("no agent answers: this node cannot be drained", cure="systemctl start natpair-agent")
+    if status["drained"]:
+        yield
+        return
+    _drain(force=_only_config_differs(status))
+    try:
+        yield
+    finally:
+        request("POST", "/v1/undrain", {}, timeout=_DRAIN_SECONDS)
+        talk("undrained: this node may become active again")
+
+
+def _drain(*, force: bool) -> None:
+    talk("handing over first")
+    code, answer = request("POST", "/v1/drain", {"force": force}, timeout=_DRAIN_SECONDS)
+    if code != HTTP_OK:
+        raise NotReady(str(answer.get("message", "not drained")), cure=str(answer.get("cure", "")))
+    talk(str(answer["message"]))
+
+
+def _only_config_differs(status: Mapping[str, Any]) -> bool:
+    peer = status["peer_view"]
+    codes = {condition["code"] for condition in status["conditions"]}
+    able = peer["fresh"] and peer.get("ready") and peer.get("synced") and not peer.get("drained")
+    return bool(able and "config-differs" in codes)

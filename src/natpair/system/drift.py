@@ -1,0 +1,86 @@
+"""What the kernel and the agent hold, against the files: found without changing anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Any
+
+from natpair.core import paths
+from natpair.core.rendered import RenderedFile
+from natpair.errors import CommandFailed, Unsupported
+from natpair.system import reload, sysctl
+from natpair.system.process import run
+
+_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One thing that is not as the files say: where, what it should be, what it is."""
+
+    place: str
+    wanted: str
+    found: str
+
+
+def drift(
+    bundle: Sequence[RenderedFile], fips: Sequence[IPv4Address], config_hash: str, status: Mapping[str, Any] | None
+) -> list[Drift]:
+    """Everything that differs on this machine; `status` is the agent's document, None without an agent."""
+    texts = {file.path: file.text for file in bundle}
+    return [
+        *_sysctls(texts.get(paths.SYSCTL, "")),
+        *_ruleset(status),
+        *_blackholes(fips),
+        *_agent(config_hash, status),
+    ]
+
+
+def _sysctls(text: str) -> Iterator[Drift]:
+    for assignment in sysctl.differing(text):
+        # An optional one belongs to the machine, which a namespace or a container cannot change.
+        if not assignment.optional:
+            yield Drift(f"sysctl {assignment.key}", assignment.value, sysctl.current(assignment) or "absent")
+
+
+def _ruleset(status: Mapping[str, Any] | None) -> Iterator[Drift]:
+    marks: dict[str, str] = {}
+    for family in ("ip", "inet"):
+        try:
+            listing = run(["nft", "-j", "list", "table", family, "natpair"], timeout=_SECONDS).stdout
+        except (CommandFailed, Unsupported) as error:
+            yield Drift(f"nftables table {family} natpair", "loaded", _reason(error))
+            continue
+        marks |= reload.switches(listing)
+    wanted = status["desired"]["traffic"] if status else None
+    if wanted and "traffic" in marks and marks["traffic"] != wanted:
+        yield Drift("traffic state", str(wanted), marks["traffic"])
+
+
+def _reason(error: CommandFailed | Unsupported) -> str:
+    return "absent" if "No such file" in error.message else "not readable: " + error.message.splitlines()[0]
+
+
+def _blackholes(fips: Sequence[IPv4Address]) -> Iterator[Drift]:
+    try:
+        shown = run(["ip", "-json", "route", "show", "type", "blackhole"], timeout=_SECONDS).stdout
+    except (CommandFailed, Unsupported) as error:
+        yield Drift("blackhole routes", "readable", error.message)
+        return
+    there = {str(route["dst"]).removesuffix("/32") for route in json.loads(shown or "[]")}
+    for fip in fips:
+        if str(fip) not in there:
+            yield Drift(f"route blackhole {fip}/32", "there", "absent")
+
+
+def _agent(config_hash: str, status: Mapping[str, Any] | None) -> Iterator[Drift]:
+    if status is None:
+        yield Drift("agent", f"runs with configuration {config_hash}", "does not answer")
+        return
+    if status["config_hash"] != config_hash:
+        yield Drift("agent", f"configuration {config_hash}", f"configuration {status['config_hash']}")
+    if status.get("trouble"):
+        yield Drift("agent", "no trouble", str(status["trouble"]))
