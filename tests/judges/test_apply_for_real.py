@@ -148,7 +148,7 @@ LISTENER = """
 import http.server, json, os, signal, socket, socketserver, sys
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        body = json.dumps({"config_hash": "0" * 16}).encode()
+        body = json.dumps({"config_hash": "0" * 16, "role": "standby", "peer_view": {}}).encode()
         self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers()
         self.wfile.write(body)
     def log_message(self, *_): pass
@@ -158,15 +158,107 @@ socketserver.UnixStreamServer(sys.argv[1], Answer).serve_forever()
 """
 
 
-def test_an_agent_with_another_configuration_is_asked_to_start_anew(machine: Scratch) -> None:
+def test_an_agent_that_does_not_come_back_with_the_new_configuration_undoes_it(machine: Scratch) -> None:
     agent = subprocess.Popen(
         machine.argv([sys.executable, "-c", LISTENER, paths.AGENT_SOCKET]), stdout=subprocess.PIPE, text=True
     )
     try:
         machine.run("timeout", "10", "sh", "-c", f"until [ -S {paths.AGENT_SOCKET} ]; do sleep 0.05; done")
-        said = machine.natpair("apply", str(EXAMPLE.config)).stderr
-        assert "it is restarted" in said
+        failed = machine.natpair("apply", str(EXAMPLE.config), "--health-seconds", "3", ok=(69,))
+        assert "it is restarted" in failed.stderr
+        assert "the agent does not answer" in failed.stderr
         assert agent.wait(timeout=10) == -signal.SIGTERM
+        assert tables(machine) == []
     finally:
         agent.kill()
         agent.communicate()
+
+
+def applied_twice(machine: Scratch) -> None:
+    machine.natpair("apply", str(EXAMPLE.config))
+    machine.natpair("apply", variant(machine, ('fips = ["192.0.2.221"]', 'fips = ["192.0.2.5"]')))
+
+
+def fips(machine: Scratch) -> str:
+    return machine.run("nft", "list", "set", "ip", "natpair", "fips").stdout
+
+
+def test_one_goes_back_to_any_generation_and_unapplied_edits_are_kept(machine: Scratch) -> None:
+    applied_twice(machine)
+    machine.write(paths.CONFIG, "# my edits\n")
+    back = machine.natpair("rollback")
+    assert "gateway.toml.edited" in back.stderr
+    assert "192.0.2.221" in fips(machine)
+    assert machine.run("cat", paths.CONFIG).stdout == EXAMPLE.config.read_text()
+    assert machine.run("cat", f"{paths.CONFIG}.edited").stdout == "# my edits\n"
+    listed = json.loads(machine.natpair("generations", "--json").stdout)["generations"]
+    assert [(entry["number"], entry["why"]) for entry in listed] == [
+        (1, "applied"),
+        (2, "applied"),
+        (3, "rolled back to 1"),
+    ]
+    assert listed[2]["changes"] == ['pair.fips = ["192.0.2.221"]']
+    machine.natpair("rollback", "2")
+    assert "192.0.2.5" in fips(machine)
+    assert "kept are: 1, 2, 3, 4" in machine.natpair("rollback", "9", ok=(66,)).stderr
+
+
+def test_what_nobody_confirms_goes_back_by_itself(machine: Scratch) -> None:
+    machine.natpair("apply", str(EXAMPLE.config))
+    other = variant(machine, ('fips = ["192.0.2.221"]', 'fips = ["192.0.2.5"]'))
+    machine.natpair("apply", other, "--confirm", "5")
+    assert "192.0.2.5" in fips(machine)
+    machine.run("timeout", "20", "sh", "-c", f"while [ -e {paths.UNCONFIRMED} ]; do sleep 0.05; done")
+    assert "192.0.2.221" in fips(machine)
+    assert "goes back" not in machine.natpair("apply", str(EXAMPLE.config)).stderr
+    assert "nothing waits to be confirmed" in machine.natpair("confirm", ok=(75,)).stderr
+    machine.natpair("apply", other, "--confirm", "5")
+    machine.natpair("confirm")
+    assert not machine.run("ls", paths.VAR).stdout.count("unconfirmed\n")
+    assert "192.0.2.5" in fips(machine)
+
+
+def test_a_boot_undoes_what_was_cut_off_or_never_confirmed(machine: Scratch) -> None:
+    applied_twice(machine)
+    machine.write(paths.UNCONFIRMED, '{"back_to": 1, "deadline": 1}')
+    assert "back to generation 1" in machine.natpair("prepare").stderr
+    assert "192.0.2.221" in fips(machine)
+
+
+def test_diff_sees_files_kernel_and_keys(machine: Scratch) -> None:
+    machine.natpair("apply", str(EXAMPLE.config))
+    # Without an agent that is the one difference.
+    alone = machine.natpair("diff", "--exit-code", ok=(2,)).stdout
+    assert alone.splitlines() == [line for line in alone.splitlines() if line.startswith("agent: does not answer")]
+    machine.run("ip", "route", "del", "blackhole", "192.0.2.221")
+    machine.run("nft", "delete", "table", "inet", "natpair")
+    machine.run("sysctl", "-q", "-w", "net.netfilter.nf_conntrack_tcp_be_liberal=0")
+    machine.write(paths.ROUTES, "# somebody was here\n")
+    changed = variant(machine, ('profile = "balanced"', 'profile = "fast"'))
+    said = json.loads(machine.natpair("diff", changed, "--json").stdout)
+    assert said["different"]
+    assert said["config"] == [{"key": "pair.profile", "before": '"balanced"', "after": '"fast"'}]
+    assert paths.ROUTES in said["files"]
+    assert "-# somebody was here" in said["diff"]
+    assert [drift["place"] for drift in said["machine"]] == [
+        "sysctl net/netfilter/nf_conntrack_tcp_be_liberal",
+        "nftables table inet natpair",
+        "route blackhole 192.0.2.221/32",
+        "agent",
+    ]
+
+
+def test_live_flows_are_counted_and_asked_about(machine: Scratch) -> None:
+    machine.natpair("apply", str(EXAMPLE.config))
+    machine.run("ip", "address", "add", "192.168.1.1/24", "dev", "eth1")  # the VIP: this node serves
+    entry = ("-s", "192.168.1.9", "-d", "198.51.100.9", "-p", "udp", "--sport", "5", "--dport", "7", "-t", "99")
+    machine.run("conntrack", "-I", *entry, "-n", "192.0.2.221")
+    other = variant(machine, ('fips = ["192.0.2.221"]', 'fips = ["192.0.2.5"]'))
+    planned = json.loads(machine.natpair("apply", other, "--dry-run", "--json").stdout)
+    assert [(effect["key"], effect["breaks"]) for effect in planned["effects"]] == [("pair.fips", 1), ("pair.fips", 0)]
+    refused = machine.natpair("apply", other, ok=(75,))
+    assert "1 live flows would break" in refused.stderr
+    assert "--yes" in refused.stderr
+    assert "192.0.2.221" in fips(machine)
+    machine.natpair("apply", other, "--yes")
+    assert "192.0.2.5" in fips(machine)

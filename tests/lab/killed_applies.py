@@ -74,16 +74,19 @@ def run_whole(lab: Lab, node: str, config: str, figures: Figures) -> None:
         figures.failed.append(f"{node}: afterwards there differs: {differs.stdout.strip()}")
 
 
-def kill_one(lab: Lab, node: str, config: str, after_seconds: float, figures: Figures) -> None:
-    """Start an apply and kill it without mercy after so long."""
+def kill_one(lab: Lab, node: str, config: str, after_seconds: float, figures: Figures, *, at_work: bool) -> None:
+    """Start an apply and kill it without mercy after so long; `at_work`: so long after it has begun to change files."""
+    journal = lab.folder / "nodes" / node / "var-lib" / Path(paths.APPLY_JOURNAL).relative_to("/var/lib")
     running = apply(lab, node, config)
+    if at_work:
+        begun = lambda: journal.exists() or running.poll() is not None  # noqa: E731 - said once, here
+        wait_until(begun, deadline_seconds=60, what="the beginning of an apply")
     moment = time.monotonic() + after_seconds
     wait_until(
         lambda: time.monotonic() >= moment or running.poll() is not None, deadline_seconds=60, what="the moment to kill"
     )
     running.kill()
     running.communicate(timeout=30)
-    journal = lab.folder / "nodes" / node / "var-lib" / Path(paths.APPLY_JOURNAL).relative_to("/var/lib")
     figures.kills += 1
     figures.cut_off += journal.exists()
 
@@ -106,8 +109,9 @@ def kill_many(
         event = time.monotonic_ns()
         for number in range(kills):
             node = (active, standby)[number % 2]
-            moment = dice.uniform(0.2, window_seconds)
-            kill_one(lab, node, configs[node][1 - number // 2 % 2], moment, figures)
+            moment = dice.uniform(0, window_seconds)
+            wanted, at_work = configs[node][1 - number // 2 % 2], number % 4 < 2
+            kill_one(lab, node, wanted, moment, figures, at_work=at_work)
             if each:
                 run_whole(lab, node, configs[node][dice.randrange(2)], figures)
             progress(f"{number + 1} of {kills}: {node} killed after {moment:.2f} s")
