@@ -122,16 +122,20 @@ def report_error(error: NatpairError) -> None:
     if isinstance(error, ConfigError):
         for problem in error.problems:
             talk()
-            talk(problem_block(problem))
+            talk(problem_block(problem, error.source))
     if error.cure:
         talk(f"  {symbols(sys.stderr).arrow} {error.cure}")
 
 
-def problem_block(problem: Problem) -> str:
-    """One fault of a configuration file as lines: where, what stands there, what is wrong, what is accepted."""
-    line = f" (line {problem.line})" if problem.line is not None else ""
+def problem_block(problem: Problem, source: str = "") -> str:
+    """One fault of a configuration file as lines: where it is, what stands there, what is wrong, what is accepted.
+
+    The first line begins with FILE:LINE, which editors and terminals open.
+    """
+    place = f"{source}:{problem.line}: " if problem.line is not None and source else ""
+    line = f" (line {problem.line})" if problem.line is not None and not source else ""
     head = " = ".join(part for part in (f"{problem.key}{line}".strip(), problem.value) if part)
-    lines = [f"  {head}", f"    {problem.message}"]
+    lines = [f"  {place}{head}", f"    {problem.message}"]
     if problem.accepted:
         lines.append(f"    accepted: {problem.accepted}")
     return "\n".join(lines)

@@ -31,7 +31,7 @@ def parse(text: str, *, source: str = "gateway.toml") -> Gateway:
     gateway, autos, problems = _checked(text, source)
     problems += [open_problem(key) for key in autos]
     if gateway is None or problems:
-        raise ConfigError(source, _with_lines(problems, text))
+        raise ConfigError(source, with_lines(problems, text))
     return gateway
 
 
@@ -39,13 +39,13 @@ def parse_draft(text: str, *, source: str = "gateway.toml") -> Draft:
     """As `parse`, but what only the platform can give may still be "auto"."""
     gateway, autos, problems = _checked(text, source)
     if gateway is None or problems:
-        raise ConfigError(source, _with_lines(problems, text))
+        raise ConfigError(source, with_lines(problems, text))
     return Draft(text, gateway, frozenset(autos))
 
 
 def load_draft(path: Path) -> Draft:
     """As `load`, but what only the platform can give may still be "auto"."""
-    return parse_draft(_read(path), source=str(path))
+    return parse_draft(read(path), source=str(path))
 
 
 def _checked(text: str, source: str) -> tuple[Gateway | None, tuple[str, ...], list[Problem]]:
@@ -116,7 +116,8 @@ def _toml_problem(error: tomllib.TOMLDecodeError, text: str) -> Problem:
     return Problem("", shown, f"not valid TOML{where}: {reason}", 'lines such as key = "value" below [tables]', line)
 
 
-def _with_lines(problems: Iterable[Problem], text: str) -> list[Problem]:
+def with_lines(problems: Iterable[Problem], text: str) -> list[Problem]:
+    """The problems with the line of `text` that each key stands on, in the order of the file."""
     lines = map_lines(text)
     placed = [Problem(p.key, p.value, p.message, p.accepted, line_of(lines, p.key)) for p in problems]
     return sorted(placed, key=lambda p: (p.line is None, p.line or 0))

@@ -7,6 +7,7 @@ checks can run over them and the user sees everything in one go.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -15,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from natpair.config.describe import accepted, model_of
+from natpair.config.describe import accepted, leaves, model_of
 from natpair.core.model import Gateway
 from natpair.errors import Problem
 
@@ -67,7 +68,8 @@ def _problem(detail: ErrorDetails, raw: Mapping[str, Any]) -> Problem:
         return Problem(key, _shown(_lookup(raw, location)), "unknown key", _did_you_mean(location))
     if kind == "missing":
         return Problem(key, "", "is missing", accepted(location))
-    return Problem(key, _shown(_lookup(raw, location)), _message(detail), accepted(location))
+    value = _lookup(raw, location)
+    return Problem(key, _shown(value), _message(detail), _near_value(value, accepted(location)))
 
 
 def _is_echo(detail: ErrorDetails, raw: Mapping[str, Any]) -> bool:
@@ -90,10 +92,27 @@ def _message(detail: ErrorDetails) -> str:
 def _did_you_mean(location: Sequence[int | str]) -> str:
     model = model_of(location[:-1])
     names = list(model.model_fields) if model else []
-    close = get_close_matches(str(location[-1]), names, n=1, cutoff=0.6)
+    name = str(location[-1])
+    close = get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]}?"
+    homes = _tables_with(name)
+    if homes:
+        return f"{name} belongs into {' or '.join(homes)}"
     return "one of " + ", ".join(names)
+
+
+def _tables_with(name: str) -> list[str]:
+    """The tables that have a key called `name`, as the file writes them."""
+    found = {location[:-1] for location, _ in leaves() if location[-1] == name}
+    return ["the top of the file" if not at else f"[[{at[0]}]]" if at[0] == "node" else f"[{at[0]}]" for at in found]
+
+
+def _near_value(value: object, phrase: str) -> str:
+    """The words of `phrase` with the one of its quoted choices that `value` comes near in front, if there is one."""
+    choices = re.findall(r'"([^"]+)"', phrase) if phrase.startswith("one of ") else []
+    close = get_close_matches(value, choices, n=1) if isinstance(value, str) else []
+    return f'did you mean "{close[0]}"? {phrase}' if close else phrase
 
 
 def _without_repeats(problems: Sequence[Problem]) -> tuple[Problem, ...]:

@@ -17,7 +17,7 @@ def test_a_good_file_is_told_in_words(capsys: pytest.CaptureFixture[str]) -> Non
     assert run(["check", str(EXAMPLE)]) == 0
     out, err = capsys.readouterr()
     assert "192.168.1.0/24 behind 192.168.1.1 goes out as 192.0.2.221" in out
-    assert err == ""
+    assert "firewall.management_sources = []" in err
 
 
 def test_a_bad_file_is_78_with_every_problem_on_stderr(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_a_bad_file_is_78_with_every_problem_on_stderr(capsys: pytest.CaptureFix
     out, err = capsys.readouterr()
     assert out == ""
     assert f"{bad}: 2 problems" in err
-    assert "node[1].name (line 19) = nat-a" in err
+    assert f"{bad}:19: node[1].name = nat-a" in err
     assert "did you mean us-ord?" in err
 
 
@@ -40,6 +40,24 @@ def test_json_is_one_document(capsys: pytest.CaptureFixture[str], tmp_path: Path
     assert document["schema"] == "natpair/check/v1"
     assert document["ok"] is (code == 0)
     assert [(p["key"], p["line"]) for p in document["problems"]] == ([] if code == 0 else [("bgp.region", 27)])
+
+
+def test_warnings_have_a_line_and_count_only_when_told_to(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text(text_with(('profile = "balanced"', 'profile = "fast"')))
+    assert run(["check", str(file)]) == 0
+    assert f"{file}:8: pair.profile = fast\n" in capsys.readouterr().err
+    assert run(["check", str(file), "--json", "--strict"]) == 78
+    document = json.loads(capsys.readouterr().out)
+    assert document["ok"]
+    assert next((w["key"], w["line"]) for w in document["warnings"]) == ("pair.profile", 8)
+
+
+def test_a_careful_file_has_no_warnings(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text(text_with(extra='[firewall]\nmanagement_sources = ["10.9.0.0/16"]\n'))
+    assert run(["check", str(file), "--strict"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_a_missing_file_is_78(capsys: pytest.CaptureFixture[str]) -> None:

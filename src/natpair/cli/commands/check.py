@@ -1,26 +1,36 @@
-"""`natpair check FILE`: everything that is wrong with a configuration, or that nothing is."""
+"""`natpair check FILE`: everything that is wrong with a configuration, and what is legal but unwise."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from natpair.cli.output import emit_json, say, symbols
-from natpair.errors import ConfigError, Problem
+from natpair.cli.output import emit_json, problem_block, say, symbols, talk
+from natpair.core import paths
+from natpair.errors import ConfigError, NatpairError, Problem
+
+if TYPE_CHECKING:
+    from natpair.core.model import Gateway
 
 _SCHEMA = "natpair/check/v1"
 
 
 @click.command(name="check", epilog="Example: natpair check examples/gateway.toml")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path), default=paths.CONFIG)
+@click.option("--strict", is_flag=True, help="Warnings count as well: exit code 78.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def command(file: Path, as_json: bool) -> int:
-    """Check FILE and print all problems at once: key, value, and what would be accepted.
+def command(file: Path, strict: bool, as_json: bool) -> int:
+    """Check FILE and print all problems at once: file and line, key, value, and what would be accepted.
 
-    Exit code 0 if it can be used, 78 if not. Nothing on this machine is looked at or changed.
+    Exit code 0 if it can be used, 78 if not. What is legal but unwise is a warning. For a node's own
+    /etc/natpair/gateway.toml it also says which files of the node are not as rendered. Nothing is changed.
     """
-    from natpair.config.load import load
+    from natpair.config.advice import advise
+    from natpair.config.load import load, with_lines
     from natpair.core.digest import config_hash
 
     try:
@@ -28,18 +38,53 @@ def command(file: Path, as_json: bool) -> int:
     except ConfigError as error:
         if not as_json:
             raise
-        emit_json({"schema": _SCHEMA, "file": str(file), "ok": False, "problems": [_plain(p) for p in error.problems]})
+        problems = [_plain(problem) for problem in error.problems]
+        emit_json({"schema": _SCHEMA, "file": str(file), "ok": False, "problems": problems, "warnings": []})
         return error.exit_code
+    warnings = [*with_lines(advise(gateway), file.read_text(encoding="utf-8")), *_drift(gateway, file)]
     digest = config_hash(gateway)
     if as_json:
-        emit_json({"schema": _SCHEMA, "file": str(file), "ok": True, "problems": [], "config_hash": digest})
-        return 0
+        told = [_plain(warning) for warning in warnings]
+        document = {"schema": _SCHEMA, "file": str(file), "ok": True, "problems": [], "warnings": told}
+        emit_json({**document, "config_hash": digest})
+    else:
+        _say(gateway, file, digest)
+        _warn(warnings, file)
+    return ConfigError.exit_code if strict and warnings else 0
+
+
+def _say(gateway: Gateway, file: Path, digest: str) -> None:
     first, second = gateway.node
     fips = ", ".join(map(str, gateway.pair.fips))
     say(f"{symbols().good} {file} is good (hash {digest})")
     say(f"  {first.name} and {second.name}: {gateway.private_network} behind {gateway.pair.vip.ip} goes out as {fips}")
     say(f"  profile {gateway.pair.profile}: a dead node is noticed within {gateway.timing.detect_ms} ms")
-    return 0
+
+
+def _warn(warnings: list[Problem], file: Path) -> None:
+    if warnings:
+        talk(f"{symbols(sys.stderr).warning} legal, but think about it:")
+    for warning in warnings:
+        talk()
+        talk(problem_block(warning, str(file)))
+
+
+def _drift(gateway: Gateway, file: Path) -> Iterator[Problem]:
+    """On a node, for its own file: what stands in /etc and is not what this configuration renders."""
+    if not file.exists() or file.resolve() != Path(paths.CONFIG).resolve():
+        return
+    from natpair.cli.node import target
+    from natpair.system.apply import make_plan
+
+    del gateway
+    try:
+        plan = make_plan(target(file.read_text(encoding="utf-8"), str(file), None).bundle)
+    except (NatpairError, OSError):
+        return  # not one of the pair's nodes
+    for changed in plan.changed:
+        if changed.path != paths.APPLIED:
+            message = "the file on this node is not what this configuration makes"
+            yield Problem("", changed.path, message, "'natpair diff' shows it, 'natpair apply' mends it")
 
 
 def _plain(problem: Problem) -> dict[str, object]:

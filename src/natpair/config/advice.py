@@ -1,0 +1,94 @@
+"""What is legal in a gateway.toml but unwise, each with the key, the value and what would be better.
+
+Advice never makes a file unusable: `natpair check` prints it beside a good file, `--strict` makes it count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from natpair.core.model import BgpPolicy, Gateway, Profile
+from natpair.errors import Problem
+
+Rule = Callable[[Gateway], Iterator[Problem]]
+
+_BYTES_PER_FLOW = 400
+_MANY_FLOWS = 2_000_000
+_FEW_FLOWS_PER_FIP = 16_384
+_PORTS_PER_FIP = 64_512
+_HOURS_12 = 43_200
+
+
+def advise(gateway: Gateway) -> list[Problem]:
+    """Everything that could be better about a valid gateway; lines are not known here."""
+    return [advice for rule in _RULES for advice in rule(gateway)]
+
+
+def _profile(gateway: Gateway) -> Iterator[Problem]:
+    if gateway.pair.profile is Profile.FAST:
+        message = f"a standstill of {gateway.timing.detect_ms} ms, as a live migration brings, moves the role"
+        yield Problem("pair.profile", "fast", message, '"balanced" unless you have measured the machines')
+
+
+def _hold(gateway: Gateway) -> Iterator[Problem]:
+    hold = gateway.bgp.hold_seconds
+    if hold is not None and hold > 30:
+        message = f"a dead node's route may stay for {hold} s where MED is ignored"
+        yield Problem("bgp.hold_seconds", str(hold), message, "not set: the profile's")
+    if gateway.bgp.policy is BgpPolicy.PRIMARY_SECONDARY:
+        message = f"after a power cut clients wait for the BGP hold time, {gateway.timing.bgp_hold_seconds} s"
+        yield Problem("bgp.policy", "primary-secondary", message, '"newest-wins", unless the fabric compares no MED')
+
+
+def _sizes(gateway: Gateway) -> Iterator[Problem]:
+    flows, fips = gateway.nat.max_flows, len(gateway.pair.fips)
+    if flows > _MANY_FLOWS:
+        memory = flows * _BYTES_PER_FLOW // 1_000_000
+        yield Problem(
+            "nat.max_flows", str(flows), f"a full table takes {memory} MB on both nodes", "what you expect, twice"
+        )
+    if flows < _FEW_FLOWS_PER_FIP:
+        yield Problem("nat.max_flows", str(flows), "a few busy clients fill it", f"at least {_FEW_FLOWS_PER_FIP}")
+    if flows > 8 * fips * _PORTS_PER_FIP:
+        message = f"{fips} floating addresses have {fips * _PORTS_PER_FIP} ports for one destination"
+        yield Problem("nat.max_flows", str(flows), message, "more pair.fips, if many clients use one destination")
+
+
+def _timeouts(gateway: Gateway) -> Iterator[Problem]:
+    nat = gateway.nat
+    if nat.tcp_established_seconds > _HOURS_12:
+        message = "connections whose ends are gone fill the table for so long"
+        yield Problem("nat.tcp_established_seconds", str(nat.tcp_established_seconds), message, f"at most {_HOURS_12}")
+    if nat.udp_seconds < 300:
+        message = "below the 5 minutes that RFC 4787 REQ-5 recommends: quiet VPN tunnels and calls break"
+        yield Problem("nat.udp_seconds", str(nat.udp_seconds), message, "300 or more")
+
+
+def _management(gateway: Gateway) -> Iterator[Problem]:
+    ports = gateway.firewall.management_tcp_ports
+    if ports and not gateway.firewall.management_sources:
+        message = f"TCP {', '.join(map(str, ports))} of both nodes can be reached from everywhere"
+        yield Problem("firewall.management_sources", "[]", message, "the networks that you manage them from")
+
+
+def _probes(gateway: Gateway) -> Iterator[Problem]:
+    health = gateway.health
+    notice = health.probe_interval_ms * health.probe_failures
+    if notice < 300:
+        message = f"{notice} ms without an answer of the router take a node out"
+        yield Problem("health.probe_failures", str(health.probe_failures), message, "probes that take 500 ms to fail")
+    if notice > 10_000:
+        message = f"a dead uplink is noticed only after {notice / 1000:g} s"
+        yield Problem(
+            "health.probe_failures", str(health.probe_failures), message, "probes that take 10 s or less to fail"
+        )
+
+
+def _refresh(gateway: Gateway) -> Iterator[Problem]:
+    refresh = gateway.sync.refresh_seconds
+    if refresh < 20:
+        message = "all flows are sent again so often: with a full table the VLAN is busy with that"
+        yield Problem("sync.refresh_seconds", str(refresh), message, "30 to 120")
+
+
+_RULES: tuple[Rule, ...] = (_profile, _hold, _sizes, _timeouts, _management, _probes, _refresh)
