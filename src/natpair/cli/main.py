@@ -52,6 +52,7 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "status": CommandEntry("status", "The pair at a glance, problems first."),
     "events": CommandEntry("events", "Each change of role: when, why, in which steps."),
     "switchover": CommandEntry("role:switchover", "Hand the active role to the other node, losing nothing."),
+    "failback": CommandEntry("role:failback", "Give the active role to the node that pair.prefer names."),
     "drain": CommandEntry("role:drain", "Keep this node from being active until undrained."),
     "undrain": CommandEntry("role:undrain", "Let a drained node serve again."),
     "client-config": CommandEntry("client_config", "What a private instance needs to go out through the pair."),

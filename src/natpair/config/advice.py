@@ -17,6 +17,7 @@ _MANY_FLOWS = 2_000_000
 _FEW_FLOWS_PER_FIP = 16_384
 _PORTS_PER_FIP = 64_512
 _HOURS_12 = 43_200
+_TEN_MINUTES = 600
 
 
 def advise(gateway: Gateway) -> list[Problem]:
@@ -28,6 +29,13 @@ def _profile(gateway: Gateway) -> Iterator[Problem]:
     if gateway.pair.profile is Profile.FAST:
         message = f"a standstill of {gateway.timing.detect_ms} ms, as a live migration brings, moves the role"
         yield Problem("pair.profile", "fast", message, '"balanced" unless you have measured the machines')
+
+
+def _failback(gateway: Gateway) -> Iterator[Problem]:
+    seconds = gateway.pair.failback_seconds
+    if seconds is not None and seconds < _TEN_MINUTES:
+        message = "a node that comes and goes moves the role each time"
+        yield Problem("pair.failback_seconds", str(seconds), message, f"{_TEN_MINUTES} or more, or `natpair failback`")
 
 
 def _hold(gateway: Gateway) -> Iterator[Problem]:
@@ -91,4 +99,4 @@ def _refresh(gateway: Gateway) -> Iterator[Problem]:
         yield Problem("sync.refresh_seconds", str(refresh), message, "30 to 120")
 
 
-_RULES: tuple[Rule, ...] = (_profile, _hold, _sizes, _timeouts, _management, _probes, _refresh)
+_RULES: tuple[Rule, ...] = (_profile, _failback, _hold, _sizes, _timeouts, _management, _probes, _refresh)

@@ -82,6 +82,19 @@ def _fips_are_not_nodes(gateway: Gateway) -> Iterator[Problem]:
             yield Problem(key, str(node.public_address), "is one of pair.fips", accepted)
 
 
+def _preferred_is_a_node(gateway: Gateway) -> Iterator[Problem]:
+    prefer, names = gateway.pair.prefer, [node.name for node in gateway.node]
+    if prefer is not None and prefer not in names:
+        close = get_close_matches(prefer, names, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        yield Problem("pair.prefer", prefer, "is not a node of this pair", f"{hint}one of {', '.join(names)}")
+    if prefer is None and gateway.pair.failback_seconds is not None:
+        seconds = str(gateway.pair.failback_seconds)
+        yield Problem(
+            "pair.failback_seconds", seconds, "no node is preferred", "pair.prefer with a node's name as well"
+        )
+
+
 def _nodes_are_distinct(gateway: Gateway) -> Iterator[Problem]:
     first = gateway.node[0] if gateway.node else None
     for index, node in enumerate(gateway.node[1:], start=1):
@@ -239,6 +252,7 @@ _RULES: tuple[Rule, ...] = (
     _fips_are_distinct,
     _fips_are_public,
     _fips_are_not_nodes,
+    _preferred_is_a_node,
     _nodes_are_distinct,
     _route_servers_known,
     _route_servers_are_distinct,

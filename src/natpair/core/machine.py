@@ -40,7 +40,7 @@ from natpair.core.events import (
     VlanProbed,
     VrrpChanged,
 )
-from natpair.core.messages import Phase, VrrpRole
+from natpair.core.messages import PeerMessage, Phase, VrrpRole
 from natpair.core.rules import RULES, Move, abandon
 from natpair.core.state import REQUEST_LIMIT, Answer, Health, NodeState, PeerView, Request, message_of
 from natpair.core.watching import on_account, on_repair
@@ -129,7 +129,7 @@ def _on_peer(state: NodeState, event: PeerHeard, now: float) -> Move:
     said = event.message
     heard = PeerView(heard={**state.peer.heard, event.path: now}, said=said)
     seen = max(state.generation_seen, said.epoch // 2, said.generation)
-    known = replace(state, peer=heard, generation_seen=seen)
+    known = replace(state, peer=heard, generation_seen=seen, peer_fit_since=_fit_since(state, said, now))
     asked = said.challenge
     if not asked and state.answer is not None:
         # The question is over. A challenger that restarts counts its nonces anew and must not find this answer to one.
@@ -140,6 +140,13 @@ def _on_peer(state: NodeState, event: PeerHeard, now: float) -> Move:
         reassert = (ReassertVip(),) if state.claims_active else ()
         return answering, (Speak(), ProbeVlan(asked), *reassert)
     return known, ()
+
+
+def _fit_since(state: NodeState, said: PeerMessage, now: float) -> float | None:
+    """Since when the peer could take over without a break; a silence is a break, too."""
+    fit = said.ready and said.synced and not said.drained and said.config_hash == state.terms.config_hash
+    unbroken = state.peer_fit_since is not None and state.peer.age(now) <= state.terms.fresh
+    return (state.peer_fit_since if unbroken else now) if fit else None
 
 
 def _on_health(state: NodeState, event: HealthRead, now: float) -> Move:

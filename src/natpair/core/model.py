@@ -65,6 +65,8 @@ class Pair(_Model):
     vip: IPv4Interface
     fips: Annotated[tuple[IPv4Address, ...], Field(min_length=1, max_length=16)]
     profile: Profile = Profile.BALANCED
+    prefer: NodeName | None = None
+    failback_seconds: Annotated[int, Field(ge=60, le=86_400)] | None = None
 
 
 class Node(_Model):

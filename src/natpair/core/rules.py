@@ -239,7 +239,10 @@ def _active(state: NodeState, now: float) -> Move | None:
     if state.boosted and said is not None and said.synced and said.vrrp is VrrpRole.BACKUP:
         return replace(state, boosted=False), ()
     if _wants_out(state, now):
-        return _begin_handover(state, now)
+        why = state.request.why if state.request is not None else ""
+        return _begin_handover(state, now, f"planned switchover to {state.terms.peer}{why and ': '}{why}")
+    if _failback_due(state, now):
+        return _begin_handover(state, now, f"failback to {state.terms.peer}, which is preferred")
     if not state.completing and now >= state.refresh_at:
         return replace(state, refresh_at=now + state.terms.refresh), (Conntrack(ConntrackJob.BULK, state.epoch),)
     return None
@@ -281,10 +284,16 @@ def _wants_out(state: NodeState, now: float) -> bool:
     return state.request is not None and state.request.force and said.phase is Phase.STANDBY
 
 
-def _begin_handover(state: NodeState, now: float) -> Move:
+def _failback_due(state: NodeState, now: float) -> bool:
+    """The preferred node has been fit, and we at rest, for as long as the configuration wants; never by default."""
+    terms, fit = state.terms, state.peer_fit_since
+    if terms.failback is None or terms.prefer != terms.peer or fit is None or state.completing:
+        return False
+    return state.peer.fresh(terms, now) is not None and now >= max(fit, state.since) + terms.failback
+
+
+def _begin_handover(state: NodeState, now: float, cause: str) -> Move:
     planned = replace(state, handover=Handover(state.epoch, now), local_for=0)
-    why = state.request.why if state.request is not None else ""
-    cause = f"planned switchover to {state.terms.peer}{why and ': '}{why}"
     moved, entered = enter(planned, Phase.HANDING_OVER, now, cause)
     return moved, (*entered, WakeAt(now + PREPARE_LIMIT))
 

@@ -57,6 +57,7 @@ def snapshot(state: NodeState, now: float) -> dict[str, object]:
         "boosted": state.boosted,
         "fenced": state.fenced,
         "config_hash": state.terms.config_hash,
+        "preferred": state.terms.prefer or None,
         "desired": {
             "traffic": wish.traffic.value,
             "announcement": {"community": community, "med": wish.announcement.med},

@@ -39,6 +39,8 @@ class Terms:
     refresh: float
     config_hash: str
     watch: Watch = field(default_factory=Watch)
+    prefer: str = ""
+    failback: float | None = None
 
     @property
     def fresh(self) -> float:
@@ -60,6 +62,8 @@ class Terms:
             refresh=float(gateway.sync.refresh_seconds),
             config_hash=config_hash,
             watch=gateway.watch,
+            prefer=gateway.pair.prefer or "",
+            failback=None if gateway.pair.failback_seconds is None else float(gateway.pair.failback_seconds),
         )
 
 
@@ -157,6 +161,7 @@ class NodeState:
     """One node. Only `core/machine.py` and `core/rules.py` make new ones.
 
     `copying` is read back from the kernel: clients are forwarded, and what matches no flow is copied to the peer.
+    `peer_fit_since`: from then on without a break the peer has said that it could take the role over.
     """
 
     terms: Terms
@@ -175,6 +180,7 @@ class NodeState:
     boosted: bool = False
     duplicate_until: float = 0.0
     copying: bool = False
+    peer_fit_since: float | None = None
     refresh_at: float = 0.0
     flushed_for: int = 0
     flushing: int = 0

@@ -1,55 +1,165 @@
-"""`natpair switchover | drain | undrain`: asks the agent, waits for the end, says what happened."""
+"""`natpair switchover | failback | drain | undrain`: asks the agent, waits for the end, says what happened."""
 
 from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from threading import Event
+from typing import Any
 
 import click
 
 from natpair.cli.client import request
-from natpair.cli.output import emit_json, say, symbols
+from natpair.cli.output import emit_json, say, symbols, talk
 from natpair.errors import NotReady
 
-_WAIT_SECONDS = 25.0
+_ANSWER_SECONDS = 25.0
+_RETRY_SECONDS = 1.0
 _OK = 200
 
-
-def _ask(verb: str, *, force: bool, as_json: bool) -> None:
-    code, answer = request("POST", f"/v1/{verb}", {"force": force}, timeout=_WAIT_SECONDS)
-    if as_json:
-        emit_json({"schema": f"natpair/{verb}/v1", **answer})
-    if code != _OK:
-        raise NotReady(str(answer.get("message", "refused")), cure=str(answer.get("cure", "")))
-    if not as_json:
-        say(f"{symbols().good} {answer['message']}")
-
-
 _force = click.option("--force", is_flag=True, help="Even if the other node is not ready; flows may break.")
+_wait = click.option("--wait", is_flag=True, help="While it is refused, ask again until it works.")
+_timeout = click.option(
+    "--timeout",
+    type=click.FloatRange(0, 86_400),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long --wait goes on.",
+)
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 
 
-@click.command(name="switchover", epilog="Example: natpair switchover")
+@click.command(name="switchover", epilog="Example: natpair switchover --wait --timeout 30")
 @_force
+@_wait
+@_timeout
 @_json
-def switchover(force: bool, as_json: bool) -> None:
+def switchover(force: bool, wait: bool, timeout: float, as_json: bool) -> None:
     """Move the active role to the other node, losing no packet. Works from either node; ends when it is done.
 
-    Refused (exit code 75) while the other node is not ready: not in sync, unhealthy, drained or silent.
+    Refused (exit code 75) while the other node is not ready: not in sync, unhealthy, drained or silent. It says what
+    going on with --force would lose.
     """
-    _ask("switchover", force=force, as_json=as_json)
+    _ask("switchover", force=force, until=_until(wait, timeout), as_json=as_json)
+
+
+@click.command(name="failback", epilog="Example: natpair failback")
+@_wait
+@_timeout
+@_json
+def failback(wait: bool, timeout: float, as_json: bool) -> None:
+    """Give the active role to the node that `pair.prefer` names; nothing happens if it has it already.
+
+    A switchover like any other: refused while that node is not ready, and it loses no packet. By itself the role
+    goes back only if `pair.failback_seconds` is set.
+    """
+    status = request("GET", "/v1/status")[1]
+    preferred = status.get("preferred")
+    if not preferred:
+        raise NotReady("no node is preferred", cure='set pair.prefer = "NAME" in gateway.toml and apply it')
+    if _active(status) == preferred:
+        message = f"{preferred} is active already"
+        if as_json:
+            emit_json({"schema": "natpair/failback/v1", "ok": True, "message": message, "cure": ""})
+        else:
+            say(f"{symbols().good} {message}")
+        return
+    _ask("switchover", shown="failback", force=False, until=_until(wait, timeout), as_json=as_json)
 
 
 @click.command(name="drain", epilog="Example: natpair drain")
 @_force
+@_wait
+@_timeout
 @_json
-def drain(force: bool, as_json: bool) -> None:
+def drain(force: bool, wait: bool, timeout: float, as_json: bool) -> None:
     """Take this node out of service: an active one hands over first. Survives a reboot, until `undrain`.
 
     If the other node dies meanwhile, a drained node still serves rather than nobody.
     """
-    _ask("drain", force=force, as_json=as_json)
+    _ask("drain", force=force, until=_until(wait, timeout), as_json=as_json)
+    if not as_json:
+        _say_who_carries()
 
 
 @click.command(name="undrain", epilog="Example: natpair undrain")
 @_json
 def undrain(as_json: bool) -> None:
     """Let this node become active again when it is its turn. It does not take the role by itself."""
-    _ask("undrain", force=False, as_json=as_json)
+    _ask("undrain", force=False, until=0.0, as_json=as_json)
+
+
+def _until(wait: bool, timeout: float) -> float:
+    return time.monotonic() + timeout if wait else 0.0
+
+
+def _ask(verb: str, *, force: bool, until: float, as_json: bool, shown: str = "") -> None:
+    code, answer = _asked(verb, force, until)
+    if as_json:
+        emit_json({"schema": f"natpair/{shown or verb}/v1", **answer})
+    if code != _OK:
+        _say_what_is_lost()
+        raise NotReady(str(answer.get("message", "refused")), cure=str(answer.get("cure", "")))
+    if not as_json:
+        say(f"{symbols().good} {answer['message']}")
+
+
+def _asked(verb: str, force: bool, until: float) -> tuple[int, dict[str, Any]]:
+    pause, told = Event(), ""
+    while True:
+        code, answer = request("POST", f"/v1/{verb}", {"force": force}, timeout=_ANSWER_SECONDS)
+        if code == _OK or time.monotonic() >= until:
+            return code, answer
+        if answer.get("message") != told:
+            told = str(answer.get("message"))
+            talk(f"{symbols(sys.stderr).bullet} waiting: {told}")
+        pause.wait(_RETRY_SECONDS)
+
+
+def _say_what_is_lost() -> None:
+    """What going on by force would cost, as far as the two tables can tell."""
+    status = request("GET", "/v1/status")[1]
+    lost = lacking(status)
+    if lost is not None:
+        talk(f"{symbols(sys.stderr).warning} by force, up to {lost} of {_flows_at_active(status)} flows would break")
+
+
+def lacking(status: Mapping[str, Any]) -> int | None:
+    """Flows that the active node has and the other lacks; None if nobody can tell.
+
+    The status may say it itself (`flows_lacking`), from the tables; else it is the difference of the two counts.
+    """
+    said = status.get("flows_lacking")
+    if isinstance(said, int):
+        return said
+    total = _flows_at_active(status)
+    if total is None:
+        return None
+    other = status["peer_view"].get("flows") if status["role"] == "active" else status["flows"]
+    return max(0, total - int(other or 0)) if status["peer_view"]["fresh"] else total
+
+
+def _flows_at_active(status: Mapping[str, Any]) -> int | None:
+    if status["role"] == "active":
+        return int(status["flows"])
+    peer = status["peer_view"]
+    return int(peer["flows"]) if peer.get("role") == "active" else None
+
+
+def _active(status: Mapping[str, Any]) -> str | None:
+    """The node that is active as far as this one knows."""
+    if status["role"] == "active":
+        return str(status["node"])
+    peer = status["peer_view"]
+    return str(status["peer"]) if peer["fresh"] and peer.get("role") == "active" else None
+
+
+def _say_who_carries() -> None:
+    status = request("GET", "/v1/status")[1]
+    active = _active(status)
+    if active == status["peer"]:
+        say(f"{symbols().good} {active} carries the traffic; {status['node']} stays out until `natpair undrain`")
+    else:
+        talk(f"{symbols(sys.stderr).warning} {status['peer']} does not carry the traffic (yet): see natpair status")
