@@ -1,6 +1,7 @@
 """Every error natpair raises on purpose.
 
     NatpairError
+    ├── Usage              the command line is wrong or incomplete                 exit 64
     ├── ConfigError        the file is wrong; holds all problems at once           exit 78
     ├── CommandFailed      a child process failed or ran out of time               exit 69
     ├── DaemonError        keepalived, nft, conntrackd or BIRD refused or is mute  exit 69
@@ -40,6 +41,12 @@ class Problem:
     message: str
     accepted: str = ""
     line: int | None = None
+
+
+class Usage(NatpairError):
+    """What was typed cannot be carried out as it is."""
+
+    exit_code = 64
 
 
 class ConfigError(NatpairError):

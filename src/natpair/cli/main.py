@@ -42,6 +42,7 @@ class CommandEntry:
 
 
 COMMANDS: Mapping[str, CommandEntry] = {
+    "init": CommandEntry("init", "Write a gateway.toml, asking only what cannot be guessed."),
     "check": CommandEntry("check", "Check a gateway.toml: all problems at once."),
     "render": CommandEntry("render", "Write the files of one node to a folder or to stdout."),
     "diff": CommandEntry("diff", "What gateway.toml says against what this machine is."),
