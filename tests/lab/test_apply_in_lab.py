@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from commands import complaints
 from lab.killed_applies import GENTLE, Figures, kill_many, variants
+from natpair.cli.output import plain
 from natpair.core import paths
 from natpair.lab.node import PROGRAM
+from natpair.lab.report import look
+from natpair.lab.wait import wait_until
 from natpair.lab.world import Lab
 
 pytestmark = pytest.mark.lab
@@ -45,6 +51,61 @@ def test_a_node_that_cannot_serve_any_more_gets_its_configuration_back(lab: Lab)
     assert failed.returncode == 69
     assert "not as well as before" in failed.stderr
     assert lab.exec(standby, ["cat", paths.BIRD_CONF]).stdout == before
+    lab.wait_ready()
+
+
+def answer(lab: Lab, node: str, *words: str, ok: tuple[int, ...] = (0,)) -> list[Any]:
+    """The JSON documents that a command on a node prints."""
+    done = lab.exec(node, [*PROGRAM, *words], check=False)
+    assert done.returncode in ok, f"{words}: {done.returncode} {done.stderr}"
+    lines = done.stdout.splitlines() if words[0] == "events" else [done.stdout]
+    return [json.loads(line) for line in lines]
+
+
+def test_what_commands_on_a_node_say_is_as_their_schemas(lab: Lab) -> None:
+    active, standby = lab.wait_ready()
+    for node in (active, standby):
+        for words in (["status"], ["events"], ["generations"], ["diff"], ["apply", "--dry-run"]):
+            for document in answer(lab, node, *words, "--json"):
+                assert complaints(document) == [], (node, words)
+    assert complaints(json.loads(json.dumps(look(lab), default=plain))) == []
+    assert complaints(answer(lab, standby, "drain", "--json")[0]) == []
+    assert "no node is preferred" in lab.exec(active, [*PROGRAM, "failback"], check=False).stderr
+    (no,) = answer(lab, active, "switchover", "--json", ok=(75,))
+    assert (complaints(no), no["ok"]) == ([], False)
+    assert complaints(answer(lab, standby, "undrain", "--json")[0]) == []
+    lab.wait_ready()
+
+
+def test_a_drain_survives_a_power_cut_and_says_who_carries_the_traffic(lab: Lab) -> None:
+    active, standby = lab.wait_ready()
+    said = lab.exec(active, [*PROGRAM, "drain"]).stdout
+    assert f"{standby} carries the traffic; {active} stays out" in said
+    lab.power_cut(active)
+    lab.boot(active)
+    wait_until(
+        lambda: (lab.status(active) or {}).get("role") == "drained",
+        deadline_seconds=60,
+        what=f"{active} drained",
+        diagnose=lab.diagnose,
+    )
+    lab.exec(active, [*PROGRAM, "undrain"])
+    assert lab.wait_ready() == (standby, active)
+
+
+def test_both_nodes_tell_a_switchover_under_one_name(lab: Lab) -> None:
+    active, standby = lab.wait_ready()
+    lab.exec(active, [*PROGRAM, "switchover"])
+    files = [str(lab.folder / "nodes" / node / "var-lib/natpair/events.jsonl") for node in lab.nodes]
+
+    def told() -> list[Any]:
+        done = subprocess.run([*PROGRAM, "events", *files, "--json"], capture_output=True, text=True, check=True)
+        newest = [json.loads(line) for line in done.stdout.splitlines()][-2:]
+        return newest if {change["node"] for change in newest} == {active, standby} else []
+
+    one, other = wait_until(told, deadline_seconds=10, what="the story of a switchover")
+    assert one["id"] == other["id"]
+    assert {one["kind"], other["kind"]} == {"switchover"}
     lab.wait_ready()
 
 

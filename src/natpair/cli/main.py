@@ -60,6 +60,7 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "lab": CommandEntry("lab", "The world on one machine: build it, break it, look around."),
     "drill": CommandEntry("drill", "A measured failover, with a report."),
     "cloud": CommandEntry("cloud", "The Linode side: plan, apply, status, watch, destroy."),
+    "completion": CommandEntry("completion", "The script by which a shell completes all this."),
     "prepare": CommandEntry("prepare", "Prepare the kernel and /run before the daemons start.", hidden=True),
     "agent": CommandEntry("agent", "The daemon; systemd runs it.", hidden=True),
     "agent-stopped": CommandEntry("agent_stopped", "What is left to do when the agent is gone.", hidden=True),
@@ -71,16 +72,16 @@ class LazyGroup(click.Group):
 
     def __init__(self, *, entries: Mapping[str, CommandEntry], package: str, **attrs: Any) -> None:
         super().__init__(**attrs)
-        self._entries = entries
+        self.entries = entries
         self._package = package
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names in the table's order: the order of a node's life, not of the alphabet."""
-        return list(self._entries)
+        return list(self.entries)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command `cmd_name`; None if the table does not have it."""
-        entry = self._entries.get(cmd_name)
+        entry = self.entries.get(cmd_name)
         if entry is None:
             return None
         module_name, _, attribute = entry.module.partition(":")
@@ -89,7 +90,7 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands from the table alone, without importing any of them."""
-        rows = [(name, entry.help) for name, entry in self._entries.items() if not entry.hidden]
+        rows = [(name, entry.help) for name, entry in self.entries.items() if not entry.hidden]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 

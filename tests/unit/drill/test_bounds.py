@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from commands import complaints
 from natpair.config.load import load
 from natpair.core.model import Gateway, Profile
 from natpair.drill import bounds
@@ -138,6 +139,7 @@ def report(*runs: RunResult, limits: dict[str, float] | None = None) -> Report:
 class TestReport:
     def test_the_document_has_every_promised_name(self) -> None:
         document = json.loads(json.dumps(report(GOOD, GOOD).document(), allow_nan=False))
+        assert complaints(document) == []
         assert next(iter(document)) == "schema"
         assert {"kind", "profile", "bounds", "runs", "summary", "held", "machine"} <= set(document)
         assert len(document["runs"]) == 2

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from natpair.cli import complete
 from natpair.cli.main import CommandEntry, LazyGroup
 from natpair.cli.output import emit_json, say, symbols, table, talk
 
@@ -41,7 +42,8 @@ def command() -> None:
 
 
 def _name_option(function: click.decorators.FC) -> click.decorators.FC:
-    return click.option("--name", default="lab", show_default=True, help="Which lab, if there are several.")(function)
+    text = "Which lab, if there are several."
+    return click.option("--name", default="lab", show_default=True, help=text, shell_complete=complete.labs)(function)
 
 
 @click.command(epilog="Example: natpair lab up --config gateway.toml --profile fast")
@@ -101,7 +103,7 @@ def status(name: str, as_json: bool) -> None:
     epilog="Example: natpair lab exec nat-a -- nft list ruleset",
 )
 @_name_option
-@click.argument("host")
+@click.argument("host", shell_complete=complete.hosts)
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED)
 def exec_(name: str, host: str, argv: tuple[str, ...]) -> None:
     """Run a program (a shell if none is given) inside HOST, with this terminal and its own exit code."""
@@ -118,8 +120,8 @@ def exec_(name: str, host: str, argv: tuple[str, ...]) -> None:
     "stop:SERVICE, cont:SERVICE. Example: natpair lab fault power-cut active"
 )
 @_name_option
-@click.argument("kind")
-@click.argument("target", required=False)
+@click.argument("kind", shell_complete=complete.faults)
+@click.argument("target", required=False, shell_complete=complete.nodes)
 @click.option("--repair", is_flag=True, help="Undo it instead.")
 def fault(name: str, kind: str, target: str | None, repair: bool) -> None:
     """Break a node: TARGET is its name, `active` (the default) or `standby`."""
@@ -157,7 +159,7 @@ def fabric(
 @click.command(epilog="Example: natpair lab share 192.0.2.221 nat-a nat-b")
 @_name_option
 @click.argument("fip")
-@click.argument("nodes", nargs=-1)
+@click.argument("nodes", nargs=-1, shell_complete=complete.nodes)
 def share(name: str, fip: str, nodes: tuple[str, ...]) -> None:
     """Share FIP to exactly NODES; the route servers refuse it from any other."""
     from natpair.lab.world import Lab

@@ -1,0 +1,25 @@
+"""`natpair completion SHELL`: the script that makes a shell complete natpair's commands, options, hosts and faults."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+from natpair.cli.output import say
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+@click.command(
+    name="completion",
+    epilog="Example: natpair completion bash. To keep it: "
+    "natpair completion bash > /usr/share/bash-completion/completions/natpair",
+)
+@click.argument("shell", type=click.Choice(SHELLS))
+def command(shell: str) -> None:
+    """Print the completion script for SHELL. It asks natpair itself, so it always knows the commands of now."""
+    from natpair.cli.main import cli
+
+    maker = get_completion_class(shell)
+    if maker is not None:
+        say(maker(cli, {}, "natpair", "_NATPAIR_COMPLETE").source())
