@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from repo.rules import ROOT
+
 HEAVY = frozenset({"pydantic", "aiohttp", "pyroute2", "jinja2", "rich", "structlog", "prometheus_client", "asyncio"})
 
 
@@ -19,7 +21,17 @@ def imported_by(*arguments: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--help",), ("--version",), ("status", "--help"), ("status",), ("drain", "--help")]
+    "arguments",
+    [
+        ("--help",),
+        ("--version",),
+        ("status", "--help"),
+        ("status",),
+        ("drain", "--help"),
+        ("apply", "--help"),
+        ("events", "--last", "1", str(ROOT / "README.md")),
+        ("completion", "--help"),
+    ],
 )
 def test_no_heavy_package_is_loaded(arguments: tuple[str, ...]) -> None:
     imported = imported_by("-m", "natpair", *arguments)

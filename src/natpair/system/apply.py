@@ -11,7 +11,7 @@ import fcntl
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -127,7 +127,9 @@ def apply(
             changes = tuple(Change(effects.place(f.path), f.text, f.mode) for f in plan.changed)
             gone = tuple(Change(effects.place(path), None) for path in plan.removed)
             _carry_out(Replacement((*changes, *gone), journal), plan.steps, effects, settle)
-        generations.save(bundle, terms.why, folder=effects.place(paths.GENERATIONS))
+        # Full disk: what is in force stays so, and the next apply keeps it as found in place.
+        with suppress(OSError):
+            generations.save(bundle, terms.why, folder=effects.place(paths.GENERATIONS))
         return plan
 
 

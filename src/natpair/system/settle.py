@@ -93,12 +93,25 @@ class Settled:
         if self.before is not None:
             self._follow(str(self.before["config_hash"]))
 
+    def follow(self) -> None:
+        """Let the agent run with the new configuration, and wait for nothing."""
+        if self.before is not None:
+            self._follow(self._wanted)
+
     def _follow(self, wanted: str) -> None:
         # By what the agent says it runs with, not by what changed on disk: the file may have been edited in place.
         status = agent_status()
         if status is not None and status["config_hash"] != wanted:
             self._progress("the agent runs with another configuration: it is restarted")
             reload.restart_agent()
+
+
+class Regardless(Settled):
+    """For the way back to what was in force before: nobody confirmed the present, so its health has no say."""
+
+    def done(self) -> None:
+        """Restart the agent if it runs with another configuration; no error."""
+        self.follow()
 
 
 def config_in_force(default: str = paths.CONFIG) -> str:

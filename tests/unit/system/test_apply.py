@@ -305,3 +305,13 @@ def test_resuming_goes_back_when_the_time_is_over_and_has_it_watched_until_then(
 def test_resuming_leaves_an_apply_at_work_alone(machine: Machine) -> None:
     with alone(machine.effects()):
         assert resume(machine.effects()) == ""
+
+
+def test_a_full_disk_after_the_last_step_undoes_nothing(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    apply(OLD, machine.effects())
+    with monkeypatch.context() as patch:
+        patch.setattr(module.generations, "save", lambda *_args, **_more: (_ for _ in ()).throw(OSError(28, "full")))
+        apply(NEW, machine.effects())
+    assert machine.effects().place(paths.APPLIED).read_text() == "new"
+    apply(OLD, machine.effects())
+    assert [entry[1:] for entry in kept(machine)] == [("applied", "old"), ("found in place", "new"), ("applied", "old")]

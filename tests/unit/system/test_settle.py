@@ -13,7 +13,7 @@ from natpair.core.snapshot import snapshot
 from natpair.core.state import NodeState
 from natpair.errors import DaemonError
 from natpair.system import settle
-from natpair.system.settle import Settled, worse
+from natpair.system.settle import Regardless, Settled, worse
 from nodes import HASH, MUTE, NO_BGP, SICK, active, node, says, standby
 
 
@@ -92,6 +92,12 @@ def test_well_for_a_moment_is_not_well(monkeypatch: pytest.MonkeyPatch) -> None:
     Machine(monkeypatch, lambda asked: said(standby(health=NO_BGP if asked % 2 == 0 else standby().health)))
     with pytest.raises(DaemonError):
         Settled(HASH, 1, silent).done()
+
+
+def test_nobody_s_health_keeps_an_unconfirmed_apply(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch, lambda asked: said(standby(health=NO_BGP if asked > 1 else standby().health)))
+    Regardless("new", 1, silent).done()
+    assert machine.restarts == 1
 
 
 def test_on_the_way_back_the_agent_gets_what_it_had(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,13 +109,15 @@ def _previous() -> int:
     return earlier[-1]
 
 
-def _go_back(to: Generation, why: str, health_seconds: float, *, yes: bool, as_json: bool) -> None:
+def _go_back(
+    to: Generation, why: str, health_seconds: float, *, yes: bool, as_json: bool, regardless: bool = False
+) -> None:
     from natpair.config.compare import compare
     from natpair.config.load import find_node, parse
     from natpair.core.digest import config_hash
     from natpair.system.apply import go_back
     from natpair.system.machine import own_addresses
-    from natpair.system.settle import Settled
+    from natpair.system.settle import Regardless, Settled
 
     gateway = parse(to.config, source=f"generation {to.number}")
     me = find_node(gateway, hostname=socket.gethostname(), addresses=own_addresses())
@@ -124,7 +126,8 @@ def _go_back(to: Generation, why: str, health_seconds: float, *, yes: bool, as_j
     machine.tell(effects)
     machine.agree(effects, yes=yes)
     _keep_edits()
-    plan = go_back(to.number, why, settle=Settled(config_hash(gateway), health_seconds, talk))
+    settle = (Regardless if regardless else Settled)(config_hash(gateway), health_seconds, talk)
+    plan = go_back(to.number, why, settle=settle)
     changes = compare(old, gateway) if old is not None else ()
     report(plan, me.name, changes, effects, dry_run=False, as_json=as_json)
 
@@ -152,7 +155,7 @@ def _when_due(health_seconds: float) -> None:
         while alone and (found := unconfirmed.await_due()) is not None:
             why = f"not confirmed in time: back to {found.back_to}"
             try:
-                _go_back(load(found.back_to), why, health_seconds, yes=True, as_json=False)
+                _go_back(load(found.back_to), why, health_seconds, yes=True, as_json=False, regardless=True)
             except NotReady:
                 pause.wait(_RETRY_SECONDS)
 
