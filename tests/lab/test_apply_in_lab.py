@@ -109,6 +109,20 @@ def test_both_nodes_tell_a_switchover_under_one_name(lab: Lab) -> None:
     lab.wait_ready()
 
 
+def test_a_second_lab_stands_beside_the_first(lab: Lab) -> None:
+    before = lab.wait_ready()
+    other = Lab.up(None, name=f"b{os.getpid()}")
+    try:
+        active, _ = other.wait_ready()
+        other.exec(active, [*PROGRAM, "switchover"])
+        assert other.wait_ready()[1] == active
+        assert lab.warm()
+    finally:
+        other.down()
+    assert lab.wait_ready() == before
+    assert lab.warm()
+
+
 def test_handing_over_first_and_coming_back(lab: Lab) -> None:
     active, standby = lab.wait_ready()
     _, changed = variants(lab, active, GENTLE)
