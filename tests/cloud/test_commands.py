@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cloud.accounts import TEXT, changed
+from commands import complaints
 from emulator.served import Served, quick_api, served
 from natpair.cli.commands.cloud import command
 from natpair.cli.commands.cloud_common import only_one
@@ -40,7 +41,9 @@ class Person:
         return ended.return_value or 0
 
     def reads(self, *words: str) -> Any:
-        return json.loads(self.types(*words, "--json").stdout)
+        document = json.loads(self.types(*words, "--json").stdout)
+        assert complaints(document) == []
+        return document
 
     def requests(self) -> list[str]:
         return [one.method for one in self.api.emulator.control.served]

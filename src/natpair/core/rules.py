@@ -289,6 +289,8 @@ def _failback_due(state: NodeState, now: float) -> bool:
     terms, fit = state.terms, state.peer_fit_since
     if terms.failback is None or terms.prefer != terms.peer or fit is None or state.completing:
         return False
+    if state.account.ahead(terms.peer):
+        return False  # the provider will take it away again
     return state.peer.fresh(terms, now) is not None and now >= max(fit, state.since) + terms.failback
 
 

@@ -7,6 +7,7 @@ import json
 import pytest
 import yaml
 
+from commands import complaints
 from natpair.cli.main import EX_USAGE, run
 from samples import EXAMPLE
 
@@ -37,6 +38,7 @@ def test_without_an_address_it_says_that_it_made_one_up(capsys: pytest.CaptureFi
 def test_the_document_has_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = ask(capsys, "--json", "--address", "192.168.1.10/24", "--interface", "ens5", "--dns", "192.0.2.53")
     document = json.loads(out)
+    assert complaints(document) == []
     assert (code, document["schema"]) == (0, "natpair/client-config/v1")
     assert (document["gateway"], document["address"], document["mtu"]) == ("192.168.1.1", "192.168.1.10/24", 1500)
     assert [file["manager"] for file in document["files"]] == ["netplan", "networkd", "ifupdown", "commands"]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from commands import complaints
 from natpair.cli.commands import cloud_watch
 from natpair.cli.outlook import Finding, Remote, changes, findings, leave
 from natpair.core.account import Account, Lack, Trouble, Work
@@ -77,7 +78,9 @@ def watching(pair: WatchedPair, *, remote: str = "", repair: bool = False) -> cl
 
 
 def lines(text: str) -> list[tuple[str, str | None]]:
-    return [(entry["event"], entry["node"]) for entry in map(json.loads, text.splitlines())]
+    found = [json.loads(line) for line in text.splitlines()]
+    assert [complaint for entry in found for complaint in complaints(entry)] == []
+    return [(entry["event"], entry["node"]) for entry in found]
 
 
 # --- what it tells

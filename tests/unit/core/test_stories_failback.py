@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from natpair.core.account import Account, Work
 from natpair.core.events import Tick
 from natpair.core.machine import step
 from natpair.core.messages import Phase
@@ -57,3 +58,9 @@ def test_a_moment_of_unfitness_or_silence_counts_the_delay_anew() -> None:
 def test_the_delay_begins_with_the_promotion() -> None:
     late = replace(begin(), since=100.0, peer_fit_since=0.0)
     assert step(late, hears(Phase.STANDBY), 120.0).state.phase is Phase.ACTIVE
+
+
+def test_not_to_a_node_that_the_provider_is_about_to_take_away() -> None:
+    work = Work(key="m1", node="nat-b", what="maintenance", begins_at=9999.0)
+    ahead = replace(begin(), account=Account(planned=(work,)))
+    assert lived(ahead, DELAY + 5).phase is Phase.ACTIVE
