@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +13,10 @@ from natpair.emulator.state import Store, Timing
 from natpair.errors import LabError
 from natpair.lab import account, apirecord, build, netns, preflight, state, teardown, topology
 from natpair.lab.cloudworld import CloudWorld, Doors
+from natpair.lab.wait import wait_until
 from natpair.lab.world import Lab
+
+_START_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +69,28 @@ def _found(name: str) -> Lab | None:
         )
         raise LabError(f"the lab {name} {what}", cure=f"natpair lab down{build.name_option(name)}")
     return Lab.attach(name)
+
+
+def serve_in_background(lab: Lab, port: int) -> apirecord.ApiRecord:
+    """Serve an account that holds the pair of `lab` until the lab goes; LabError with what the server said if it ends.
+
+    A process of its own, because the account must outlive the command that starts it.
+    """
+    log = lab.folder / apirecord.LOG
+    argv = [sys.executable, "-m", "natpair", "lab", "api", "--lab", lab.name, "--port", str(port)]
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, env=os.environ
+        )
+
+    def serving() -> apirecord.ApiRecord | None:
+        if process.poll() is not None:
+            raise LabError(f"the emulated API did not start: {log.read_text().strip()}")
+        return lab.api()
+
+    try:
+        return wait_until(serving, deadline_seconds=_START_SECONDS, what="the start of the emulated API")
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise

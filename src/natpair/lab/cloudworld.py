@@ -93,7 +93,10 @@ class CloudWorld:
     # What the emulator tells
 
     def linode_created(self, linode: LinodeView) -> None:
-        """Nothing is there before the first boot."""
+        """New disks: what a rebuilt one had on the old ones is gone. Else nothing is there before the first boot."""
+        machine = self._machines.pop(linode.id, None)
+        if machine is not None and self._lab is not None:
+            power.erase(self._lab, machine.node)
 
     def booted(self, linode: LinodeView) -> None:
         """Power on: the machine of the user data's node, on the disk it left, or on a new one after a rebuild."""

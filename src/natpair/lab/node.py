@@ -21,6 +21,8 @@ from natpair.render.services import Service, services
 PROGRAM = (sys.executable, "-m", "natpair")
 """natpair itself inside a node: the interpreter that runs us, with the code that runs us."""
 _KEY_BYTES = 32
+_TOKEN = "lab\n"  # noqa: S105 - no secret: an emulated API takes any word
+"""The user's own token never gets into a lab."""
 
 
 def interpreter_folders() -> tuple[str, ...]:
@@ -39,6 +41,9 @@ def make_disk(folder: Path, gateway: Gateway, name: str, config_text: str, key: 
     etc = _blank_disk(folder, name)
     put(etc, paths.CONFIG, config_text)
     put(etc, paths.KEY, key, 0o600)
+    token = gateway.linode.token_file
+    if token is not None and Path(token).is_relative_to("/etc"):
+        put(etc, token, _TOKEN, 0o600)
     _install(etc, gateway, name)
 
 
