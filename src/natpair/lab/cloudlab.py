@@ -30,6 +30,7 @@ class CloudLab:
 
     def served_at(self, url: str) -> None:
         """Put this process on record as the one that serves the account, so that `natpair lab down` ends it."""
+        self.world.outside = url
         apirecord.write(netns.LABS / self.name, url, self.inside)
 
 

@@ -46,7 +46,10 @@ class Machine:
 
 
 class CloudWorld:
-    """The World of the lab called `name`, whose folder is claimed. `machines` are there from the start."""
+    """The World of the lab called `name`, whose folder is claimed. `machines` are there from the start.
+
+    `outside` is where this machine finds the API: a node whose configuration names that gets the address inside.
+    """
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class CloudWorld:
         self._machines = dict(machines or {})
         self._shares = shares
         self._found = lab is not None
+        self.outside = ""
         self._stopping = False
 
     def begin(self) -> None:
@@ -100,7 +104,7 @@ class CloudWorld:
 
     def booted(self, linode: LinodeView) -> None:
         """Power on: the machine of the user data's node, on the disk it left, or on a new one after a rebuild."""
-        seed = userdata.read(linode.user_data)
+        seed = self._seed_of(linode)
         known = self._machines.get(linode.id)
         if seed is None and known is None:
             self._progress(f"{linode.label} has no natpair in its user data: it runs on paper only")
@@ -143,6 +147,12 @@ class CloudWorld:
             self._share(self._lab)
 
     # Whether a Linode may be what it says it is
+
+    def _seed_of(self, linode: LinodeView) -> Seed | None:
+        seed = userdata.read(linode.user_data)
+        if seed is None or not self.outside:
+            return seed
+        return seed.reaching(self.outside, f"http://{topology.build(seed.gateway).api.ip}")
 
     def _check(self, linode: LinodeView, seed: Seed | None, known: Machine | None) -> None:
         if seed is None:

@@ -41,9 +41,6 @@ def make_disk(folder: Path, gateway: Gateway, name: str, config_text: str, key: 
     etc = _blank_disk(folder, name)
     put(etc, paths.CONFIG, config_text)
     put(etc, paths.KEY, key, 0o600)
-    token = gateway.linode.token_file
-    if token is not None and Path(token).is_relative_to("/etc"):
-        put(etc, token, _TOKEN, 0o600)
     _install(etc, gateway, name)
 
 
@@ -76,6 +73,9 @@ def _blank_disk(folder: Path, name: str) -> Path:
 
 
 def _install(etc: Path, gateway: Gateway, name: str) -> None:
+    token = gateway.linode.token_file
+    if token is not None and Path(token).is_relative_to("/etc"):
+        put(etc, token, _TOKEN, 0o600)
     for file in render_all(gateway, name):
         put(etc, file.path, file.text, file.mode)
 

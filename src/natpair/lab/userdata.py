@@ -13,7 +13,7 @@ import hashlib
 import json
 import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from natpair.config.load import parse
@@ -25,6 +25,7 @@ HEADER = b"#cloud-config\n"
 PROBE = f"{paths.ETC}/probe.toml"
 """In place of gateway.toml: the machine is wired and addressed by it, and starts no service."""
 
+_CONFIGS = (paths.CONFIG, PROBE)
 _ROOTS = ("/etc/", "/var/lib/")
 _DEFAULT_MODE = "0644"
 _MOST_BYTES = 1 << 20
@@ -48,6 +49,15 @@ class Seed:
     text: str
     files: tuple[SeedFile, ...]
     digest: str
+
+    def reaching(self, outside: str, inside: str) -> Seed:
+        """This seed with a `linode.api_url` at `outside`, which only this machine can reach, at `inside` instead."""
+        url = self.gateway.linode.api_url
+        if not url.startswith(f"{outside}/") or "plain_http" in self.text:
+            return self
+        text = self.text.replace(f'"{url}"', f'"{inside}{url.removeprefix(outside)}"\nplain_http = true')
+        files = tuple(replace(file, content=text.encode()) if file.path in _CONFIGS else file for file in self.files)
+        return replace(self, gateway=_gateway(text, paths.CONFIG), text=text, files=files)
 
 
 def read(user_data: bytes) -> Seed | None:

@@ -94,6 +94,17 @@ def test_what_cannot_be_used_is_told(data: bytes, reason: str):
         userdata.read(data)
 
 
+def test_a_node_reaches_the_api_where_it_is_for_it():
+    outside, inside = "http://127.0.0.1:18080", "http://198.51.100.20"
+    text = f'{TEXT}\n[linode]\napi_url = "{outside}/v4"\n'
+    seed = userdata.read(cloud_config(CONFIG | {"content": text}, KEY))
+    assert seed is not None
+    moved = seed.reaching(outside, inside)
+    assert (moved.gateway.linode.api_url, moved.gateway.linode.plain_http) == (f"{inside}/v4", True)
+    assert moved.text.encode() in {file.content for file in moved.files}
+    assert seed.reaching("http://127.0.0.1:1808", inside) == seed, "another server"
+
+
 def test_the_host_name_may_come_as_a_file():
     seed = userdata.read(cloud_config(CONFIG, KEY, {"path": "/etc/hostname", "content": "nat-a\n"}, hostname=None))
     assert seed is not None
