@@ -98,11 +98,11 @@ class Account:
             return json.loads(answer.read())
 
 
-def user_data(name: str, config: str, path: str = "/etc/natpair/gateway.toml") -> bytes:
+def user_data(name: str, config: str, key: str = KEY) -> bytes:
     """The least that makes a Linode a node."""
     files = [
-        {"path": path, "permissions": "0600", "content": config},
-        {"path": "/etc/natpair/pair.key", "permissions": "0600", "content": KEY},
+        {"path": "/etc/natpair/gateway.toml", "permissions": "0600", "content": config},
+        {"path": "/etc/natpair/pair.key", "permissions": "0600", "content": key},
     ]
     return b"#cloud-config\n" + json.dumps({"hostname": name, "write_files": files}).encode()
 

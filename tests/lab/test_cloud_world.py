@@ -1,4 +1,7 @@
-"""Linodes that really boot: an emulated account whose machines are nodes of a lab, with the real daemons."""
+"""Linodes that really boot: an emulated account whose machines are nodes of a lab, with the real daemons.
+
+The pair comes from `natpair cloud apply`, and where a test needs one of its own, from Linode's Python SDK.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from lab.provisioning import NATPAIR, Account, Pair, config_of, provision, serving, user_data
+from natpair.config.load import parse
 from natpair.core import paths
 from natpair.lab import ping
 from natpair.lab.wait import wait_until
@@ -33,6 +37,34 @@ while True:
 CLIENT = "import socket; print(socket.create_connection(('198.51.100.10', 7), 2).recv(99).decode(), end='')"
 
 
+WANTED = """\
+[pair]
+vip = "192.168.1.1/24"
+fips = ["auto"]
+
+[[node]]
+name = "nat-a"
+private_address = "192.168.1.3/24"
+public_address = "auto"
+public_address6 = "auto"
+
+[[node]]
+name = "nat-b"
+private_address = "192.168.1.4/24"
+public_address = "auto"
+public_address6 = "auto"
+
+[bgp]
+region = "us-ord"
+
+[linode]
+api_url = "{url}/v4"
+
+[install]
+source = "https://files.example.org/natpair-0.1.0-py3-none-any.whl"
+"""
+
+
 @pytest.fixture(scope="module")
 def account() -> Iterator[Account]:
     with serving(NAME) as served:
@@ -40,8 +72,27 @@ def account() -> Iterator[Account]:
 
 
 @pytest.fixture(scope="module")
-def pair(account: Account) -> Pair:
-    return provision(account)
+def folder(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the operator's gateway.toml is."""
+    made = tmp_path_factory.mktemp("operator")
+    (made / "gateway.toml").write_text(WANTED.format(url=account.url))
+    return made
+
+
+def cloud(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"LINODE_TOKEN": "any"}
+    argv = [*NATPAIR, "cloud", *words, "gateway.toml"]
+    return subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture(scope="module")
+def pair(account: Account, folder: Path) -> Pair:
+    """What `natpair cloud apply` made of an empty account."""
+    done = cloud(folder, "apply", "--yes", "--every", "0.1")
+    assert done.returncode == 0, done.stderr
+    config = (folder / "gateway.toml").read_text()
+    made = sorted(account.client.linode.instances(), key=lambda one: str(one.label))
+    return Pair(account, *made, str(parse(config).pair.fips[0]), config)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +126,8 @@ def test_an_account_without_machines_is_told(account: Account):
     assert "with an emulated account" in refused.stderr
 
 
-def test_two_linodes_become_a_pair(pair: Pair, lab: Lab):
+def test_an_empty_account_becomes_a_pair(pair: Pair, lab: Lab, folder: Path):
+    assert "nothing to do" in cloud(folder, "apply", "--yes").stdout
     assert source_seen(lab) == pair.fip
     assert [one.status for one in (pair.first, pair.second)] == ["running", "running"]
     assert lab.shares() == {pair.fip: ("nat-a", "nat-b")}
@@ -142,7 +194,7 @@ def lab_nft(lab: Lab, *words: str) -> str:
 
 def test_the_api_shuts_down_in_an_orderly_way_and_boots_from_the_same_disk(pair: Pair, lab: Lab):
     active, standby = lab.wait_ready()
-    linode = pair.first if active == pair.first.label else pair.second
+    linode = pair.first if active == "nat-a" else pair.second
     lab.exec(active, ["sh", "-c", "echo kept > /var/lib/natpair/disk"])
     linode.shutdown()
     pair.account.settle(linode)
@@ -166,11 +218,11 @@ def test_after_a_power_cut_clients_still_leave_by_the_floating_address(pair: Pai
     assert lab.wait_ready() == (standby, active)
 
 
-def test_a_rebuild_makes_a_new_disk(pair: Pair, lab: Lab):
+def test_a_rebuild_makes_a_new_disk(pair: Pair, lab: Lab, folder: Path):
     _, standby = lab.wait_ready()
-    linode = pair.first if standby == pair.first.label else pair.second
+    linode = pair.first if standby == "nat-a" else pair.second
     lab.exec(standby, ["sh", "-c", "echo lost > /var/lib/natpair/disk"])
-    pair.account.rebuild(linode, user_data(standby, pair.config))
+    pair.account.rebuild(linode, user_data(standby, pair.config, (folder / "pair.key").read_text()))
     assert linode.status == "running"
     assert lab.exec(standby, ["test", "-e", "/var/lib/natpair/disk"], check=False).returncode == 1
     lab.wait_ready()
@@ -193,9 +245,8 @@ def test_a_linode_that_is_not_what_its_configuration_says_does_not_boot(pair: Pa
     assert lab.wait_ready()
 
 
-def test_deleting_all_removes_the_lab_and_leaves_the_account_empty(pair: Pair, lab: Lab):
-    for linode in (pair.first, pair.second):
-        linode.delete()
+def test_destroying_removes_the_lab_and_leaves_the_account_empty(pair: Pair, lab: Lab, folder: Path):
+    assert cloud(folder, "destroy", "--yes").returncode == 0
     wait_until(lambda: not list(Path("/run/netns").glob(f"np-{NAME}-*")), deadline_seconds=20, what="the lab's end")
     state = pair.account.control("GET", "/state")
     assert isinstance(state, dict)
