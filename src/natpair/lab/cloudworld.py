@@ -8,6 +8,7 @@ time; `stop` may come from another.
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from ipaddress import IPv4Address
@@ -23,6 +24,7 @@ from natpair.lab.userdata import Seed
 from natpair.lab.world import Lab
 from natpair.system.process import run
 
+_STOP_EVERY_SECONDS = 0.1
 _KNOBS = Knobs(hold_sessions=True)
 
 
@@ -70,19 +72,27 @@ class CloudWorld:
         self._found = lab is not None
         self.outside = ""
         self._stopping = False
+        self._busy = threading.Lock()
 
     def begin(self) -> None:
         """Make a lab that was found the lab of this account: API inside, no session without a share, ports guarded."""
-        if self._lab is not None:
+        with self._busy:
+            if self._lab is None:
+                return
             self._open_doors(self._lab)
             self._lab.fabric(**{**asdict(self._lab.knobs()), "hold_sessions": True})
             self._share(self._lab)
 
     def stop(self) -> None:
-        """Let a call that waits for a host come to its end, by the end of all hosts, unless the lab was here before."""
+        """Let no call begin that makes something, and wait for the end of the one that runs.
+
+        It ends soon, because what it waits for is taken away: all hosts, unless the lab was here before.
+        """
         self._stopping = True
-        if not self._found:
-            teardown.end_hosts(netns.LABS / self._name)
+        while not self._busy.acquire(timeout=_STOP_EVERY_SECONDS):
+            if not self._found:
+                teardown.end_hosts(netns.LABS / self._name)
+        self._busy.release()
 
     def release(self) -> None:
         """After the last call: leave a lab that was found as an ordinary one; remove one that was made."""
@@ -98,53 +108,66 @@ class CloudWorld:
 
     def linode_created(self, linode: LinodeView) -> None:
         """New disks: what a rebuilt one had on the old ones is gone. Else nothing is there before the first boot."""
-        machine = self._machines.pop(linode.id, None)
-        if machine is not None and self._lab is not None:
-            power.erase(self._lab, machine.node)
+        with self._busy:
+            machine = self._machines.pop(linode.id, None)
+            if machine is not None and self._lab is not None:
+                power.erase(self._lab, machine.node)
 
     def booted(self, linode: LinodeView) -> None:
         """Power on: the machine of the user data's node, on the disk it left, or on a new one after a rebuild."""
         seed = self._seed_of(linode)
-        known = self._machines.get(linode.id)
-        if seed is None and known is None:
-            self._progress(f"{linode.label} has no natpair in its user data: it runs on paper only")
-            return
-        self._check(linode, seed, known)
+        with self._busy:
+            known = self._machines.get(linode.id)
+            if seed is None and known is None:
+                self._progress(f"{linode.label} has no natpair in its user data: it runs on paper only")
+                return
+            self._check(linode, seed, known)
+            self._boot(linode, seed, known)
+
+    def shut_down(self, linode_id: int) -> None:
+        """Orderly power off."""
+        with self._busy:
+            machine = self._machines.get(linode_id)
+            if machine is not None and self._lab is not None:
+                self._progress(f"{machine.node} shuts down")
+                power.shut_down(self._lab, machine.node)
+
+    def linode_deleted(self, linode_id: int) -> None:
+        """The node is gone with its disk; the last one takes the lab with it."""
+        with self._busy:
+            machine = self._machines.pop(linode_id, None)
+            if self._lab is None:
+                return
+            if machine is not None:
+                self._progress(f"{machine.node} is deleted")
+                power.erase(self._lab, machine.node)
+            if not self._machines:
+                self._progress("no node is left: the lab goes")
+                self._clear()
+
+    def shares_changed(self, shares: tuple[Share, ...]) -> None:
+        """What the route servers accept, and what the public switch lets pass."""
+        with self._busy:
+            self._shares = shares
+            if self._lab is not None:
+                self._share(self._lab)
+
+    def _boot(self, linode: LinodeView, seed: Seed | None, known: Machine | None) -> None:
         lab = self._world_for(seed)
         if seed is not None and (known is None or known.digest != seed.digest):
             power.seed(lab, seed)
             known = Machine(seed.node, seed.digest)
-        if known is None or self._stopping:
-            raise LabError("the lab is going down")
-        self._progress(f"{linode.label} boots as {known.node}")
+        if known is None:
+            raise LabError("there is neither a disk nor user data for a new one")
         self._machines[linode.id] = Machine(known.node, known.digest, linode)
         self._share(lab)
+        self._may_go_on()
+        self._progress(f"{linode.label} boots as {known.node}")
         power.boot(lab, known.node)
 
-    def shut_down(self, linode_id: int) -> None:
-        """Orderly power off."""
-        machine = self._machines.get(linode_id)
-        if machine is not None and self._lab is not None:
-            self._progress(f"{machine.node} shuts down")
-            power.shut_down(self._lab, machine.node)
-
-    def linode_deleted(self, linode_id: int) -> None:
-        """The node is gone with its disk; the last one takes the lab with it."""
-        machine = self._machines.pop(linode_id, None)
-        if self._lab is None:
-            return
-        if machine is not None:
-            self._progress(f"{machine.node} is deleted")
-            power.erase(self._lab, machine.node)
-        if not self._machines:
-            self._progress("no node is left: the lab goes")
-            self._clear()
-
-    def shares_changed(self, shares: tuple[Share, ...]) -> None:
-        """What the route servers accept, and what the public switch lets pass."""
-        self._shares = shares
-        if self._lab is not None:
-            self._share(self._lab)
+    def _may_go_on(self) -> None:
+        if self._stopping:
+            raise LabError("the lab is going down")
 
     # Whether a Linode may be what it says it is
 
@@ -187,6 +210,7 @@ class CloudWorld:
         return self._lab
 
     def _build(self, seed: Seed) -> Lab:
+        self._may_go_on()
         source = build.Configuration(seed.gateway, seed.text)
         nobody: dict[IPv4Address, tuple[str, ...]] = dict.fromkeys(seed.gateway.pair.fips, ())
         try:

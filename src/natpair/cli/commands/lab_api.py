@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -43,7 +45,7 @@ def command(lab_name: str | None, port: int, seconds: float) -> None:
 
     timing = Timing(provision_seconds=seconds, boot_seconds=seconds, shutdown_seconds=seconds / 2)
     if lab_name is None:
-        asyncio.run(_serve(Store(timing=timing), port))
+        _run(_serve(Store(timing=timing), port))
     else:
         _with_lab(lab_name, timing, port)
 
@@ -56,7 +58,31 @@ def _with_lab(name: str, timing: Timing, port: int) -> None:
     doors = Doors()
     # The World's thread has ended when asyncio.run returns: what it made is then for `claim` to take away.
     with claim(name, timing, doors, lambda text: talk(f"{bullet} {text}")) as lab:
-        asyncio.run(_serve(lab.store, port, lab, doors))
+        _run(_serve(lab.store, port, lab, doors))
+
+
+def _run(serving: Coroutine[Any, Any, None]) -> None:
+    """Serve until Ctrl-C, SIGTERM or SIGHUP, and end the program as that signal would have."""
+    told: list[int] = []
+
+    async def until_told() -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+        def end(number: int) -> None:
+            told.append(number)
+            if task is not None:
+                task.cancel()
+
+        # Raised in the loop's midst, an exit would leave a World's call running behind the clearing away.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                loop.add_signal_handler(number, end, number)
+        await serving
+
+    try:
+        asyncio.run(until_told())
+    except asyncio.CancelledError:
+        sys.exit(128 + told[0])
 
 
 async def _serve(store: Store, port: int, lab: CloudLab | None = None, doors: Doors | None = None) -> None:
@@ -84,7 +110,7 @@ async def _in_lab(lab: CloudLab, url: str) -> None:
         lab.served_at(url)
         await _announce(url)
     finally:
-        lab.world.stop()
+        await asyncio.to_thread(lab.world.stop)
 
 
 async def _announce(url: str) -> None:
