@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from linode_api4 import Instance, LinodeClient
 
+from natpair.core import paths
 from natpair.lab.wait import wait_until
 
 NATPAIR = (sys.executable, "-m", "natpair")
@@ -98,10 +99,10 @@ class Account:
             return json.loads(answer.read())
 
 
-def user_data(name: str, config: str, key: str = KEY) -> bytes:
+def user_data(name: str, config: str, key: str = KEY, path: str = paths.CONFIG) -> bytes:
     """The least that makes a Linode a node."""
     files = [
-        {"path": "/etc/natpair/gateway.toml", "permissions": "0600", "content": config},
+        {"path": path, "permissions": "0600", "content": config},
         {"path": "/etc/natpair/pair.key", "permissions": "0600", "content": key},
     ]
     return b"#cloud-config\n" + json.dumps({"hostname": name, "write_files": files}).encode()
@@ -129,14 +130,14 @@ class Pair:
     config: str
 
 
-def provision(account: Account) -> Pair:
-    """A pair from nothing, running but perhaps not ready."""
+def provision(account: Account, path: str = paths.CONFIG) -> Pair:
+    """A pair from nothing, running but perhaps not ready; its configuration lies at `path`."""
     first, second = account.create("nat-a", "192.168.1.3/24"), account.create("nat-b", "192.168.1.4/24")
     fip = account.client.networking.ip_allocate(first).address
     account.client.networking.ip_addresses_share([fip], second)
     config = config_of(first, second, fip)
     for linode in (first, second):
-        account.rebuild(linode, user_data(linode.label, config))
+        account.rebuild(linode, user_data(linode.label, config, path=path))
     return Pair(account, first, second, fip, config)
 
 

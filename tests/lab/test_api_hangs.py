@@ -15,7 +15,6 @@ from natpair.drill.kinds import KindName
 from natpair.drill.result import RunResult
 from natpair.drill.runner import Options, drill
 from natpair.lab.cloudlab import serve_in_background
-from natpair.lab.wait import wait_until
 from natpair.lab.world import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(200)]

@@ -18,6 +18,8 @@ from lab.provisioning import NATPAIR, Account, Pair, config_of, provision, servi
 from natpair.config.load import parse
 from natpair.core import paths
 from natpair.lab import ping
+from natpair.lab.report import look
+from natpair.lab.userdata import PROBE
 from natpair.lab.wait import wait_until
 from natpair.lab.world import Lab
 
@@ -254,19 +256,28 @@ def test_destroying_removes_the_lab_and_leaves_the_account_empty(pair: Pair, lab
     assert "no machine yet" in status().stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_the_end_of_the_api_is_the_end_of_its_lab(number: signal.Signals):
+@pytest.mark.parametrize(("number", "path"), [(signal.SIGINT, PROBE), (signal.SIGKILL, paths.CONFIG)])
+def test_the_end_of_the_api_is_the_end_of_its_lab(number: signal.Signals, path: str):
+    """By Linode's own client, and in passing: a machine with probe.toml is there and runs nothing."""
     name = f"{NAME}{number.name[3]}"
     argv = [*NATPAIR, "lab", "api", "--lab", name, "--port", "0", "--seconds", "0.1"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip().removesuffix("/v4")
-        provision(Account(url))
-        assert Path("/run/natpair-lab", name).exists()
+        provision(Account(url), path)
+        found = Lab.attach(name)
+        assert found.services("nat-a")["services"] == [] if path == PROBE else found.wait_ready()
+        assert look(found).fips[0].shared_to == ("nat-a", "nat-b")
+        assert pings(found, "nat-a", "192.168.1.4")
+        assert pings(found, "nat-b", "198.51.100.10")
         process.send_signal(number)
         process.communicate(timeout=30)
     if number is signal.SIGKILL:
-        assert Lab.attach(name).powered("nat-a"), "nobody was there to remove it"
+        assert found.powered("nat-a"), "nobody was there to remove it"
         subprocess.run([*NATPAIR, "lab", "down", "--name", name], capture_output=True, check=True)
     assert not Path("/run/natpair-lab", name).exists()
     assert not list(Path("/run/netns").glob(f"np-{name}-*"))
+
+
+def pings(lab: Lab, host: str, address: str) -> bool:
+    return lab.exec(host, [*PING, address], check=False).returncode == 0
