@@ -102,10 +102,8 @@ def after_withdrawal(seen: Watched, old: int, new: int, mark: int) -> float | No
     if not lasts:
         return None
     marked = [a for a in lasts if a.mark == mark & 0xFFFF]
-    if marked:
-        begin = _arrival_ns(seen, marked[0]) - marked[0].elapsed_us * 1000
-    else:
-        begin = _arrival_ns(seen, lasts[-1])
+    known = marked[0] if marked else lasts[-1]
+    begin = _arrival_ns(seen, known) - (known.elapsed_us * 1000 if marked else 0)
     return max(0.0, (_arrival_ns(seen, took_over) - begin) / _MS_NS)
 
 

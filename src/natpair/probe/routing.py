@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
-from natpair.errors import NotReady
 from natpair.probe import analysis
 from natpair.probe.analysis import Contest, Lever, Tie, Watched, Winner
 from natpair.probe.facts import Fact, Name, missing
@@ -90,25 +90,24 @@ def _told(ground: Ground, held: Contest) -> str:
     return f"{better}, {names[held.first]} first: {who[held.won]}"
 
 
-Change = Callable[[], Awaitable[int]]
+async def watching(
+    ground: Ground, at: NodeHand, act: Callable[[], Awaitable[int]], seconds: float, to: NodeHand | None = None
+) -> tuple[Watched, int]:
+    """Act while a stream runs whose packets arrive at `at`; the stream ends when they arrive at `to`, or in time.
 
-
-async def rerouted(ground: Ground, old: NodeHand, new: NodeHand, change: Change) -> tuple[Watched, int]:
-    """Watch a change move the packets from one machine to the other; the stream, and the change's mark."""
-    before = (await old.tell("status"))["answered"]
+    NotReady, in a group, when they do not arrive at `at` to begin with.
+    """
+    before = (await at.tell("status"))["answered"]
     async with asyncio.TaskGroup() as group:
-        stream = group.create_task(ground.eye.watch(ground.pace.reroute_seconds, new))
+        stream = group.create_task(ground.eye.watch(seconds, to))
 
         async def live() -> bool:
-            return int((await old.tell("status"))["answered"]) >= before + _LIVE_ANSWERS
+            answered: int = (await at.tell("status"))["answered"]
+            return answered >= before + _LIVE_ANSWERS
 
-        try:
-            await until(live, _LIVE_SECONDS, f"the arrival of packets at {old.name}")
-        except NotReady:
-            stream.cancel()
-            raise
-        mark = await change()
-    return stream.result(), mark
+        await until(live, _LIVE_SECONDS, f"the arrival of packets at {at.name}")
+        done = await act()
+    return stream.result(), done
 
 
 async def _standing(ground: Ground, old: NodeHand, new: NodeHand, words: tuple[Word, Word | None]) -> None:
@@ -126,10 +125,7 @@ async def measure_update(ground: Ground, name: Name, words: tuple[Word, Word | N
     for run in range(2 * ground.pace.repeats):
         old, new = _sides(ground, run)
         await _standing(ground, old, new, words)
-        try:
-            seen, mark = await rerouted(ground, old, new, lambda new=new: new.say(then))  # type: ignore[misc]
-        except NotReady as error:
-            return missing(name, error.message)
+        seen, mark = await watching(ground, old, partial(new.say, then), ground.pace.reroute_seconds, new)
         took = analysis.after_update(seen, new.index, mark)
         if took is None:
             return missing(name, f"no packet came to {new.name} within {ground.pace.reroute_seconds:g} s")
@@ -144,10 +140,7 @@ async def measure_withdrawal(ground: Ground) -> Fact:
     for run in range(2 * ground.pace.repeats):
         old, new = _sides(ground, run)
         await _standing(ground, old, new, (STRONG, WEAK))
-        try:
-            seen, mark = await rerouted(ground, old, new, lambda old=old: old.say(None))  # type: ignore[misc]
-        except NotReady as error:
-            return missing(name, error.message)
+        seen, mark = await watching(ground, old, partial(old.say, None), ground.pace.reroute_seconds, new)
         took = analysis.after_withdrawal(seen, old.index, new.index, mark)
         if took is None:
             return missing(name, f"no packet came to {new.name} within {ground.pace.reroute_seconds:g} s")
@@ -164,14 +157,8 @@ async def measure_power_cut(ground: Ground, hold_seconds: int) -> Fact:
         ground.progress(f"power cut of {old.name}")
         await _standing(ground, old, new, (STRONG, WEAK))
 
-        async def cut(old: NodeHand = old) -> int:
-            await ground.site.cut_power(old.name)
-            return 0
-
-        try:
-            seen, _ = await rerouted(ground, old, new, cut)
-        except NotReady as error:
-            return missing(name, error.message)
+        cut = partial(_cut, ground, old.name)
+        seen, _ = await watching(ground, old, cut, ground.pace.reroute_seconds, new)
         took = analysis.silence(seen, old.index, new.index)
         await _back(ground, old.name, hold_seconds)
         if took is None:
@@ -179,6 +166,11 @@ async def measure_power_cut(ground: Ground, hold_seconds: int) -> Fact:
         values.append(took)
     told = f"hold time {hold_seconds} s; the secondary's route stood already; last answer before to first answer after"
     return _spread_fact(ground, name, values, told)
+
+
+async def _cut(ground: Ground, name: str) -> int:
+    await ground.site.cut_power(name)
+    return 0
 
 
 async def _back(ground: Ground, name: str, hold_seconds: int) -> None:
@@ -212,25 +204,19 @@ async def measure_standby_sends(ground: Ground) -> Fact:
     name, count = Name.STANDBY_SENDS_FROM_FIP, 20
     primary, standby = ground.hands
     await _standing(ground, primary, standby, (STRONG, WEAK))
-    seen, _ = await _with_unasked(ground, primary, standby, count)
+    act = partial(_send_unasked, ground, count)
+    seen, sent = await watching(ground, primary, act, max(3.0, ground.pace.window_seconds))
     got, control = seen.unasked(standby.index), seen.unasked(primary.index)
     evidence = f"{got} of {count} datagrams arrived from the standby, {control} of {count} from the primary"
     if control < count / 2:
         return missing(name, f"not even those of the primary arrive: {evidence}")
-    return Fact(name, got >= count / 2, evidence)
+    return Fact(name, got >= count / 2, evidence + f"; the standby could send {sent}")
 
 
-async def _with_unasked(ground: Ground, primary: NodeHand, standby: NodeHand, count: int) -> tuple[Watched, int]:
-    """A stream during which both machines send to where its questions come from."""
-    before = (await primary.tell("status"))["answered"]
-    async with asyncio.TaskGroup() as group:
-        stream = group.create_task(ground.eye.watch(max(2.0, ground.pace.window_seconds)))
-
-        async def live() -> bool:
-            return int((await primary.tell("status"))["answered"]) >= before + _LIVE_ANSWERS
-
-        await until(live, _LIVE_SECONDS, f"the arrival of packets at {primary.name}")
-        address, port = (await primary.tell("status"))["last"]
-        for hand in (primary, standby):
-            await hand.tell("send", address=address, port=port, count=count)
-    return stream.result(), 0
+async def _send_unasked(ground: Ground, count: int) -> int:
+    """Let both machines send from the FIP to where its questions come from; how many the standby could."""
+    primary, standby = ground.hands
+    address, port = (await primary.tell("status"))["last"]
+    for hand in (primary, standby):
+        sent = await hand.tell("send", address=address, port=port, count=count)
+    return int(sent["sent"])

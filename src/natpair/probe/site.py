@@ -20,7 +20,7 @@ class Pace:
     gap_seconds: float = 1.5
     """Between two announcements of which one must be the older, and after a withdrawal."""
     settle_seconds: float = 2.0
-    """At least so long until the fabric is taken to have made up its mind; three times the slowest reroute if that is longer."""
+    """So long, or three times the slowest rerouting, until the fabric is taken to have made up its mind."""
     window_seconds: float = 1.0
     reroute_seconds: float = 30.0
     before_share_seconds: float = 30.0

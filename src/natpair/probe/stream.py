@@ -73,9 +73,7 @@ class Stream:
             said = wire.unpack(data)
             if said is None or sender != self._target or said.kind == wire.ASK:
                 continue
-            self._answers.append(
-                [said.sequence, time.monotonic_ns(), said.node, said.mark, said.elapsed_us, said.kind]
-            )
+            self._answers.append([said.sequence, time.monotonic_ns(), said.node, said.mark, said.elapsed_us, said.kind])
             if said.kind == wire.ANSWER:
                 self._last.append(said.node)
 

@@ -114,7 +114,9 @@ async def _foreign(ground: Ground, one: NodeHand, other: NodeHand) -> Fact:
 
 async def _mtu(one: NodeHand, other: NodeHand) -> Fact:
     """Raise both interfaces as far as they go, try sizes, put the interfaces back."""
-    before = {hand.name: await hand.shell(f"cat /sys/class/net/{hand.node.private_interface}/mtu") for hand in (one, other)}
+    before = {
+        hand.name: await hand.shell(f"cat /sys/class/net/{hand.node.private_interface}/mtu") for hand in (one, other)
+    }
     raised = []
     for hand in (one, other):
         try:

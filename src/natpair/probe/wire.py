@@ -33,7 +33,8 @@ _CAPABILITIES = 2
 class Datagram:
     """One numbered datagram. An answer says which node it is from, and how long ago that node last changed its word.
 
-    `sent_ns` is the asker's clock, given back as it came. `mark` counts a node's changes, `elapsed_us` is the age of the last.
+    `sent_ns` is the asker's clock, given back as it came. `mark` counts a node's changes; `elapsed_us` is the age of
+    the last one.
     """
 
     kind: int
@@ -65,7 +66,7 @@ def unpack(data: bytes) -> Datagram | None:
 def checksum(data: bytes) -> int:
     """The Internet checksum of RFC 1071."""
     padded = data + b"\0" * (len(data) % 2)
-    total = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
+    total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
     while total >> 16:
         total = (total >> 16) + (total & 0xFFFF)
     return ~total & 0xFFFF
