@@ -1,4 +1,4 @@
-"""A lab as the probe's site: its nodes stand for the two Linodes, its internet host for the outside view."""
+"""A lab as the probe's ground: its nodes stand for the two Linodes, its internet host for the outside view."""
 
 from __future__ import annotations
 
@@ -6,33 +6,67 @@ import asyncio
 from collections.abc import Sequence
 
 from natpair.core.model import Gateway
+from natpair.errors import CommandFailed, LabError
 from natpair.lab import host
 from natpair.lab.topology import INTERNET
 from natpair.lab.world import Lab
+from natpair.probe import wire
 from natpair.probe.channel import Channel
 from natpair.system.process import Completed, arun
 
 
 class LabChannel:
-    """One host of a lab."""
+    """One host of the lab called `lab`, which may be built later than this."""
 
-    def __init__(self, lab: Lab, name: str) -> None:
+    def __init__(self, lab: str, name: str) -> None:
         self._lab = lab
         self.name = name
 
     async def run(
         self, argv: Sequence[str], *, stdin: str = "", timeout_seconds: float = 10, ok: Sequence[int] = (0,)
     ) -> Completed:
-        """Run a program inside the host."""
-        return await arun(host.command(self._lab.ref(self.name), argv), stdin=stdin, timeout=timeout_seconds, ok=ok)
+        """Run a program inside the host; CommandFailed also while the host is off."""
+        try:
+            ref = Lab.attach(self._lab).ref(self.name)
+        except LabError as error:
+            raise CommandFailed(argv, None, error.message, cure=error.cure) from error
+        return await arun(host.command(ref, argv), stdin=stdin, timeout=timeout_seconds, ok=ok)
+
+
+class LabReach:
+    """How the Linodes of an emulated account are reached that are hosts of a lab."""
+
+    public_key = ""
+    eye_folder = wire.FOLDER
+
+    def __init__(self, lab: str) -> None:
+        self._lab = lab
+        self.vantage: Channel = LabChannel(lab, INTERNET)
+
+    def channel(self, name: str, address: str) -> Channel:
+        """The node of that name."""
+        return LabChannel(self._lab, name)
+
+    async def cut(self, name: str) -> None:
+        """Both cables first, then every process of the node."""
+        await asyncio.to_thread(Lab.attach(self._lab).power_cut, name)
+
+    async def restore(self, name: str) -> bool:
+        """Boot the node; its Linode never knew that it was off."""
+        await asyncio.to_thread(Lab.attach(self._lab).boot, name)
+        return True
+
+    async def close(self) -> None:
+        """Nothing is open."""
 
 
 class LabSite:
-    """A lab whose nodes run no services."""
+    """A lab that belongs to no account, and whose nodes run no services."""
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
-        self.vantage: Channel = LabChannel(lab, INTERNET)
+        self._reach = LabReach(lab.name)
+        self.vantage = self._reach.vantage
 
     @property
     def gateway(self) -> Gateway:
@@ -41,19 +75,19 @@ class LabSite:
 
     def node(self, name: str) -> Channel:
         """A node of the lab."""
-        return LabChannel(self._lab, name)
+        return self._reach.channel(name, "")
 
     async def share(self) -> None:
         """Share the FIP to both nodes, in the fabric itself."""
         await asyncio.to_thread(self._lab.share, self.gateway.pair.fips[0], self._lab.nodes)
 
     async def cut_power(self, name: str) -> None:
-        """Both cables first, then every process of the node."""
-        await asyncio.to_thread(self._lab.power_cut, name)
+        """As the reach does it."""
+        await self._reach.cut(name)
 
     async def restore_power(self, name: str) -> None:
-        """Boot the node."""
-        await asyncio.to_thread(self._lab.boot, name)
+        """As the reach does it."""
+        await self._reach.restore(name)
 
     async def same_host(self) -> bool | None:
         """A lab has one machine only, which says nothing."""

@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from natpair.core.model import Gateway
@@ -57,7 +57,9 @@ class NodeHand:
         await ship(self._channel)
         fip = str(self._gateway.pair.fips[0])
         quiet = " ".join(_QUIET)
-        script = f"sysctl -q -w {quiet} && ip addr replace {fip}/32 dev lo"
+        private = f"{self.node.private_address} dev {self.node.private_interface}"
+        up = f"ip link set {self.node.private_interface} up && ip addr replace {private}"
+        script = f"sysctl -q -w {quiet} && {up} && ip addr replace {fip}/32 dev lo"
         await self._channel.run(["sh", "-c", script])
         interfaces = {"private": self.node.private_interface, "public": self.node.public_interface}
         setup = {"index": self.index, "fip": fip, **interfaces}
@@ -155,8 +157,3 @@ async def until(
             raise NotReady(f"{what} did not happen within {seconds:g} s")
         await asyncio.sleep(every)
     return time.monotonic() - begin
-
-
-def faster(pace: Pace, **changes: Any) -> Pace:
-    """A pace with other values."""
-    return replace(pace, **changes)

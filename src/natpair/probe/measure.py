@@ -86,6 +86,19 @@ async def measure(site: Site, pace: Pace, eye_folder: str, findings: Findings, p
     await measure_routing(ground, findings)
 
 
+async def measure_without_fip(
+    site: Site, pace: Pace, eye_folder: str, findings: Findings, progress: Progress, why: str
+) -> None:
+    """Measure what needs no FIP, for an account that may not have one; `why` goes with everything else."""
+    ground = Ground.at(site, pace, eye_folder, progress)
+    for hand in ground.hands:
+        await hand.prepare()
+    await _gather(findings, _VLAN_FACTS, lambda: measure_vlan(ground))
+    await _gather(findings, (Name.SAME_HOST,), lambda: _same_host(site))
+    have = {fact.name for fact in findings.facts}
+    findings.facts += all_missing([name for name in Name if name not in have], why)
+
+
 async def measure_routing(ground: Ground, findings: Findings) -> None:
     """What needs sessions: times first, because they say how long to wait for a choice, then the choices."""
     update, withdrawal = Name.REROUTE_AFTER_UPDATE, Name.REROUTE_AFTER_WITHDRAWAL

@@ -145,7 +145,7 @@ def _lever_warning(facts: Facts) -> Iterator[str]:
         yield "Neither communities nor MED nor ORIGIN decide: natpair cannot steer this fabric. Do not use it there."
     elif Name.COMMUNITIES not in honoured:
         rest = " MED still decides." if Name.MED in honoured else ""
-        yield f"The communities 65000:1 and 65000:2 do not decide here.{rest} Is this region run by these route servers?"
+        yield f"The communities 65000:1 and 65000:2 do not decide here.{rest} Has this region other conventions?"
     if Name.MED not in honoured and honoured:
         left = " and ".join(sorted(name.value for name in honoured))
         yield (

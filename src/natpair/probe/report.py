@@ -64,8 +64,9 @@ class Report:
             "facts": {fact.name.value: _fact(fact) for fact in self.facts.facts},
             "recommendation": dataclasses.asdict(self.recommendation) | {"fragment": fragment(self.recommendation)},
         }
-        plain: dict[str, Any] = json.loads(json.dumps(found))
-        return json.loads(masked(json.dumps(plain))) if mask else plain  # type: ignore[no-any-return]
+        text = json.dumps(found)
+        plain: dict[str, Any] = json.loads(masked(text) if mask else text)
+        return plain
 
 
 def _fact(fact: Fact) -> dict[str, Any]:
@@ -75,7 +76,7 @@ def _fact(fact: Fact) -> dict[str, Any]:
 
 
 def masked(text: str) -> str:
-    """`text` with every public address replaced, the same one always by the same; private ones and route servers stay."""
+    """`text` with each public address replaced, always by the same one; private ones and route servers stay."""
     known: dict[str, str] = {}
 
     def replace(found: re.Match[str]) -> str:

@@ -97,12 +97,12 @@ async def watching(
 
     NotReady, in a group, when they do not arrive at `at` to begin with.
     """
-    before = (await at.tell("status"))["answered"]
+    before = int((await at.tell("status"))["answered"])
     async with asyncio.TaskGroup() as group:
         stream = group.create_task(ground.eye.watch(seconds, to))
 
         async def live() -> bool:
-            answered: int = (await at.tell("status"))["answered"]
+            answered = int((await at.tell("status"))["answered"])
             return answered >= before + _LIVE_ANSWERS
 
         await until(live, _LIVE_SECONDS, f"the arrival of packets at {at.name}")

@@ -29,6 +29,48 @@ class Pace:
     vlan_seconds: float = 5.0
 
 
+LAB_PACE = Pace(
+    repeats=1,
+    power_cuts=1,
+    rate=200,
+    gap_seconds=0.1,
+    settle_seconds=0.3,
+    window_seconds=0.25,
+    before_share_seconds=1.5,
+    session_seconds=30.0,
+    vlan_seconds=1.0,
+)
+"""For a lab, whose pace is known."""
+
+
+class Reach(Protocol):
+    """How machines that the account made are reached, and how their power is cut: by ssh, or in a lab directly."""
+
+    @property
+    def vantage(self) -> Channel:
+        """A machine outside."""
+
+    @property
+    def eye_folder(self) -> str:
+        """A folder there for the probe's program."""
+
+    @property
+    def public_key(self) -> str:
+        """The ssh key that the machines must take; empty if none is needed."""
+
+    def channel(self, name: str, address: str) -> Channel:
+        """The way to the machine with this public address."""
+
+    async def cut(self, name: str) -> None:
+        """Take its power away."""
+
+    async def restore(self, name: str) -> bool:
+        """Bring it back if that is this one's business; False leaves it to the platform."""
+
+    async def close(self) -> None:
+        """Forget connections and keys."""
+
+
 class Site(Protocol):
     """Two machines and an outside view."""
 
