@@ -60,7 +60,7 @@ WORDS: Mapping[Name, str] = MappingProxyType(
         Name.STANDBY_SENDS_FROM_FIP: "the standby may send from the FIP",
         Name.VRRP_UNICAST: "VRRP unicast passes the VLAN",
         Name.VRRP_MULTICAST: "VRRP multicast passes the VLAN",
-        Name.VLAN_WORST_GAP_MS: "worst gap of adverts sent every 20 ms, milliseconds",
+        Name.VLAN_WORST_GAP_MS: "worst gap that the VLAN adds between adverts, milliseconds",
         Name.GRATUITOUS_ARP: "gratuitous ARP passes the VLAN and is believed",
         Name.FOREIGN_MAC: "frames from a made-up hardware address pass the VLAN",
         Name.VLAN_MTU: "largest IPv4 packet on the VLAN, bytes",

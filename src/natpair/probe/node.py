@@ -13,6 +13,7 @@ import os
 import selectors
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -30,6 +31,8 @@ BIRD_PID = f"{wire.FOLDER}/bird.pid"
 _BIRD_SECONDS = 5.0
 _MOST_HEARD = 20_000
 _BACKLOG = 1 << 20
+_SO_TIMESTAMPNS = 35  # asm-generic/socket.h; Python has no name for it
+_TIMESPEC = struct.Struct("@qq")
 
 Document = dict[str, Any]
 
@@ -65,23 +68,25 @@ class Node:
         # A socket for one protocol is given what comes in, not what this machine sends.
         line = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(kind))
         line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BACKLOG)
+        line.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         line.bind((interface, kind))
         line.setblocking(False)
 
         def drain() -> None:
             with contextlib.suppress(OSError):  # no more, or the interface is down
                 while True:
-                    self._take(line.recv(65536), kind)
+                    frame, extra, _, _ = line.recvmsg(65536, 256)
+                    self._take(frame, kind, _arrival_ns(extra))
 
         self._selector.register(line, selectors.EVENT_READ, drain)
 
-    def _take(self, frame: bytes, kind: int) -> None:
+    def _take(self, frame: bytes, kind: int, arrived_ns: int) -> None:
         if kind == wire.ETH_IPV6:
             said = wire.open_in(frame)
             if said is not None:
                 self._opens[said.source] = said
             return
-        heard = wire.heard_in(frame, time.monotonic_ns())
+        heard = wire.heard_in(frame, arrived_ns)
         if heard is not None and len(self._heard) < _MOST_HEARD:
             self._heard.append(heard)
 
@@ -142,6 +147,15 @@ class Node:
         reply = ask_bird("configure")
         took_us = (time.monotonic_ns() - self._marked_ns) // 1000
         return {"mark": self._mark, "took_us": took_us, "reply": reply}
+
+
+def _arrival_ns(extra: list[tuple[int, int, bytes]]) -> int:
+    """When the kernel got a frame: this program itself may be late."""
+    for level, kind, data in extra:
+        if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
+            seconds, nanoseconds = _TIMESPEC.unpack_from(data)
+            return int(seconds * 1_000_000_000 + nanoseconds)
+    return time.time_ns()
 
 
 def write(path: str, text: str) -> None:

@@ -59,7 +59,7 @@ def _profile(facts: Facts) -> Setting:
     if gap is None:
         return chosen(Profile.BALANCED, "the default: the VLAN's gaps were not measured")
     if gap > BALANCED_GAP_MS:
-        return chosen(Profile.CONSERVATIVE, f"the VLAN alone was silent for {gap:g} ms, half of what balanced waits")
+        return chosen(Profile.CONSERVATIVE, f"the VLAN held adverts back for {gap:g} ms, half of what balanced waits")
     if gap > FAST_GAP_MS or update is None or update.worst_ms > FAST_REROUTE_MS:
         slow = f"packets follow an UPDATE within {update.worst_ms:g} ms" if update else "rerouting was not measured"
         return chosen(Profile.BALANCED, f"worst gap on the VLAN {gap:g} ms; {slow}")

@@ -50,21 +50,24 @@ async def contest(ground: Ground, better: int | None, first: int, words: tuple[W
 
 async def measure_levers(ground: Ground) -> list[Fact]:
     """Communities, MED and ORIGIN, and what happens between equals."""
-    facts = []
-    for name, words in WORD_PAIRS.items():
-        ground.progress(f"contests of {name.value}: each machine better, each first, {ground.pace.repeats} times")
-        held = [
-            await contest(ground, better, first, words)
-            for _ in range(ground.pace.repeats)
-            for better in (0, 1)
-            for first in (0, 1)
-        ]
-        facts.append(_lever_fact(ground, name, held))
-    ground.progress(f"contests of equal primaries, {ground.pace.repeats} times in each order")
+    return [*[await measure_lever(ground, name) for name in WORD_PAIRS], await measure_tie(ground)]
+
+
+async def measure_lever(ground: Ground, name: Name) -> Fact:
+    """What one attribute does: each machine better, each of them first."""
     repeats = range(ground.pace.repeats)
-    held = [await contest(ground, None, first, (EQUAL, EQUAL)) for _ in repeats for first in (0, 1)]
-    facts.append(_tie_fact(ground, held))
-    return facts
+    ground.progress(f"contests of {name.value}: each machine better, each first, {len(repeats)} times")
+    words = WORD_PAIRS[name]
+    pairs = [(better, first) for _ in repeats for better in (0, 1) for first in (0, 1)]
+    return _lever_fact(ground, name, [await contest(ground, better, first, words) for better, first in pairs])
+
+
+async def measure_tie(ground: Ground) -> Fact:
+    """Who wins between equal primaries: each of them first."""
+    repeats = range(ground.pace.repeats)
+    ground.progress(f"contests of equal primaries, {len(repeats)} times in each order")
+    firsts = [first for _ in repeats for first in (0, 1)]
+    return _tie_fact(ground, [await contest(ground, None, first, (EQUAL, EQUAL)) for first in firsts])
 
 
 def _lever_fact(ground: Ground, name: Name, held: list[Contest]) -> Fact:

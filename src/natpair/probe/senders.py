@@ -40,9 +40,9 @@ def mac_of(interface: str) -> str:
     return Path("/sys/class/net", interface, "address").read_text().strip()
 
 
-def send_adverts(source: str, destination: str, count: int, interval_ms: int) -> int:
-    """VRRP adverts to one address, unicast or multicast; how many could be sent."""
-    sent = 0
+def send_adverts(source: str, destination: str, count: int, interval_ms: int) -> list[list[int]]:
+    """VRRP adverts to one address, unicast or multicast; number and time of each that could be sent."""
+    sent = []
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, _VRRP) as line:
         line.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 255)
         line.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 255)
@@ -50,9 +50,11 @@ def send_adverts(source: str, destination: str, count: int, interval_ms: int) ->
         line.bind((source, 0))
         for number in paced(count, interval_ms):
             try:
-                sent += line.sendto(wire.vrrp_advert(source, destination, number), (destination, 0)) > 0
+                now = time.time_ns()
+                line.sendto(wire.vrrp_advert(source, destination, number), (destination, 0))
             except OSError:
                 continue
+            sent.append([number, now])
     return sent
 
 

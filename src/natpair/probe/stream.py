@@ -45,7 +45,7 @@ class Stream:
                 due = max(due + self._interval_ns, now - self._interval_ns)
             self._receive(max(0, due - time.monotonic_ns()) / _SECOND_NS)
         last = time.monotonic_ns() + int(_LINGER_SECONDS * _SECOND_NS)
-        while (left := last - time.monotonic_ns()) > 0:
+        while (left := last - time.monotonic_ns()) > 0 and len(self._answers) < len(self._sent_ns):
             self._receive(left / _SECOND_NS)
 
     def document(self) -> dict[str, Any]:

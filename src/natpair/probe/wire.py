@@ -90,7 +90,10 @@ def gratuitous_arp(mac: str, address: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """Something of the probe's that arrived on the VLAN: an advert by its number, an ARP frame, or a sized datagram."""
+    """Something of the probe's that arrived on the VLAN: an advert by its number, an ARP frame, or a sized datagram.
+
+    `time_ns` is the kernel's word on when it arrived, on that machine's wall clock.
+    """
 
     what: str
     time_ns: int
