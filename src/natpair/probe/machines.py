@@ -33,7 +33,7 @@ _VIP = "192.168.1.1/24"
 _NO_FIP = "192.0.2.1"
 """Stands in probe.toml where the account may not have a further address; it is announced to nobody."""
 _NEEDED = ("Linodes", "Vlans", "Metadata")
-_LOOK_SECONDS = 1.0
+_LOOK_SECONDS = 0.5
 _SETTLE_SECONDS = 300.0
 _LATE_CREATE_SECONDS = 10.0
 

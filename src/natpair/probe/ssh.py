@@ -17,7 +17,11 @@ from natpair.system.process import Completed, arun, run
 KEY = "key"
 _KEYGEN_SECONDS = 20
 _CONNECT_SECONDS = 10
+_GRACE_SECONDS = _CONNECT_SECONDS + 5
 _CONNECTION_FAILED = 255
+_TIMED_OUT = 124  # timeout(1)
+_LONGEST_SOCKET = 107 - 17
+"""A socket's path holds 107 characters, and ssh puts 17 behind the name; beyond that each command connects anew."""
 
 CUT = """\
 [ -e /etc/natpair/probe.toml ] && [ ! -e /run/lab ] && [ "$(cat /proc/1/comm)" = systemd ] || exit 3
@@ -53,11 +57,11 @@ class SshChannel:
             "ConnectTimeout": str(_CONNECT_SECONDS),
             "ServerAliveInterval": "5",
             "ServerAliveCountMax": "3",
-            "ControlMaster": "auto",
-            "ControlPath": str(folder / "%C"),
-            "ControlPersist": "30",
             "LogLevel": "ERROR",
         }
+        socket = folder / f"{name}.ssh"
+        if len(str(socket)) <= _LONGEST_SOCKET:
+            options |= {"ControlMaster": "auto", "ControlPath": str(socket), "ControlPersist": "30"}
         written = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
         self._ssh = ["ssh", "-F", "none", "-T", "-p", str(port), *written]
 
@@ -65,10 +69,14 @@ class SshChannel:
         self, argv: Sequence[str], *, stdin: str = "", timeout_seconds: float = 10, ok: Sequence[int] = (0,)
     ) -> Completed:
         """Run a program there. CommandFailed names that program, or ssh when there was no connection."""
-        command = [*self._ssh, self._target, "--", shlex.join(argv)]
+        # The time limit holds over there: ssh's standing connection keeps our pipes open as long as the program runs.
+        limited = ["timeout", "--kill-after=1", f"{timeout_seconds:g}", *argv]
+        command = [*self._ssh, self._target, "--", shlex.join(limited)]
         try:
-            return await arun(command, stdin=stdin, timeout=timeout_seconds, ok=ok)
+            return await arun(command, stdin=stdin, timeout=timeout_seconds + _GRACE_SECONDS, ok=ok)
         except CommandFailed as error:
+            if error.rc == _TIMED_OUT:
+                raise CommandFailed([argv[0]], None, f"on {self.name}: no end within {timeout_seconds:g} s") from error
             if error.rc == _CONNECTION_FAILED:
                 raise CommandFailed(["ssh"], error.rc, f"{self.name}: {error.stderr}") from error
             raise CommandFailed([argv[0]], error.rc, f"on {self.name}: {error.stderr}") from error
