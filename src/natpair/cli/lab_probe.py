@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 
 from natpair.core.model import Gateway
 from natpair.errors import CommandFailed, LabError
 from natpair.lab import host
+from natpair.lab.fabric import Knobs
 from natpair.lab.topology import INTERNET
 from natpair.lab.world import Lab
 from natpair.probe import wire
@@ -39,13 +41,21 @@ class LabReach:
     public_key = ""
     eye_folder = wire.FOLDER
 
-    def __init__(self, lab: str) -> None:
+    def __init__(self, lab: str, knobs: Knobs | None = None) -> None:
+        """`knobs` say how the lab's fabric shall behave."""
         self._lab = lab
+        self._knobs = knobs
         self.vantage: Channel = LabChannel(lab, INTERNET)
 
     def channel(self, name: str, address: str) -> Channel:
         """The node of that name."""
         return LabChannel(self._lab, name)
+
+    async def ready(self) -> None:
+        """Make the fabric what it shall be, now that there is one."""
+        if self._knobs is not None:
+            knobs = asdict(replace(self._knobs, hold_sessions=True))
+            await asyncio.to_thread(lambda: Lab.attach(self._lab).fabric(**knobs))
 
     async def cut(self, name: str) -> None:
         """Both cables first, then every process of the node."""

@@ -99,6 +99,7 @@ class Probe:
         self._progress("waiting for both machines to be ready")
         for node in made.gateway.node:
             await site.ready(node.name)
+        await reach.ready()
         if made.no_fip:
             await measure_without_fip(site, order.pace, reach.eye_folder, self._findings, self._progress, made.no_fip)
         else:

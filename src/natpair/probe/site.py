@@ -61,6 +61,9 @@ class Reach(Protocol):
     def channel(self, name: str, address: str) -> Channel:
         """The way to the machine with this public address."""
 
+    async def ready(self) -> None:
+        """Both machines can be reached from now on."""
+
     async def cut(self, name: str) -> None:
         """Take its power away."""
 

@@ -103,6 +103,9 @@ class SshReach:
             self._channels[name] = SshChannel(name, address, self._folder)
         return self._channels[name]
 
+    async def ready(self) -> None:
+        """Nothing to do."""
+
     async def cut(self, name: str) -> None:
         """Let the machine die half a second from now, and forget the connection, which dies with it."""
         await self._channels[name].run(["sh", "-c", self._cut], timeout_seconds=20)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from natpair.probe.site import Pace, Reach
 
 LEFT_BEHIND = 75
+FABRICS = ("ignore-med", "load-share", "prefer-older")
 _IMAGE = "linode/debian12"  # as in probe.machines, whose import is too heavy for --help
 _LAB_TOKEN = "any-word-that-stands-in-no-answer"  # noqa: S105 - no secret: an emulated account takes any word
 
@@ -41,6 +42,7 @@ _LAB_TOKEN = "any-word-that-stands-in-no-answer"  # noqa: S105 - no secret: an e
 @click.option("--report", "file", type=click.Path(path_type=Path), help="Where the report goes, as JSON.")
 @click.option("--mask", is_flag=True, help="Replace public addresses in everything that is written or printed.")
 @click.option("--lab", "lab_name", metavar="NAME", help="The account is that of the lab NAME (natpair lab api --lab).")
+@click.option("--fabric", type=click.Choice(FABRICS), multiple=True, help="With --lab: how its fabric behaves.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--clean-up", is_flag=True, help="Remove what an earlier probe left behind, and do nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else.")
@@ -52,6 +54,8 @@ def command(clean_up: bool, **given: object) -> int:
     from natpair.probe.record import state_folder
 
     base = state_folder(dict(os.environ))
+    if given["fabric"] and given["lab_name"] is None:
+        raise click.UsageError("--fabric is for a lab: say --lab too")
     api, region = _account(given)
     if clean_up:
         return _clean_up(api, base, yes=bool(given["yes"]))
@@ -114,8 +118,11 @@ def _reach(given: dict[str, object]) -> Callable[[Path], Reach]:
     if lab is None:
         return lambda folder: SshReach(folder, "eth0", "eth1")
     from natpair.cli.lab_probe import LabReach
+    from natpair.lab.fabric import Knobs
 
-    return lambda _folder: LabReach(str(lab))
+    wanted = given["fabric"]
+    named = {name.replace("-", "_"): True for name in wanted} if isinstance(wanted, tuple) else {}
+    return lambda _folder: LabReach(str(lab), Knobs(**named))
 
 
 def _probe(api: Api, region: str, base: Path, given: dict[str, object]) -> int:
