@@ -138,6 +138,7 @@ def test_a_failure_half_way_removes_what_is_there(account: Account) -> None:
     with account.probe() as process:
         assert process.wait(60) == 77, account.talk()
     assert "deleting natpair-probe" in account.talk()
+    assert json.loads((account.folder / "report.json").read_text())["ended"].startswith("failed: boot a Linode")
     account.assert_as_it_was()
 
 
@@ -148,6 +149,9 @@ def test_nothing_is_made_without_a_yes_or_where_it_cannot_be(account: Account) -
     with account.start("--region", "mars-1", "--yes") as process:
         assert process.wait(60) == 77
     assert "mars-1 is not a region" in account.talk()
+    with account.start("--region", "de-fra-2", "--yes") as process:
+        assert process.wait(60) == 77
+    assert "number of de-fra-2 is not published" in account.talk()
     account.assert_as_it_was()
 
 

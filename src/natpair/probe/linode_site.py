@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 
 from natpair.core.model import Gateway
-from natpair.errors import CommandFailed
+from natpair.errors import ApiError, CommandFailed
 from natpair.linode.client import LinodeClient
 from natpair.linode.sharing import share
 from natpair.probe.channel import Channel
@@ -16,6 +17,7 @@ from natpair.probe.site import Reach
 READY_SECONDS = 600.0
 """A first boot with its packages takes two or three minutes."""
 _GRACE_SECONDS = 30.0
+_REFUSED = 400
 _READY = "command -v bird && command -v python3"
 
 
@@ -65,15 +67,23 @@ class LinodeSite:
             now = (await self._client.instance(linode)).status
             waited = time.monotonic() - begin > _GRACE_SECONDS
             if now == "offline":
-                await self._client.boot(linode)
-                asked = True
+                asked = await self._power(self._client.boot, linode) or asked
             elif now == "running" and not asked and waited and not await self._answers(name):
                 # The platform has not noticed that the machine is off.
-                await self._client.reboot(linode)
-                asked = True
+                asked = await self._power(self._client.reboot, linode)
             return now == "running" and (asked or waited) and await self._answers(name)
 
         await until(back, READY_SECONDS, f"the return of {name}", every=3.0)
+
+    async def _power(self, order: Callable[[int], Awaitable[None]], linode: int) -> bool:
+        """Ask for power; False when the platform refuses, as it does while its own watchdog is at it."""
+        try:
+            await order(linode)
+        except ApiError as error:
+            if error.status != _REFUSED:
+                raise
+            return False
+        return True
 
     async def ready(self, name: str) -> None:
         """Wait until a machine can be reached and has its packages."""

@@ -18,6 +18,7 @@ from natpair.cloud.network import Seed
 from natpair.cloud.userdata import cloud_config
 from natpair.config.load import parse
 from natpair.core.model import Gateway
+from natpair.core.regions import DCIDS
 from natpair.errors import ApiError, NotReady, Unsupported
 from natpair.linode.bodies import NewInstance, Rebuild, VlanAttachment
 from natpair.linode.client import LinodeClient
@@ -84,6 +85,9 @@ async def offer(client: LinodeClient, region: str, plan: str | None) -> Offer:
     regions = {one.id: one for one in await client.regions()}
     if region not in regions:
         raise Unsupported(f"{region} is not a region of Linode", cure="one of: " + ", ".join(sorted(regions)))
+    if region not in DCIDS:
+        cure = "one of: " + ", ".join(sorted(DCIDS.keys() & regions.keys()))
+        raise Unsupported(f"the number of {region} is not published, and with it its route servers", cure=cure)
     lacking = [word for word in _NEEDED if word not in regions[region].capabilities]
     if lacking:
         raise Unsupported(f"{region} has no {', '.join(lacking)}", cure="choose another region")
@@ -192,13 +196,21 @@ async def state(client: LinodeClient, linode: int, wanted: str, seconds: float =
     """Wait for a state of a Linode; NotReady when it does not come, with what the platform says of its failure."""
     end = time.monotonic() + seconds
     while (now := (await client.instance(linode)).status) != wanted:
-        events = await client.events(linode=linode) if now == "offline" else ()
-        failed = next((event for event in events[:1] if event.status == "failed"), None)
-        if failed is not None:
-            raise NotReady(f"Linode {linode}: {failed.action} failed: {failed.message or 'no reason given'}")
+        if now == "offline" and (why := await _failure(client, linode)):
+            raise NotReady(f"Linode {linode}: {why}")
         if time.monotonic() > end:
             raise NotReady(f"Linode {linode} is {now}, not {wanted}, after {seconds:g} s")
         await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _failure(client: LinodeClient, linode: int) -> str:
+    """What went wrong with the last thing that happened to a Linode; nothing if nothing did, or nobody may look."""
+    try:
+        events = await client.events(linode=linode)
+    except ApiError:  # a token may lack this right, which is good for a better word only
+        return ""
+    failed = next((event for event in events[:1] if event.status == "failed"), None)
+    return f"{failed.action} failed: {failed.message or 'no reason given'}" if failed else ""
 
 
 async def remains(client: LinodeClient, record: Record) -> tuple[Instance, ...]:

@@ -17,7 +17,7 @@ class Pace:
     power_cuts: int = 2
     rate: int = 100
     sources: int = 16
-    gap_seconds: float = 1.5
+    gap_seconds: float = 1.0
     """Between two announcements of which one must be the older, and after a withdrawal."""
     settle_seconds: float = 2.0
     """So long, or three times the slowest rerouting, until the fabric is taken to have made up its mind."""

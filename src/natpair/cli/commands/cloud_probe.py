@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from natpair.cli.output import emit_json, say, symbols, talk
+from natpair.errors import NatpairError
 
 if TYPE_CHECKING:
     from natpair.core.model import Linode
@@ -28,8 +29,9 @@ _LAB_TOKEN = "any-word-that-stands-in-no-answer"  # noqa: S105 - no secret: an e
 
 
 @click.command(
-    epilog="Example: natpair cloud probe --region us-ord --token-file token. Ten minutes, a few cents. In a lab: "
-    "natpair lab api --lab cloud, and elsewhere: natpair cloud probe --region us-ord --lab cloud --yes."
+    epilog="Example: natpair cloud probe --region us-ord --token-file token. Takes ten to fifteen minutes and costs "
+    "a few cents. In a lab: natpair lab api --lab cloud, and elsewhere: "
+    "natpair cloud probe --region us-ord --lab cloud --yes."
 )
 @click.option("--region", help="Where; that of --config if not given.")
 @click.option("--config", type=click.Path(path_type=Path), help="A gateway.toml: its region and its [linode].")
@@ -138,9 +140,10 @@ def _probe(api: Api, region: str, base: Path, given: dict[str, object]) -> int:
     site = "Linode" if given["lab_name"] is None else f"the lab {given['lab_name']}"
     order = Order(region, offer.plan, str(given["image"]), _pace(given), site)
     began = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "")
+    file = Path(str(given["file"] or f"natpair-probe-{region}-{began.replace(':', '')}.json"))
+    file.touch()  # what cannot be written is to be known now, not after a quarter of an hour
     probe = Probe(api, order, base, began, _reach(given), _progress)
-    file = given["file"] or Path(f"natpair-probe-{region}-{probe.record.stamp}.json")
-    return _run(probe, Path(str(file)), mask=bool(given["mask"]), as_json=bool(given["as_json"]))
+    return _run(probe, file, mask=bool(given["mask"]), as_json=bool(given["as_json"]))
 
 
 def _run(probe: Probe, file: Path, *, mask: bool, as_json: bool) -> int:
@@ -148,6 +151,9 @@ def _run(probe: Probe, file: Path, *, mask: bool, as_json: bool) -> int:
     try:
         probe.run()
         ended = "complete"
+    except NatpairError as error:
+        ended = f"failed: {error.message}"
+        raise
     finally:
         report = probe.report(ended)
         _write(report, file, mask=mask)
