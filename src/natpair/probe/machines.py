@@ -235,6 +235,7 @@ async def remove(client: LinodeClient, record: Record, progress: Progress) -> tu
             if not error.retryable:
                 raise
             left, problem = (), error.message
+            progress(f"{problem}; trying again")
         if not left and not problem and time.monotonic() >= earliest:
             return ()
         if time.monotonic() > end:

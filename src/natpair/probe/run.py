@@ -81,7 +81,7 @@ class Probe:
             asyncio.run(self._work())
         finally:
             with undisturbed():
-                self._progress("removing everything that the probe made")
+                self._progress("removing everything that the probe made; Ctrl-C waits for that")
                 self.left = remove(self._api, self.record, self._progress)
 
     async def _work(self) -> None:
