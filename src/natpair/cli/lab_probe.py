@@ -32,7 +32,10 @@ class LabChannel:
             ref = Lab.attach(self._lab).ref(self.name)
         except LabError as error:
             raise CommandFailed(argv, None, error.message, cure=error.cure) from error
-        return await arun(host.command(ref, argv), stdin=stdin, timeout=timeout_seconds, ok=ok)
+        try:
+            return await arun(host.command(ref, argv), stdin=stdin, timeout=timeout_seconds, ok=ok)
+        except CommandFailed as error:  # of the program that was meant, not of the one that goes into the host
+            raise CommandFailed(argv, error.rc, f"on {self.name}: {error.stderr}") from error
 
 
 class LabReach:
