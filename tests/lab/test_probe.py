@@ -37,7 +37,7 @@ from natpair.probe.vlan import measure_vlan
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
 
 NAME = f"tp{os.getpid() % 10000}"
-PACE = replace(LAB_PACE, before_share_seconds=1.0, vlan_seconds=0.5)
+PACE = replace(LAB_PACE, timings=1, before_share_seconds=1.0, vlan_seconds=0.5)
 
 
 @pytest.fixture(scope="module")

@@ -125,7 +125,7 @@ async def _standing(ground: Ground, old: NodeHand, new: NodeHand, words: tuple[W
 async def measure_update(ground: Ground, name: Name, words: tuple[Word, Word | None], then: Word) -> Fact:
     """Time from an UPDATE of the new machine to the first packet there, on that machine's own clock."""
     values: list[float] = []
-    for run in range(2 * ground.pace.repeats):
+    for run in range(ground.pace.timings):
         old, new = _sides(ground, run)
         await _standing(ground, old, new, words)
         seen, mark = await watching(ground, old, partial(new.say, then), ground.pace.reroute_seconds, new)
@@ -140,7 +140,7 @@ async def measure_update(ground: Ground, name: Name, words: tuple[Word, Word | N
 async def measure_withdrawal(ground: Ground) -> Fact:
     """Time from a withdrawal of the old machine to the first datagram that the new one answers."""
     name, values = Name.REROUTE_AFTER_WITHDRAWAL, list[float]()
-    for run in range(2 * ground.pace.repeats):
+    for run in range(ground.pace.timings):
         old, new = _sides(ground, run)
         await _standing(ground, old, new, (STRONG, WEAK))
         seen, mark = await watching(ground, old, partial(old.say, None), ground.pace.reroute_seconds, new)

@@ -14,6 +14,8 @@ class Pace:
     """How often and how long. The defaults suit the real platform, whose pace nobody has published."""
 
     repeats: int = 2
+    timings: int = 4
+    """Runs of each rerouting, the machines in turn."""
     power_cuts: int = 2
     rate: int = 100
     sources: int = 16
@@ -31,6 +33,7 @@ class Pace:
 
 LAB_PACE = Pace(
     repeats=1,
+    timings=2,
     power_cuts=1,
     rate=200,
     gap_seconds=0.1,

@@ -39,7 +39,11 @@ _LAB_TOKEN = "any-word-that-stands-in-no-answer"  # noqa: S105 - no secret: an e
 @click.option("--image", default=_IMAGE, show_default=True, help="A Debian or Ubuntu with cloud-init.")
 @click.option("--token-file", type=click.Path(path_type=Path), help="The token; else from the environment.")
 @click.option("--api-url", help="Another address of the API.")
-@click.option("--repeats", type=click.IntRange(1, 100), help="How often each contest is held.")
+@click.option(
+    "--repeats",
+    type=click.IntRange(1, 100),
+    help="How often each contest is held; twice as often each rerouting is timed.",
+)
 @click.option("--power-cuts", type=click.IntRange(0, 20), help="How many machines lose their power.")
 @click.option("--report", "file", type=click.Path(path_type=Path), help="Where the report goes, as JSON.")
 @click.option("--mask", is_flag=True, help="Replace public addresses in everything that is written or printed.")
@@ -110,7 +114,9 @@ def _pace(given: dict[str, object]) -> Pace:
 
     pace = Pace() if given["lab_name"] is None else LAB_PACE
     changes = {name: given[name] for name in ("repeats", "power_cuts") if given[name] is not None}
-    return replace(pace, **{name: int(str(value)) for name, value in changes.items()})
+    numbers = {name: int(str(value)) for name, value in changes.items()}
+    timings = {"timings": 2 * numbers["repeats"]} if "repeats" in numbers else {}
+    return replace(pace, **numbers, **timings)
 
 
 def _reach(given: dict[str, object]) -> Callable[[Path], Reach]:
