@@ -13,11 +13,11 @@ import natpair
 from natpair.config.load import load, parse
 from natpair.core.model import Gateway, Profile
 from natpair.errors import LabError
-from natpair.lab import fabric, host, netns, node, preflight, state, teardown
+from natpair.lab import designs, fabric, host, netns, node, preflight, state, teardown
 from natpair.lab.fabric import FabricFiles, Knobs
 from natpair.lab.init import Unit
 from natpair.lab.spawn import Spec
-from natpair.lab.topology import FABRIC, Host, HostKind, Topology
+from natpair.lab.topology import FABRIC, Design, Host, HostKind, Topology
 
 CONFIG = "gateway.toml"
 _EXAMPLE = Path(natpair.__file__).parent.parent.parent / "examples" / CONFIG
@@ -32,8 +32,15 @@ class Configuration:
     text: str
 
 
-def configuration(path: Path | None, profile: Profile | None) -> Configuration:
-    """Read the gateway at `path` (the example if None), with another profile if one is given."""
+def configuration(path: Path | None, profile: Profile | None, design: Design = Design.NATPAIR) -> Configuration:
+    """Read the gateway at `path` (the example if None), with another profile if one is given.
+
+    The classic design has timers of its own; they are those of the profile `conservative`, which it always gets.
+    """
+    if design is Design.CLASSIC:
+        if profile not in (None, Profile.CONSERVATIVE):
+            raise LabError(f"the classic design has no profile {profile}", cure="leave --profile out")
+        profile = Profile.CONSERVATIVE
     if path is None and not _EXAMPLE.exists():
         raise LabError("this natpair came without its example", cure="natpair lab up --config FILE")
     source = path or _EXAMPLE
@@ -84,7 +91,7 @@ def world(folder: Path, name: str, plan: Topology, source: Configuration, progre
     if taken:
         raise LabError(f"a network namespace {min(taken)} exists and is not ours", cure=f"ip netns del {min(taken)}")
     knobs, shares = Knobs(), fabric.all_shared(gateway)
-    state.write(folder, state.LabState(name, state.BUILDING, namespaces, knobs, shares))
+    state.write(folder, state.LabState(name, state.BUILDING, namespaces, knobs, shares, design=plan.design))
     progress("the disks of both nodes")
     _make_folders(folder, plan, source)
     write_fabric(folder, fabric.configs(gateway, knobs, shares))
@@ -140,7 +147,7 @@ def _make_folders(folder: Path, plan: Topology, source: Configuration) -> None:
     key = node.new_key()
     for h in plan.hosts:
         if h.kind is HostKind.NODE:
-            node.make_disk(folder / "nodes" / h.name, source.gateway, h.name, source.text, key)
+            designs.PARTS[plan.design].make_disk(folder / "nodes" / h.name, plan, h.name, source.text, key)
         else:
             _log_folder(folder, h).mkdir(parents=True)
 
@@ -159,7 +166,7 @@ def _spec(folder: Path, name: str, plan: Topology, h: Host) -> Spec:
         keep=node.interpreter_folders(),
         sysctls=h.sysctls,
         ip_lines=h.ip_lines,
-        init={"units": [asdict(unit) for unit in _units(plan.gateway, h)], "environment": _environment()},
+        init={"units": [asdict(unit) for unit in _units(plan, h)], "environment": _environment()},
     )
 
 
@@ -172,12 +179,12 @@ def _binds(folder: Path, h: Host) -> tuple[tuple[str, str], ...]:
     return ()
 
 
-def _units(gateway: Gateway, h: Host) -> tuple[Unit, ...]:
+def _units(plan: Topology, h: Host) -> tuple[Unit, ...]:
     if h.kind is HostKind.NODE:
-        return node.units(gateway, h.name)
+        return designs.PARTS[plan.design].units(plan.gateway, h.name)
     if h.kind is HostKind.FABRIC:
         follower = Path(__file__).with_name("follower.py")
-        return fabric.units(gateway, sys.executable, str(follower))
+        return fabric.units(plan.gateway, sys.executable, str(follower))
     return ()
 
 

@@ -35,15 +35,21 @@ def new_key() -> str:
 
 def make_disk(folder: Path, gateway: Gateway, name: str, config_text: str, key: str) -> None:
     """Make the disk of node `name` in `folder`: a copy of /etc with the rendered files in it, an empty /var/lib."""
+    etc = blank_disk(folder, name)
+    put(etc, paths.CONFIG, config_text)
+    put(etc, paths.KEY, key, 0o600)
+    for file in render_all(gateway, name):
+        put(etc, file.path, file.text, file.mode)
+
+
+def blank_disk(folder: Path, name: str) -> Path:
+    """Make a disk in `folder` with nothing of natpair on it but its empty folder for state; where its /etc lies."""
     etc = folder / "etc"
     shutil.copytree("/etc", etc, symlinks=True, ignore_dangling_symlinks=True, ignore=_not_ours)
     (folder / "var-lib" / "natpair").mkdir(parents=True)
     (folder / "log").mkdir()
     (etc / "hostname").write_text(f"{name}\n")
-    put(etc, paths.CONFIG, config_text)
-    put(etc, paths.KEY, key, 0o600)
-    for file in render_all(gateway, name):
-        put(etc, file.path, file.text, file.mode)
+    return etc
 
 
 def put(etc: Path, path: str, text: str, mode: int = 0o644) -> None:

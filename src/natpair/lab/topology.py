@@ -66,6 +66,13 @@ _NAME_LIMIT = 15  # IFNAMSIZ less the closing NUL
 Address = IPv4Interface | IPv6Interface
 
 
+class Design(StrEnum):
+    """Whose pair stands in the lab: natpair's, or the one it is measured against."""
+
+    NATPAIR = "natpair"
+    CLASSIC = "classic"
+
+
 class HostKind(StrEnum):
     """What a host of the lab is for; decides how its namespaces look."""
 
@@ -114,6 +121,7 @@ class Topology:
     internet: tuple[IPv4Interface, ...]
     internet_gateway: IPv4Interface
     fabric_public: tuple[Address, ...]
+    design: Design = Design.NATPAIR
 
     def host(self, name: str) -> Host:
         """The host called `name`; LabError with the names there are."""
@@ -134,7 +142,7 @@ class Topology:
         raise LabError(f"{host} has no cable to the {switch} switch")
 
 
-def build(gateway: Gateway) -> Topology:
+def build(gateway: Gateway, design: Design = Design.NATPAIR) -> Topology:
     """The world around the pair of `gateway`; LabError if its addresses leave no room for one."""
     _refuse_reserved_names(gateway)
     clients = _client_addresses(gateway)
@@ -157,6 +165,7 @@ def build(gateway: Gateway) -> Topology:
         internet=internet,
         internet_gateway=internet_gateway,
         fabric_public=fabric_public,
+        design=design,
     )
 
 
