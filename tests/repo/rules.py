@@ -30,8 +30,22 @@ ALLOWED_IMPORTS: dict[str, frozenset[str]] = {
     "cloud": frozenset({"core", "config", "render", "linode", "errors"}),
     "lab": frozenset({"core", "config", "render", "system", "emulator", "errors"}),
     "drill": frozenset({"core", "config", "system", "lab", "errors"}),
+    "bench": frozenset({"core", "config", "system", "lab", "drill", "errors"}),
     "cli": frozenset(
-        {"core", "config", "render", "system", "agent", "emulator", "lab", "drill", "linode", "cloud", "errors"}
+        {
+            "bench",
+            "core",
+            "config",
+            "render",
+            "system",
+            "agent",
+            "emulator",
+            "lab",
+            "drill",
+            "linode",
+            "cloud",
+            "errors",
+        }
     ),
     "__main__": frozenset({"cli"}),
     "__init__": frozenset(),

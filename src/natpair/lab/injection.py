@@ -13,6 +13,7 @@ from natpair.render.services import PREPARE
 
 ACTIVE = "active"
 STANDBY = "standby"
+_PREFIX = "natpair-"
 
 Act = Callable[[Lab, str], None]
 
@@ -78,7 +79,7 @@ def kind_named(name: str) -> Kind:
         return KINDS[name]
     verb, colon, service = name.partition(":")
     if colon and service and verb in SERVICE_KINDS:
-        return _service_kind(verb, service)
+        return _service_kind(verb, service.removeprefix(_PREFIX))
     known = ", ".join([*KINDS, *(f"{verb}:SERVICE" for verb in SERVICE_KINDS)])
     raise LabError(f"there is no fault called {name}", cure=f"one of: {known}")
 
@@ -108,12 +109,10 @@ def _service_kind(verb: str, service: str) -> Kind:
         else:
             lab.kill(node, _full_name(lab, service), signal.SIGCONT)
 
-    if service in (PREPARE, PREPARE.removeprefix("natpair-")):
+    if service == PREPARE.removeprefix(_PREFIX):
         raise LabError(f"{service} runs once at boot and cannot be signalled")
     return Kind(f"{service}: {SERVICE_KINDS[verb]}", inject, repair)
 
 
-def _full_name(lab: Lab, service: str) -> str:
-    """`service` with what its design lets people leave out."""
-    prefix = lab.parts.service_prefix
-    return service if service.startswith(prefix) else prefix + service
+def _full_name(lab: Lab, short: str) -> str:
+    return lab.parts.service_prefix + short

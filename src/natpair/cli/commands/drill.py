@@ -25,6 +25,7 @@ KINDS = (
     "agent-stop",
     "flush",
     "return",
+    "speaker-kill",
 )
 """As in `drill.kinds.KindName`, repeated so that `--help` loads nothing heavy; a test compares the two."""
 
