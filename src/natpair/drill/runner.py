@@ -40,6 +40,7 @@ PATIENT_SECONDS = 60.0
 _CALM_SECONDS = 0.3
 _PROVE_WITHIN_SECONDS = 10.0
 _PATIENT_PROOF_SECONDS = 30.0
+_ASKED_WITHIN_SECONDS = 5.0
 _FELT_WITHIN_NS = 1_000_000_000
 _PROVE_MARGIN_SECONDS = 0.5
 _ROLE_SECONDS = 10.0
@@ -183,7 +184,7 @@ def one_run(lab: Lab, kind: Kind, options: Options, active: str, victim: str) ->
         injection = kind.inject(stage)
         probe = _settle(stage, kind, injection)
         expected = survivor if kind.survivor_serves else victim
-        deadline = answer_by(kind, injection, probe)
+        deadline = answer_by(kind, injection, probe, traffic.asking_seconds)
         _prove(stage, kind, injection, deadline)
         after = _active_after(lab, expected)
         end = time.monotonic_ns()
@@ -216,12 +217,16 @@ def _settle(stage: Stage, kind: Kind, injection: Injection) -> int:
     return stage.traffic.begin_proof()
 
 
-def answer_by(kind: Kind, injection: Injection, probe_ns: int) -> int:
-    """Until when a flow must have given proof that it lives, monotonic nanoseconds."""
+def answer_by(kind: Kind, injection: Injection, probe_ns: int, asking_seconds: float) -> int:
+    """Until when a flow must have given proof that it lives, monotonic nanoseconds.
+
+    `asking_seconds` is how long it takes to ask all flows: beyond five it comes on top.
+    """
+    more = max(0.0, asking_seconds - _ASKED_WITHIN_SECONDS)
     if kind.patient:
         # TCP asks again at twice the interval each time: after 12 s without a path maybe only after 12 more.
-        return probe_ns + int(_PATIENT_PROOF_SECONDS * 1e9)
-    return max(injection.event_ns, injection.settled_ns) + int(_PROVE_WITHIN_SECONDS * 1e9)
+        return probe_ns + int((_PATIENT_PROOF_SECONDS + more) * 1e9)
+    return max(injection.event_ns, injection.settled_ns) + int((_PROVE_WITHIN_SECONDS + more) * 1e9)
 
 
 def _prove(stage: Stage, kind: Kind, injection: Injection, answer_by_ns: int) -> None:

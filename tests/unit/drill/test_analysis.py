@@ -192,11 +192,16 @@ class TestFlows:
 
     def test_the_deadline_starts_when_the_cause_is_over(self) -> None:
         healed = Injection(EVENT, EVENT + 130 * SECOND)
-        assert answer_by(KINDS[KindName.PARTITION], healed, EVENT + 131 * SECOND) == EVENT + 140 * SECOND
+        assert answer_by(KINDS[KindName.PARTITION], healed, EVENT + 131 * SECOND, 0.05) == EVENT + 140 * SECOND
 
     def test_a_patient_drill_waits_from_the_question(self) -> None:
         patient = replace(KINDS[KindName.CRASH], patient=True)
-        assert answer_by(patient, Injection(EVENT, EVENT), EVENT + 12 * SECOND) == EVENT + 42 * SECOND
+        assert answer_by(patient, Injection(EVENT, EVENT), EVENT + 12 * SECOND, 0.05) == EVENT + 42 * SECOND
+
+    def test_the_time_to_ask_many_flows_comes_on_top(self) -> None:
+        crash, cut = KINDS[KindName.CRASH], Injection(EVENT, EVENT)
+        assert answer_by(crash, cut, EVENT, 5.0) == EVENT + 10 * SECOND
+        assert answer_by(crash, cut, EVENT, 25.0) == EVENT + 30 * SECOND
 
 
 class TestRecovery:
