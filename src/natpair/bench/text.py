@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from natpair.bench.figures import Figures, Report
+from natpair.bench.flows import FlowsReport
 from natpair.bench.plan import Contestant, Event
+from natpair.bench.results import Machine
 
 EVENT_WORDS: Mapping[Event, str] = {
     Event.POWER_CUT: "power cut",
@@ -60,20 +62,53 @@ def ratio_lines(report: Report) -> Iterator[str]:
             yield f"{EVENT_WORDS[event]}: classic p50 over natpair p50 = {words}"
 
 
-def bar_lines(report: Report) -> Iterator[str]:
+def bar_lines(report: Report | FlowsReport) -> Iterator[str]:
     """The bars and whether they hold."""
     for bar in report.bars:
         value = "not measured" if bar.value is None else f"{bar.value:g}"
-        relation = "at least" if bar.name.startswith("ratio") else "at most"
+        relation = "at least" if bar.name.startswith("ratio.") else "at most"
         yield f"{'held' if bar.held else 'FAILED'}: {bar.name} {value}, {relation} {bar.limit:g}"
 
 
 def machine_line(report: Report) -> str:
-    """Where it ran."""
-    machine = report.machine
-    versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
+    """Where it ran, and how busy that was."""
     load = f"; load {report.load_1min[0]:g} to {report.load_1min[1]:g}" if report.load_1min else ""
-    return f"{machine.cpus} x {machine.cpu}, Linux {machine.kernel}, {versions}, natpair {machine.natpair}{load}"
+    return machine_words(report.machine) + load
+
+
+def machine_words(machine: Machine) -> str:
+    """A machine in one line."""
+    versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
+    return f"{machine.cpus} x {machine.cpu}, Linux {machine.kernel}, {versions}, natpair {machine.natpair}"
+
+
+FLOW_HEADERS = ("connections", "runs", "p50 ms", "max ms", "flows broken", "resets", "leaked")
+
+
+def flow_rows(report: FlowsReport) -> Iterator[tuple[str, ...]]:
+    """One row for few, one for many connections, in the order of `FLOW_HEADERS`."""
+    for seen in (report.few, report.many):
+        outage = seen.outage_ms
+        broken = f"{seen.flows_broken:,} of {seen.flows_total:,}"
+        figures = (f"{seen.flows:,}", str(seen.runs), f"{outage.p50:,.0f}", f"{outage.max:,.0f}", broken)
+        yield (*figures, f"{seen.resets:,}", f"{seen.leaked_packets:,}")
+
+
+def flow_lines(report: FlowsReport) -> Iterator[str]:
+    """What the replication held and weighed before each cut, and how long the way back took."""
+    for sync in report.many.sync:
+        yield (
+            f"before the cut: {sync.entries_active:,} entries on the active node, {sync.entries_standby:,} on the"
+            f" standby; conntrackd {sync.conntrackd_active_mb:g} and {sync.conntrackd_standby_mb:g} MB"
+        )
+    back = report.back
+    if back.resync_ms is None:
+        yield f"a node that came back under {back.flows:,} connections did not get in sync"
+        return
+    yield (
+        f"a node that came back under {back.flows:,} connections was in sync after {back.resync_ms / 1000:.1f} s, with"
+        f" {back.sync.entries_standby:,} of {back.sync.entries_active:,} entries; {back.packets_lost} packets lost"
+    )
 
 
 def markdown(report: Report) -> str:

@@ -23,7 +23,7 @@ Status = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts of one design. `speaker` and `election` are the services that speak BGP and VRRP."""
+    """The parts of one design. Services: `speaker` speaks BGP, `election` VRRP, `replicator` keeps flows in sync."""
 
     make_disk: Callable[[Path, Topology, str, str, str], None]
     """Folder, plan, node, text of gateway.toml, the pair's key."""
@@ -32,6 +32,7 @@ class Parts:
     """Supervisor, network namespace, gateway, node."""
     speaker: str
     election: str
+    replicator: str
     service_prefix: str = ""
     """What people may leave out of a service's name."""
 
@@ -63,6 +64,7 @@ PARTS: Mapping[Design, Parts] = MappingProxyType(
             status=_natpair_status,
             speaker=services.BIRD,
             election=services.KEEPALIVED,
+            replicator=services.CONNTRACKD,
             service_prefix="natpair-",
         ),
         Design.CLASSIC: Parts(
@@ -71,6 +73,7 @@ PARTS: Mapping[Design, Parts] = MappingProxyType(
             status=classic_status,
             speaker=classic.SPEAKER,
             election=classic.KEEPALIVED,
+            replicator=classic.CONNTRACKD,
         ),
     }
 )

@@ -13,15 +13,18 @@ from natpair.cli.output import emit_json, say, symbols, table, talk
 
 if TYPE_CHECKING:
     from natpair.bench.figures import Report
+    from natpair.bench.flows import FlowsReport
     from natpair.bench.plan import Cell
 
 BAR_FAILED = 2
+PROFILES = ("fast", "balanced", "conservative")
 DESIGNS = ("classic", "balanced", "fast")
 EVENTS = ("power_cut", "planned_stop", "vlan_loss", "uplink_loss", "speaker_death")
 """As in `bench.plan`, repeated so that `--help` loads nothing heavy; a test compares them."""
 
 _ENTRIES = {
     "failover": CommandEntry("bench:failover", "Five events, three designs, taking turns."),
+    "flows": CommandEntry("bench:flows", "A power cut with few and with many live connections."),
 }
 
 
@@ -115,3 +118,40 @@ def _tell(made: Report) -> None:
     say(text.machine_line(made))
     if not made.complete:
         say(f"Not complete: some cells have fewer than {made.runs} runs.")
+
+
+@click.command(epilog="Example: natpair bench flows --runs 3. Exit code 0: all bars held, 2: one did not.")
+@click.option("--runs", type=click.IntRange(1, 100), default=3, show_default=True, help="Cuts with each number.")
+@click.option(
+    "--flows", type=click.IntRange(101, 100_000), default=100_000, show_default=True, help="How many are many."
+)
+@click.option("--profile", type=click.Choice(PROFILES), default="balanced", show_default=True)
+@click.option("--name", default="bench-flows", show_default=True, help="Name of its lab.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else.")
+def flows(runs: int, flows: int, profile: str, name: str, as_json: bool) -> int:
+    """Cut the power under 100 and under many TCP connections in turn: outage, broken flows, cost of the sync."""
+    from natpair.bench.flows import bench_flows
+    from natpair.bench.machine import this_machine
+    from natpair.core.model import Profile
+    from natpair.drill.kinds import KindName
+    from natpair.drill.runner import Options, a_lab
+
+    chosen = Options(KindName.CRASH, profile=Profile(profile), name=name)
+    with a_lab(chosen, talk) as lab:
+        made = bench_flows(lab, flows, runs, this_machine(), talk)
+    if as_json:
+        emit_json(made.document())
+    else:
+        _tell_flows(made)
+    return 0 if made.held else BAR_FAILED
+
+
+def _tell_flows(made: FlowsReport) -> None:
+    from natpair.bench import text
+
+    say(table(text.flow_rows(made), text.FLOW_HEADERS))
+    say()
+    for line in (*text.flow_lines(made), *text.bar_lines(made)):
+        say(line)
+    say()
+    say(text.machine_words(made.machine))
