@@ -15,6 +15,7 @@ from natpair.bench.plan import Cell, Contestant, Event
 from natpair.errors import LabError
 
 SCHEMA = "natpair/bench-results/v1"
+_OTHER_FILE = "move it away, or give another --results"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,22 +82,29 @@ def open_results(path: Path, machine: Machine, flows: int) -> ResultsFile:
     LabError if they come from another machine, another natpair or other traffic, or are no results at all: figures
     of two worlds must not be mixed.
     """
-    head = {"schema": SCHEMA, "machine": asdict(machine), "flows": flows}
     if not path.exists() or not path.stat().st_size:
         path.touch()
-        _append(path, head)
+        _append(path, {"schema": SCHEMA, "machine": asdict(machine), "flows": flows})
         return ResultsFile(path, machine, flows)
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    cure = f"move {path} away, or give another --results"
-    found = _parsed(lines[0])
-    if found.get("schema") != SCHEMA:
-        raise LabError(f"{path} holds no results of a bench", cure=cure)
-    differing = [key for key in ("flows", "machine") if found.get(key) != json.loads(json.dumps(head[key]))]
+    found = read_results(path)
+    differing = [
+        what for what, same in (("flows", found.flows == flows), ("machine", found.machine == machine)) if not same
+    ]
     if differing:
-        raise LabError(f"{path} holds results of another {differing[0]}", cure=cure)
-    if not lines[-1].endswith("\n"):  # the run that was being written when the machine died
-        path.write_text("".join(lines[:-1]), encoding="utf-8")
-    return ResultsFile(path, machine, flows, _runs(path, lines[1:]))
+        raise LabError(f"{path} holds results of another {differing[0]}", cure=_OTHER_FILE)
+    text = path.read_text(encoding="utf-8")
+    if not text.endswith("\n"):  # the run that was being written when the machine died
+        path.write_text(text[: text.rindex("\n") + 1], encoding="utf-8")
+    return found
+
+
+def read_results(path: Path) -> ResultsFile:
+    """The results at `path`, wherever they were measured; LabError if they are none."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    head = _parsed(lines[0]) if lines else {}
+    if head.get("schema") != SCHEMA:
+        raise LabError(f"{path} holds no results of a bench", cure=_OTHER_FILE)
+    return ResultsFile(path, Machine(**head["machine"]), head["flows"], _runs(path, lines[1:]))
 
 
 def _runs(path: Path, lines: Sequence[str]) -> list[Measured]:

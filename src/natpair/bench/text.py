@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from natpair.bench.figures import Figures, Report
 from natpair.bench.flows import FlowsReport
@@ -113,7 +113,33 @@ def flow_lines(report: FlowsReport) -> Iterator[str]:
 
 def markdown(report: Report) -> str:
     """The report as a Markdown table, its ratios and its machine."""
-    table = [HEADERS, tuple("---" for _ in HEADERS), *rows(report)]
-    lines = ["| " + " | ".join(row) + " |" for row in table]
     ratios = [f"- {line}" for line in ratio_lines(report)]
-    return "\n".join([*lines, "", *ratios, "", machine_line(report), ""])
+    return "\n".join([*_markdown_table(HEADERS, rows(report)), "", *ratios, "", machine_line(report), ""])
+
+
+def side_by_side(report: Report) -> str:
+    """The report in short, as a Markdown table: a row an event, a column a design, and where it ran."""
+    there = [contestant for contestant in Contestant if contestant in report.designs]
+    headers = ("median of each", *(CONTESTANT_WORDS[contestant] for contestant in there))
+    body = (
+        (EVENT_WORDS[event], *(_in_short(report.designs[contestant].get(event)) for contestant in there))
+        for event in Event
+        if any(event in report.designs[contestant] for contestant in there)
+    )
+    runs = (
+        f"{report.runs} runs of each, designs taking turns, {report.flows} connections and more; {machine_line(report)}"
+    )
+    return "\n".join([*_markdown_table(headers, body), "", f"{runs}.", ""])
+
+
+def _in_short(seen: Figures | None) -> str:
+    if seen is None:
+        return ""
+    broken = f"{seen.flows_broken:,} of {seen.flows_total:,} connections broken"
+    if not seen.packets_lost:
+        return f"0 packets lost, {broken}"
+    return f"out for {milliseconds(seen.p50, seen)} ms, {broken}"
+
+
+def _markdown_table(headers: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
+    return ["| " + " | ".join(row) + " |" for row in (headers, ["---"] * len(headers), *body)]

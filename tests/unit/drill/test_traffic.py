@@ -109,6 +109,20 @@ class TestTcp:
         assert all(flow.address.startswith(LOOPBACK) and flow.proven_ns and not flow.error for flow in flows)
         assert all(not flow.changed_to for flow in flows)
 
+    def test_several_processes_hold_one_set_between_them(self, programs: Any) -> None:
+        for _ in range(2):
+            programs("traffic_tcp_server", "--bind", LOOPBACK)
+        share = ("--flows", "30", "--total", "60")
+        clients = [programs("traffic_tcp_client", LOOPBACK, *share, "--first", first) for first in ("0", "30")]
+        for client in clients:
+            assert client.wait_for("open", 20)["open"] == 30
+            client.tell("probe")
+        for client in clients:
+            assert client.wait_for("probed", 20) == {"probed": 30, "of": 30}
+        kinds = [flow.kind for client in clients for flow in flow_records(client.finish("flows"))]
+        whole = [common.KIND_NAMES[kind_of(index, 60)] for index in range(60)]
+        assert kinds == whole
+
     def test_new_connections_stop_when_the_proof_begins(self, programs: Any) -> None:
         programs("traffic_tcp_server", "--bind", LOOPBACK)
         client = programs("traffic_tcp_client", LOOPBACK, "--new-every-ms", "10")

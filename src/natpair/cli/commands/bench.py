@@ -49,7 +49,7 @@ def command() -> None:
 @click.option("--flows", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Standing TCP flows.")
 @click.option(
     "--results",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path, dir_okay=False, writable=True),
     default="natpair-bench-failover.jsonl",
     show_default=True,
     help="Where each run is kept; a file that is there is gone on with.",
@@ -75,15 +75,15 @@ def failover(
     from natpair.bench import runner
     from natpair.bench.figures import report
     from natpair.bench.machine import this_machine
-    from natpair.bench.results import open_results
+    from natpair.bench.results import open_results, read_results
 
     wanted = _cells(designs, events)
-    file = open_results(results, this_machine(), flows)
+    file = read_results(results) if report_only else open_results(results, this_machine(), flows)
     if file.runs:
         talk(f"{symbols(sys.stderr).bullet} {len(file.runs)} runs are in {results} already")
     if not report_only:
         runner.failover(wanted, runs, file, name, talk)
-    made = report(file.runs, wanted, runs, flows, file.machine)
+    made = report(file.runs, wanted, runs, file.flows, file.machine)
     _write(made, svg, markdown)
     if as_json:
         emit_json(made.document())
