@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from natpair.lab.injection import kind_named
 from natpair.lab.topology import Design
 from natpair.lab.wait import wait_until
 from natpair.lab.world import Lab
@@ -78,15 +77,3 @@ def test_a_bench_that_is_interrupted_goes_on_and_tells_classic_from_natpair(lab:
     assert balanced["flows_broken"] == balanced["resets"] == balanced["leaked_packets"] == 0
     assert document["ratio"]["power_cut"]["balanced"] > GENEROUS_RATIO
     assert again.returncode == (0 if document["held"] else 2)
-
-
-def test_its_speaker_can_be_killed_by_name_and_its_sessions_are_gone(lab: Lab) -> None:
-    active, _ = lab.wait_ready()
-    kind_named("kill:speaker").inject(lab, active)
-    status = wait_until(
-        lambda: (seen := lab.status(active)) is not None and seen["sessions"] == 0 and seen,
-        deadline_seconds=5,
-        what="the end of the sessions",
-    )
-    assert status["role"] == "active"
-    assert not status["change_complete"]

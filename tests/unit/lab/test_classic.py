@@ -12,6 +12,7 @@ from natpair.errors import LabError
 from natpair.lab import build, designs
 from natpair.lab.agents import roles
 from natpair.lab.classic import files, status
+from natpair.lab.injection import kind_named
 from natpair.lab.topology import Design
 from natpair.lab.topology import build as topology
 
@@ -125,7 +126,32 @@ class TestAnswers:
         assert status.communities(shown) == {}
 
 
+class KillOnly:
+    """A lab of which only the names of its services matter, and that notes what is signalled."""
+
+    def __init__(self, design: Design) -> None:
+        self.parts = designs.PARTS[design]
+        self.signalled: list[tuple[str, str]] = []
+
+    def kill(self, node: str, service: str, _number: int) -> None:
+        self.signalled.append((node, service))
+
+
 class TestDesign:
+    @pytest.mark.parametrize(
+        ("design", "fault", "service"),
+        [
+            (Design.NATPAIR, "kill:bird", "natpair-bird"),
+            (Design.NATPAIR, "kill:natpair-bird", "natpair-bird"),
+            (Design.CLASSIC, "kill:speaker", "speaker"),
+            (Design.CLASSIC, "stop:conntrackd", "conntrackd"),
+        ],
+    )
+    def test_a_fault_names_a_service_as_its_design_does(self, design: Design, fault: str, service: str) -> None:
+        lab = KillOnly(design)
+        kind_named(fault).inject(lab, "nat-a")  # type: ignore[arg-type]
+        assert lab.signalled == [("nat-a", service)]
+
     def test_the_classic_design_has_timers_of_its_own(self) -> None:
         assert build.configuration(None, None, Design.CLASSIC).gateway.pair.profile is Profile.CONSERVATIVE
         with pytest.raises(LabError, match="has no profile fast"):
