@@ -72,8 +72,10 @@ class ResultsFile:
 
     def add(self, run: Measured) -> None:
         """Put a run on disk; only then it counts as done."""
-        self.runs.append(run)
+        if not self.path.exists() or not self.path.stat().st_size:
+            _append(self.path, {"schema": SCHEMA, "machine": asdict(self.machine), "flows": self.flows})
         _append(self.path, asdict(run))
+        self.runs.append(run)
 
 
 def open_results(path: Path, machine: Machine, flows: int) -> ResultsFile:
@@ -83,8 +85,6 @@ def open_results(path: Path, machine: Machine, flows: int) -> ResultsFile:
     of two worlds must not be mixed.
     """
     if not path.exists() or not path.stat().st_size:
-        path.touch()
-        _append(path, {"schema": SCHEMA, "machine": asdict(machine), "flows": flows})
         return ResultsFile(path, machine, flows)
     found = read_results(path)
     differing = [

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from natpair.bench.plan import DRILLS, Cell, Contestant, pending
 from natpair.bench.results import Measured, ResultsFile
+from natpair.drill import events
 from natpair.drill.kinds import KINDS, Kind
 from natpair.drill.result import RunResult
 from natpair.drill.runner import Options, drill_in
@@ -41,7 +42,7 @@ class Labs:
         if contestant not in self.up:
             name = f"{self.name}-{contestant}"
             if (netns.LABS / name).exists():
-                self.up[contestant] = _fitting(Lab.attach(name), contestant)
+                self.up[contestant] = _healed(_fitting(_attached(name), contestant))
             else:
                 self.build(contestant, name)
         return self.up[contestant]
@@ -61,10 +62,27 @@ class Labs:
         lab.down()
 
     def close(self) -> None:
-        """Remove every lab that was built here."""
-        for contestant in sorted(self.built):
-            self.progress(f"removing the lab {self.up[contestant].name}")
-            self.up[contestant].down()
+        """Remove every lab that was built here, also when one removal is interrupted."""
+        with ExitStack() as all_of_them:
+            for contestant in sorted(self.built):
+                all_of_them.callback(self.up[contestant].down)
+            self.progress("removing the labs")
+
+
+def _attached(name: str) -> Lab:
+    try:
+        return Lab.attach(name)
+    except LabError as error:
+        raise LabError(f"the lab {name} is there, half built", cure=f"natpair lab down --name {name}") from error
+
+
+def _healed(lab: Lab) -> Lab:
+    """A lab that was left behind in the middle of a run, made whole; its pair gets ready by itself then."""
+    for node in lab.nodes:
+        events.reboot(lab, node)
+        events.replug(lab, node)
+        events.restart_election(lab, node)
+    return lab
 
 
 def _fitting(lab: Lab, contestant: Contestant) -> Lab:
