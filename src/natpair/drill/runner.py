@@ -21,8 +21,9 @@ from natpair.drill.events import READY_SECONDS
 from natpair.drill.kinds import KINDS, Conditions, Kind, KindName, Side
 from natpair.drill.records import Observed, RunData
 from natpair.drill.result import Machine, Report, RunResult
+from natpair.drill.sources import more_addresses
 from natpair.drill.stage import Durations, Injection, Stage, active_node
-from natpair.drill.traffic import MAX_FLOWS, Traffic, TrafficRecord
+from natpair.drill.traffic import FLOW_CLIENT, MAX_FLOWS, Traffic, TrafficRecord, shared_out
 from natpair.drill.witnesses import Witnesses, WitnessRecord
 from natpair.errors import LabError
 from natpair.lab import netns
@@ -176,7 +177,12 @@ def one_run(lab: Lab, kind: Kind, options: Options, active: str, victim: str) ->
     """One event under traffic: everything recorded, and whether the tools had real-time priority."""
     survivor = next(node for node in lab.nodes if node != victim)
     servers = [str(address.ip) for address in lab.topology.internet]
-    with Witnesses(lab) as witnesses, Traffic(lab.popen, servers, options.flows) as traffic:
+    holders = len(shared_out(options.flows))
+    with (
+        more_addresses(lab, FLOW_CLIENT, holders if holders > 1 else 0) as sources,
+        Witnesses(lab) as witnesses,
+        Traffic(lab.popen, servers, options.flows, sources) as traffic,
+    ):
         stage = Stage(lab, victim, survivor, traffic, witnesses, options.durations)
         traffic.wait_open()
         baseline_from = time.monotonic_ns()

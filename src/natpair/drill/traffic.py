@@ -20,8 +20,11 @@ NEW_EVERY_MS = 50
 TOOL_PRIORITY = 10
 MAX_FLOWS = 100_000
 _MANY_FLOWS = 1000
+_FEW_PER_SECOND, _MANY_PER_SECOND = 500.0, 2500.0
+_CLIENT_PER_SECOND = 900.0
+"""How fast flows are opened: all of a small set, all of a large one, and at most by one client, which has its limit."""
 _OPEN_SECONDS = 60.0
-_SLOWEST_OPEN_PER_SECOND = 1000
+_SLOWEST_OPEN_PER_SECOND = 500
 _ASK_SECONDS = 10.0
 
 
@@ -37,10 +40,11 @@ class TrafficRecord:
 class Traffic:
     """The echo stream, the standing flows and the new connections, with their servers; a context manager."""
 
-    def __init__(self, popen: Popen, servers: Sequence[str], flows: int) -> None:
+    def __init__(self, popen: Popen, servers: Sequence[str], flows: int, sources: Sequence[str] = ()) -> None:
         self._popen = popen
         self._servers = servers
         self._flow_count = flows
+        self._sources = sources
         self._stack = ExitStack()
         self._programs: list[Program] = []
         self.real_time = False
@@ -74,7 +78,7 @@ class Traffic:
         for server in servers:
             server.wait_for("ready", START_SECONDS)
         self._stream = self._program(STREAM_CLIENT, "traffic_udp_client", self._servers[0], *priority)
-        self._flows = [self._holder(first, count, len(shares)) for first, count in shares]
+        self._flows = [self._holder(number, share, len(shares)) for number, share in enumerate(shares)]
         self._connector = self._program(
             STREAM_CLIENT, "traffic_tcp_client", *self._servers, "--new-every-ms", str(NEW_EVERY_MS), *priority
         )
@@ -82,12 +86,15 @@ class Traffic:
             client.wait_for("ready", START_SECONDS)
         self.real_time = bool(self._stream.wait_for("ready", START_SECONDS)["real_time"])
 
-    def _holder(self, first: int, count: int, holders: int) -> Program:
-        """One of the processes that hold the standing flows together."""
-        speed = (2500 if self._flow_count > _MANY_FLOWS else 500) / holders
-        share = ("--flows", str(count), "--first", str(first), "--total", str(self._flow_count))
-        pace = ("--open-per-second", str(speed))
-        return self._program(FLOW_CLIENT, "traffic_tcp_client", *self._servers, *share, *pace)
+    def _holder(self, number: int, share: tuple[int, int], holders: int) -> Program:
+        """One of the processes that hold the standing flows together, each with an address of its own if there are."""
+        first, count = share
+        speed = _MANY_PER_SECOND / holders if self._flow_count > _MANY_FLOWS else _FEW_PER_SECOND
+        arguments = ["--flows", str(count), "--first", str(first), "--total", str(self._flow_count)]
+        arguments += ["--open-per-second", str(min(speed, _CLIENT_PER_SECOND))]
+        if self._sources:
+            arguments += ["--source", self._sources[number % len(self._sources)]]
+        return self._program(FLOW_CLIENT, "traffic_tcp_client", *self._servers, *arguments)
 
     def wait_open(self) -> None:
         """Return when the standing flows are open."""

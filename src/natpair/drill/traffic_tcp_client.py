@@ -34,11 +34,18 @@ class FlowSet:
     """All flows of one process, its epoll, and the schedule of who speaks when."""
 
     def __init__(
-        self, servers: Sequence[str], *, count: int, open_per_second: float, share: tuple[int, int] | None = None
+        self,
+        servers: Sequence[str],
+        *,
+        count: int,
+        open_per_second: float,
+        share: tuple[int, int] | None = None,
+        source: str = "",
     ) -> None:
         # Where several processes hold one standing set: the number of the first flow here, and how many there are.
         self.first, self.total = share or (0, count)
         self.servers = servers
+        self.source = source
         self.count = count
         self.standing = share is not None
         self.open_every_ns = int(1e9 / open_per_second)
@@ -94,7 +101,7 @@ class FlowSet:
     def _open(self) -> None:
         index = self.first + len(self.flows)
         target = (self.servers[index % len(self.servers)], TCP_PORTS[index // len(self.servers) % len(TCP_PORTS)])
-        flow = Flow(target, kind_of(index, self.total) if self.standing else KIND_ECHO)
+        flow = Flow(target, kind_of(index, self.total) if self.standing else KIND_ECHO, self.source)
         self.flows.append(flow)
         if not flow.connect_error:
             self.by_descriptor[flow.descriptor] = flow
@@ -161,6 +168,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--flows", type=int, default=100, help="size of the standing set here")
     parser.add_argument("--first", type=int, default=0, help="number of the first of them in the whole set")
     parser.add_argument("--total", type=int, help="size of the whole set, if others hold parts of it")
+    parser.add_argument("--source", default="", help="the address to open them from")
     parser.add_argument("--open-per-second", type=float, default=1500.0)
     parser.add_argument("--new-every-ms", type=float, default=0.0, help="open new ones for ever instead")
     parser.add_argument("--priority", type=int, default=0)
@@ -171,7 +179,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     else:
         share = (options.first, options.total or options.flows)
         rate = options.open_per_second
-        flows = FlowSet(options.servers, count=options.flows, open_per_second=rate, share=share)
+        flows = FlowSet(options.servers, count=options.flows, open_per_second=rate, share=share, source=options.source)
     say({"ready": True, "real_time": raise_priority(options.priority)})
     flows.run(Commands())
     say({"flows": [flow.record() for flow in flows.flows]})
