@@ -101,8 +101,11 @@ def _finite(value: float) -> float | None:
 
 
 def ratio(slow: Figures | None, quick: Figures | None) -> float | None:
-    """How many times longer the median outage of `slow` is; None where either is missing or has no number."""
-    if slow is None or quick is None or slow.p50 is None or not quick.p50:
+    """How many times longer the median outage of `slow` is.
+
+    None where either is missing or has no number, and where `quick` lost no packet: its silences are the machine's.
+    """
+    if slow is None or quick is None or slow.p50 is None or not quick.p50 or not quick.packets_lost:
         return None
     return round(slow.p50 / quick.p50, 2)
 
@@ -132,13 +135,13 @@ def report(runs: Sequence[Measured], wanted: Sequence[Cell], rounds: int, flows:
 
 
 def _ratios(table: Mapping[Contestant, Mapping[Event, Figures]]) -> dict[Event, dict[Contestant, float | None]]:
-    """Of each event that is an outage for both; a planned stop is none for natpair."""
+    """Of each event that both were hit by."""
     classic = table.get(Contestant.CLASSIC, {})
     found: dict[Event, dict[Contestant, float | None]] = {}
     for event in Event:
         for contestant in RATIO_BARS:
             quick = table.get(contestant, {}).get(event)
-            if event is not Event.PLANNED_STOP and event in classic and quick is not None:
+            if event in classic and quick is not None:
                 found.setdefault(event, {})[contestant] = ratio(classic[event], quick)
     return found
 

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from natpair.lab.fabric import Knobs
-from natpair.lab.topology import SWITCHES
+from natpair.lab.topology import SWITCHES, Design
 from natpair.lab.world import Lab
 
 SCHEMA = "natpair/lab/v1"
@@ -49,6 +49,7 @@ class LabSeen:
     schema: str
     name: str
     folder: str
+    design: Design
     nodes: tuple[NodeSeen, ...]
     clients: tuple[str, ...]
     internet: tuple[str, ...]
@@ -65,6 +66,7 @@ def look(lab: Lab) -> LabSeen:
         schema=SCHEMA,
         name=lab.name,
         folder=str(lab.folder),
+        design=lab.design,
         nodes=tuple(_node(lab, name) for name in lab.nodes),
         clients=tuple(str(address.ip) for _, address in lab.topology.clients),
         internet=tuple(str(address.ip) for address in lab.topology.internet),

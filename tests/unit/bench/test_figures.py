@@ -68,6 +68,11 @@ def test_a_slow_natpair_fails_its_bar(balanced: float, fast: float, failing: str
     assert [name for name, held in bars(made).items() if not held] == [failing]
 
 
+def test_who_lost_nothing_was_not_out_and_has_no_ratio() -> None:
+    quiet = [ran(BALANCED, CUT, 9.0, packets_lost=0)]
+    assert report(cut(CLASSIC, 10_000), quiet).ratio[CUT] == {BALANCED: None}
+
+
 def test_a_quick_classic_fails_the_bars_too() -> None:
     assert set(bars(report(cut(CLASSIC, 700), cut(BALANCED, 500), cut(FAST, 100))).values()) == {False}
 
