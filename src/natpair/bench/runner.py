@@ -65,8 +65,9 @@ class Labs:
         """Remove every lab that was built here, also when one removal is interrupted."""
         with ExitStack() as all_of_them:
             for contestant in sorted(self.built):
-                all_of_them.callback(self.up[contestant].down)
-            self.progress("removing the labs")
+                lab = self.up[contestant]
+                all_of_them.callback(lab.down)
+                all_of_them.callback(self.progress, f"removing the lab {lab.name}")
 
 
 def _attached(name: str) -> Lab:

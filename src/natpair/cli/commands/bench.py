@@ -80,7 +80,7 @@ def failover(
     wanted = _cells(designs, events)
     file = read_results(results) if report_only else open_results(results, this_machine(), flows)
     if file.runs:
-        talk(f"{symbols(sys.stderr).bullet} {len(file.runs)} runs are in {results} already")
+        talk(f"{symbols(sys.stderr).bullet} {results} holds {len(file.runs)} of the runs already")
     if not report_only:
         runner.failover(wanted, runs, file, name, talk)
     made = report(file.runs, wanted, runs, file.flows, file.machine)
