@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator, Mapping
 from html import escape
 
@@ -13,6 +14,7 @@ from natpair.bench.text import CONTESTANT_WORDS, EVENT_WORDS, machine_line, mill
 WIDTH = 960
 LEFT, RIGHT, TOP = 170, 120, 60
 ROW, GAP = 26, 18
+_NOTE_LETTERS, _NOTE_LINE = 150, 16
 LOWEST_MS, HIGHEST_MS = 1.0, 100_000.0
 COLOURS: Mapping[Contestant, str] = {
     Contestant.CLASSIC: "#b3402b",
@@ -37,11 +39,12 @@ def svg(report: Report) -> str:
     """The whole picture."""
     events = [event for event in Event if any(event in cells for cells in report.designs.values())]
     bottom = TOP + len(events) * (len(Contestant) * ROW + GAP)
-    height = bottom + 60
+    notes = textwrap.wrap(machine_line(report), _NOTE_LETTERS)
+    height = bottom + 40 + len(notes) * _NOTE_LINE
     body = [*_grid(bottom), *_legend()]
     for number, event in enumerate(events):
         body += _event(report, event, TOP + number * (len(Contestant) * ROW + GAP))
-    body.append(_text(LEFT, height - 12, machine_line(report), "small"))
+    body += [_text(16, bottom + 46 + _NOTE_LINE * n, note, "small") for n, note in enumerate(notes)]
     lines = "\n".join(body)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" role="img"'
