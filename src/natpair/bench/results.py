@@ -100,6 +100,8 @@ def open_results(path: Path, machine: Machine, flows: int) -> ResultsFile:
 
 def read_results(path: Path) -> ResultsFile:
     """The results at `path`, wherever they were measured; LabError if they are none."""
+    if not path.exists():
+        raise LabError(f"there is no {path}", cure="measure first: natpair bench failover --results FILE")
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     head = _parsed(lines[0]) if lines else {}
     if head.get("schema") != SCHEMA:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from natpair.bench.plan import Cell, Contestant, Event
-from natpair.bench.results import open_results
+from natpair.bench.results import open_results, read_results
 from natpair.errors import LabError
 from unit.bench.bench_samples import MACHINE, ran
 
@@ -60,6 +60,16 @@ def test_any_other_file_is_refused_and_left_alone(tmp_path: Path, text: str) -> 
     with pytest.raises(LabError, match="no results"):
         open_results(path, MACHINE, 100)
     assert path.read_text() == text
+
+
+def test_without_a_file_there_is_nothing_to_report(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="there is no"):
+        read_results(tmp_path / "r")
+
+
+def test_results_can_be_read_on_any_machine(tmp_path: Path) -> None:
+    found = read_results(kept(tmp_path / "r"))
+    assert (found.machine, found.flows, found.runs) == (MACHINE, 100, [ONE, OTHER])
 
 
 def test_a_bad_line_is_named(tmp_path: Path) -> None:
