@@ -31,8 +31,10 @@ ALLOWED_IMPORTS: dict[str, frozenset[str]] = {
     "probe": frozenset({"core", "config", "render", "system", "linode", "cloud", "errors"}),
     "lab": frozenset({"core", "config", "render", "system", "emulator", "errors"}),
     "drill": frozenset({"core", "config", "system", "lab", "errors"}),
+    "bench": frozenset({"core", "config", "system", "lab", "drill", "errors"}),
     "cli": frozenset(
         {
+            "bench",
             "core",
             "config",
             "render",

@@ -13,12 +13,12 @@ import natpair
 from natpair.config.load import load, parse
 from natpair.core.model import Gateway, Profile
 from natpair.errors import LabError
-from natpair.lab import apirecord, fabric, host, netns, node, preflight, state, teardown
+from natpair.lab import apirecord, designs, fabric, host, netns, node, preflight, state, teardown
 from natpair.lab.fabric import FabricFiles, Knobs
 from natpair.lab.init import Unit
 from natpair.lab.routers import Provider
 from natpair.lab.spawn import Spec
-from natpair.lab.topology import FABRIC, Host, HostKind, Topology
+from natpair.lab.topology import FABRIC, Design, Host, HostKind, Topology
 
 CONFIG = "gateway.toml"
 NODES = "nodes"
@@ -34,8 +34,15 @@ class Configuration:
     text: str
 
 
-def configuration(path: Path | None, profile: Profile | None) -> Configuration:
-    """Read the gateway at `path` (the example if None), with another profile if one is given."""
+def configuration(path: Path | None, profile: Profile | None, design: Design = Design.NATPAIR) -> Configuration:
+    """Read the gateway at `path` (the example if None), with another profile if one is given.
+
+    The classic design has timers of its own; they are those of the profile `conservative`, which it always gets.
+    """
+    if design is Design.CLASSIC:
+        if profile not in (None, Profile.CONSERVATIVE):
+            raise LabError(f"the classic design has no profile {profile}", cure="leave --profile out")
+        profile = Profile.CONSERVATIVE
     if path is None and not _EXAMPLE.exists():
         raise LabError("this natpair came without its example", cure="natpair lab up --config FILE")
     source = path or _EXAMPLE
@@ -99,7 +106,9 @@ def world(
         raise LabError(f"a network namespace {min(taken)} exists and is not ours", cure=f"ip netns del {min(taken)}")
     now = plan if provider is None else plan.without_nodes()
     provider = provider or Provider(source.gateway, Knobs(), fabric.all_shared(source.gateway))
-    state.write(folder, state.LabState(name, state.BUILDING, namespaces, provider.knobs, provider.shares))
+    state.write(
+        folder, state.LabState(name, state.BUILDING, namespaces, provider.knobs, provider.shares, design=plan.design)
+    )
     if now is plan:
         progress("the disks of both nodes")
     _make_folders(folder, now, source)
@@ -161,7 +170,7 @@ def _make_folders(folder: Path, plan: Topology, source: Configuration) -> None:
     key = node.new_key()
     for h in plan.hosts:
         if h.kind is HostKind.NODE:
-            node.make_disk(node_disk(folder, h.name), source.gateway, h.name, source.text, key)
+            designs.PARTS[plan.design].make_disk(node_disk(folder, h.name), plan, h.name, source.text, key)
         else:
             _log_folder(folder, h).mkdir(parents=True)
 
@@ -180,7 +189,7 @@ def _spec(folder: Path, name: str, plan: Topology, h: Host) -> Spec:
         keep=node.interpreter_folders(),
         sysctls=h.sysctls,
         ip_lines=h.ip_lines,
-        init={"units": [asdict(unit) for unit in _units(folder, plan.gateway, h)], "environment": _environment()},
+        init={"units": [asdict(unit) for unit in _units(folder, plan, h)], "environment": _environment()},
     )
 
 
@@ -193,12 +202,12 @@ def _binds(folder: Path, h: Host) -> tuple[tuple[str, str], ...]:
     return ()
 
 
-def _units(folder: Path, gateway: Gateway, h: Host) -> tuple[Unit, ...]:
+def _units(folder: Path, plan: Topology, h: Host) -> tuple[Unit, ...]:
     if h.kind is HostKind.NODE:
-        return node.units(gateway, h.name) if node.is_installed(node_disk(folder, h.name)) else ()
+        return designs.PARTS[plan.design].units(plan.gateway, h.name, node_disk(folder, h.name))
     if h.kind is HostKind.FABRIC:
         follower = Path(__file__).with_name("follower.py")
-        return fabric.units(gateway, sys.executable, str(follower))
+        return fabric.units(plan.gateway, sys.executable, str(follower))
     return ()
 
 

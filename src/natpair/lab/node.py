@@ -38,7 +38,7 @@ def new_key() -> str:
 
 def make_disk(folder: Path, gateway: Gateway, name: str, config_text: str, key: str) -> None:
     """Make the disk of node `name` in `folder`: a copy of /etc with the rendered files in it, an empty /var/lib."""
-    etc = _blank_disk(folder, name)
+    etc = blank_disk(folder, name)
     put(etc, paths.CONFIG, config_text)
     put(etc, paths.KEY, key, 0o600)
     _install(etc, gateway, name)
@@ -51,7 +51,7 @@ def seed_disk(folder: Path, seed: Seed) -> None:
     """
     if folder.exists():
         shutil.rmtree(folder)
-    etc = _blank_disk(folder, seed.node)
+    etc = blank_disk(folder, seed.node)
     for file in seed.files:
         lay(folder, file.path, file.content, file.mode)
     if is_installed(folder):
@@ -63,7 +63,8 @@ def is_installed(disk: Path) -> bool:
     return (disk / "etc" / Path(paths.CONFIG).relative_to("/etc")).exists()
 
 
-def _blank_disk(folder: Path, name: str) -> Path:
+def blank_disk(folder: Path, name: str) -> Path:
+    """Make a disk in `folder` with nothing of natpair on it but its empty folder for state; where its /etc lies."""
     etc = folder / "etc"
     shutil.copytree("/etc", etc, symlinks=True, ignore_dangling_symlinks=True, ignore=_not_ours)
     (folder / "var-lib" / "natpair").mkdir(parents=True)

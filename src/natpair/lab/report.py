@@ -9,7 +9,7 @@ from typing import Any
 
 from natpair.lab import apirecord, netns, state
 from natpair.lab.fabric import Knobs
-from natpair.lab.topology import SWITCHES
+from natpair.lab.topology import SWITCHES, Design
 from natpair.lab.world import Lab
 
 SCHEMA = "natpair/lab/v1"
@@ -68,6 +68,7 @@ class LabSeen:
     schema: str
     name: str
     folder: str
+    design: Design
     nodes: tuple[NodeSeen, ...]
     clients: tuple[str, ...]
     internet: tuple[str, ...]
@@ -92,6 +93,7 @@ def look(lab: Lab) -> LabSeen:
         schema=SCHEMA,
         name=lab.name,
         folder=str(lab.folder),
+        design=lab.design,
         nodes=tuple(_node(lab, name) for name in lab.nodes),
         clients=tuple(str(address.ip) for _, address in lab.topology.clients),
         internet=tuple(str(address.ip) for address in lab.topology.internet),

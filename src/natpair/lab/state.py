@@ -17,6 +17,7 @@ from types import MappingProxyType
 
 from natpair.lab.fabric import Knobs, Shares
 from natpair.lab.faults import SwitchFaults
+from natpair.lab.topology import Design
 
 FILE = "lab.json"
 BUILDING = "building"
@@ -33,6 +34,7 @@ class LabState:
     knobs: Knobs = field(default_factory=Knobs)
     shares: Shares = field(default_factory=lambda: MappingProxyType({}))
     faults: Mapping[str, SwitchFaults] = field(default_factory=lambda: MappingProxyType({}))
+    design: Design = Design.NATPAIR
 
     def with_fault(self, switch: str, faults: SwitchFaults) -> LabState:
         """This state with other faults in one switch."""
@@ -54,6 +56,7 @@ def write(folder: Path, state: LabState) -> None:
     """Replace the state file in `folder`."""
     document = {
         "name": state.name,
+        "design": state.design,
         "phase": state.phase,
         "netns": state.netns,
         "knobs": asdict(state.knobs),
@@ -81,6 +84,7 @@ def read(folder: Path) -> LabState | None:
         knobs=Knobs(**raw["knobs"]),
         shares=MappingProxyType({IPv4Address(fip): tuple(nodes) for fip, nodes in raw["shares"].items()}),
         faults=MappingProxyType({switch: _faults(f) for switch, f in raw["faults"].items()}),
+        design=Design(raw["design"]),
     )
 
 

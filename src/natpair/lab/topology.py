@@ -69,6 +69,13 @@ _NAME_LIMIT = 15  # IFNAMSIZ less the closing NUL
 Address = IPv4Interface | IPv6Interface
 
 
+class Design(StrEnum):
+    """Whose pair stands in the lab: natpair's, or the one it is measured against."""
+
+    NATPAIR = "natpair"
+    CLASSIC = "classic"
+
+
 class HostKind(StrEnum):
     """What a host of the lab is for; decides how its namespaces look."""
 
@@ -117,6 +124,7 @@ class Topology:
     internet: tuple[IPv4Interface, ...]
     internet_gateway: IPv4Interface
     fabric_public: tuple[Address, ...]
+    design: Design = Design.NATPAIR
 
     @property
     def api(self) -> IPv4Interface:
@@ -148,7 +156,7 @@ class Topology:
         raise LabError(f"{host} has no cable to the {switch} switch")
 
 
-def build(gateway: Gateway) -> Topology:
+def build(gateway: Gateway, design: Design = Design.NATPAIR) -> Topology:
     """The world around the pair of `gateway`; LabError if its addresses leave no room for one."""
     _refuse_reserved_names(gateway)
     clients = _client_addresses(gateway)
@@ -171,6 +179,7 @@ def build(gateway: Gateway) -> Topology:
         internet=internet,
         internet_gateway=internet_gateway,
         fabric_public=fabric_public,
+        design=design,
     )
 
 

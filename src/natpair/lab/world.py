@@ -19,12 +19,13 @@ from typing import Any, Literal
 
 from natpair.core.model import Gateway, Profile
 from natpair.errors import LabError
-from natpair.lab import apirecord, build, faults, host, init, netns, preflight, state, teardown, topology
-from natpair.lab.agents import agent_status, roles
+from natpair.lab import apirecord, build, designs, faults, host, init, netns, preflight, state, teardown, topology
+from natpair.lab.agents import roles
 from natpair.lab.diagnosis import save_diagnosis
 from natpair.lab.fabric import Knobs, Shares
 from natpair.lab.faults import LinkState
 from natpair.lab.routers import Provider, best_paths, heard, reconfigure, survivors
+from natpair.lab.topology import Design
 from natpair.lab.wait import wait_until
 from natpair.system.process import run
 
@@ -39,11 +40,13 @@ SESSION_SECONDS = 20.0
 class Lab:
     """One running lab. `up` builds a new one, `attach` finds one that runs."""
 
-    def __init__(self, name: str, gateway: Gateway) -> None:
+    def __init__(self, name: str, gateway: Gateway, design: Design = Design.NATPAIR) -> None:
         self.name = name
         self.gateway = gateway
+        self.design = design
+        self.parts = designs.PARTS[design]
         self.folder = netns.LABS / name
-        self.topology = topology.build(gateway)
+        self.topology = topology.build(gateway, design)
         first, second = gateway.node
         self.nodes = (first.name, second.name)
 
@@ -54,16 +57,17 @@ class Lab:
         *,
         name: str = DEFAULT_NAME,
         profile: Profile | None = None,
+        design: Design = Design.NATPAIR,
         progress: Callable[[str], None] = lambda _: None,
     ) -> Lab:
-        """Build a lab from the file at `gateway_path`, or from the example if None.
+        """Build a lab from the file at `gateway_path`, or from the example if None, with the pair of `design` in it.
 
         LabError if one of that name is up already, Unsupported if this machine cannot hold one, ConfigError
         for a bad file. Whatever goes wrong, and at Ctrl-C, everything made so far is removed.
         """
-        preflight.check(name)
-        source = build.configuration(gateway_path, profile)
-        lab = cls(name, source.gateway)
+        preflight.check(name, design)
+        source = build.configuration(gateway_path, profile, design)
+        lab = cls(name, source.gateway, design)
         claimed = False
         try:
             with teardown.undisturbed():
@@ -99,7 +103,7 @@ class Lab:
             raise LabError(f"the account of the lab {name} has no machine yet", cure=f"create one by {api.url}/v4")
         if known is None or known.phase != state.UP:
             raise LabError(f"no lab called {name} is up", cure=f"natpair lab up{build.name_option(name)}")
-        return cls(name, build.gateway_of(folder))
+        return cls(name, build.gateway_of(folder), known.design)
 
     @staticmethod
     def remove(name: str = DEFAULT_NAME) -> bool:
@@ -169,9 +173,12 @@ class Lab:
     # The pair
 
     def status(self, node: str) -> Status | None:
-        """What the node's agent says of itself (`natpair/status/v1`); None if it cannot be asked."""
+        """What the node's agent says of itself (`natpair/status/v1`); None if it cannot be asked.
+
+        A classic node has no agent: the same document is made of what is seen from outside.
+        """
         record = host.read_record(self.folder / teardown.RECORDS / node)
-        return None if record is None else agent_status(record)
+        return None if record is None else self.parts.status(record, self.netns_of(node), self.gateway, node)
 
     def wait_ready(self, deadline_seconds: float = READY_SECONDS) -> tuple[str, str]:
         """Wait until one node is active and done changing and the other a synced standby: (active, standby)."""
