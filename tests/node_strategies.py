@@ -81,6 +81,7 @@ healths = any_of(
     bgp_total=st.just(4),
     flows=st.sampled_from([0, 500, 1000]),
     relaying_seconds=st.sampled_from([0.0, 20.0]),
+    astray=st.sampled_from([(), ("ruleset",)]),
 )
 peers = any_of(PeerView, heard=st.fixed_dictionaries(dict.fromkeys(Path, times)), said=st.none() | messages)
 taken = any_of(Handover, prepared_at=st.none(), released_at=st.none(), local_at=st.none())

@@ -7,7 +7,7 @@ import contextlib
 import signal
 import socket
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from natpair.agent import journal
 from natpair.agent.control import application, serve
 from natpair.agent.decider import Decider
 from natpair.agent.enforcer import Enforcer
+from natpair.agent.keeper import Keeper, Repairs, kinds_of
 from natpair.agent.peerlink import PeerLink
 from natpair.agent.sources import Sources
 from natpair.agent.vlan import Vlan
@@ -32,6 +33,7 @@ from natpair.core.wire import Path as Leg
 from natpair.errors import ConfigError, DaemonError, NatpairError, Problem
 from natpair.system import conntrackd, links
 from natpair.system.keepalived import NotifyFifo
+from natpair.system.kept import Kept
 from natpair.system.nft import Ruleset
 from natpair.system.sdnotify import Notifier
 
@@ -63,11 +65,13 @@ def read_key(path: str) -> bytes:
 class Agent:
     """All parts of one agent, wired. It is the `Effects` of its `Decider`."""
 
-    def __init__(self, gateway: Gateway, node: str, state: NodeState, key: bytes) -> None:
+    def __init__(self, gateway: Gateway, node: str, state: NodeState, key: bytes, kinds: Sequence[Kept] = ()) -> None:
         self.events = journal.Events()
-        self.enforcer = Enforcer(gateway, node, self._on_step, self._on_traffic)
+        self.repairs = Repairs(self.events.record)
+        self.keeper = Keeper(kinds, self.repairs)
+        self.enforcer = Enforcer(gateway, node, self._on_step, self._on_traffic, self.repairs)
         self.vlan = Vlan(gateway, node, lambda nonce, count: self.decider.handle(VlanProbed(nonce, count)))
-        self.sources = Sources(gateway, node, self.enforcer, self.vlan)
+        self.sources = Sources(gateway, node, self.enforcer, self.vlan, self.keeper)
         self.link = PeerLink(gateway, node, key, self._on_message)
         self.decider = Decider(state, self, self.events)
         self._jobs: asyncio.Queue[Conntrack] = asyncio.Queue()
@@ -130,6 +134,7 @@ class Agent:
         document["counters"] = self.sources.counters
         document["trouble"] = self.enforcer.trouble
         document["foreign_changes"] = self.enforcer.foreign_changes
+        document["repairs"] = list(self.repairs.latest)
         document["rejected_heartbeats"] = self.link.rejected
         document["last_transition"] = self.decider.last_transition
         document["time"] = time.time()
@@ -140,6 +145,7 @@ class Agent:
         decider, sources = self.decider, self.sources
         return [
             Task("enforcer", self.enforcer.run()),
+            Task("keeper", self.keeper.run()),
             Task("ticks", sources.ticks(decider.handle, self._terms.beat, self._beat)),
             Task("health", sources.health(decider.handle)),
             Task("election", sources.election(decider.handle)),
@@ -211,18 +217,19 @@ class Agent:
         links.drain(notices)
         self.sources.wake()
         self.enforcer.look_again()
+        self.keeper.wake()
 
     def _on_rules(self, notices: socket.socket) -> None:
-        links.drain(notices)
+        self.repairs.authors = links.ruleset_authors(links.drain(notices))
         self.enforcer.look_again()
 
 
-async def run(gateway: Gateway, node: str) -> None:
+async def run(gateway: Gateway, node: str, config: str = paths.CONFIG) -> None:
     """Run the agent of `node` until SIGTERM or SIGINT. Stopping changes nothing: a restart is hitless."""
     terms = Terms.of(gateway, node, config_hash(gateway))
     key = read_key(gateway.heartbeat.key_file)
     state = initial(terms, time.monotonic(), reserved=journal.reserved_generation(), drained=journal.is_drained())
-    agent = Agent(gateway, node, state, key)
+    agent = Agent(gateway, node, state, key, kinds_of(gateway, node, config))
     try:
         fifo = NotifyFifo()
     except OSError as error:

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from natpair.agent.enforcer import Enforcer
+from natpair.agent.keeper import Keeper
 from natpair.agent.vlan import GatewayProbe, Vlan
 from natpair.core.announcement import Announcement
 from natpair.core.events import (
@@ -52,7 +53,7 @@ class Readings:
 class Sources:
     """Reads health, the election and the clock. The `handle` of each task takes the events."""
 
-    def __init__(self, gateway: Gateway, node: str, enforcer: Enforcer, vlan: Vlan) -> None:
+    def __init__(self, gateway: Gateway, node: str, enforcer: Enforcer, vlan: Vlan, keeper: Keeper) -> None:
         me = gateway.node_named(node)
         self._private, self._public = me.private_interface, me.public_interface
         self._vip = gateway.pair.vip.ip
@@ -60,6 +61,7 @@ class Sources:
         self._advert = gateway.timing.advert_ms / 1000
         self._enforcer = enforcer
         self._vlan = vlan
+        self._keeper = keeper
         self._probe = GatewayProbe(me.public_interface, me.public_address.ip, gateway.health.probe_failures)
         self._probe.target = gateway.health.public_gateway
         self._readings = Readings()
@@ -88,6 +90,7 @@ class Sources:
                 self._follow_conntrackd(handle)
                 handle(ClientsSeen(self._vlan.clients()))
                 self._vlan.refresh()
+                self._enforcer.look_at_tracks()
             handle(HealthRead(self._facts()))
             self._wake.clear()
             try:
@@ -136,6 +139,7 @@ class Sources:
             bgp_total=readings.bgp[1],
             flows=_flow_count(),
             relaying_seconds=readings.relaying,
+            astray=self._keeper.astray,
         )
 
     async def election(self, handle: Handle) -> None:

@@ -138,6 +138,11 @@ def _relaying(state: NodeState, now: float) -> str | None:
     return f"packets for a FIP have come here, and not to {state.terms.peer}, for {seconds:.0f} s"
 
 
+def _astray(state: NodeState, now: float) -> str | None:
+    things = state.health.astray
+    return f"wrong, and put right in vain or not at all: {', '.join(things)}" if things else None
+
+
 def _drained(state: NodeState, now: float) -> str | None:
     return f"{state.terms.me} is drained" if state.drained else None
 
@@ -264,6 +269,14 @@ CATALOGUE: tuple[Kind, ...] = (
         _WARNING,
         "the same gateway.toml on both nodes, then 'natpair apply'",
         _config_differs,
+    ),
+    Kind(
+        "repair-gave-up",
+        "Something is changed back as often as natpair puts it right, or cannot be put right. It is left alone for a "
+        "while, and a peer that is well takes over.",
+        _WARNING,
+        "'repairs' in 'natpair status --json' names who may have done it: stop that",
+        _astray,
     ),
     Kind(
         "drained",

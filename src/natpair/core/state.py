@@ -60,7 +60,10 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """One reading of the node's own health; a missing reading counts as bad."""
+    """One reading of the node's own health; a missing reading counts as bad.
+
+    `astray` names what is wrong and does not stay repaired.
+    """
 
     private_up: bool = False
     public_up: bool = False
@@ -72,6 +75,7 @@ class Health:
     bgp_total: int = 0
     flows: int = 0
     relaying_seconds: float = 0.0
+    astray: tuple[str, ...] = ()
 
     @property
     def can_forward(self) -> bool:
@@ -194,6 +198,10 @@ class NodeState:
         bgp = health.bgp_established > 0 or (self.bgp_lost_at is not None and now - self.bgp_lost_at < BGP_GRACE)
         return health.can_forward and health.public_up and health.gateway and bgp
 
+    def fit(self, now: float) -> bool:
+        """Well, and nobody undoes what natpair puts right: good enough to be given the role."""
+        return self.can_serve(now) and not self.health.astray
+
     def synced(self, now: float) -> bool:
         """This standby holds the active peer's conntrack entries, as far as counts can tell."""
         said = self.peer.active(self.terms, now)
@@ -203,7 +211,7 @@ class NodeState:
 
     def ready(self, now: float) -> bool:
         """Could become active this moment."""
-        return self.phase is Phase.STANDBY and self.vrrp is VrrpRole.BACKUP and self.can_serve(now)
+        return self.phase is Phase.STANDBY and self.vrrp is VrrpRole.BACKUP and self.fit(now)
 
     def announcement(self) -> Announcement:
         """What BIRD should say; a node being handed the role says it before it has it."""

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from natpair.agent import enforcer
 from natpair.agent.enforcer import Enforcer
+from natpair.agent.keeper import Repairs
 from natpair.core.announcement import Announcement, announcement_for
 from natpair.core.desired import BOOST, Desired, Traffic
 from natpair.core.model import BgpPolicy
@@ -46,6 +47,10 @@ wishes = st.builds(
     boost=st.sampled_from([0, BOOST]),
 )
 _MARK = re.compile(r'comment "natpair (traffic|duplicate|fence)=([a-z]+)"')
+
+
+def quiet(*_: object, **__: object) -> None:
+    """A log that nobody reads."""
 
 
 @dataclass
@@ -152,7 +157,7 @@ async def at_work(machine: Machine | None = None) -> AsyncIterator[Rig]:
         patch.setattr(enforcer, "_RETRY_SECONDS", 0.01)
         patch.setattr(enforcer, "_RETRY_LIMIT_SECONDS", 0.02)
         steps, switched = list[str](), list[Ruleset]()
-        made = Enforcer(gateway(), "nat-a", lambda name, _: steps.append(name), switched.append)
+        made = Enforcer(gateway(), "nat-a", lambda name, _: steps.append(name), switched.append, Repairs(quiet))
         async with asyncio.TaskGroup() as group:
             running = group.create_task(made.run())
             yield Rig(machine, made, steps, switched)
@@ -319,6 +324,6 @@ async def test_the_ruleset_counts_as_good_for_as_long_as_a_repair_takes(monkeypa
 
 def test_before_the_first_wish_the_ruleset_is_not_known_to_be_good(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(enforcer, "_REPAIR_SECONDS", 0.0)
-    made = Enforcer(gateway(), "nat-a", lambda *_: None, lambda _: None)
+    made = Enforcer(gateway(), "nat-a", lambda *_: None, lambda _: None, Repairs(quiet))
     assert not made.ruleset_ok()
     assert made.trouble

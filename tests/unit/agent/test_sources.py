@@ -43,6 +43,7 @@ class Outside:
     incarnation: int = 1
     arrived: int = 0
     relayed: int = 0
+    astray: tuple[str, ...] = ()
     dumps: int = 0
     said_by_bird: list[Announcement | None] = field(default_factory=list)
     looked: int = 0
@@ -83,6 +84,9 @@ class Outside:
     def ruleset_ok(self) -> bool:
         return "ruleset" not in self.mute
 
+    def look_at_tracks(self) -> None:
+        pass
+
     def look_again(self) -> None:
         self.looked += 1
 
@@ -113,7 +117,7 @@ def outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Outside:
 
 def made_from(outside: Outside) -> Sources:
     pair = gateway(extra="\n[health]\nprobe_interval_ms = 100\n")
-    return Sources(pair, "nat-a", outside, outside)  # type: ignore[arg-type]
+    return Sources(pair, "nat-a", outside, outside, outside)  # type: ignore[arg-type]
 
 
 async def collect(

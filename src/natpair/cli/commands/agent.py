@@ -23,4 +23,4 @@ def command(config: Path, node: str | None) -> None:
 
     gateway = load(config)
     me = find_node(gateway, name=node, hostname=socket.gethostname(), addresses=own_addresses())
-    asyncio.run(run(gateway, me.name))
+    asyncio.run(run(gateway, me.name, str(config)))
