@@ -15,6 +15,7 @@ pytestmark = pytest.mark.root
 
 KEEP = """
 import json, subprocess
+from pyroute2 import NetlinkError
 from natpair.config.load import parse
 from natpair.core.paths import CONFIG
 from natpair.system.kept import Addresses, Guard, Routes, Rules
@@ -32,7 +33,10 @@ async def look(mend=True):
         for finding in await kind.findings():
             said.append(finding.wrong.thing)
             if mend and finding.mend is not None:
-                await finding.mend()
+                try:
+                    await finding.mend()
+                except NetlinkError as error:
+                    print(finding.wrong, error, file=sys.stderr)
     return said
 before = await look(mend=False)
 for command in sys.argv[2:]:

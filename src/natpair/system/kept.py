@@ -168,7 +168,8 @@ class Routes:
 
         async def mend() -> None:
             async with AsyncIPRoute() as route:
-                await route.route("del", dst=f"{fip}/32", priority=metric, type=message["type"])
+                same = {"priority": metric, "type": message["type"], "scope": message["scope"]}
+                await route.route("del", dst=f"{fip}/32", **same)
 
         return Finding(Wrong(f"route {fip}", f"a foreign one, metric {metric}", "only natpair's own"), mend)
 
