@@ -8,16 +8,18 @@ import signal
 import socket
 import time
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from natpair.agent import journal
 from natpair.agent.control import application, serve
+from natpair.agent.daemons import Daemons
 from natpair.agent.decider import Decider
 from natpair.agent.enforcer import Enforcer
 from natpair.agent.keeper import Keeper, Repairs, kinds_of
 from natpair.agent.peerlink import PeerLink
 from natpair.agent.sources import Sources
+from natpair.agent.syncwatch import SyncWatch
 from natpair.agent.vlan import Vlan
 from natpair.core import paths
 from natpair.core.actions import Conntrack
@@ -28,7 +30,7 @@ from natpair.core.machine import adopt
 from natpair.core.messages import PeerMessage, Phase, VrrpRole
 from natpair.core.model import Gateway
 from natpair.core.snapshot import snapshot
-from natpair.core.state import NodeState, Terms, initial
+from natpair.core.state import Health, NodeState, Terms, initial
 from natpair.core.wire import Path as Leg
 from natpair.errors import ConfigError, DaemonError, NatpairError, Problem
 from natpair.system import conntrackd, links
@@ -71,14 +73,34 @@ class Agent:
         self.keeper = Keeper(kinds, self.repairs)
         self.enforcer = Enforcer(gateway, node, self._on_step, self._on_traffic, self.repairs)
         self.vlan = Vlan(gateway, node, lambda nonce, count: self.decider.handle(VlanProbed(nonce, count)))
-        self.sources = Sources(gateway, node, self.enforcer, self.vlan, self.keeper)
-        self.link = PeerLink(gateway, node, key, self._on_message)
+        self.sync = SyncWatch(
+            gateway.private_network,
+            lambda sample: self.link.attach(sample),
+            lambda: self.decider.state.claims_active,
+        )
+        self.link = PeerLink(gateway, node, key, self._on_message, self.sync.asked)
+        self.daemons = Daemons(self.enforcer.bird_says, lambda name: self._on_step(f"{name}-killed-for-silence", 0.0))
+        self.sources = Sources(gateway, node, self.enforcer, self.vlan, self._others)
         self.decider = Decider(state, self, self.events)
         self._jobs: asyncio.Queue[Conntrack] = asyncio.Queue()
         self._ceilings: asyncio.Queue[int] = asyncio.Queue()
         self._terms = state.terms
         self._waiting = False
         self._notifier = Notifier()
+
+    def _others(self, health: Health) -> Health:
+        """`health` with what the other tasks have found."""
+        sampled, lacking = self.sync.lacking()
+        established, total = self.daemons.bgp
+        return replace(
+            health,
+            conntrackd=self.daemons.conntrackd,
+            bgp_established=established,
+            bgp_total=total,
+            astray=self.keeper.astray,
+            sampled=sampled,
+            lacking=lacking,
+        )
 
     def _on_step(self, name: str, seconds: float) -> None:
         self.events.record("step", step=name, took_ms=round(seconds * 1000, 2))
@@ -147,6 +169,9 @@ class Agent:
             Task("enforcer", self.enforcer.run()),
             Task("keeper", self.keeper.run()),
             Task("ticks", sources.ticks(decider.handle, self._terms.beat, self._beat)),
+            Task("daemons", self.daemons.run(decider.handle, sources.interval, sources.wake)),
+            Task("samples", self.sync.send_samples()),
+            Task("judgements", self.sync.judge_samples()),
             Task("health", sources.health(decider.handle)),
             Task("election", sources.election(decider.handle)),
             Task("looks", sources.looks()),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from natpair.core.messages import Phase, VrrpRole
-from natpair.core.state import NodeState
+from natpair.core.state import NodeState, flows_lacking, lacks_too_many
 from natpair.core.wire import Path
 
 RELAY_PATIENCE = 15.0
@@ -131,6 +131,20 @@ def _vrrp_fault(state: NodeState, now: float) -> str | None:
     return None
 
 
+def _lacking(state: NodeState, now: float) -> str | None:
+    said = state.peer.fresh(state.terms, now)
+    if said is None:
+        return None
+    if state.claims_active:
+        who, sampled, lacking, flows = state.terms.peer, said.sampled, said.lacking, state.health.flows
+    else:
+        who, sampled, lacking, flows = state.terms.me, state.health.sampled, state.health.lacking, said.flows
+    if not lacks_too_many(sampled, lacking):
+        return None
+    about = flows_lacking(sampled, lacking, flows)
+    return f"{who} lacks about {about} of {flows} flows ({lacking} of {sampled} sampled)"
+
+
 def _relaying(state: NodeState, now: float) -> str | None:
     seconds = state.health.relaying_seconds
     if state.claims_active or now - state.since < RELAY_PATIENCE or seconds < RELAY_PATIENCE:
@@ -220,6 +234,14 @@ CATALOGUE: tuple[Kind, ...] = (
         _WARNING,
         _SEE_LOG.format("conntrackd"),
         _fact("conntrackd", "conntrackd is mute"),
+    ),
+    Kind(
+        "flows-lacking",
+        "The standby does not have flows that the active node has, to go by a sample: a failure now would break them. "
+        "A resync is asked for again and again.",
+        _WARNING,
+        "check the VLAN between the nodes (large packets, too), then the logs of natpair-conntrackd on both",
+        _lacking,
     ),
     Kind(
         "bgp-degraded",

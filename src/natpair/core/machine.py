@@ -38,9 +38,20 @@ from natpair.core.events import (
     VlanProbed,
     VrrpChanged,
 )
-from natpair.core.messages import Phase, VrrpRole
+from natpair.core.messages import PeerMessage, Phase, VrrpRole
 from natpair.core.rules import RULES, Move, abandon
-from natpair.core.state import Answer, Health, NodeState, PeerView, Request, message_of
+from natpair.core.state import (
+    PULL_PAUSE,
+    PULL_PAUSE_MAX,
+    Answer,
+    Health,
+    NodeState,
+    PeerView,
+    Request,
+    flows_lacking,
+    lacks_too_many,
+    message_of,
+)
 from natpair.core.wire import Path
 
 REQUEST_LIMIT = 12.0
@@ -110,6 +121,11 @@ def _always(state: NodeState, now: float) -> Move | None:
     idle = not state.claims_active and state.phase is not Phase.PREPARING and state.health.conntrackd
     if idle and rival is not None and rival.epoch not in {state.flushed_for, state.flushing}:
         return replace(state, flushing=rival.epoch), (Conntrack(ConntrackJob.ABANDON, rival.epoch),)
+    if idle and rival is not None and rival.epoch == state.flushed_for > 0 and _may_pull(state, now):
+        pulling = replace(state, flushing=rival.epoch, pulls=state.pulls + 1)
+        return pulling, (Conntrack(ConntrackJob.ABANDON, rival.epoch),)
+    if state.pulls and state.synced(now):
+        return replace(state, pulls=0), ()
     request = state.request
     if request is not None and now >= request.deadline:
         why = peer_unready(state, now) if state.claims_active else f"{state.terms.peer} did not hand over"
@@ -117,6 +133,14 @@ def _always(state: NodeState, now: float) -> Move | None:
         reply = Reply(request.number, False, text, "see 'natpair status' on both nodes")
         return replace(state, request=None, wish=False), (reply,)
     return None
+
+
+def _may_pull(state: NodeState, now: float) -> bool:
+    """Out of sync, no resync under way, and the VLAN carries the peer's voice: one that is cut would lose it all."""
+    if state.flushing or state.synced(now) or now - state.peer.heard[Path.PRIVATE] > state.terms.fresh:
+        return False
+    pause: float = min(PULL_PAUSE * 2 ** min(state.pulls, 8), PULL_PAUSE_MAX)
+    return now >= state.pulled_at + pause
 
 
 def _on_vrrp(state: NodeState, event: VrrpChanged, now: float) -> Move:
@@ -242,7 +266,10 @@ def _no_switchover(state: NodeState, now: float) -> str:
         return peer_unready(state, now)
     if not state.ready(now):
         return f"{state.terms.me} is not ready ({state.phase})"
-    return "" if state.synced(now) else f"{state.terms.me} does not hold all flows of {state.terms.peer} yet"
+    if state.synced(now):
+        return ""
+    theirs = state.peer.said.flows if state.peer.said is not None else 0
+    return _what_is_lacking(message_of(state, now), theirs, state.terms.me)
 
 
 def peer_unready(state: NodeState, now: float) -> str:
@@ -257,9 +284,18 @@ def peer_unready(state: NodeState, now: float) -> str:
         return f"{peer} runs another configuration"
     if not said.ready:
         return f"{peer} is not ready ({said.phase}, VRRP {said.vrrp})"
+    if not state.health.conntrackd:
+        return f"conntrackd does not answer on {state.terms.me}: {peer} does not get new flows"
     if not said.synced:
-        return f"{peer} has not finished its resync ({said.flows} flows there, {state.health.flows} here)"
+        return _what_is_lacking(said, state.health.flows, peer)
     return ""
+
+
+def _what_is_lacking(said: PeerMessage, flows: int, peer: str) -> str:
+    lacking = flows_lacking(said.sampled, said.lacking, flows)
+    if lacking and lacks_too_many(said.sampled, said.lacking):
+        return f"{peer} lacks about {lacking} of {flows} flows ({said.lacking} of {said.sampled} sampled)"
+    return f"{peer} has not finished its resync: about {max(flows - said.flows, 0)} of {flows} flows would be lost"
 
 
 def _on_tick(state: NodeState, event: Tick, now: float) -> Move:

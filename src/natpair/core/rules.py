@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from natpair.core.actions import Action, Conntrack, ConntrackJob, Journal, ProbeVlan, Reply, Reserve, Speak, WakeAt
 from natpair.core.messages import Phase, VrrpRole
-from natpair.core.state import Challenge, Handover, NodeState
+from natpair.core.state import Challenge, Handover, NodeState, lacks_too_many
 from natpair.core.wire import Path
 
 ASK_SILENT = 0.030
@@ -36,6 +36,8 @@ ARP_GRACE = 0.150
 YIELD_LIMIT = 3.0
 PREPARING_LIMIT = 10.0
 RESERVE_AHEAD = 1000
+RESYNC_PAUSE = 15.0
+"""Seconds between two resyncs that the active node makes because its standby lacks flows."""
 
 Move = tuple[NodeState, tuple[Action, ...]]
 Rule = Callable[[NodeState, float], Move | None]
@@ -240,9 +242,19 @@ def _active(state: NodeState, now: float) -> Move | None:
         return replace(state, boosted=False), ()
     if _wants_out(state, now):
         return _begin_handover(state, now)
+    rested = now >= state.refresh_at - state.terms.refresh + RESYNC_PAUSE
+    if not state.completing and rested and _peer_lacks(state, now):
+        # What the standby asked conntrackd for did not help: the cache here may lack them, too.
+        fresh = replace(state, refresh_at=now + state.terms.refresh)
+        return fresh, (Conntrack(ConntrackJob.COMPLETE, state.epoch),)
     if not state.completing and now >= state.refresh_at:
         return replace(state, refresh_at=now + state.terms.refresh), (Conntrack(ConntrackJob.BULK, state.epoch),)
     return None
+
+
+def _peer_lacks(state: NodeState, now: float) -> bool:
+    said = state.peer.fresh(state.terms, now)
+    return said is not None and lacks_too_many(said.sampled, said.lacking)
 
 
 def _lost(state: NodeState, now: float) -> Move | None:
@@ -276,7 +288,7 @@ def _wants_out(state: NodeState, now: float) -> bool:
     said = state.peer.fresh(state.terms, now)
     if said is None:
         return False
-    if said.ready and said.synced:
+    if said.ready and said.synced and state.health.conntrackd:
         return state.request is not None or said.wish or state.drained
     return state.request is not None and state.request.force and said.phase is Phase.STANDBY
 

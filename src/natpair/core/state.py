@@ -20,6 +20,11 @@ SYNC_SETTLE = 0.3
 SYNC_SLACK = 16
 """Entries a standby may lack beyond the ratio: its peer's own, and those on their way."""
 SYNC_RATIO = 0.95
+LACKING_RATIO = 0.05
+"""Parts of a sample that may be lacking: flows that began while the VLAN was cut are not worth refusing a handover."""
+PULL_PAUSE = 6.0
+PULL_PAUSE_MAX = 30.0
+"""Seconds between two resyncs that a standby asks for: the first is given time for its effect to show in a sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,8 @@ class Terms:
 class Health:
     """One reading of the node's own health; a missing reading counts as bad.
 
-    `astray` names what is wrong and does not stay repaired.
+    `astray` names what is wrong and does not stay repaired. Of `sampled` flows that the active peer lately named,
+    this node lacks `lacking`.
     """
 
     private_up: bool = False
@@ -76,6 +82,8 @@ class Health:
     flows: int = 0
     relaying_seconds: float = 0.0
     astray: tuple[str, ...] = ()
+    sampled: int = 0
+    lacking: int = 0
 
     @property
     def can_forward(self) -> bool:
@@ -177,6 +185,7 @@ class NodeState:
     flushed_for: int = 0
     flushing: int = 0
     pulled_at: float = 0.0
+    pulls: int = 0
     challenge: Challenge | None = None
     answer: Answer | None = None
     handover: Handover | None = None
@@ -207,7 +216,8 @@ class NodeState:
         said = self.peer.active(self.terms, now)
         if said is None or self.flushed_for != said.epoch or now < self.pulled_at + SYNC_SETTLE:
             return False
-        return self.health.conntrackd and self.health.flows >= SYNC_RATIO * said.flows - SYNC_SLACK
+        counted = self.health.flows >= SYNC_RATIO * said.flows - SYNC_SLACK
+        return self.health.conntrackd and counted and not lacks_too_many(self.health.sampled, self.health.lacking)
 
     def ready(self, now: float) -> bool:
         """Could become active this moment."""
@@ -217,6 +227,16 @@ class NodeState:
         """What BIRD should say; a node being handed the role says it before it has it."""
         active = self.claims_active or self.phase is Phase.PREPARING
         return announcement_for(active=active, epoch=self.epoch, policy=self.terms.policy)
+
+
+def lacks_too_many(sampled: int, lacking: int) -> bool:
+    """More of a sample is lacking than chance and the speed of replication explain; of few flows each one counts."""
+    return sampled > 0 and lacking > LACKING_RATIO * sampled
+
+
+def flows_lacking(sampled: int, lacking: int, flows: int) -> int | None:
+    """About how many of `flows` the standby lacks, to go by a sample; None without one."""
+    return round(flows * lacking / sampled) if sampled else None
 
 
 def initial(terms: Terms, now: float, *, reserved: int = 0, drained: bool = False) -> NodeState:
@@ -257,4 +277,6 @@ def message_of(state: NodeState, now: float) -> PeerMessage:
         answer=state.answer.nonce if state.answer else 0,
         evidence=state.answer.evidence if state.answer else None,
         clients=state.clients,  # type: ignore[arg-type]  # pydantic reads addresses from text
+        sampled=state.health.sampled,
+        lacking=state.health.lacking,
     )

@@ -23,6 +23,7 @@ from natpair.system.files import read_if_there
 from natpair.system.process import run
 
 _SECONDS = 20.0
+_CONNECT_SECONDS = 0.2
 _COMMENT = re.compile(r"^natpair (traffic|duplicate|fence)=([a-z]+)$")
 _SWITCH_FILES: Mapping[str, str] = {
     "traffic": f"{paths.GENERATED}/traffic-{{}}.nft",
@@ -144,16 +145,24 @@ def restart_agent() -> bool:
 
     Harmless on the active node: traffic, VIP and announcement stay as they are while an agent is away.
     """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-        line.settimeout(_SECONDS)
-        try:
-            line.connect(paths.AGENT_SOCKET)
-        except OSError:
-            return False
-        # Who listens, in the terms of this process's pid namespace (SO_PEERCRED, unix(7)).
-        pid, _, _ = struct.unpack("3i", line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    pid = listener_of(paths.AGENT_SOCKET)
+    if pid is None:
+        return False
     os.kill(pid, signal.SIGTERM)
     return True
+
+
+def listener_of(path: str) -> int | None:
+    """The process that listens on the unix socket `path`, by its number here; None if there is none."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        line.settimeout(_CONNECT_SECONDS)
+        try:
+            line.connect(path)
+        except OSError:
+            return None
+        # Who listens, in the terms of this process's pid namespace (SO_PEERCRED, unix(7)).
+        pid, _, _ = struct.unpack("3i", line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return int(pid) or None
 
 
 def systemd_runs() -> bool:
