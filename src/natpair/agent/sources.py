@@ -115,6 +115,7 @@ class Sources:
             keepalived=readings.keepalived,
             flows=_flow_count(),
             relaying_seconds=readings.relaying,
+            doubtful=self._probe.doubtful,
         )
         return self._others(own)
 

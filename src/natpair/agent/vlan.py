@@ -109,6 +109,7 @@ class GatewayProbe:
         self._address = address
         self._failures = failures
         self._misses = 0
+        """Questions in a row that got no answer."""
         self._asked = False
         self._port: ArpPort | None = None
         self.target: IPv4Address | None = None
@@ -130,3 +131,8 @@ class GatewayProbe:
         self._port.ask([self.target])
         self._asked = True
         return self._misses < self._failures
+
+    @property
+    def doubtful(self) -> bool:
+        """The last question is unanswered."""
+        return self._misses > 0

@@ -82,7 +82,8 @@ def _eligible(state: NodeState, now: float) -> bool:
             said = state.peer.fresh(state.terms, now)
             return state.can_serve(now) or said is None or not (said.active or said.ready)
         case Phase.HANDING_OVER:
-            return state.handover is None or state.handover.released_at is None
+            handover = state.handover
+            return handover is None or handover.released_at is None or handover.reclaimed_at is not None
         case Phase.DRAINED:
             return state.peer.silent(state.terms, now)
         case _:

@@ -1,6 +1,6 @@
 """`step()`: one event in, the next state and the actions out. No I/O, no clock, no logging.
 
-Rule 1: every change of a node's state happens here or in `core/rules.py`.
+Rule 1: every change of a node's state happens here, in `core/rules.py` or in what that builds on.
 Rule 2: an event only records facts; phases change by the level-triggered rules that run after it.
 Rule 3: a rule that finds nothing to do leaves the state alone, so stepping twice changes nothing.
 """
@@ -39,7 +39,8 @@ from natpair.core.events import (
     VrrpChanged,
 )
 from natpair.core.messages import PeerMessage, Phase, VrrpRole
-from natpair.core.rules import RULES, Move, abandon
+from natpair.core.moves import Move, abandon
+from natpair.core.rules import RULES
 from natpair.core.state import (
     PULL_PAUSE,
     PULL_PAUSE_MAX,
@@ -81,14 +82,14 @@ def step(state: NodeState, event: Event, now: float) -> Step:
         actions = (*actions, *more)
     else:
         raise RuntimeError(f"rules do not settle in {current.phase} after {event!r}")
-    if message_of(current, now) != before and Speak() not in actions and _is_news(event):
+    if Speak() not in actions and _essence(message_of(current, now)) != _essence(before):
         actions = (*actions, Speak())
     return Step(current, _without_twins(actions))
 
 
-def _is_news(event: Event) -> bool:
-    """Flow counts change with every reading; the next beat is early enough for those."""
-    return not isinstance(event, HealthRead | ClientsSeen)
+def _essence(message: PeerMessage) -> PeerMessage:
+    """What the peer should hear at once; counts change with every reading, the next beat is early enough for those."""
+    return message.model_copy(update={"flows": 0, "sampled": 0, "lacking": 0, "clients": ()})
 
 
 def _without_twins(actions: tuple[Action, ...]) -> tuple[Action, ...]:
@@ -168,7 +169,9 @@ def _on_health(state: NodeState, event: HealthRead, now: float) -> Move:
     had = state.health.bgp_established > 0
     has = event.health.bgp_established > 0
     lost_at = None if has else (now if had else state.bgp_lost_at)
-    return replace(state, health=event.health, bgp_lost_at=lost_at), ()
+    read = replace(state, health=event.health, bgp_lost_at=lost_at)
+    unfit_at = None if read.fit(now) else now if state.unfit_at is None else state.unfit_at
+    return replace(read, unfit_at=unfit_at), ()
 
 
 def _on_probed(state: NodeState, event: VlanProbed, now: float) -> Move:
@@ -214,9 +217,12 @@ def _on_conntrack_done(state: NodeState, event: ConntrackDone, now: float) -> Mo
 
 
 def _on_frozen(state: NodeState, event: Frozen, now: float) -> Move:
-    """After a standstill nothing known is true: silence counts anew, and the role is not ours."""
+    """After a standstill nothing known is true: silence counts anew, and the role is not ours.
+
+    Unless the peer was long gone before it: then there was nobody to take it, and one that came meanwhile tells us.
+    """
     thawed = replace(state, peer=PeerView(heard=dict.fromkeys(Path, now), said=None))
-    if not state.claims_active:
+    if not state.claims_active or state.peer.silent(state.terms, now - event.gap):
         return thawed, ()
     cause = f"this machine stood still for {event.gap:.1f} s"
     return abandon(thawed, Phase.BOOTING, now, cause)

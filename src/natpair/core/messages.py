@@ -13,6 +13,9 @@ from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
+MAX_GENERATION = 2**29
+"""Beyond any number of promotions; a larger one is a damaged file, and a MED made from it would not be one."""
+
 _Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -78,8 +81,8 @@ class PeerMessage(BaseModel):
 
     phase: Phase
     vrrp: VrrpRole
-    epoch: _Count = 0
-    generation: _Count = 0
+    epoch: Annotated[int, Field(ge=0, lt=2 * MAX_GENERATION)] = 0
+    generation: Annotated[int, Field(ge=0, lt=MAX_GENERATION)] = 0
     ready: bool = False
     synced: bool = False
     drained: bool = False
@@ -95,6 +98,8 @@ class PeerMessage(BaseModel):
     answer: _Count = 0
     evidence: _Count | None = None
     clients: Annotated[tuple[IPv4Address, ...], Field(max_length=4)] = ()
+    doubtful: bool = False
+    unfit: bool = False
     sampled: _Count = 0
     lacking: _Count = 0
     sample: Annotated[tuple[Flow, ...], Field(max_length=SAMPLE_SIZE)] = ()

@@ -20,6 +20,13 @@ SYNC_SETTLE = 0.3
 SYNC_SLACK = 16
 """Entries a standby may lack beyond the ratio: its peer's own, and those on their way."""
 SYNC_RATIO = 0.95
+HEARD_LATELY = 0.6
+"""Parts of the detection time: a peer heard later than that before is not silent."""
+FALLS_FORGOTTEN = 120.0
+"""Seconds without another loss of the role after which earlier ones no longer count."""
+FALL_HOLD_MAX = 60.0
+UNFIT_SECONDS = 3.0
+"""Seconds after which an active node that is not fit says so, which ends the damping of a peer that is well."""
 LACKING_RATIO = 0.05
 """Parts of a sample that may be lacking: flows that began while the VLAN was cut are not worth refusing a handover."""
 PULL_PAUSE = 6.0
@@ -68,7 +75,8 @@ class Health:
     """One reading of the node's own health; a missing reading counts as bad.
 
     `astray` names what is wrong and does not stay repaired. Of `sampled` flows that the active peer lately named,
-    this node lacks `lacking`.
+    this node lacks `lacking`. `doubtful`: the last question to the gateway is unanswered, which may be a lost packet
+    or the first sign that the internet is away.
     """
 
     private_up: bool = False
@@ -84,6 +92,7 @@ class Health:
     astray: tuple[str, ...] = ()
     sampled: int = 0
     lacking: int = 0
+    doubtful: bool = False
 
     @property
     def can_forward(self) -> bool:
@@ -105,6 +114,10 @@ class PeerView:
     def silent(self, terms: Terms, now: float) -> bool:
         """Nothing on either path for longer than the fabric would keep a dead peer's route."""
         return self.age(now) > terms.hold + 1
+
+    def quiet(self, terms: Terms, now: float) -> bool:
+        """Nothing on either path for most of the time after which VRRP calls a node dead: it is likely dead."""
+        return self.age(now) >= HEARD_LATELY * terms.detect
 
     def fresh(self, terms: Terms, now: float) -> PeerMessage | None:
         """What the peer says, if it says it now."""
@@ -137,7 +150,8 @@ class Answer:
 class Handover:
     """A planned switchover in progress, seen from the node that gives the role away or the one that takes it.
 
-    `opening`: the taker should translate from now on, ahead of the VIP.
+    `opening`: the taker should translate from now on, ahead of the VIP. `reclaimed_at`: the taker fell silent after
+    the giver had let go of the VIP, and the giver wants it back.
     """
 
     number: int
@@ -145,6 +159,7 @@ class Handover:
     prepared_at: float | None = None
     released_at: float | None = None
     local_at: float | None = None
+    reclaimed_at: float | None = None
     opening: bool = False
 
 
@@ -172,6 +187,7 @@ class NodeState:
     vrrp: VrrpRole = VrrpRole.INIT
     health: Health = Health()
     bgp_lost_at: float | None = None
+    unfit_at: float | None = None
     epoch: int = 0
     generation_seen: int = 0
     reserved: int = 0
@@ -191,6 +207,8 @@ class NodeState:
     handover: Handover | None = None
     local_for: int = 0
     refusals: int = 0
+    falls: int = 0
+    fell_at: float = 0.0
     last_nonce: int = 0
     request: Request | None = None
     wish: bool = False
@@ -210,6 +228,10 @@ class NodeState:
     def fit(self, now: float) -> bool:
         """Well, and nobody undoes what natpair puts right: good enough to be given the role."""
         return self.can_serve(now) and not self.health.astray
+
+    def damped(self, now: float) -> bool:
+        """Lost the role for bad health again and again: kept out for 2, 4, 8, … seconds, while the peer serves."""
+        return self.falls > 1 and now < self.fell_at + min(2.0 ** (self.falls - 1), FALL_HOLD_MAX)
 
     def synced(self, now: float) -> bool:
         """This standby holds the active peer's conntrack entries, as far as counts can tell."""
@@ -279,4 +301,6 @@ def message_of(state: NodeState, now: float) -> PeerMessage:
         clients=state.clients,  # type: ignore[arg-type]  # pydantic reads addresses from text
         sampled=state.health.sampled,
         lacking=state.health.lacking,
+        doubtful=state.health.doubtful,
+        unfit=state.claims_active and state.unfit_at is not None and now >= state.unfit_at + UNFIT_SECONDS,
     )
