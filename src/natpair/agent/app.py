@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from natpair.agent import journal
+from natpair.agent.contest import Contest
 from natpair.agent.control import application, serve
 from natpair.agent.daemons import Daemons
 from natpair.agent.decider import Decider
@@ -72,7 +73,14 @@ class Agent:
         self.repairs = Repairs(self.events.record)
         self.keeper = Keeper(kinds, self.repairs)
         self.enforcer = Enforcer(gateway, node, self._on_step, self._on_traffic, self.repairs)
-        self.vlan = Vlan(gateway, node, lambda nonce, count: self.decider.handle(VlanProbed(nonce, count)))
+        self.contest = Contest(
+            lambda: self.vlan.claim_once(),
+            lambda: self.decider.state.claims_active,
+            lambda: self.decider.state.peer_mac,
+        )
+        self.vlan = Vlan(
+            gateway, node, lambda nonce, count: self.decider.handle(VlanProbed(nonce, count)), self.contest.seen
+        )
         self.sync = SyncWatch(
             gateway.private_network,
             lambda sample: self.link.attach(sample),
@@ -100,6 +108,8 @@ class Agent:
             astray=self.keeper.astray,
             sampled=sampled,
             lacking=lacking,
+            mac=self.vlan.mac,
+            contested=self.contest.by(),
         )
 
     def _on_step(self, name: str, seconds: float) -> None:

@@ -19,10 +19,11 @@ from natpair.core.desired import Desired, Traffic
 from natpair.core.model import Gateway
 from natpair.core.repair import Wrong
 from natpair.errors import CommandFailed, DaemonError
+from natpair.render.base import Sides
 from natpair.render.bird import role_file
 from natpair.render.bundle import render_all
-from natpair.render.nftables import TRAFFIC_FILES
-from natpair.system import bird, keepalived, nft
+from natpair.render.nftables import ANY_PEER, TRAFFIC_FILES, peer_guard
+from natpair.system import bird, keepalived, links, nft
 from natpair.system.links import RelayRoutes
 
 _RETRY_SECONDS = 0.2
@@ -63,6 +64,7 @@ class Enforcer:
         self._base = files[paths.NFTABLES]
         self._traffic = {state: files[TRAFFIC_FILES[state]] for state in Traffic}
         self._duplicate = {True: files[paths.DUPLICATE_ON], False: files[paths.DUPLICATE_OFF]}
+        self._sides = Sides.of(gateway, node)
         self._fence = {True: files[paths.SYNC_FENCE_ON], False: files[paths.SYNC_FENCE_OFF]}
         me, peer = gateway.node_named(node), gateway.peer_of(node)
         self._routes = RelayRoutes(gateway.pair.fips, peer.private_address.ip, me.private_interface)
@@ -190,6 +192,8 @@ class Enforcer:
             parts.append(self._duplicate[wish.duplicate])
         if seen is None or seen.fence != wish.fence:
             parts.append(self._fence[wish.fence])
+        if (seen.peer if seen is not None else ANY_PEER) != (wish.peer_mac or ANY_PEER):
+            parts.append(peer_guard(self._sides, wish.peer_mac or ANY_PEER))
         if not parts:
             return
         if self._foreign and wish == self._made and not self._repairs.may_mend(self._foreign.thing):
@@ -199,6 +203,7 @@ class Enforcer:
         await nft.transact("\n".join(parts))
         self._on_step("repaired" if seen is None else f"traffic-{wish.traffic}", time.monotonic() - began)
         self._made = wish
+        await self._pin_peer(wish.peer_mac)
         self._expected = await nft.read()
         self.observed = replace(self.observed, ruleset=self._expected)
         if self._foreign is not None:
@@ -206,6 +211,11 @@ class Enforcer:
             self._foreign = None
         if self._expected is not None:
             self._on_traffic(self._expected)
+
+    async def _pin_peer(self, mac: str) -> None:
+        """Who claims the peer's address by ARP is not believed once its MAC is known."""
+        with contextlib.suppress(OSError):  # without the link there is no neighbour either
+            await links.pin_neighbour(self._sides.node.private_interface, self._sides.peer.private_address.ip, mac)
 
     async def _enforce_announcement(self, wish: Desired) -> None:
         observed = self.observed.announcement

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -43,6 +43,7 @@ class Readings:
     keepalived: bool = True
     gateway: bool = True
     relaying: float = 0.0
+    limiting: bool = False
 
 
 class Sources:
@@ -116,6 +117,7 @@ class Sources:
             flows=_flow_count(),
             relaying_seconds=readings.relaying,
             doubtful=self._probe.doubtful,
+            limiting=readings.limiting,
         )
         return self._others(own)
 
@@ -172,10 +174,14 @@ class Sources:
         while True:
             await asyncio.sleep(_FULL_LOOK_SECONDS)
             self._enforcer.look_again()
-            before = self.counters.get("relayed", 0)
+            before = self.counters
             self.counters = await nft.counters()
-            grew = self.counters.get("relayed", 0) > before
-            self._readings.relaying = self._readings.relaying + _FULL_LOOK_SECONDS if grew else 0.0
+            relaying = self._grew(before, "relayed")
+            self._readings.relaying = self._readings.relaying + _FULL_LOOK_SECONDS if relaying else 0.0
+            self._readings.limiting = self._grew(before, "over_flows") or self._grew(before, "over_rate")
+
+    def _grew(self, before: Mapping[str, int], counter: str) -> bool:
+        return self.counters.get(counter, 0) > before.get(counter, 0)
 
     async def arrivals(self, handle: Handle) -> None:
         """While `preparing` is set: do packets for a FIP reach our public interface?"""

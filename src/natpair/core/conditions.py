@@ -152,6 +152,15 @@ def _relaying(state: NodeState, now: float) -> str | None:
     return f"packets for a FIP have come here, and not to {state.terms.peer}, for {seconds:.0f} s"
 
 
+def _contested(state: NodeState, now: float) -> str | None:
+    mac = state.health.contested
+    return f"{mac} on the VLAN claims the VIP by ARP; it is claimed back each time" if mac else None
+
+
+def _limited(state: NodeState, now: float) -> str | None:
+    return "a client opens more flows than it may; the rest are refused" if state.health.limiting else None
+
+
 def _astray(state: NodeState, now: float) -> str | None:
     things = state.health.astray
     return f"wrong, and put right in vain or not at all: {', '.join(things)}" if things else None
@@ -291,6 +300,21 @@ CATALOGUE: tuple[Kind, ...] = (
         _WARNING,
         "the same gateway.toml on both nodes, then 'natpair apply'",
         _config_differs,
+    ),
+    Kind(
+        "vip-contested",
+        "Somebody on the VLAN who is not of the pair answers ARP for the gateway address, by accident or to listen in.",
+        _CRITICAL,
+        "find the instance with this MAC and stop it",
+        _contested,
+    ),
+    Kind(
+        "client-limited",
+        "A client has as many flows as nat.max_flows_per_client allows, or opens them faster than "
+        "nat.new_flows_per_second_per_client. The others are not concerned.",
+        _INFO,
+        "'nft list set ip natpair client_flows' names it; raise the limits if it is right",
+        _limited,
     ),
     Kind(
         "repair-gave-up",

@@ -152,7 +152,7 @@ def _on_peer(state: NodeState, event: PeerHeard, now: float) -> Move:
     said = event.message
     heard = PeerView(heard={**state.peer.heard, event.path: now}, said=said)
     seen = max(state.generation_seen, said.epoch // 2, said.generation)
-    known = replace(state, peer=heard, generation_seen=seen)
+    known = replace(state, peer=heard, generation_seen=seen, peer_mac=said.mac or state.peer_mac)
     asked = said.challenge
     if not asked and state.answer is not None:
         # The question is over. A challenger that restarts counts its nonces anew and must not find this answer to one.

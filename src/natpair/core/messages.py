@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 MAX_GENERATION = 2**29
 """Beyond any number of promotions; a larger one is a damaged file, and a MED made from it would not be one."""
 
+MAC_PATTERN = r"^(([0-9a-f]{2}:){5}[0-9a-f]{2})?$"
+
 _Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -100,6 +102,7 @@ class PeerMessage(BaseModel):
     clients: Annotated[tuple[IPv4Address, ...], Field(max_length=4)] = ()
     doubtful: bool = False
     unfit: bool = False
+    mac: Annotated[str, Field(pattern=MAC_PATTERN)] = ""
     sampled: _Count = 0
     lacking: _Count = 0
     sample: Annotated[tuple[Flow, ...], Field(max_length=SAMPLE_SIZE)] = ()

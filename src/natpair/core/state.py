@@ -76,7 +76,8 @@ class Health:
 
     `astray` names what is wrong and does not stay repaired. Of `sampled` flows that the active peer lately named,
     this node lacks `lacking`. `doubtful`: the last question to the gateway is unanswered, which may be a lost packet
-    or the first sign that the internet is away.
+    or the first sign that the internet is away. `mac` is that of the private interface, `contested` that of a
+    stranger who lately claimed the VIP by ARP.
     """
 
     private_up: bool = False
@@ -93,6 +94,9 @@ class Health:
     sampled: int = 0
     lacking: int = 0
     doubtful: bool = False
+    mac: str = ""
+    contested: str = ""
+    limiting: bool = False
 
     @property
     def can_forward(self) -> bool:
@@ -207,6 +211,7 @@ class NodeState:
     handover: Handover | None = None
     local_for: int = 0
     refusals: int = 0
+    peer_mac: str = ""
     falls: int = 0
     fell_at: float = 0.0
     last_nonce: int = 0
@@ -302,5 +307,6 @@ def message_of(state: NodeState, now: float) -> PeerMessage:
         sampled=state.health.sampled,
         lacking=state.health.lacking,
         doubtful=state.health.doubtful,
+        mac=state.health.mac,
         unfit=state.claims_active and state.unfit_at is not None and now >= state.unfit_at + UNFIT_SECONDS,
     )

@@ -25,6 +25,7 @@ _NFGEN_HEADER_BYTES = 20
 _NFNLGRP_NFTABLES = 7
 _NETLINK_NETFILTER = 12
 _RT_TABLE_MAIN = 254
+_NUD_PERMANENT = 0x80
 
 
 def is_up(interface: str) -> bool:
@@ -86,6 +87,18 @@ class RelayRoutes:
             for fip in self._fips:
                 with contextlib.suppress(ProcessLookupError), _as_os_error():
                     await route.route("del", dst=f"{fip}/32", priority=RELAY_METRIC)
+
+
+async def pin_neighbour(interface: str, address: IPv4Address, mac: str) -> None:
+    """`address` has this `mac`, whatever ARP says; an empty `mac` lets ARP decide again. OSError without the link."""
+    index = socket.if_nametoindex(interface)
+    async with AsyncIPRoute() as route:
+        if mac:
+            with _as_os_error():
+                await route.neigh("replace", dst=str(address), lladdr=mac, ifindex=index, state=_NUD_PERMANENT)
+        else:
+            with contextlib.suppress(OSError), _as_os_error():
+                await route.neigh("del", dst=str(address), ifindex=index)
 
 
 @contextlib.contextmanager
