@@ -82,6 +82,7 @@ healths = any_of(
     flows=st.sampled_from([0, 500, 1000]),
     relaying_seconds=st.sampled_from([0.0, 20.0]),
     mac=st.just(""),
+    cached=st.none() | st.sampled_from([0, 500, 1000]),
     contested=st.sampled_from(["", "02:00:00:00:00:09"]),
     astray=st.sampled_from([(), ("ruleset",)]),
 )

@@ -103,6 +103,7 @@ class Agent:
         return replace(
             health,
             conntrackd=self.daemons.conntrackd,
+            cached=self.daemons.cached,
             bgp_established=established,
             bgp_total=total,
             astray=self.keeper.astray,
@@ -144,7 +145,7 @@ class Agent:
 
     def claim_vip(self) -> None:
         """Effects: gratuitous ARP."""
-        self.vlan.claim_vip()
+        self.vlan.claim_vip(lambda: self.decider.state.claims_active)
 
     def conntrack(self, job: Conntrack) -> None:
         """Effects: queue a conntrackd job."""
@@ -184,6 +185,7 @@ class Agent:
             Task("judgements", self.sync.judge_samples()),
             Task("health", sources.health(decider.handle)),
             Task("election", sources.election(decider.handle)),
+            Task("VIP", sources.vip(decider.handle, lambda: self.decider.state.holds_vip)),
             Task("looks", sources.looks()),
             Task("arrivals", sources.arrivals(decider.handle)),
             Task("conntrackd jobs", self._run_jobs()),
@@ -251,6 +253,7 @@ class Agent:
     def _on_links(self, notices: socket.socket) -> None:
         links.drain(notices)
         self.sources.wake()
+        self.sources.look_at_vip.set()
         self.enforcer.look_again()
         self.keeper.wake()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ BIRD_PATIENCE_SECONDS = 10.0
 CONNTRACKD_PATIENCE_SECONDS = 30.0
 """A resync of a million flows keeps conntrackd from answering for many seconds."""
 _STATS_SECONDS = 1.0
+_CACHED = re.compile(r"cache internal:\s+current active connections:\s+(\d+)")
 
 
 @dataclass(slots=True)
@@ -64,6 +66,8 @@ class Daemons:
         """Sessions that are Established, and all."""
         self.conntrackd = False
         """conntrackd answers."""
+        self.cached: int | None = None
+        """Flows that it replicates: the node's own are not among them."""
 
     async def run(self, handle: Callable[[Event], None], interval: float, wake: Callable[[], None]) -> None:
         """Ask both every `interval` seconds; neither waits for the other, and nobody waits for them."""
@@ -89,6 +93,7 @@ class Daemons:
         try:
             answer = await conntrackd.command(conntrackd.Command.STATS, seconds=_STATS_SECONDS)
             self.conntrackd = "external inject" in answer
+            self.cached = int(found[1]) if (found := _CACHED.search(answer)) else None
             self._conntrackd.heard()
         except DaemonError:
             self.conntrackd = False

@@ -69,6 +69,8 @@ class Sources:
         """FIFO lines that have come in."""
         self.preparing = asyncio.Event()
         """Set while this node waits for the fabric to send it what is for a FIP."""
+        self.look_at_vip = asyncio.Event()
+        """Set when addresses may have changed."""
         self.counters: dict[str, int] = {}
         """Packets by named counter, as of the last full look."""
 
@@ -133,6 +135,17 @@ class Sources:
             if told == self.lines_told:
                 handle(VrrpChanged(role))
                 await asyncio.sleep(_VRRP_SECONDS)
+
+    async def vip(self, handle: Handle, holds: Callable[[], bool]) -> None:
+        """The VIP that goes away under a node that serves: Keepalived has let go, and its word may come 20 ms later.
+
+        In between a peer that asks would be told that this node is active, and would leave the election.
+        """
+        while True:
+            await self.look_at_vip.wait()
+            self.look_at_vip.clear()
+            if holds() and not await links.has_address(self._vip) and holds():
+                handle(VrrpChanged(VrrpRole.INIT))
 
     async def vrrp_role(self) -> VrrpRole:
         """What Keepalived is, as read back."""

@@ -136,7 +136,7 @@ def _lacking(state: NodeState, now: float) -> str | None:
     if said is None:
         return None
     if state.claims_active:
-        who, sampled, lacking, flows = state.terms.peer, said.sampled, said.lacking, state.health.flows
+        who, sampled, lacking, flows = state.terms.peer, said.sampled, said.lacking, state.flows_to_hold
     else:
         who, sampled, lacking, flows = state.terms.me, state.health.sampled, state.health.lacking, said.flows
     if not lacks_too_many(sampled, lacking):

@@ -293,7 +293,7 @@ def peer_unready(state: NodeState, now: float) -> str:
     if not state.health.conntrackd:
         return f"conntrackd does not answer on {state.terms.me}: {peer} does not get new flows"
     if not said.synced:
-        return _what_is_lacking(said, state.health.flows, peer)
+        return _what_is_lacking(said, state.flows_to_hold, peer)
     return ""
 
 

@@ -79,7 +79,7 @@ def _sync(state: NodeState, now: float) -> dict[str, object]:
     said = state.peer.fresh(state.terms, now)
     if state.claims_active:
         sampled, lacking = (said.sampled, said.lacking) if said is not None else (0, 0)
-        return _estimate(sampled, lacking, state.health.flows)
+        return _estimate(sampled, lacking, state.flows_to_hold)
     flows = said.flows if said is not None else 0
     return _estimate(state.health.sampled, state.health.lacking, flows)
 

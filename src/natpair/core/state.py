@@ -74,6 +74,7 @@ class Terms:
 class Health:
     """One reading of the node's own health; a missing reading counts as bad.
 
+    `flows` counts the kernel's, `cached` those that conntrackd replicates: the node's own are not among them.
     `astray` names what is wrong and does not stay repaired. Of `sampled` flows that the active peer lately named,
     this node lacks `lacking`. `doubtful`: the last question to the gateway is unanswered, which may be a lost packet
     or the first sign that the internet is away. `mac` is that of the private interface, `contested` that of a
@@ -89,6 +90,7 @@ class Health:
     bgp_established: int = 0
     bgp_total: int = 0
     flows: int = 0
+    cached: int | None = None
     relaying_seconds: float = 0.0
     astray: tuple[str, ...] = ()
     sampled: int = 0
@@ -224,6 +226,16 @@ class NodeState:
         """This node claims, to its peer, to be the active one."""
         return self.phase in CLAIMING
 
+    @property
+    def holds_vip(self) -> bool:
+        """Serves, and has not let go of the VIP on purpose."""
+        return self.claims_active and (self.handover is None or self.handover.released_at is None)
+
+    @property
+    def flows_to_hold(self) -> int:
+        """How many flows a standby of this node has to have."""
+        return self.health.flows if self.health.cached is None else self.health.cached
+
     def can_serve(self, now: float) -> bool:
         """Links, ruleset, gateway and BGP are well enough to carry the clients' traffic."""
         health = self.health
@@ -293,7 +305,7 @@ def message_of(state: NodeState, now: float) -> PeerMessage:
         synced=state.synced(now),
         drained=state.drained,
         config_hash=state.terms.config_hash,
-        flows=state.health.flows,
+        flows=state.flows_to_hold if state.claims_active else state.health.flows,
         flushed_for=state.flushed_for,
         handover=handover.number if giving and handover else 0,
         prepared_for=handover.number if taking and handover else 0,

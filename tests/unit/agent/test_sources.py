@@ -70,7 +70,7 @@ class Outside:
 
     async def command(self, *_: object, **__: object) -> str:
         self._mute("conntrackd")
-        return "external inject: ..."
+        return "cache internal:\ncurrent active connections:\t\t 17\n\nexternal inject: ..."
 
     async def counters(self) -> dict[str, int]:
         return {"fip_in": self.arrived, "relayed": self.relayed}
@@ -323,6 +323,23 @@ async def test_arrivals_are_told_only_while_somebody_waits_for_them(outside: Out
     assert events == [ArrivalSeen()]
 
 
+# --- the VIP
+
+
+@pytest.mark.parametrize(("holds", "here", "news"), [(True, False, 1), (True, True, 0), (False, False, 0)])
+async def test_a_vip_that_goes_away_under_a_node_that_serves_is_news(
+    outside: Outside, holds: bool, here: bool, news: int
+) -> None:
+    made, events = made_from(outside), list[Event]()
+    outside.vip_here = here
+    running = asyncio.ensure_future(made.vip(events.append, lambda: holds))
+    made.look_at_vip.set()
+    await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert events == [VrrpChanged(VrrpRole.INIT)] * news
+
+
 # --- BIRD and conntrackd
 
 
@@ -345,6 +362,7 @@ async def test_their_answers_are_kept(outside: Outside) -> None:
     assert not made.conntrackd, "before it was asked it is not well"
     await rounds(made, 1)
     assert (made.bgp, made.conntrackd, outside.said_by_bird[0]) == ((3, 4), True, PRIMARY)
+    assert made.cached == 17
 
 
 @pytest.mark.parametrize(("mute", "answers"), [("bird", ((0, 4), True)), ("conntrackd", ((3, 4), False))])

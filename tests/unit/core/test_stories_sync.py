@@ -13,7 +13,15 @@ from natpair.core.machine import peer_unready, step
 from natpair.core.messages import Phase
 from natpair.core.rules import RESYNC_PAUSE
 from natpair.core.snapshot import snapshot
-from natpair.core.state import PULL_PAUSE, PULL_PAUSE_MAX, NodeState, PeerView, flows_lacking, lacks_too_many
+from natpair.core.state import (
+    PULL_PAUSE,
+    PULL_PAUSE_MAX,
+    NodeState,
+    PeerView,
+    flows_lacking,
+    lacks_too_many,
+    message_of,
+)
 from natpair.core.wire import Path
 from nodes import MINE, THEIRS, WELL, active, hears, says, standby
 from script import at, play
@@ -84,6 +92,13 @@ def test_the_active_node_reads_its_own_kernel_anew_when_its_standby_goes_on_lack
     again = play(hearing(state, RESYNC_PAUSE), at(RESYNC_PAUSE, Tick(), Conntrack(COMPLETE, MINE)))
     assert not again.completing
     play(hearing(again, RESYNC_PAUSE + 1), at(RESYNC_PAUSE + 1, Tick()))
+
+
+def test_the_nodes_own_connections_are_not_asked_of_the_standby() -> None:
+    busy = active(health=replace(WELL, flows=1500, cached=1000), said=says(Phase.STANDBY, synced=False, flows=990))
+    assert message_of(busy, 0.0).flows == 1000
+    assert "about 10 of 1000 flows" in peer_unready(busy, 0.0)
+    assert message_of(standby(health=replace(WELL, flows=1500, cached=0)), 0.0).flows == 1500
 
 
 def refusal(state: NodeState) -> str:
