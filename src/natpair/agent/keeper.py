@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -29,6 +30,8 @@ from natpair.system.kept import Addresses, Files, Finding, Guard, Kept, Routes, 
 
 LOOK_SECONDS = 2.0
 """Sysctls and files give no notice: this is how long a change of them may stay unseen."""
+_FULL_LOOK_EVERY = 8
+"""Looks of which one is at everything, should a notice have been lost; each starts a process for the egress guard."""
 _NOTICE_SECONDS = 0.15
 """A notice is looked into so much later: the moment itself may be a takeover's, and notices come in swarms."""
 _REMEMBERED = 20
@@ -96,18 +99,21 @@ class Keeper:
 
     async def run(self) -> None:
         """Keep until cancelled."""
-        while True:
+        for number in itertools.count():
+            noticed = self._awake.is_set() or number % _FULL_LOOK_EVERY == 0
             self._awake.clear()
-            await self.look()
+            await self.look(everything=noticed)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._awake.wait()
                     await asyncio.sleep(_NOTICE_SECONDS)
 
-    async def look(self) -> None:
-        """One look at everything, and what follows from it."""
+    async def look(self, *, everything: bool = True) -> None:
+        """One look, and what follows from it; if not at everything, at what gives no notice and what was wrong."""
         wrong: dict[str, Wrong] = {}
         for kind in self._kinds:
+            if kind.noticed and not everything and not self._wrong:
+                continue
             for finding in await self._findings(kind):
                 if not await self._mend(finding):
                     wrong[finding.wrong.thing] = finding.wrong
@@ -140,7 +146,7 @@ def kinds_of(gateway: Gateway, node: str, config: str) -> tuple[Kept, ...]:
     bundle = render_all(gateway, node, capabilities=machine.capabilities())
     files = {file.path: file.text for file in bundle}
     return (
-        Sysctls(files[paths.SYSCTL]),
+        Sysctls(files[paths.SYSCTL] + files[paths.FORWARDING]),
         Addresses(me, gateway.pair.fips),
         Routes(gateway.pair.fips, me.public_interface, BLACKHOLE_METRIC),
         Rules(me, gateway.private_network),

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from pyroute2 import AsyncIPRoute, NetlinkError
 
@@ -43,7 +43,9 @@ class Finding:
 
 
 class Kept(Protocol):
-    """One kind of thing that is watched."""
+    """One kind of thing that is watched. `noticed`: the kernel gives notice when it changes."""
+
+    noticed: ClassVar[bool]
 
     async def findings(self) -> list[Finding]:
         """What is wrong now; OSError, NetlinkError or CommandFailed if it cannot be looked at."""
@@ -51,6 +53,8 @@ class Kept(Protocol):
 
 class Sysctls:
     """The assignments of the rendered sysctl.d file, without those that this kernel or namespace refuses."""
+
+    noticed: ClassVar[bool] = False
 
     def __init__(self, text: str, *, root: Path = sysctl.PROC_SYS) -> None:
         self._text = text
@@ -74,6 +78,8 @@ class Sysctls:
 class Files:
     """The rendered files. Watched are those that stood as rendered at the start: the rest waits for an `apply`."""
 
+    noticed: ClassVar[bool] = False
+
     def __init__(self, bundle: Sequence[RenderedFile], ours: Callable[[], bool], tell: Callable[[str], None]) -> None:
         self._watched = tuple(file for file in bundle if read_if_there(Path(file.path)) == file.text)
         self._ours = ours
@@ -96,6 +102,8 @@ class Files:
 
 class Addresses:
     """The node's own addresses are there, and a FIP is nobody's."""
+
+    noticed: ClassVar[bool] = True
 
     def __init__(self, node: Node, fips: Iterable[IPv4Address]) -> None:
         self._own: tuple[tuple[str, IPv4Interface | IPv6Interface], ...] = (
@@ -135,6 +143,8 @@ class Addresses:
 
 class Routes:
     """The FIPs' blackholes, nothing in front of them, and the default routes as they were last seen."""
+
+    noticed: ClassVar[bool] = True
 
     def __init__(self, fips: Iterable[IPv4Address], public: str, metric: int) -> None:
         self._fips = {str(fip) for fip in fips}
@@ -197,6 +207,8 @@ class Rules:
     A rule that leaves them alone (a VPN's, a container's) is nobody's business here.
     """
 
+    noticed: ClassVar[bool] = True
+
     def __init__(self, node: Node, network: IPv4Network) -> None:
         self._private, self._public = node.private_interface, node.public_interface
         self._client = str(network.broadcast_address - 1)
@@ -247,6 +259,8 @@ class Rules:
 
 class Guard:
     """The egress filter of the rendered guard.tc stands on the public interface."""
+
+    noticed: ClassVar[bool] = True
 
     def __init__(self, text: str, public: str) -> None:
         self._text = text

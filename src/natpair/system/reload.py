@@ -53,6 +53,7 @@ class Step(StrEnum):
     RULESET = "nftables ruleset"
     GUARD = "egress guard"
     ROUTES = "blackhole routes"
+    FORWARDING = "forwarding"
     UNITS = "systemd units"
     CONNTRACKD = "conntrackd"
     BIRD = "bird"
@@ -64,6 +65,7 @@ _BY_FILE: Mapping[str, Step] = {
     paths.SYSCTL: Step.SYSCTL,
     paths.GUARD: Step.GUARD,
     paths.ROUTES: Step.ROUTES,
+    paths.FORWARDING: Step.FORWARDING,
     paths.CONNTRACKD_CONF: Step.CONNTRACKD,
     paths.BIRD_CONF: Step.BIRD,
     paths.KEEPALIVED_CONF: Step.KEEPALIVED,
@@ -109,6 +111,10 @@ def _modules() -> None:
 
 def _sysctl() -> None:
     sysctl.load(read_if_there(Path(paths.SYSCTL)) or "")
+
+
+def _forwarding() -> None:
+    sysctl.load(read_if_there(Path(paths.FORWARDING)) or "")
 
 
 def _ruleset() -> None:
@@ -207,6 +213,7 @@ _ACTIONS: Mapping[Step, Callable[[], None]] = {
     Step.RULESET: _ruleset,
     Step.GUARD: _guard,
     Step.ROUTES: _routes,
+    Step.FORWARDING: _forwarding,
     Step.UNITS: _units,
     Step.CONNTRACKD: _conntrackd,
     Step.BIRD: _bird,

@@ -36,6 +36,7 @@ class Thing:
     undone: bool = False
     blind: bool = False
     mended: int = 0
+    noticed: bool = False
 
     async def findings(self) -> list[Finding]:
         if self.blind:
@@ -84,6 +85,19 @@ async def test_what_refuses_is_told_once_when_it_stays_and_makes_the_node_unfit(
     thing.stubborn = False
     await made.look()
     assert (thing.value, made.astray) == (1, ())
+
+
+async def test_what_gives_notice_is_not_looked_at_all_the_time_unless_it_was_wrong() -> None:
+    made, _, _ = at_work(quiet := Thing(), loud := Thing(noticed=True))
+    await made.look(everything=False)
+    assert (quiet.value, loud.value) == (1, 0)
+    await made.look()
+    assert loud.value == 1
+    loud.value, loud.stubborn = 0, True
+    await made.look()
+    loud.stubborn = False
+    await made.look(everything=False)
+    assert loud.value == 1
 
 
 async def test_a_fight_ends_after_a_few_rounds() -> None:
