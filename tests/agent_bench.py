@@ -45,6 +45,9 @@ class Recorder:
     def reserve(self, ceiling: int) -> None:
         self.calls.append(("reserve", ceiling))
 
+    def repair_shares(self) -> None:
+        self.calls.append(("repair_shares", None))
+
 
 @dataclass
 class Bench:

@@ -11,9 +11,11 @@ from typing import Any, get_args, get_type_hints
 from hypothesis import strategies as st
 
 from natpair.core import events
+from natpair.core.account import Account, Lack, Trouble, Work
 from natpair.core.actions import ConntrackJob
 from natpair.core.events import Event, Verb
 from natpair.core.messages import CLAIMING, PeerMessage, Phase, VrrpRole
+from natpair.core.model import Watch
 from natpair.core.state import Answer, Challenge, Handover, Health, NodeState, PeerView, Request, initial
 from natpair.core.wire import Path
 from nodes import HASH, TERMS
@@ -31,6 +33,7 @@ phases, roles, flags = st.sampled_from(Phase), st.sampled_from(VrrpRole), st.boo
 
 BY_TYPE: dict[Any, Strategy] = {
     bool: flags,
+    str: st.just(""),
     int: epochs,
     float: times,
     float | None: st.none() | times,
@@ -88,7 +91,27 @@ healths = any_of(
 )
 peers = any_of(PeerView, heard=st.fixed_dictionaries(dict.fromkeys(Path, times)), said=st.none() | messages)
 taken = any_of(Handover, prepared_at=st.none(), released_at=st.none(), local_at=st.none())
+names = st.sampled_from(["nat-a", "nat-b"])
+keys = st.sampled_from(["one", "two", "three"])
+moments = st.none() | st.sampled_from([-600.0, 30.0, 60.0, 600.0, 86_400.0]).map(lambda away: NOW + away)
+works = st.lists(any_of(Work, node=names, key=keys, what=st.just("reboot"), begins_at=moments), max_size=3).map(tuple)
+lacks = st.lists(any_of(Lack, fip=st.just("192.0.2.221"), node=names, why=st.just("is not shared")), max_size=2)
+troubles = st.lists(any_of(Trouble, part=st.just("shares"), why=st.just("HTTP 500")), max_size=2).map(tuple)
+accounts = any_of(
+    Account,
+    seen_at=st.none() | times,
+    lacks=lacks.map(tuple),
+    planned=works,
+    events=works,
+    troubles=troubles,
+    handed=st.lists(keys, max_size=2, unique=True).map(tuple),
+    repairs=st.lists(times, max_size=6).map(tuple),
+    unrepaired=st.just(None),
+)
+watches = st.builds(Watch, enabled=flags, switch_over=flags, repair_shares=flags)
+all_terms = st.builds(lambda terms, watch: replace(terms, watch=watch), st.sampled_from(list(TERMS.values())), watches)
 NAMED: dict[str, Strategy] = {
+    "account": accounts,
     "health": healths,
     "peer": peers,
     "reserved": st.sampled_from([0, 5000]),
@@ -118,7 +141,7 @@ ONLY_IN: dict[str, frozenset[Phase]] = {
     "wish": frozenset({Phase.STANDBY}),
 }
 """What only some phases have: `enter` and the rules leave none of it behind."""
-STATE_FIELDS = fields_of(NodeState, terms=st.sampled_from(list(TERMS.values())), **NAMED)
+STATE_FIELDS = fields_of(NodeState, terms=all_terms, **NAMED)
 
 
 @st.composite
@@ -146,6 +169,13 @@ NAMED_IN_EVENTS: dict[type, dict[str, Strategy]] = {
     events.ConntrackDone: {"job": st.sampled_from(ConntrackJob)},
     events.Frozen: {"gap": st.floats(1, 100)},
     events.Asked: {"number": small},
+    events.AccountSeen: {
+        "lacks": st.none() | lacks.map(tuple),
+        "planned": st.none() | works,
+        "events": st.none() | works,
+        "troubles": troubles,
+    },
+    events.RepairEnded: {"trouble": st.none() | any_of(Trouble)},
 }
 EVENTS: dict[type, st.SearchStrategy[Event]] = {
     kind: any_of(kind, **NAMED_IN_EVENTS.get(kind, {})) for kind in get_args(Event)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from emulator.accounts import IMAGE, LINODE, PUBLIC, VLAN, Account
+from emulator.accounts import IMAGE, LINODE, PUBLIC, VLAN, Account, Full
 from natpair.emulator import lifecycle
 from natpair.emulator.world import Boot, Created, Deleted, ShutDown
 
@@ -235,3 +235,37 @@ def test_firewall_limits(account: Account) -> None:
     linode = account.create(**MODERN)
     body = {"type": "linode", "id": linode["id"]}
     assert "interface" in account.reasons("POST", f"/networking/firewalls/{wall['id']}/devices", body)[0][2]
+
+
+def test_a_rebuild_gives_new_disks_and_a_new_profile_and_keeps_the_rest(full: Full) -> None:
+    before = full.do("GET", f"/linode/instances/{full.legacy}")
+    data = base64.b64encode(b"#cloud-config\n{}").decode()
+    body = {"image": "linode/debian12", "root_pass": "correct horse", "booted": False, "metadata": {"user_data": data}}
+    full.do("PUT", f"/linode/instances/{full.legacy}/configs/{full.names['configId']}", {"helpers": {"network": False}})
+    full.api.store.notices.clear()
+    rebuilt = full.do("POST", f"/linode/instances/{full.legacy}/rebuild", body)
+    assert rebuilt["status"] == "rebuilding"
+    assert [type(one).__name__ for one in full.api.store.notices] == ["ShutDown", "Created"]
+    assert full.reasons("POST", f"/linode/instances/{full.legacy}/rebuild", body)[0][2] == "Linode busy."
+    full.later()
+    after = full.do("GET", f"/linode/instances/{full.legacy}")
+    assert after["status"] == "offline"
+    same = ("id", "label", "ipv4", "ipv6", "tags", "host_uuid", "placement_group")
+    assert {name: after[name] for name in same} == {name: before[name] for name in same}
+    (profile,) = full.do("GET", f"/linode/instances/{full.legacy}/configs")["data"]
+    assert profile["id"] != int(full.names["configId"])
+    assert (profile["interfaces"], profile["helpers"]["network"]) == ([], True)
+    assert full.api.store.linodes[int(full.legacy)].user_data == b"#cloud-config\n{}"
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"root_pass": "correct horse"}, "image"),
+        ({"image": "linode/debian12"}, "root_pass"),
+        ({"image": "linode/nothing", "root_pass": "correct horse"}, "image"),
+    ],
+)
+def test_a_rebuild_that_is_refused_changes_nothing(full: Full, body: dict[str, str], field: str) -> None:
+    assert full.reasons("POST", f"/linode/instances/{full.legacy}/rebuild", body)[0][:2] == (400, field)
+    assert full.do("GET", f"/linode/instances/{full.legacy}")["status"] == "running"

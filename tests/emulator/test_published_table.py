@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from emulator.accounts import LINODE, PUBLIC, RULE, VLAN, Full
+from emulator.accounts import IMAGE, LINODE, PUBLIC, RULE, VLAN, Full
 from natpair.emulator.api import ROUTES
 from natpair.emulator.routing import Route
 from unit.linode.published import Published, published
@@ -47,6 +47,7 @@ NOT_EMULATED = (
 BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/linode/instances"): LINODE | {"placement_group": {"id": 0}},
     ("PUT", "/linode/instances/{linodeId}"): {"label": "other"},
+    ("POST", "/linode/instances/{linodeId}/rebuild"): IMAGE,
     ("POST", "/linode/instances/{linodeId}/ips"): {"type": "ipv4", "public": True},
     ("PUT", "/linode/instances/{linodeId}/ips/{address}"): {"rdns": "nat.example.org"},
     ("POST", "/linode/instances/{linodeId}/configs"): {"label": "second", "interfaces": [PUBLIC, VLAN]},
@@ -84,6 +85,7 @@ BODIES: dict[tuple[str, str], Any] = {
 }
 # What one answer alone cannot show: the thing is new and empty, or an interface is either public or in a VLAN.
 UNSEEN = {
+    ("GET", "/images"): ("regions.*",),  # of images that are copied between regions
     ("POST", "/placement/groups"): ("members.*",),
     ("POST", "/networking/reserved/ips"): ("assigned_entity.*",),
     ("POST", "/linode/instances/{linodeId}/interfaces"): ("public.*",),

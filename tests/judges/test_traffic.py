@@ -21,6 +21,7 @@ from natpair.core.model import Node
 pytestmark = pytest.mark.root
 
 SERVER, FIP = "198.51.100.10", "192.0.2.221"
+METADATA = "169.254.169.254"
 
 ECHO = """
 import socket, sys
@@ -192,6 +193,19 @@ def test_a_switch_of_state_keeps_the_flow_and_the_counters(world: World) -> None
             world.switch("traffic-local")
     assert asked == [f"{FIP}:40000 one", f"{FIP}:40000 two"]
     assert world.counter("fip_in") == 2
+
+
+def test_no_client_asks_the_platform_for_the_nodes_user_data(world: World) -> None:
+    world.switch("traffic-local")
+    for forbidden in (True, False):
+        if not forbidden:
+            # The control: without that one rule the question would leave, in the node's name.
+            rules = world.node.run("nft", "-a", "list", "chain", "ip", "natpair", "forward").stdout.splitlines()
+            (handle,) = [line.rsplit(" ", 1)[1] for line in rules if "169.254.0.0/16" in line]
+            world.node.run("nft", "delete", "rule", "ip", "natpair", "forward", "handle", handle)
+        with world.watch(world.server) as seen:
+            assert world.ask("user-data", host=METADATA) == "silence"
+        assert any(METADATA in packet for packet in seen) is not forbidden
 
 
 @pytest.mark.parametrize("state", ["local", "relay", "closed"])

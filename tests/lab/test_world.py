@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from natpair.errors import LabError
 from natpair.lab import ping
 from natpair.lab.wait import wait_until
 from natpair.lab.world import Lab
+from samples import EXAMPLE
 
 pytestmark = pytest.mark.lab
 
@@ -85,6 +87,43 @@ def test_a_client_reaches_the_internet_under_the_floating_address(lab: Lab):
     finally:
         serving.kill()
         serving.communicate()
+
+
+def test_a_client_set_up_by_the_printed_commands_goes_out_and_its_check_agrees(lab: Lab, tmp_path: Path):
+    """`natpair client-config`, used as a person would: its check says no, its commands are run, its check says yes."""
+    active, _ = lab.wait_ready()
+    config = tmp_path / "gateway.toml"
+    config.write_text(EXAMPLE.read_text())
+    options = [str(config), "--address", str(dict(lab.topology.clients)["client-2"].ip)]
+    printed = [
+        subprocess.run([*NATPAIR, "client-config", *options, *more], capture_output=True, text=True, check=True).stdout
+        for more in (["--os", "commands"], ["--check"])
+    ]
+    commands, check = printed
+    internet = str(lab.topology.internet[0].ip)
+
+    def told(*arguments: str) -> tuple[int, str]:
+        done = lab.exec("client-2", ["sh", "-s", *arguments], stdin=check, check=False)
+        return done.returncode, done.stdout
+
+    lab.exec("client-2", ["ip", "address", "flush", "dev", "eth0"])
+    code, said = told()
+    assert code == 1
+    assert "WRONG  eth0 does not have the address" in said
+    assert "WRONG  the default route" in said
+    assert not pings(lab, "client-2", internet)
+    lab.exec("client-2", ["sh", "-e"], stdin=commands)
+    assert pings(lab, "client-2", internet)
+    code, said = told(internet)
+    if shutil.which("ping"):
+        assert (code, said.count("good")) == (0, 6), said
+    else:
+        assert said.count("good") == 3
+        assert "ping is not installed" in said
+    # What the check says to look at on the active node, and that it shows the FIP.
+    (look,) = [line.split("#")[0].split() for line in said.splitlines() if "conntrack -L" in line]
+    flows = lab.exec(active, look).stdout
+    assert [line for line in flows.splitlines() if f"dst={internet}" in line and "dst=192.0.2.221" in line], flows
 
 
 def test_another_process_can_attach(lab: Lab):

@@ -24,12 +24,15 @@ ALLOWED_IMPORTS: dict[str, frozenset[str]] = {
     "config": frozenset({"core", "errors"}),
     "render": frozenset({"core", "errors"}),
     "system": frozenset({"core", "errors"}),
-    "agent": frozenset({"core", "config", "render", "system", "errors"}),
+    "agent": frozenset({"core", "config", "render", "system", "linode", "errors"}),
     "emulator": frozenset({"errors"}),
     "linode": frozenset({"errors"}),
+    "cloud": frozenset({"core", "config", "render", "linode", "errors"}),
     "lab": frozenset({"core", "config", "render", "system", "emulator", "errors"}),
     "drill": frozenset({"core", "config", "system", "lab", "errors"}),
-    "cli": frozenset({"core", "config", "render", "system", "agent", "emulator", "lab", "drill", "linode", "errors"}),
+    "cli": frozenset(
+        {"core", "config", "render", "system", "agent", "emulator", "lab", "drill", "linode", "cloud", "errors"}
+    ),
     "__main__": frozenset({"cli"}),
     "__init__": frozenset(),
 }

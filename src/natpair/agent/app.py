@@ -7,9 +7,10 @@ import contextlib
 import signal
 import socket
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from natpair.agent import journal
 from natpair.agent.contest import Contest
@@ -23,10 +24,11 @@ from natpair.agent.sources import Sources
 from natpair.agent.syncwatch import SyncWatch
 from natpair.agent.vlan import Vlan
 from natpair.core import paths
+from natpair.core.account import Account, Trouble
 from natpair.core.actions import Conntrack
 from natpair.core.desired import Desired, Traffic
 from natpair.core.digest import config_hash
-from natpair.core.events import ConntrackDone, PeerHeard, TrafficSwitched, VlanProbed, VrrpChanged
+from natpair.core.events import AccountSeen, ConntrackDone, Event, PeerHeard, TrafficSwitched, VlanProbed, VrrpChanged
 from natpair.core.machine import adopt
 from natpair.core.messages import PeerMessage, Phase, VrrpRole
 from natpair.core.model import Gateway
@@ -43,6 +45,7 @@ from natpair.system.sdnotify import Notifier
 _KEY_BYTES = 32
 _ALIVE_SECONDS = 1.0
 _DISK_RETRY_SECONDS = 10.0
+_WATCHER_RETRY_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,16 @@ class Task:
 
     name: str
     run: Coroutine[object, object, None]
+
+
+class Watcher(Protocol):
+    """What watches the provider's account, if anything does: `agent.watch`, which only a node that wants it loads."""
+
+    async def run(self, handle: Callable[[Event], None], record: Callable[..., None]) -> None:
+        """Watch for ever."""
+
+    def repair(self) -> None:
+        """Share again what the last look found missing."""
 
 
 def read_key(path: str) -> bytes:
@@ -68,7 +81,15 @@ def read_key(path: str) -> bytes:
 class Agent:
     """All parts of one agent, wired. It is the `Effects` of its `Decider`."""
 
-    def __init__(self, gateway: Gateway, node: str, state: NodeState, key: bytes, kinds: Sequence[Kept] = ()) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        node: str,
+        state: NodeState,
+        key: bytes,
+        watcher: Watcher | None = None,
+        kinds: Sequence[Kept] = (),
+    ) -> None:
         self.events = journal.Events()
         self.repairs = Repairs(self.events.record)
         self.keeper = Keeper(kinds, self.repairs)
@@ -93,6 +114,7 @@ class Agent:
         self._jobs: asyncio.Queue[Conntrack] = asyncio.Queue()
         self._ceilings: asyncio.Queue[int] = asyncio.Queue()
         self._terms = state.terms
+        self._watcher = watcher
         self._waiting = False
         self._notifier = Notifier()
 
@@ -155,6 +177,11 @@ class Agent:
         """Effects: reserve generations behind the takeover's back."""
         self._ceilings.put_nowait(ceiling)
 
+    def repair_shares(self) -> None:
+        """Effects: let the watcher mend what it has just told."""
+        if self._watcher is not None:
+            self._watcher.repair()
+
     def status(self) -> dict[str, object]:
         """The status document, with what was read back of ruleset and announcement."""
         document = snapshot(self.decider.state, time.monotonic())
@@ -192,6 +219,7 @@ class Agent:
             Task("reservations", self._run_reservations()),
             Task("watchdog", self._run_watchdog()),
             Task("control", serve(application(decider, self.status))),
+            *([Task("account", self._run_watcher(self._watcher))] if self._watcher is not None else []),
         ]
 
     def _beat(self) -> None:
@@ -226,6 +254,16 @@ class Agent:
                 self.events.record("step", step="reservation-failed", detail=str(error))
                 await asyncio.sleep(_DISK_RETRY_SECONDS)
                 self._ceilings.put_nowait(ceiling)
+
+    async def _run_watcher(self, watcher: Watcher) -> None:
+        while True:
+            try:
+                await watcher.run(self.decider.handle, self.events.record)
+            except Exception as error:  # noqa: BLE001 - the task boundary: what the account does ends no agent
+                why, cure = f"{type(error).__name__}: {error}", "this is a bug in natpair: open an issue with this line"
+                self.events.record("step", step="account-watch-failed", detail=why)
+                self.decider.handle(AccountSeen(None, None, None, (Trouble("the watch", why, cure, refused=True),)))
+            await asyncio.sleep(_WATCHER_RETRY_SECONDS)
 
     async def _run_watchdog(self) -> None:
         self._notifier.ready("started")
@@ -262,12 +300,13 @@ class Agent:
         self.enforcer.look_again()
 
 
-async def run(gateway: Gateway, node: str, config: str = paths.CONFIG) -> None:
+async def run(gateway: Gateway, node: str, watcher: Watcher | None = None, config: str = paths.CONFIG) -> None:
     """Run the agent of `node` until SIGTERM or SIGINT. Stopping changes nothing: a restart is hitless."""
     terms = Terms.of(gateway, node, config_hash(gateway))
     key = read_key(gateway.heartbeat.key_file)
     state = initial(terms, time.monotonic(), reserved=journal.reserved_generation(), drained=journal.is_drained())
-    agent = Agent(gateway, node, state, key, kinds_of(gateway, node, config))
+    state = replace(state, account=Account(handed=journal.recall().handed))
+    agent = Agent(gateway, node, state, key, watcher, kinds_of(gateway, node, config))
     try:
         fifo = NotifyFifo()
     except OSError as error:

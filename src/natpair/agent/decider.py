@@ -17,8 +17,10 @@ from natpair.core.actions import (
     Action,
     Conntrack,
     Journal,
+    Note,
     ProbeVlan,
     ReassertVip,
+    RepairShares,
     Reply,
     Reserve,
     SaveDrained,
@@ -52,6 +54,9 @@ class Effects(Protocol):
 
     def reserve(self, ceiling: int) -> None:
         """Reserve generations in the background."""
+
+    def repair_shares(self) -> None:
+        """Share again what the last look at the account found missing."""
 
 
 class Decider:
@@ -133,6 +138,15 @@ class Decider:
             callback(action)
 
     @_act.register
+    def _(self, _action: RepairShares) -> None:
+        self._effects.repair_shares()
+
+    @_act.register
+    def _(self, action: Note) -> None:
+        self._events.record("note", text=action.text)
+        self._log.warning("note", text=action.text)
+
+    @_act.register
     def _(self, action: Journal) -> None:
         self._events.transition = f"{self.state.terms.me}-{action.epoch}-{int(time.time() * 1000):x}"
         moved = {"before": action.before, "after": action.after, "cause": action.cause, "epoch": action.epoch}
@@ -143,4 +157,4 @@ class Decider:
 
 
 def _durable(state: NodeState) -> journal.Remembered:
-    return journal.Remembered(state.claims_active, state.epoch, state.boosted, state.fenced)
+    return journal.Remembered(state.claims_active, state.epoch, state.boosted, state.fenced, state.account.handed)

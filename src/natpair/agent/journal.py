@@ -56,13 +56,15 @@ class Remembered:
     epoch: int = 0
     boosted: bool = False
     fenced: bool = False
+    handed: tuple[str, ...] = ()
 
 
 def recall(path: str = paths.STATE) -> Remembered:
     """What stands in /run/natpair/state.json; nothing if there is none or it cannot be read."""
     try:
         raw = json.loads(Path(path).read_text())
-        return Remembered(raw["role"] == "active", int(raw["epoch"]), bool(raw["boosted"]), bool(raw["fenced"]))
+        active, boosted, fenced = raw["role"] == "active", bool(raw["boosted"]), bool(raw["fenced"])
+        return Remembered(active, int(raw["epoch"]), boosted, fenced, tuple(map(str, raw.get("handed", ()))))
     except (OSError, ValueError, KeyError, TypeError):
         return Remembered()
 
@@ -70,7 +72,8 @@ def recall(path: str = paths.STATE) -> Remembered:
 def remember(state: Remembered, path: str = paths.STATE) -> None:
     """Replace state.json; /run is memory, so no fsync."""
     role = "active" if state.active else "standby"
-    document = {"role": role, "epoch": state.epoch, "boosted": state.boosted, "fenced": state.fenced}
+    document: dict[str, object] = {"role": role, "epoch": state.epoch, "boosted": state.boosted}
+    document |= {"fenced": state.fenced, "handed": state.handed}
     target = Path(path)
     fresh = target.with_suffix(".new")
     fresh.write_text(json.dumps(document))

@@ -160,6 +160,21 @@ def _key_file_is_absolute(gateway: Gateway) -> Iterator[Problem]:
         yield Problem("heartbeat.key_file", path, "is not an absolute path", "a path such as /etc/natpair/pair.key")
 
 
+def _watch_has_a_token(gateway: Gateway) -> Iterator[Problem]:
+    watch, file = gateway.watch, gateway.linode.token_file
+    if watch.model_fields_set and "enabled" not in watch.model_fields_set:
+        yield Problem("watch", "", "does not say whether the agents watch the account", "enabled = true or false in it")
+    if not watch.enabled:
+        return
+    if file is None or not PurePosixPath(file).is_absolute():
+        accepted = 'an absolute path such as "/etc/natpair/linode.token": an agent takes no token from the environment'
+        yield Problem("linode.token_file", file or "", "is needed by watch.enabled", accepted)
+    lead, interval = watch.maintenance_lead_seconds, watch.interval_seconds
+    if lead < 3 * interval:
+        message = f"leaves no time for three looks, one every watch.interval_seconds = {interval}"
+        yield Problem("watch.maintenance_lead_seconds", str(lead), message, f"at least {3 * interval}")
+
+
 def _refresh_below_udp_timeout(gateway: Gateway) -> Iterator[Problem]:
     refresh, udp = gateway.sync.refresh_seconds, gateway.nat.udp_seconds
     if refresh * 2 > udp:
@@ -232,6 +247,7 @@ _RULES: tuple[Rule, ...] = (
     _ports_are_distinct,
     _management_leaves_bgp_alone,
     _key_file_is_absolute,
+    _watch_has_a_token,
     _refresh_below_udp_timeout,
     _gateway_is_reachable,
 )

@@ -28,6 +28,10 @@ _WORDS: dict[type, str] = {
 _PATTERNS = {
     r"^[a-zA-Z][a-zA-Z0-9_.-]{0,14}$": 'an interface name such as "eth1", at most 15 characters',
     r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$": "lower-case letters, digits and inner hyphens, at most 32 characters",
+    r"^[0-9a-f]{8}$": "8 hexadecimal digits",
+    r"^[0-9a-f]{64}$": "64 hexadecimal digits, as sha256sum prints them",
+    r"^[A-Za-z0-9]([A-Za-z0-9-]{0,62}[A-Za-z0-9])?$": "letters, digits and inner hyphens, at most 64 characters",
+    r"^(https?://|/)[\x21-\x7e]+\.(whl|tar\.gz|tgz)$": "a URL or an absolute path that ends in .whl, .tar.gz or .tgz",
 }
 
 

@@ -2,6 +2,7 @@
 
 `tomllib` keeps no positions. This scanner reads text that `tomllib` has already accepted, so it trusts the
 grammar and only follows strings, comments and brackets. Key paths look like `node[1].private_address`.
+The places of texts are kept too, so that a value can be written into the file and everything else stays as it is.
 """
 
 from __future__ import annotations
@@ -30,6 +31,13 @@ def map_lines(text: str) -> dict[str, int]:
     return scanner.lines
 
 
+def map_texts(text: str) -> dict[str, tuple[int, int]]:
+    """Key path → where its value stands in `text`, quotes included, for every value that is a text on one line."""
+    scanner = _Scanner(list(_tokens(text)))
+    scanner.document()
+    return scanner.texts
+
+
 def line_of(lines: Mapping[str, int], key: str) -> int | None:
     """The line of `key`, or of the nearest table around it when the key itself is missing from the file."""
     while key:
@@ -44,6 +52,7 @@ def line_of(lines: Mapping[str, int], key: str) -> int | None:
 class _Token:
     text: str
     line: int
+    start: int = 0
 
 
 def _tokens(text: str) -> Iterator[_Token]:
@@ -51,7 +60,7 @@ def _tokens(text: str) -> Iterator[_Token]:
     for match in _TOKEN.finditer(text):
         piece = match[0]
         if not piece.startswith("#"):
-            yield _Token(piece, line)
+            yield _Token(piece, line, match.start())
         line += piece.count("\n")
 
 
@@ -70,6 +79,7 @@ class _Scanner:
     at: int = 0
     prefix: str = ""
     counts: dict[str, int] = field(default_factory=dict)
+    texts: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def document(self) -> None:
         while self.at < len(self.tokens):
@@ -132,6 +142,8 @@ class _Scanner:
         elif token.text == "{":
             self._inline_table(path)
         else:
+            if token.text[:1] in "\"'" and not token.text.startswith(('"""', "'''")):
+                self.texts[path] = (token.start, token.start + len(token.text))
             while self._peek() not in {"\n", ",", "]", "]]", "}"}:
                 self.at += 1  # the rest of a float or a date
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from natpair.config.auto import Draft, autos_in, corrected, open_problem, with_stand_ins
 from natpair.config.checks import cross_check
 from natpair.config.lines import line_of, map_lines
 from natpair.config.schema import validate
@@ -27,15 +28,35 @@ def load(path: Path) -> Gateway:
 
 def parse(text: str, *, source: str = "gateway.toml") -> Gateway:
     """The gateway described by `text`; `source` names it in errors."""
+    gateway, autos, problems = _checked(text, source)
+    problems += [open_problem(key) for key in autos]
+    if gateway is None or problems:
+        raise ConfigError(source, _with_lines(problems, text))
+    return gateway
+
+
+def parse_draft(text: str, *, source: str = "gateway.toml") -> Draft:
+    """As `parse`, but what only the platform can give may still be "auto"."""
+    gateway, autos, problems = _checked(text, source)
+    if gateway is None or problems:
+        raise ConfigError(source, _with_lines(problems, text))
+    return Draft(text, gateway, frozenset(autos))
+
+
+def load_draft(path: Path) -> Draft:
+    """As `load`, but what only the platform can give may still be "auto"."""
+    return parse_draft(_read(path), source=str(path))
+
+
+def _checked(text: str, source: str) -> tuple[Gateway | None, tuple[str, ...], list[Problem]]:
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(source, [_toml_problem(error, text)]) from error
-    checked = validate(raw)
+    autos = autos_in(raw)
+    checked = validate(with_stand_ins(raw, autos))
     problems = [*checked.problems, *cross_check(checked.partial, partial=checked.gateway is None)]
-    if checked.gateway is None or problems:
-        raise ConfigError(source, _with_lines(problems, text))
-    return checked.gateway
+    return checked.gateway, autos, corrected(problems, autos)
 
 
 def find_node(

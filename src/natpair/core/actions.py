@@ -82,4 +82,18 @@ class Journal:
     epoch: int
 
 
-Action = Speak | ProbeVlan | ReassertVip | Conntrack | Reserve | SaveDrained | WakeAt | Reply | Journal
+@dataclass(frozen=True, slots=True)
+class RepairShares:
+    """Share again what the last look at the account found not shared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something worth telling people that changes no phase."""
+
+    text: str
+
+
+Action = (
+    Speak | ProbeVlan | ReassertVip | Conntrack | Reserve | SaveDrained | WakeAt | Reply | Journal | RepairShares | Note
+)

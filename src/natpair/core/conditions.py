@@ -11,6 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from natpair.core.account_conditions import (
+    account_unseen,
+    hurts_now,
+    maintenance_ahead,
+    share_missing,
+    work_is_due,
+)
 from natpair.core.messages import Phase, VrrpRole
 from natpair.core.state import NodeState, flows_lacking, lacks_too_many
 from natpair.core.wire import Path
@@ -39,19 +46,30 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """An entry of the catalogue. `judge` gives the detail for people, or None while all is well."""
+    """An entry of the catalogue. `judge` gives the detail for people, or None while all is well.
+
+    `severity` is the worst it can be; where `urgent` says that it is not now, `otherwise` holds.
+    """
 
     code: str
     meaning: str
     severity: Severity
     cure: str
     judge: Callable[[NodeState, float], str | None]
+    urgent: Callable[[NodeState, float], bool] = lambda _state, _now: True
+    otherwise: Severity = Severity.INFO
+
+    def severity_now(self, state: NodeState, now: float) -> Severity:
+        """How bad it is as things stand."""
+        return self.severity if self.urgent(state, now) else self.otherwise
 
 
 def conditions(state: NodeState, now: float) -> tuple[Condition, ...]:
     """What is wrong now, worst first."""
     found = ((kind, kind.judge(state, now)) for kind in CATALOGUE)
-    active = [Condition(kind.code, kind.severity, text, kind.cure) for kind, text in found if text is not None]
+    active = [
+        Condition(kind.code, kind.severity_now(state, now), text, kind.cure) for kind, text in found if text is not None
+    ]
     order = list(Severity)
     return tuple(sorted(active, key=lambda condition: order.index(condition.severity)))
 
@@ -231,6 +249,15 @@ CATALOGUE: tuple[Kind, ...] = (
         _no_bgp,
     ),
     Kind(
+        "share-missing",
+        "A node may not announce a FIP: the provider does not share it there. A warning if only the standby lacks it.",
+        _CRITICAL,
+        "share it again, such as by 'natpair cloud apply'; 'watch.repair_shares' lets the agents do it",
+        share_missing,
+        hurts_now,
+        _WARNING,
+    ),
+    Kind(
         "no-usable-standby",
         "The other node could not take over at this moment.",
         _WARNING,
@@ -323,6 +350,21 @@ CATALOGUE: tuple[Kind, ...] = (
         _WARNING,
         "'repairs' in 'natpair status --json' names who may have done it: stop that",
         _astray,
+    ),
+    Kind(
+        "maintenance-ahead",
+        "The provider is about to work on a node's machine. A warning when it is the active one's and due.",
+        _WARNING,
+        "nothing, if the role moves in time; else 'natpair switchover' before it begins",
+        maintenance_ahead,
+        work_is_due,
+    ),
+    Kind(
+        "account-unseen",
+        "The provider's account cannot be read: missing shares and planned work go unnoticed. The pair still serves.",
+        _WARNING,
+        "mend what it says: the token of 'linode.token_file', its scopes, the way to the API",
+        account_unseen,
     ),
     Kind(
         "drained",

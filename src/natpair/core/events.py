@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from natpair.core.account import Lack, Trouble, Work
 from natpair.core.messages import PeerMessage, VrrpRole
 from natpair.core.state import Health
 from natpair.core.wire import Path
@@ -99,6 +100,23 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountSeen:
+    """A look at the provider's account is over. A part that could not be seen is None, and `troubles` say why."""
+
+    lacks: tuple[Lack, ...] | None
+    planned: tuple[Work, ...] | None
+    events: tuple[Work, ...] | None
+    troubles: tuple[Trouble, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RepairEnded:
+    """A `RepairShares` is over; `trouble` says why it did not succeed, None that it did."""
+
+    trouble: Trouble | None
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time went by; timers are judged by the `now` of the step."""
 
@@ -115,5 +133,7 @@ Event = (
     | ConntrackDone
     | Frozen
     | Asked
+    | AccountSeen
+    | RepairEnded
     | Tick
 )

@@ -59,7 +59,9 @@ def wants_out(state: NodeState, now: float) -> bool:
 def begin(state: NodeState, now: float) -> Move:
     """The giver: tell the taker to get ready."""
     planned = replace(state, handover=Handover(state.epoch, now), local_for=0)
-    moved, entered = enter(planned, Phase.HANDING_OVER, now, f"planned switchover to {state.terms.peer}")
+    why = state.request.why if state.request is not None else ""
+    cause = f"planned switchover to {state.terms.peer}{why and ': '}{why}"
+    moved, entered = enter(planned, Phase.HANDING_OVER, now, cause)
     return moved, (*entered, WakeAt(now + PREPARE_LIMIT))
 
 
@@ -106,6 +108,8 @@ def _released(state: NodeState, handover: Handover, now: float) -> Move | None:
         return None
     if now >= handover.local_at + ARP_GRACE:
         done, replies = answer_request(state, ok=True, message=f"{state.terms.peer} is active")
+        lead = state.terms.watch.maintenance_lead_seconds
+        done = replace(done, account=state.account.left(state.terms.me, now, lead))
         moved, entered = abandon(done, Phase.STANDBY, now, f"{state.terms.peer} took the role over as planned")
         return moved, (*entered, *replies)
     return None

@@ -23,6 +23,7 @@ from natpair.core.actions import (
     Speak,
 )
 from natpair.core.events import (
+    AccountSeen,
     ArrivalSeen,
     Asked,
     ClientsSeen,
@@ -32,6 +33,7 @@ from natpair.core.events import (
     Frozen,
     HealthRead,
     PeerHeard,
+    RepairEnded,
     Tick,
     TrafficSwitched,
     Verb,
@@ -44,6 +46,7 @@ from natpair.core.rules import RULES
 from natpair.core.state import (
     PULL_PAUSE,
     PULL_PAUSE_MAX,
+    REQUEST_LIMIT,
     Answer,
     Health,
     NodeState,
@@ -53,12 +56,14 @@ from natpair.core.state import (
     lacks_too_many,
     message_of,
 )
+from natpair.core.watching import on_account, on_repair
 from natpair.core.wire import Path
 
-REQUEST_LIMIT = 12.0
 _MOVES_PER_STEP = 8
 """More moves than any chain of rules makes: passing it means that two rules chase each other."""
-_PRESUMED = Health(private_up=True, public_up=True, ruleset=True, gateway=True, bgp_established=1, bgp_total=1)
+_PRESUMED = Health(
+    private_up=True, public_up=True, ruleset=True, gateway=True, conntrackd=True, bgp_established=1, bgp_total=1
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +309,10 @@ def _what_is_lacking(said: PeerMessage, flows: int, peer: str) -> str:
     return f"{peer} has not finished its resync: about {max(flows - said.flows, 0)} of {flows} flows would be lost"
 
 
+def _on_account(state: NodeState, event: AccountSeen, now: float) -> Move:
+    return on_account(state, event, now, peer_unready(state, now))
+
+
 def _on_tick(state: NodeState, event: Tick, now: float) -> Move:
     return state, ()
 
@@ -321,5 +330,7 @@ RECORD: Mapping[type[Any], Callable[[NodeState, Any, float], Move]] = {
     ConntrackDone: _on_conntrack_done,
     Frozen: _on_frozen,
     Asked: _on_asked,
+    AccountSeen: _on_account,
+    RepairEnded: on_repair,
     Tick: _on_tick,
 }

@@ -13,7 +13,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-InterfaceName = Annotated[str, Field(pattern=r"^[a-zA-Z][a-zA-Z0-9_.-]{0,14}$")]
+INTERFACE_PATTERN = r"^[a-zA-Z][a-zA-Z0-9_.-]{0,14}$"
+InterfaceName = Annotated[str, Field(pattern=INTERFACE_PATTERN)]
 NodeName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -75,6 +76,7 @@ class Node(_Model):
     public_interface: InterfaceName = "eth0"
     public_address: IPv4Interface
     public_address6: IPv6Interface
+    linode: Annotated[int, Field(ge=1)] | None = None
 
 
 class Vrrp(_Model):
@@ -161,6 +163,51 @@ class Linode(_Model):
     plain_http: bool = False
 
 
+class InterfaceGeneration(StrEnum):
+    """The platform's two models of interfaces: on the Linode itself, or in its configuration profile."""
+
+    LINODE = "linode"
+    LEGACY = "legacy_config"
+
+
+class Placement(StrEnum):
+    """Whether a Linode that cannot be placed apart from its peer is refused or placed anyhow."""
+
+    STRICT = "strict"
+    FLEXIBLE = "flexible"
+
+
+class Cloud(_Model):
+    """What `natpair cloud` makes on Linode. `stamp` marks what is ours; `natpair cloud apply` chooses it."""
+
+    stamp: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")] | None = None
+    type: str = "g6-standard-2"
+    image: str = "linode/debian12"
+    vlan: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9-]{0,62}[A-Za-z0-9])?$")] = "natpair"
+    generation: InterfaceGeneration = InterfaceGeneration.LINODE
+    placement: Placement = Placement.STRICT
+    firewall: bool = True
+    authorized_keys_file: str | None = None
+    key_file: str | None = None
+
+
+class Install(_Model):
+    """Where a new node gets natpair itself from. There is no default: nobody should run what they did not choose."""
+
+    source: Annotated[str, Field(pattern=r"^(https?://|/)[\x21-\x7e]+\.(whl|tar\.gz|tgz)$")] | None = None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+
+
+class Watch(_Model):
+    """What the agents look after in the provider's account, with the token of `linode.token_file`."""
+
+    enabled: bool = False
+    interval_seconds: Annotated[int, Field(ge=2, le=3600)] = 30
+    maintenance_lead_seconds: Annotated[int, Field(ge=10, le=86_400)] = 900
+    switch_over: bool = True
+    repair_shares: bool = False
+
+
 class Gateway(_Model):
     """The whole of `gateway.toml`."""
 
@@ -175,6 +222,9 @@ class Gateway(_Model):
     firewall: Firewall = Firewall()
     health: Health = Health()
     linode: Linode = Linode()
+    cloud: Cloud = Cloud()
+    install: Install = Install()
+    watch: Watch = Watch()
 
     @property
     def timing(self) -> Timing:

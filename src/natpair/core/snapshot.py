@@ -66,6 +66,7 @@ def snapshot(state: NodeState, now: float) -> dict[str, object]:
         "flows": state.health.flows,
         "sync": _sync(state, now),
         "peer_view": _peer(state, now),
+        "account": _account(state, now) if state.terms.watch.enabled else None,
         "conditions": [asdict(condition) for condition in conditions(state, now)],
     }
 
@@ -86,6 +87,25 @@ def _sync(state: NodeState, now: float) -> dict[str, object]:
 
 def _estimate(sampled: int, lacking: int, flows: int) -> dict[str, object]:
     return {"sampled": sampled, "lacking": lacking, "flows_lacking": flows_lacking(sampled, lacking, flows)}
+
+
+def _account(state: NodeState, now: float) -> dict[str, object]:
+    account = state.account
+    works = (*account.ahead(state.terms.me), *account.ahead(state.terms.peer))
+    return {
+        "seen_ms": None if account.seen_at is None else round((now - account.seen_at) * 1000),
+        "shares_missing": [{"fip": lack.fip, "node": lack.node or None, "why": lack.why} for lack in account.lacks],
+        "maintenance": [
+            {
+                "node": work.node,
+                "what": work.what,
+                "begins_in_ms": None if work.begins_at is None else round((work.begins_at - now) * 1000),
+                "handed_over": work.key in account.handed,
+            }
+            for work in works
+        ],
+        "trouble": [{"part": trouble.part, "why": trouble.why, "cure": trouble.cure} for trouble in account.troubles],
+    }
 
 
 def _peer(state: NodeState, now: float) -> dict[str, object]:

@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from natpair.core.account import Account
 from natpair.core.announcement import Announcement, announcement_for
 from natpair.core.messages import CLAIMING, PeerMessage, Phase, VrrpRole
-from natpair.core.model import BgpPolicy, Gateway
+from natpair.core.model import BgpPolicy, Gateway, Watch
 from natpair.core.wire import Path
 
 BGP_GRACE = 1.5
 """Seconds without any BGP session before a node is called unhealthy: a restarted BIRD is back sooner."""
+REQUEST_LIMIT = 12.0
+"""Seconds after which a request that has come to nothing is answered."""
 SYNC_SETTLE = 0.3
 """Seconds after a resync was asked for in which the table is not judged yet."""
 SYNC_SLACK = 16
@@ -47,6 +50,7 @@ class Terms:
     hold: float
     refresh: float
     config_hash: str
+    watch: Watch = field(default_factory=Watch)
 
     @property
     def fresh(self) -> float:
@@ -67,6 +71,7 @@ class Terms:
             hold=float(timing.bgp_hold_seconds),
             refresh=float(gateway.sync.refresh_seconds),
             config_hash=config_hash,
+            watch=gateway.watch,
         )
 
 
@@ -171,12 +176,13 @@ class Handover:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An operator's request that still waits for its end."""
+    """A request that still waits for its end: an operator's, or our own for the reason `why`."""
 
     number: int
     verb: str
     force: bool
     deadline: float
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +226,7 @@ class NodeState:
     request: Request | None = None
     wish: bool = False
     clients: tuple[str, ...] = field(default=())
+    account: Account = field(default_factory=Account)
 
     @property
     def claims_active(self) -> bool:

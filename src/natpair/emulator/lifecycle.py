@@ -1,7 +1,8 @@
 """Power: a Linode's passing states, and what happens when time passes.
 
-provisioning → booting → running; running → shutting_down → offline; running → rebooting → running. In a passing
-state the Linode is busy. Where a World makes machines real, `waits` holds a step back until the World has returned.
+provisioning or rebuilding → booting → running; running → shutting_down → offline; running → rebooting → running.
+In a passing state the Linode is busy. Where a World makes machines real, `waits` holds a step back until the World
+has returned.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ def set_status(store: Store, linode_id: int, status: Status) -> Linode:
     return store.linodes[linode_id]
 
 
-def provision(store: Store, linode: Linode, *, boot: bool) -> None:
-    """Begin a new Linode's life; if it is to boot, that follows by itself."""
-    event = store.add_event("linode_create", entity_of(linode), status="started")
+def provision(store: Store, linode: Linode, *, boot: bool, action: str = "linode_create") -> None:
+    """Begin a Linode's life, for the first time or anew; if it is to boot, that follows by itself."""
+    event = store.add_event(action, entity_of(linode), status="started")
     due = store.now + store.timing.provision_seconds
     store.pending.append(Pending(due, linode.id, Step.PROVISIONED, event))
     if boot:

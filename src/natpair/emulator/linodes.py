@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from natpair.emulator import addresses, firewalls, interfaces, lifecycle, placement
 from natpair.emulator.catalogue import PLANS, REGIONS
 from natpair.emulator.fields import Fields
+from natpair.emulator.images import IMAGES
 from natpair.emulator.interfaces import Wanted
 from natpair.emulator.model import Config, DeviceType, Firewall, Generation, Interface, Linode, Purpose, Status
 from natpair.emulator.refused import Refused, invalid
 from natpair.emulator.state import Store, entity_of, host_uuid_of, mac_of, slaac_of
-from natpair.emulator.world import Created, Deleted
+from natpair.emulator.world import Created, Deleted, ShutDown
 
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9]|[._-](?![._-])){1,62}[A-Za-z0-9]")
 POLICIES = ("linode/migrate", "linode/power_off_on")
@@ -86,7 +87,8 @@ def _image(body: Fields) -> str | None:
     keys, password = body.texts("authorized_keys"), body.text("root_pass")
     if image is None:
         return None
-    if not re.fullmatch(r"(linode|private|shared)/[A-Za-z0-9._-]+", image):
+    known = image in IMAGES if image.startswith("linode/") else re.fullmatch(r"(private|shared)/[A-Za-z0-9._-]+", image)
+    if not known:
         raise body.wrong("image", "is not valid")
     if not (password or keys or body.texts("authorized_users")):
         raise body.missing("root_pass")
@@ -222,7 +224,7 @@ def _plug_in(store: Store, linode: Linode, order: Order) -> None:
         if order.private_ip:
             addresses.new_address(store, linode.region, public=False, linode=linode)
         if order.image is not None:
-            add_config(store, linode, f"My {order.image.partition('/')[2]} Disk Profile", made, order.network_helper)
+            add_config(store, linode, _profile_label(order.image), made, order.network_helper)
         if order.firewall:
             firewalls.attach(store, order.firewall, DeviceType.LINODE, linode.id, linode)
         return
@@ -235,7 +237,11 @@ def _plug_in(store: Store, linode: Linode, order: Order) -> None:
             if firewall:
                 firewalls.attach(store, firewall, DeviceType.INTERFACE, interface.id, linode)
     if order.image is not None:
-        add_config(store, linode, f"My {order.image.partition('/')[2]} Disk Profile", [], order.network_helper)
+        add_config(store, linode, _profile_label(order.image), [], order.network_helper)
+
+
+def _profile_label(image: str) -> str:
+    return f"My {image.partition('/')[2]} Disk Profile"
 
 
 def give_addresses(store: Store, linode: Linode, wanted: Sequence[str]) -> None:
@@ -290,6 +296,29 @@ def update(store: Store, linode: Linode, body: Fields) -> Linode:
     )
     store.linodes[linode.id] = changed
     store.add_event("linode_update", entity_of(changed))
+    return changed
+
+
+def rebuild(store: Store, linode: Linode, body: Fields) -> Linode:
+    """New disks from an image, with a new profile; addresses and Linode interfaces stay.
+
+    What the old profile said is lost: interfaces of the legacy generation, and Network Helper's switch there.
+    """
+    lifecycle.require_settled(linode)
+    body.required_text("root_pass")
+    image = _image(body)
+    if image is None:
+        raise body.missing("image")
+    user_data, booted = _user_data(body, store.policy.user_data_bytes), body.flag("booted")
+    if linode.status is Status.RUNNING:
+        store.notices.append(ShutDown(linode.id))
+    store.configs = {key: one for key, one in store.configs.items() if one.linode_id != linode.id}
+    changed = replace(linode, image=image, user_data=user_data, status=Status.REBUILDING, updated=store.now)
+    store.linodes[linode.id] = changed
+    add_config(store, changed, _profile_label(image), [])
+    interfaces.note_vlans(store, linode.region)
+    store.notices.append(Created(store.view(changed)))
+    lifecycle.provision(store, changed, boot=booted is not False, action="linode_rebuild")
     return changed
 
 

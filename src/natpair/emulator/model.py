@@ -17,6 +17,7 @@ class Status(StrEnum):
     BOOTING = "booting"
     RUNNING = "running"
     REBOOTING = "rebooting"
+    REBUILDING = "rebuilding"
     SHUTTING_DOWN = "shutting_down"
     OFFLINE = "offline"
 

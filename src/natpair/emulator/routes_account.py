@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from natpair.emulator import views
+from natpair.emulator import images, views
 from natpair.emulator.catalogue import PLANS, REGIONS
 from natpair.emulator.refused import not_found
 from natpair.emulator.routing import ACCOUNT_READ, ANY_TOKEN, EVENTS_READ, EVENTS_WRITE, Call, get, listing, post
@@ -143,6 +143,12 @@ ROUTES = (
     ),
     get("/linode/types/{typeId}", None, _type),
     listing("/networking/reserved/ips/types", None, lambda _: [views.reserved_ip_type()]),
+    listing(
+        "/images",
+        None,
+        lambda _: [images.view(one) for one in images.IMAGES.values()],
+        "deprecated is_public is_shared label size status tags type vendor",
+    ),
     listing("/maintenance/policies", None, lambda _: list(_POLICIES), "notification_period_sec"),
     get("/account", ACCOUNT_READ, _account),
     get("/account/settings", ACCOUNT_READ, _settings),

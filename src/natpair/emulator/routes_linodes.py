@@ -43,6 +43,10 @@ def _delete(call: Call) -> Json:
     return {}
 
 
+def _rebuild(call: Call) -> Json:
+    return views.linode(call.store, linodes.rebuild(call.store, writable(call), call.body))
+
+
 def _boot(call: Call) -> Json:
     _config_id(call)
     lifecycle.boot(call.store, writable(call))
@@ -137,6 +141,7 @@ ROUTES = (
     get(_ONE, LINODES_READ, lambda call: views.linode(call.store, readable(call))),
     put(_ONE, LINODES_WRITE, _update),
     delete(_ONE, LINODES_WRITE, _delete),
+    post(f"{_ONE}/rebuild", LINODES_WRITE, _rebuild),
     post(f"{_ONE}/boot", LINODES_WRITE, _boot),
     post(f"{_ONE}/reboot", LINODES_WRITE, _reboot),
     post(f"{_ONE}/shutdown", LINODES_WRITE, _shutdown),

@@ -176,6 +176,8 @@ ROUTES = (
     post("/networking/ipv4/assign", IPS_WRITE, _assign),
     get("/networking/ips/{address}", IPS_READ, lambda call: views.address(call.store, _address(call))),
     put("/networking/ips/{address}", IPS_WRITE, _update),
+    # None are emulated, but whoever shares addresses asks whether there are any.
+    listing("/networking/ipv6/ranges", IPS_READ, lambda _: []),
     listing("/networking/reserved/ips", IPS_READ, _reserved_items, _FILTERS + " tags"),
     post("/networking/reserved/ips", IPS_WRITE, _reserve),
     get("/networking/reserved/ips/{address}", IPS_READ, lambda call: views.address(call.store, _reserved(call))),

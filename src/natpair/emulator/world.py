@@ -52,7 +52,7 @@ class World(Protocol):
     """The callbacks. A NatpairError fails the Linode's event and leaves it offline."""
 
     def linode_created(self, linode: LinodeView) -> None:
-        """A Linode exists, without running."""
+        """A Linode exists, with new disks and without running; told again when it is rebuilt."""
 
     def linode_deleted(self, linode_id: int) -> None:
         """It is gone, with its disks."""

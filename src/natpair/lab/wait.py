@@ -19,6 +19,7 @@ def wait_until(
     deadline_seconds: float,
     what: str,
     diagnose: Callable[[], str] = lambda: "",
+    poll_seconds: float = _POLL_SECONDS,
 ) -> T:
     """The first true value of `condition`; LabError after `deadline_seconds`, with `diagnose()` as its cure.
 
@@ -31,4 +32,4 @@ def wait_until(
             return value
         if time.monotonic() >= end:
             raise LabError(f"{what} did not happen within {deadline_seconds:g} s", cure=diagnose())
-        time.sleep(_POLL_SECONDS)
+        time.sleep(poll_seconds)

@@ -31,6 +31,13 @@ class PlacementPolicy(StrEnum):
     FLEXIBLE = "flexible"
 
 
+class DeviceKind(StrEnum):
+    """What a firewall can stand before: a Linode of the older interface generation, or a Linode interface."""
+
+    LINODE = "linode"
+    INTERFACE = "linode_interface"
+
+
 @dataclass(frozen=True, slots=True)
 class VlanAttachment:
     """A VLAN by its label, and the address Network Helper would set (it is bookkeeping, with the helper off)."""
@@ -106,6 +113,24 @@ class NewInstance:
         if self.generation is Generation.LEGACY:
             return config_interfaces(self.vlan)
         return [public_interface(self.firewall_id)] + ([vlan_interface(self.vlan)] if self.vlan else [])
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuild:
+    """New disks for a Linode that is there. The root password is needed by the API, also where keys are given."""
+
+    image: str
+    root_password: str = field(repr=False)
+    authorized_keys: Sequence[str] = ()
+    user_data: bytes | None = field(default=None, repr=False)
+    booted: bool = True
+
+    def body(self) -> dict[str, Any]:
+        """The JSON of `POST /linode/instances/{id}/rebuild`; ValueError when the user data is too long."""
+        made: dict[str, Any] = {"image": self.image, "root_pass": self.root_password, "booted": self.booted}
+        keys = {"authorized_keys": list(self.authorized_keys)} if self.authorized_keys else {}
+        data = {} if self.user_data is None else {"metadata": {"user_data": _encoded(self.user_data)}}
+        return made | keys | data
 
 
 def _encoded(user_data: bytes) -> str:

@@ -44,6 +44,14 @@ class LinodeClient:
         """Remove a Linode, its disks and its own addresses, at once and for good."""
         await self._transport.call(op.DELETE_INSTANCE, {"linode": linode})
 
+    async def set_tags(self, linode: int, tags: Sequence[str]) -> models.Instance:
+        """Replace the tags of a Linode."""
+        return await self._one(op.UPDATE_INSTANCE, models.Instance, {"linode": linode}, body={"tags": list(tags)})
+
+    async def rebuild(self, linode: int, new: bodies.Rebuild) -> models.Instance:
+        """Replace all disks and config profiles of a Linode, for good; its addresses stay."""
+        return await self._one(op.REBUILD_INSTANCE, models.Instance, {"linode": linode}, body=new.body())
+
     async def boot(self, linode: int) -> None:
         """Ask for a start; the state changes later."""
         await self._transport.call(op.BOOT_INSTANCE, {"linode": linode}, body={})
@@ -198,9 +206,11 @@ class LinodeClient:
         """What a firewall stands before."""
         return await self._list(op.LIST_FIREWALL_DEVICES, models.FirewallDevice, {"firewall": firewall})
 
-    async def add_firewall_device(self, firewall: int, linode: int) -> models.FirewallDevice:
-        """Put a firewall before a Linode of the older interface generation."""
-        body = {"id": linode, "type": "linode"}
+    async def add_firewall_device(
+        self, firewall: int, entity: int, kind: bodies.DeviceKind = bodies.DeviceKind.LINODE
+    ) -> models.FirewallDevice:
+        """Put a firewall before a Linode of the older interface generation, or before a Linode interface."""
+        body = {"id": entity, "type": kind.value}
         return await self._one(op.ADD_FIREWALL_DEVICE, models.FirewallDevice, {"firewall": firewall}, body=body)
 
     async def delete_firewall(self, firewall: int) -> None:
@@ -217,6 +227,14 @@ class LinodeClient:
         """All plans with their prices; needs no token."""
         return await self._list(op.LIST_TYPES, models.LinodeType)
 
+    async def images(self) -> tuple[models.Image, ...]:
+        """The platform's images, and with a token those of the account."""
+        return await self._list(op.LIST_IMAGES, models.Image)
+
+    async def reserved_address_types(self) -> tuple[models.AddressType, ...]:
+        """What reserved IPv4 addresses cost; needs no token."""
+        return await self._list(op.LIST_RESERVED_IP_TYPES, models.AddressType)
+
     async def account_settings(self) -> models.AccountSettings:
         """Defaults of the account."""
         return await self._one(op.GET_ACCOUNT_SETTINGS, models.AccountSettings)
@@ -225,13 +243,17 @@ class LinodeClient:
         """Work that is planned or under way on the account's machines."""
         return await self._list(op.LIST_MAINTENANCE, models.Maintenance)
 
-    async def events(self, *, linode: int | None = None, action: str | None = None) -> tuple[models.Event, ...]:
-        """Events of the last 90 days, newest first, of one Linode or of one kind."""
+    async def events(
+        self, *, linode: int | None = None, action: str | None = None, statuses: Sequence[str] = ()
+    ) -> tuple[models.Event, ...]:
+        """Events of the last 90 days, newest first, of one Linode, of one kind, or with one of these statuses."""
         wanted: dict[str, Any] = {"+order_by": "created", "+order": "desc"}
         if linode is not None:
             wanted |= {"entity.id": linode, "entity.type": "linode"}
         if action is not None:
             wanted["action"] = action
+        if statuses:
+            wanted["+or"] = [{"status": status} for status in statuses]
         return await self._list(op.LIST_EVENTS, models.Event, wanted=wanted)
 
     # The two shapes of an answer

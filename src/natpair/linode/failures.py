@@ -51,8 +51,14 @@ def no_answer(operation: Operation, reason: str, *, sent: bool) -> ApiError:
         (reason,),
         retryable=harmless or not sent,
         uncertain=sent and not harmless,
-        cure="look whether it was done before sending it again" if sent and not harmless else "",
+        cure=_silence_cure(sent=sent, harmless=harmless),
     )
+
+
+def _silence_cure(*, sent: bool, harmless: bool) -> str:
+    if not sent:
+        return "check the network and the API's address, then run it again"
+    return "" if harmless else "look whether it was done before sending it again"
 
 
 def bad_shape(operation: Operation, reason: str) -> ApiError:

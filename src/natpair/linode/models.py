@@ -52,6 +52,7 @@ class Instance(_Answer):
     tags: Labels = ()
     host_uuid: str | None = None
     interface_generation: str | None = None
+    has_user_data: bool | None = None
     placement_group: Reference | None = None
     watchdog_enabled: bool | None = None
 
@@ -260,6 +261,13 @@ class PlacementLimits(_Answer):
     maximum_linodes_per_pg: int | None = None
 
 
+class Resolvers(_Answer):
+    """The region's name servers, as the API writes them: addresses separated by commas."""
+
+    ipv4: str = ""
+    ipv6: str = ""
+
+
 class Region(_Answer):
     """A region. IP Sharing has no capability string: that it works there must be known otherwise."""
 
@@ -268,6 +276,7 @@ class Region(_Answer):
     country: str | None = None
     status: str
     capabilities: tuple[str, ...] = ()
+    resolvers: Resolvers = Resolvers()
     placement_group_limits: PlacementLimits | None = None
 
 
@@ -282,6 +291,25 @@ class RegionPrice(Price):
     """The price in one region that differs from the others."""
 
     id: str
+
+
+class AddressType(_Answer):
+    """What an address costs."""
+
+    id: str
+    label: str
+    price: Price
+    region_prices: tuple[RegionPrice, ...] = ()
+
+
+class Image(_Answer):
+    """A disk to start from. User data is read by images with the capability `cloud-init` alone."""
+
+    id: str
+    label: str
+    status: str | None = None
+    deprecated: bool = False
+    capabilities: Labels = ()
 
 
 class LinodeType(_Answer):
@@ -328,6 +356,18 @@ class Maintenance(_Answer):
         return min(moments, default=None)
 
 
+class EventDetails(_Answer):
+    """When the work of an event begins, as newer answers tell."""
+
+    not_before: Moment | None = None
+    start_time: Moment | None = None
+
+    @property
+    def begins(self) -> datetime | None:
+        """The earliest moment it may begin; None when it does not say."""
+        return min((moment for moment in (self.start_time, self.not_before) if moment is not None), default=None)
+
+
 class Event(_Answer):
     """Something that happened to the account's things, such as `linode_reboot`; `created` in UTC."""
 
@@ -338,3 +378,4 @@ class Event(_Answer):
     entity: Entity | None = None
     message: str | None = None
     percent_complete: int | None = None
+    details: EventDetails | None = None

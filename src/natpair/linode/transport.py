@@ -22,6 +22,7 @@ from yarl import URL
 from natpair.errors import ApiError, Unsupported
 from natpair.linode import failures
 from natpair.linode.operations import Method, Operation
+from natpair.linode.resolver import DaemonResolver
 from natpair.linode.token import Token
 
 BASE_URL = "https://api.linode.com/v4"
@@ -64,25 +65,33 @@ class Transport:
             raise Unsupported(f"a token is not sent in the clear to {self._base.host}", cure=cure)
         self._token = token
         self.limits = limits or Limits()
-        self._session: aiohttp.ClientSession | None = None
+        self._reading: aiohttp.ClientSession | None = None
+        self._writing: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         # A repeat is told to the user, if at all, by the caller: stamina's own hook would log to standard output.
         stamina.instrumentation.set_on_retry_hooks([])
+        # Reading keeps its connection: on a node, each one more is an entry in the table of flows for minutes.
+        self._reading = self._open_session(fresh=False)
+        # Else one connection a call: on a kept one that the server has just closed nobody can tell whether a POST
+        # arrived.
+        self._writing = self._open_session(fresh=True)
+        return self
+
+    def _open_session(self, *, fresh: bool) -> aiohttp.ClientSession:
         timeout = aiohttp.ClientTimeout(total=self.limits.try_seconds, sock_connect=self.limits.connect_seconds)
-        # One connection a call: on a kept one that the server has just closed nobody can tell whether a POST arrived.
-        connector = aiohttp.TCPConnector(limit=8, force_close=True)
-        self._session = aiohttp.ClientSession(
+        connector = aiohttp.TCPConnector(limit=8, force_close=fresh, resolver=DaemonResolver())
+        return aiohttp.ClientSession(
             timeout=timeout, connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
         )
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for session in (self._reading, self._writing):
+            if session is not None:
+                await session.close()
+        self._reading = self._writing = None
 
     async def call(
         self,
@@ -99,13 +108,20 @@ class Transport:
         """
         path = operation.at(**(parts or {}))
         headers = {"X-Filter": json.dumps(dict(wanted))} if wanted else {}
+        refusal: ApiError | None = None
         try:
             async with asyncio.timeout(self.limits.total_seconds):
                 async for attempt in self._attempts():
                     with attempt:
-                        return await self._try(operation, path, body, query, headers)
+                        refusal = None
+                        try:
+                            return await self._try(operation, path, body, query, headers)
+                        except ApiError as error:
+                            refusal = error
+                            raise
         except TimeoutError:
-            raise failures.no_answer(operation, "no useful answer in time", sent=True) from None
+            # Between two tries: the last answer says more than that time is up. Within one: nobody knows.
+            raise refusal or failures.no_answer(operation, "no useful answer in time", sent=True) from None
         except ApiError as error:
             if operation.method is Method.DELETE and error.status == _GONE:
                 return {}
@@ -177,13 +193,14 @@ class Transport:
         query: Mapping[str, str] | None,
         headers: Mapping[str, str],
     ) -> dict[str, Any]:
-        if self._session is None:
+        session = self._reading if operation.method is Method.GET else self._writing
+        if session is None:
             raise RuntimeError("the transport is used outside its `async with`")
         sent = {"Accept": "application/json", **headers}
         if self._token is not None:
             sent["Authorization"] = self._token.header()
         try:
-            async with self._session.request(
+            async with session.request(
                 operation.method,
                 self._base.joinpath(path.lstrip("/"), encoded=False),
                 json=body,

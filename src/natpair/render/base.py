@@ -15,7 +15,7 @@ from natpair.core import paths
 from natpair.core.model import Gateway, Node
 from natpair.core.rendered import Capabilities, Checker, RenderedFile
 
-__all__ = ["Capabilities", "Checker", "RenderedFile", "Sides", "fill"]
+__all__ = ["Capabilities", "Checker", "RenderedFile", "Sides", "fill", "page"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,11 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+
+
+def page(template: str, **context: object) -> str:
+    """The template called `template` printed with `context` alone: a text that belongs to no node."""
+    return _environment().get_template(template).render(**context)
 
 
 def fill(template: str, sides: Sides, **context: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from natpair.agent import app
 from natpair.agent.app import Agent, read_key
 from natpair.agent.journal import Events, Remembered
 from natpair.core.actions import Conntrack, ConntrackJob
+from natpair.core.events import AccountSeen, Event
 from natpair.core.messages import Phase, VrrpRole
 from natpair.core.state import initial
 from natpair.errors import ConfigError, DaemonError
@@ -56,6 +58,53 @@ async def test_the_tasks_have_names_of_their_own(agent: Agent) -> None:
         task.run.close()  # type: ignore[attr-defined]
     assert len(set(names)) == len(names)
     assert {"enforcer", "health", "election", "watchdog", "control"} <= set(names)
+
+
+class Restless:
+    """A watcher with a bug, then one that works."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.repairs = 0
+
+    async def run(self, handle: Callable[[Event], None], record: Callable[..., None]) -> None:
+        self.runs += 1
+        if self.runs == 1:
+            raise KeyError("a bug")
+        handle(AccountSeen((), (), ()))
+        await asyncio.Event().wait()
+
+    def repair(self) -> None:
+        self.repairs += 1
+
+
+async def test_a_watcher_is_one_more_task_and_its_bugs_end_no_agent(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "_WATCHER_RETRY_SECONDS", 0.01)
+    watcher = Restless()
+    watched = Agent(gateway(), "nat-a", agent.decider.state, KEY, watcher)
+    names = {task.name for task in closed(watched)} - {task.name for task in closed(agent)}
+    assert names == {"account"}
+    running = asyncio.ensure_future(watched._run_watcher(watcher))
+    async with asyncio.timeout(5):
+        while watched.decider.state.account.seen_at is None:
+            troubles = watched.decider.state.account.troubles
+            assert not troubles or "KeyError" in troubles[0].why
+            await asyncio.sleep(0.001)
+    running.cancel()
+    assert watcher.runs == 2
+    watched.repair_shares()
+    agent.repair_shares()  # an agent that does not watch has nothing to mend
+    assert watcher.repairs == 1
+
+
+def closed(agent: Agent) -> list[app.Task]:
+    """The tasks of an agent that will not run."""
+    tasks = agent.tasks()
+    for task in tasks:
+        task.run.close()  # type: ignore[attr-defined]
+    return tasks
 
 
 async def test_status_before_anything_is_known_is_a_whole_document(agent: Agent) -> None:

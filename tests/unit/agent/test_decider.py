@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import get_args
 
 import pytest
 
 from agent_bench import BenchMaker, alive
 from natpair.agent.decider import Decider
+from natpair.core.account import Lack, Work
 from natpair.core.actions import Action, Conntrack, Reply
 from natpair.core.desired import Desired, Traffic
-from natpair.core.events import Asked, Tick, Verb, VrrpChanged
+from natpair.core.events import AccountSeen, Asked, Tick, Verb, VrrpChanged
 from natpair.core.messages import PeerMessage, Phase, VrrpRole
+from natpair.core.model import Watch
 from natpair.core.rules import ASK_SILENT
 from natpair.core.state import NodeState
 from nodes import active, says, standby
@@ -100,3 +103,19 @@ async def test_its_message_is_that_of_its_state(bench: BenchMaker) -> None:
 def test_every_kind_of_action_has_a_handler(kind: type) -> None:
     dispatcher = vars(Decider)["_act"].dispatcher
     assert dispatcher.dispatch(kind) is not dispatcher.dispatch(object)
+
+
+async def test_work_ahead_is_acted_on_written_down_and_remembered(bench: BenchMaker) -> None:
+    """What a look leads to: a note while the peer is not ready, a repair; what was done is there for the next agent."""
+    settings = Watch(enabled=True, repair_shares=True)
+    state = alive(active(said=says(Phase.STANDBY, ready=False)))
+    made = bench(replace(state, terms=replace(state.terms, watch=settings)))
+    lack = Lack("192.0.2.221", "nat-b", "is not shared to nat-b", repairable=True)
+    made.decider.handle(AccountSeen((lack,), (Work("nat-a", "key", "reboot", None),), ()))
+    assert made.effects.named("repair_shares") == [None]
+    (line,) = [json.loads(text) for text in made.events.read_text().splitlines()]
+    assert line["event"] == "note"
+    assert "nat-b is not ready" in line["text"]
+    made.decider.state = replace(made.decider.state, account=replace(made.decider.state.account, handed=("key",)))
+    made.decider.handle(VrrpChanged(VrrpRole.FAULT))
+    assert made.remembered[-1].handed == ("key",)

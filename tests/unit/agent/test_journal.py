@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from natpair.agent import journal
 from natpair.agent.journal import Events, Remembered
 
-remembered = st.builds(Remembered, st.booleans(), st.integers(0, 2**40), st.booleans(), st.booleans())
+keys = st.lists(st.text(max_size=5), max_size=2).map(tuple)
+remembered = st.builds(Remembered, st.booleans(), st.integers(0, 2**40), st.booleans(), st.booleans(), keys)
 
 
 @given(state=remembered)

@@ -11,6 +11,7 @@ A = 'private_address = "192.168.1.3/24"'
 B = 'private_address = "192.168.1.4/24"'
 PUBLIC_A, PUBLIC_B = 'public_address = "203.0.113.3/24"', 'public_address = "203.0.113.4/24"'
 PUBLIC6_B = 'public_address6 = "2001:db8:100::4/64"'
+API = '[linode]\ntoken_file = "/etc/natpair/linode.token"'
 VIP, FIPS, REGION = 'vip = "192.168.1.1/24"', 'fips = ["192.0.2.221"]', 'region = "us-ord"'
 
 CASES = [
@@ -43,6 +44,15 @@ CASES = [
     ((REGION, REGION), "[firewall]\nmanagement_tcp_ports = [22, 179]", "firewall.management_tcp_ports[1]", "open BGP"),
     ((REGION, REGION), '[heartbeat]\nkey_file = "pair.key"', "heartbeat.key_file", "not an absolute path"),
     ((REGION, REGION), "[sync]\nrefresh_seconds = 200", "sync.refresh_seconds", "would expire"),
+    ((REGION, REGION), "[watch]\nenabled = true", "linode.token_file", "needed by watch.enabled"),
+    ((REGION, REGION), f"{API.replace('/', '')}\n[watch]\nenabled = true", "linode.token_file", "needed by"),
+    ((REGION, REGION), "[watch]\nrepair_shares = true", "watch", "does not say whether"),
+    (
+        (REGION, REGION),
+        f"{API}\n[watch]\nenabled = true\ninterval_seconds = 60\nmaintenance_lead_seconds = 179",
+        "watch.maintenance_lead_seconds",
+        "no time for three looks",
+    ),
     (
         (REGION, REGION),
         '[health]\npublic_gateway = "198.51.100.1"',

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 
+from natpair.core.account import Account, Lack, Trouble, Work
 from natpair.core.conditions import CATALOGUE, RELAY_PATIENCE, Condition, Severity, conditions
 from natpair.core.messages import Phase, VrrpRole
 from natpair.core.state import NodeState, PeerView
@@ -65,6 +66,9 @@ TRIPS: dict[str, list[tuple[NodeState, float]]] = {
     "vrrp-fault": [(standby(vrrp=VrrpRole.FAULT, peer=heard(Phase.ACTIVE, private=-5.0, public=-5.0)), 5.0)],
     "fabric-disagrees": [(standby(health=replace(WELL, relaying_seconds=60.0)), 60.0)],
     "config-differs": [(active(said=says(Phase.STANDBY, config_hash="other")), 0.0)],
+    "share-missing": [(active(account=Account(lacks=(Lack("192.0.2.221", "nat-b", "is not shared", True),))), 0.0)],
+    "maintenance-ahead": [(active(account=Account(planned=(Work("nat-b", "key", "reboot", 7200.0),))), 0.0)],
+    "account-unseen": [(active(account=Account(troubles=(Trouble("token", "no", refused=True),))), 0.0)],
     "drained": [(node(Phase.DRAINED, says(Phase.ACTIVE), drained=True), 0.0)],
 }
 CASES = [(code, state, now) for code, cases in TRIPS.items() for state, now in cases]

@@ -12,7 +12,15 @@ from pydantic import BaseModel
 
 from natpair.linode import models
 from natpair.linode import operations as op
-from natpair.linode.bodies import Generation, NewFirewall, NewInstance, NewPlacementGroup, VlanAttachment
+from natpair.linode.bodies import (
+    DeviceKind,
+    Generation,
+    NewFirewall,
+    NewInstance,
+    NewPlacementGroup,
+    Rebuild,
+    VlanAttachment,
+)
 from natpair.linode.client import LinodeClient
 from natpair.linode.operations import Operation
 from natpair.linode.transport import Transport
@@ -40,6 +48,13 @@ FULL = NewInstance(
     root_password="a-long-one",  # noqa: S106
     user_data=b"#cloud-config\n",
 )
+REBUILD = Rebuild(
+    "linode/debian12",
+    "a-long-one",
+    authorized_keys=("ssh-ed25519 AAAA",),
+    user_data=b"#cloud-config\n",
+    booted=False,
+)
 LEGACY = NewInstance("nat-b", "us-ord", "g6-nanode-1", vlan=VLAN, firewall_id=5, generation=Generation.LEGACY)
 FIP, RANGE = IPv4Address("192.0.2.221"), IPv6Address("2001:db8::")
 
@@ -51,6 +66,8 @@ CALLS: tuple[tuple[str, Call], ...] = (
     ("create_instance", lambda c: c.create_instance(FULL)),
     ("create_instance", lambda c: c.create_instance(LEGACY)),
     ("delete_instance", lambda c: c.delete_instance(7)),
+    ("set_tags", lambda c: c.set_tags(7, ["natpair"])),
+    ("rebuild", lambda c: c.rebuild(7, REBUILD)),
     ("boot", lambda c: c.boot(7)),
     ("reboot", lambda c: c.reboot(7)),
     ("shut_down", lambda c: c.shut_down(7)),
@@ -82,9 +99,12 @@ CALLS: tuple[tuple[str, Call], ...] = (
     ("set_firewall_rules", lambda c: c.set_firewall_rules(4, RULES)),
     ("firewall_devices", lambda c: c.firewall_devices(4)),
     ("add_firewall_device", lambda c: c.add_firewall_device(4, 7)),
+    ("add_firewall_device", lambda c: c.add_firewall_device(4, 7, DeviceKind.INTERFACE)),
     ("delete_firewall", lambda c: c.delete_firewall(4)),
     ("regions", lambda c: c.regions()),
     ("types", lambda c: c.types()),
+    ("images", lambda c: c.images()),
+    ("reserved_address_types", lambda c: c.reserved_address_types()),
     ("account_settings", lambda c: c.account_settings()),
     ("maintenance", lambda c: c.maintenance()),
     ("events", lambda c: c.events(linode=7, action="linode_reboot")),
@@ -95,6 +115,8 @@ ANSWERS: tuple[tuple[Operation, type[BaseModel], str], ...] = (
     (op.LIST_INSTANCES, models.Instance, ""),
     (op.GET_INSTANCE, models.Instance, ""),
     (op.CREATE_INSTANCE, models.Instance, ""),
+    (op.UPDATE_INSTANCE, models.Instance, ""),
+    (op.REBUILD_INSTANCE, models.Instance, ""),
     (op.LIST_INSTANCE_IPS, models.InstanceAddresses, ""),
     (op.ALLOCATE_IP, models.Address, ""),
     (op.LIST_RANGES, models.RangeSummary, ""),
@@ -111,6 +133,8 @@ ANSWERS: tuple[tuple[Operation, type[BaseModel], str], ...] = (
     (op.LIST_FIREWALL_DEVICES, models.FirewallDevice, ""),
     (op.LIST_REGIONS, models.Region, ""),
     (op.LIST_TYPES, models.LinodeType, ""),
+    (op.LIST_IMAGES, models.Image, ""),
+    (op.LIST_RESERVED_IP_TYPES, models.AddressType, ""),
     (op.GET_ACCOUNT_SETTINGS, models.AccountSettings, ""),
     (op.LIST_MAINTENANCE, models.Maintenance, ""),
     (op.LIST_EVENTS, models.Event, ""),

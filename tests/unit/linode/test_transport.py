@@ -6,6 +6,7 @@ import asyncio
 import time
 
 import pytest
+from aiohttp import web
 
 from natpair.errors import ApiError, Unsupported
 from natpair.linode import operations as op
@@ -26,6 +27,7 @@ from unit.linode.fakeapi import (
     page,
     raw,
     refuse,
+    running,
     slow,
 )
 
@@ -256,3 +258,33 @@ async def test_every_operation_fills_its_path_and_is_named_once() -> None:
     parts = dict.fromkeys(["linode", "config", "interface", "address", "range", "group", "firewall"], "1")
     assert all("{" not in one.at(**parts) for one in op.ALL)
     assert len({one.name for one in op.ALL}) == len(op.ALL) == len({(one.method, one.path) for one in op.ALL})
+
+
+async def test_when_time_is_up_between_two_tries_the_last_answer_is_told() -> None:
+    limits = Limits(
+        connect_seconds=1, try_seconds=1, total_seconds=0.5, tries=50, first_wait_seconds=0.4, longest_wait_seconds=0.4
+    )
+    async with Transport(None, base_url="http://127.0.0.1:9", limits=limits) as transport:
+        with pytest.raises(ApiError, match="cannot connect") as caught:
+            await transport.call(op.LIST_REGIONS)
+    assert caught.value.cure
+
+
+async def test_reading_keeps_its_connection_and_writing_takes_a_new_one_each_time() -> None:
+    ports: list[int] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        ports.append(request.transport.get_extra_info("peername")[1])
+        return web.json_response({"linode_id": 1})
+
+    api = FakeApi()
+    api.on("GET", "/account/settings", answer)
+    api.on("POST", "/networking/ips/share", answer)
+    async with running(api), Transport(Token(CANARY), base_url=api.url, limits=QUICK) as transport:
+        for _ in range(3):
+            await transport.call(op.GET_ACCOUNT_SETTINGS)
+        for _ in range(3):
+            await transport.call(op.SHARE_IPS, body={})
+    assert len(set(ports[:3])) == 1
+    assert len(set(ports)) == 4

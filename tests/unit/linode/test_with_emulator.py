@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from ipaddress import IPv4Interface
@@ -17,10 +17,8 @@ from natpair.emulator.fields import Fields
 from natpair.emulator.tokens import Token as Granted
 from natpair.errors import ApiError
 from natpair.linode import creating, models, sharing
-from natpair.linode import operations as op
 from natpair.linode.bodies import Generation, NewFirewall, NewInstance, NewPlacementGroup, VlanAttachment
 from natpair.linode.client import LinodeClient
-from natpair.linode.operations import Operation
 from natpair.linode.token import Token
 from natpair.linode.transport import Transport
 from unit.linode.fakeapi import CANARY, QUICK
@@ -34,25 +32,12 @@ LOSSES = [Kind.STATUS, Kind.HANG, Kind.REFUSE, Kind.HALF, Kind.LOST, Kind.STATUS
 SURELY_NOT_DONE = [Kind.RATE_LIMIT]
 
 
-class WithoutRanges(Transport):
-    """The emulated account has no IPv6 ranges, and no call to say so."""
-
-    async def pages(
-        self,
-        operation: Operation,
-        parts: Mapping[str, object] | None = None,
-        *,
-        wanted: Mapping[str, Any] | None = None,
-    ) -> list[Any]:
-        return [] if operation is op.LIST_RANGES else await super().pages(operation, parts, wanted=wanted)
-
-
 @asynccontextmanager
 async def world() -> AsyncIterator[tuple[Emulator, LinodeClient]]:
     emulator = Emulator(quick_api())
     async with (
         emulator.serving() as url,
-        WithoutRanges(Token(CANARY), base_url=f"{url}/v4", limits=PATIENT) as transport,
+        Transport(Token(CANARY), base_url=f"{url}/v4", limits=PATIENT) as transport,
     ):
         yield emulator, LinodeClient(transport)
 

@@ -23,4 +23,9 @@ def command(config: Path, node: str | None) -> None:
 
     gateway = load(config)
     me = find_node(gateway, name=node, hostname=socket.gethostname(), addresses=own_addresses())
-    asyncio.run(run(gateway, me.name, str(config)))
+    watcher = None
+    if gateway.watch.enabled:
+        from natpair.agent.watch import AccountWatch
+
+        watcher = AccountWatch(gateway)
+    asyncio.run(run(gateway, me.name, watcher, str(config)))

@@ -12,12 +12,26 @@ from natpair.cli.output import emit_json, say, symbols, table
 
 
 @click.command(name="status", epilog="Example: natpair status --json")
+@click.option("--wait", is_flag=True, help="Wait until both nodes have a role and the standby is in sync.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, 86400),
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long --wait waits.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def command(as_json: bool) -> None:
+def command(wait: bool, timeout: float, as_json: bool) -> None:
     """Show both nodes, what is wrong and what to do about it.
 
-    Exit code 69 if the agent does not answer; packets still flow then, ask `keepalived` and `birdc`.
+    Exit code 69 if the agent does not answer; packets still flow then, ask `keepalived` and `birdc`. With --wait exit
+    code 75 if the pair is not ready in time.
     """
+    if wait:
+        from natpair.cli.waiting import wait_until_ready
+
+        wait_until_ready(timeout)
     _code, document = request("GET", "/v1/status")
     if as_json:
         emit_json(document)
@@ -67,6 +81,10 @@ def _facts(document: Mapping[str, Any]) -> list[str]:
     last = document["last_transition"]
     if last:
         lines.append(f"last change: {last['before']} to {last['after']}, {last['cause']}")
+    account = document.get("account")
+    if account:
+        seen = account["seen_ms"]
+        lines.append("account not seen yet" if seen is None else f"account seen {seen / 1000:.0f} s ago")
     if document["trouble"]:
         lines.append(f"trouble: {document['trouble']}")
     return lines

@@ -1,0 +1,132 @@
+"""What the platform offers and what it costs, by its own word: checked before anything is made. The checks are pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from natpair.cloud.found import Found
+from natpair.cloud.wanted import Wanted
+from natpair.errors import ConfigError, Problem
+from natpair.linode.bodies import Generation
+from natpair.linode.client import LinodeClient
+from natpair.linode.models import AddressType, Image, LinodeType, Region
+
+_CLOUD_INIT = "cloud-init"
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The platform's lists."""
+
+    regions: tuple[Region, ...]
+    types: tuple[LinodeType, ...]
+    images: tuple[Image, ...]
+    reserved: tuple[AddressType, ...] = ()
+
+    def resolvers(self, region: str) -> tuple[IPv4Address | IPv6Address, ...]:
+        """The name servers of a region; none if the platform names none."""
+        found = next((one.resolvers for one in self.regions if one.id == region), None)
+        words = f"{found.ipv4},{found.ipv6}".split(",") if found else []
+        return tuple(ip_address(word.strip()) for word in words if word.strip())[:3]
+
+
+@dataclass(frozen=True, slots=True)
+class PriceLine:
+    """What one kind of thing costs: dollars a month for all of them, None where the API does not tell."""
+
+    what: str
+    count: int
+    monthly: float | None
+    note: str = ""
+
+
+async def read_offer(client: LinodeClient) -> Offer:
+    """The lists, all four of them public."""
+    return Offer(
+        await client.regions(), await client.types(), await client.images(), await client.reserved_address_types()
+    )
+
+
+def check_offer(wanted: Wanted, offer: Offer) -> None:
+    """ConfigError with everything that the platform does not have."""
+    problems = [*_region_problems(wanted, offer)]
+    if wanted.made:
+        problems += [*_type_problems(wanted, offer.types), *_image_problems(wanted, offer.images)]
+    if problems:
+        raise ConfigError("gateway.toml", problems)
+
+
+def _region_problems(wanted: Wanted, offer: Offer) -> Iterator[Problem]:
+    region = next((one for one in offer.regions if one.id == wanted.region), None)
+    if region is None:
+        yield _unknown("bgp.region", wanted.region, [one.id for one in offer.regions], "region")
+        return
+    needed = [("Vlans", "a VLAN")]
+    if wanted.made:
+        needed += [("Metadata", "user data"), *_needed_for_new(wanted)]
+    for capability, what in needed:
+        if capability not in region.capabilities:
+            accepted = f"a region with the capability {capability}"
+            yield Problem("bgp.region", wanted.region, f"has no {capability}: {what} cannot be had there", accepted)
+
+
+def _needed_for_new(wanted: Wanted) -> Iterator[tuple[str, str]]:
+    if len(wanted.made) == len(wanted.nodes):
+        yield "Placement Group", "nodes that are kept apart"
+    if wanted.rules is not None:
+        yield "Cloud Firewall", "a firewall (cloud.firewall)"
+    if wanted.generation is Generation.LINODE:
+        yield "Linode Interfaces", 'a Linode with cloud.generation = "linode"'
+
+
+def _type_problems(wanted: Wanted, types: Sequence[LinodeType]) -> Iterator[Problem]:
+    if wanted.cloud.type not in {one.id for one in types}:
+        yield _unknown("cloud.type", wanted.cloud.type, [one.id for one in types], "type")
+
+
+def _image_problems(wanted: Wanted, images: Sequence[Image]) -> Iterator[Problem]:
+    name = wanted.cloud.image
+    image = next((one for one in images if one.id == name), None)
+    usable = [one.id for one in images if _CLOUD_INIT in one.capabilities and not one.deprecated]
+    if image is None:
+        yield _unknown("cloud.image", name, usable, "image")
+    elif _CLOUD_INIT not in image.capabilities:
+        message = "does not read user data: the platform says that it has no cloud-init"
+        yield Problem("cloud.image", name, message, f"one of {', '.join(usable)}")
+
+
+def _unknown(key: str, value: str, known: Sequence[str], what: str) -> Problem:
+    close = get_close_matches(value, known, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return Problem(key, value, f"the platform has no such {what}", f"{hint}one of {', '.join(sorted(known))}")
+
+
+def prices(wanted: Wanted, found: Found, offer: Offer) -> tuple[PriceLine, ...]:
+    """What the pair costs a month as far as natpair makes it, what is there already included."""
+    lines = []
+    size = next((one for one in offer.types if one.id == wanted.cloud.type), None)
+    if wanted.made:
+        one = size.price_in(wanted.region).monthly if size else None
+        monthly = None if one is None else round(one * len(wanted.made), 2)
+        lines.append(PriceLine(f"Linode {wanted.cloud.type} in {wanted.region}", len(wanted.made), monthly))
+    ours = {there.instance.id for node in wanted.made if (there := found.nodes[node.index])}
+    extra = sum(fip is None or _owner(found, fip) in ours for fip in wanted.fips)
+    if extra:
+        lines.append(PriceLine("further public IPv4 address", extra, None, _about_addresses(wanted, offer)))
+    lines.append(PriceLine("VLAN, placement group, Cloud Firewall", 1, 0.0, "free as Linode documents it"))
+    return tuple(lines)
+
+
+def _owner(found: Found, fip: IPv4Address) -> int | None:
+    return found.owners[fip].linode_id if fip in found.owners else None
+
+
+def _about_addresses(wanted: Wanted, offer: Offer) -> str:
+    for one in offer.reserved:
+        local = next((price for price in one.region_prices if price.id == wanted.region), one.price)
+        if local.monthly is not None:
+            return f"a reserved one costs ${local.monthly:.2f} a month"
+    return ""

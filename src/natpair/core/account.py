@@ -1,0 +1,124 @@
+"""What the provider's account says of the pair, as plain values, and what follows from them for the role. Pure.
+
+Moments are seconds on the monotonic clock, as everywhere in core; None means that nobody knows, which counts as now.
+The rule for planned work: the role leaves a node whose work begins within the lead time, once for each piece of work,
+and only for a node whose own work, if it has any, begins later. So two nodes with work never pass the role to and fro.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+APART = 60.0
+"""Seconds by which the peer's work must begin later: less is the same moment, told by two clocks."""
+MOST_REPAIRS = 5
+"""Repairs of shares within `REPAIR_WINDOW` seconds; more would be a fight with whoever takes them away."""
+REPAIR_WINDOW = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """A FIP that `node` may not announce; an empty node means neither may. `why` completes "192.0.2.221 …"."""
+
+    fip: str
+    node: str
+    why: str
+    repairable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Work on the machine of `node` that the provider has announced. `key` stays while the work does."""
+
+    node: str
+    key: str
+    what: str
+    begins_at: float | None
+
+    @property
+    def moment(self) -> float:
+        """When it begins, for comparing: what nobody knows may begin at once."""
+        return -math.inf if self.begins_at is None else self.begins_at
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A part of the account that could not be read or mended. `refused`: not for lack of luck, but of a right."""
+
+    part: str
+    why: str
+    cure: str = ""
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What is known of the account. `seen_at`: the last look that saw all of it.
+
+    `handed` keeps the work for which the role was given away, `said` the last reason why it was not.
+    """
+
+    seen_at: float | None = None
+    lacks: tuple[Lack, ...] = ()
+    planned: tuple[Work, ...] = ()
+    events: tuple[Work, ...] = ()
+    troubles: tuple[Trouble, ...] = ()
+    handed: tuple[str, ...] = ()
+    said: str = ""
+    repairs: tuple[float, ...] = ()
+    unrepaired: Trouble | None = None
+
+    def ahead(self, node: str) -> tuple[Work, ...]:
+        """The work on `node`, soonest first."""
+        works = (work for work in (*self.planned, *self.events) if work.node == node)
+        return tuple(sorted(works, key=lambda work: work.moment))
+
+    def due(self, node: str, now: float, lead: float) -> tuple[Work, ...]:
+        """The work on `node` that begins within `lead` seconds, has begun, or may at any moment."""
+        return tuple(work for work in self.ahead(node) if work.moment <= now + lead)
+
+    def to_leave(self, node: str, now: float, lead: float) -> Work | None:
+        """The work for which `node` should give the role away and has not yet."""
+        return next((work for work in self.due(node, now, lead) if work.key not in self.handed), None)
+
+    def obstacle(self, mine: Work, peer: str) -> Work | None:
+        """Work on `peer` that begins no later than `mine`: the role is no better off there."""
+        theirs = next(iter(self.ahead(peer)), None)
+        return theirs if theirs is not None and theirs.moment <= mine.moment + APART else None
+
+    def left(self, node: str, now: float, lead: float) -> Account:
+        """`node` has given the role away: its work that is due is done with."""
+        keys = (work.key for work in self.due(node, now, lead))
+        return replace(self, handed=tuple(dict.fromkeys((*self.handed, *keys))), said="")
+
+    def may_repair(self, now: float) -> bool:
+        """Something can be shared again, and this is not a fight."""
+        lately = [at for at in self.repairs if now - at < REPAIR_WINDOW]
+        return len(lately) < MOST_REPAIRS and any(lack.repairable for lack in self.lacks)
+
+
+def looked(
+    known: Account,
+    now: float,
+    lacks: tuple[Lack, ...] | None,
+    planned: tuple[Work, ...] | None,
+    events: tuple[Work, ...] | None,
+    troubles: tuple[Trouble, ...],
+) -> Account:
+    """What is known after a look. A part that could not be seen (None) stays as it was known."""
+    whole = lacks is not None and planned is not None and events is not None
+    seen = replace(
+        known,
+        seen_at=now if whole else known.seen_at,
+        lacks=known.lacks if lacks is None else lacks,
+        planned=known.planned if planned is None else planned,
+        events=known.events if events is None else events,
+        troubles=troubles,
+        repairs=tuple(at for at in known.repairs if now - at < REPAIR_WINDOW),
+        unrepaired=known.unrepaired if lacks is None or lacks else None,
+    )
+    if not whole:
+        return seen
+    there = {work.key for work in (*seen.planned, *seen.events)}
+    return replace(seen, handed=tuple(key for key in known.handed if key in there))

@@ -1,0 +1,75 @@
+"""Judges of the conditions that come of a look at the provider's account; the catalogue in `conditions` lists them."""
+
+# ruff: noqa: ARG001 - all judges share one signature, not all need the time
+from __future__ import annotations
+
+from natpair.core.account import MOST_REPAIRS, Work
+from natpair.core.machine import peer_unready
+from natpair.core.state import NodeState
+from natpair.core.watching import no_way_out
+
+UNSEEN_LOOKS = 3
+"""Looks that may fail in a row before it is news, unless the account refuses."""
+
+
+def share_missing(state: NodeState, now: float) -> str | None:
+    """Which FIP may not be announced by which node, and why nothing was done about it."""
+    account = state.account
+    if not account.lacks:
+        return None
+    text = "; ".join(f"{lack.fip} {lack.why}" for lack in account.lacks)
+    if account.unrepaired is not None:
+        return f"{text}; not repaired: {account.unrepaired.why}"
+    if state.terms.watch.repair_shares and len(account.repairs) >= MOST_REPAIRS:
+        return f"{text}; repaired {len(account.repairs)} times within an hour: something else takes it away"
+    return text
+
+
+def hurts_now(state: NodeState, now: float) -> bool:
+    """A share is missing on the node that serves, or nobody serves."""
+    rival = state.peer.active(state.terms, now) is not None
+    serving = state.terms.me if state.claims_active else state.terms.peer if rival else ""
+    return any(lack.node in {"", serving} or not serving for lack in state.account.lacks)
+
+
+def maintenance_ahead(state: NodeState, now: float) -> str | None:
+    """All planned work on both nodes, and why the role is not given away for it, if it is not."""
+    terms, account = state.terms, state.account
+    works = (*account.ahead(terms.me), *account.ahead(terms.peer))
+    if not works:
+        return None
+    text = "; ".join(f"{work.node}: {work.what}, {_how_soon(work, now)}" for work in works)
+    reason = no_way_out(state, now, peer_unready(state, now)) if state.claims_active else ""
+    return f"{text}; the role stays on {terms.me}: {reason}" if reason else text
+
+
+def work_is_due(state: NodeState, now: float) -> bool:
+    """The node that serves has work within the lead time, and has it still."""
+    lead = state.terms.watch.maintenance_lead_seconds
+    return state.claims_active and bool(state.account.due(state.terms.me, now, lead))
+
+
+def account_unseen(state: NodeState, now: float) -> str | None:
+    """Why the account is not seen: a refusal at once, anything else when it lasts."""
+    account = state.account
+    text = "; ".join(_sentence(trouble.part, trouble.why, trouble.cure) for trouble in account.troubles)
+    if any(trouble.refused for trouble in account.troubles):
+        return text
+    patience = UNSEEN_LOOKS * state.terms.watch.interval_seconds
+    if not account.troubles or (account.seen_at is not None and now - account.seen_at <= patience):
+        return None
+    return text if account.seen_at is None else f"not seen for {now - account.seen_at:.0f} s: {text}"
+
+
+def _sentence(part: str, why: str, cure: str) -> str:
+    return f"{part}: {why}" + (f" ({cure})" if cure else "")
+
+
+def _how_soon(work: Work, now: float) -> str:
+    if work.begins_at is None:
+        return "at any moment"
+    left = work.begins_at - now
+    if left <= 0:
+        return "begun"
+    hours, minutes = divmod(round(left / 60), 60)
+    return f"in {hours} h {minutes} min" if hours else f"in {minutes} min"

@@ -1,0 +1,351 @@
+"""From nothing to a pair and back, against an emulated account: what is made, what is left alone, what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+import json
+from dataclasses import replace
+from ipaddress import IPv4Address
+from typing import Any
+
+import pytest
+
+from cloud.accounts import LEGACY, TEXT, Desk, changed, desk, holdings, shape
+from natpair.config.load import parse
+from natpair.core.digest import config_hash
+from natpair.emulator import addresses, lifecycle
+from natpair.emulator.faults import Fault, Kind
+from natpair.emulator.model import Status
+from natpair.emulator.tokens import Token
+from natpair.errors import ApiError, ConfigError, NotReady
+from natpair.linode import bodies, models, sharing
+
+LOSSES = (Kind.LOST, Kind.HALF, Kind.STATUS_AFTER)
+
+
+def user_data(at: Desk, name: str) -> dict[str, Any]:
+    document = json.loads(at.store.linodes[at.node(name)].user_data.partition(b"\n")[2])
+    return {one["path"]: _content(one) for one in document["write_files"]} | {"hostname": document["hostname"]}
+
+
+def _content(entry: dict[str, str]) -> str:
+    if entry.get("encoding") == "gz+b64":
+        return gzip.decompress(base64.b64decode(entry["content"])).decode()
+    return entry["content"]
+
+
+async def stranger(at: Desk, label: str, **more: Any) -> models.Instance:
+    """A Linode that somebody else made, running."""
+    new = bodies.NewInstance(
+        label, "us-ord", "g6-nanode-1", image="linode/debian12", authorized_keys=("ssh-ed25519 AAAA",), **more
+    )
+    made = await at.client.create_instance(new)
+    for _ in range(200):
+        if (await at.client.instance(made.id)).running:
+            break
+    return await at.client.instance(made.id)
+
+
+@pytest.mark.parametrize("text", [TEXT, LEGACY], ids=["linode", "legacy"])
+async def test_an_empty_account_becomes_a_pair_and_empty_again(text: str) -> None:
+    async with desk(text) as at:
+        before = holdings(at.store)
+        await at.apply()
+        gateway = parse(at.text)
+        store, first, second = at.store, at.node("nat-a"), at.node("nat-b")
+        assert len(store.linodes) == 2
+        assert [one.status for one in store.linodes.values()] == [Status.RUNNING, Status.RUNNING]
+        assert len(store.addresses) == 3
+        assert store.addresses[gateway.pair.fips[0]].linode_id == first
+        assert store.shares == {second: gateway.pair.fips}
+        for linode in store.linodes.values():
+            view = store.view(linode)
+            assert [port.vlan for port in view.ports] == [None, "natpair"]
+            assert not view.network_helper
+            assert f"natpair-{gateway.cloud.stamp}-installed-{config_hash(gateway)}" in linode.tags
+        (group,), (firewall,) = store.groups.values(), store.firewalls.values()
+        assert sorted(group.members) == sorted([first, second])
+        assert {one.linode_id for one in store.devices.values()} == {first, second}
+        assert (await at.condition()).problems == ()
+        assert (
+            user_data(at, "nat-a")["/etc/natpair/gateway.toml"] == user_data(at, "nat-b")["/etc/natpair/gateway.toml"]
+        )
+        assert parse(user_data(at, "nat-a")["/etc/natpair/gateway.toml"]) == gateway
+        assert user_data(at, "nat-b")["hostname"] == "nat-b"
+        assert firewall.rules.inbound_policy == "ACCEPT"
+
+        at.told.clear()
+        text_after = at.text
+        assert (await at.apply()).done == ()
+        assert at.text == text_after
+
+        await at.destroy()
+        assert holdings(at.store) == before
+        assert at.text == changed(("[cloud]\n", '[cloud]\nstamp = "auto"\n'), text=text)
+        assert await at.destroy() == ()
+
+
+async def test_two_addresses_are_two_and_comments_stay() -> None:
+    async with desk(changed(('fips = ["auto"]', 'fips = ["auto", "auto"]'))) as at:
+        await at.apply()
+        assert len(at.store.addresses) == 4
+        assert len(set(parse(at.text).pair.fips)) == 2
+        assert "]  # one" in at.text
+        assert at.text.startswith("# The pair of the tests.")
+
+
+@pytest.mark.parametrize("fault", LOSSES)
+@pytest.mark.parametrize("text", [TEXT, LEGACY], ids=["linode", "legacy"])
+async def test_lost_answers_to_every_post_make_nothing_twice(fault: Kind, text: str) -> None:
+    async with desk(text) as at, desk(text) as calm:
+        await calm.apply()
+        # Each POST is answered badly once, whatever follows from that is answered well.
+        for path in ("/placement/groups", "/networking/firewalls", "/linode/instances", "/networking/ips/share"):
+            at.emulator.control.faults.active.append(Fault(kind=fault, method="POST", path=path, status=502))
+        for path in ("/linode/instances/*/ips", "/linode/instances/*/rebuild", "/linode/instances/*/boot"):
+            at.emulator.control.faults.active.append(Fault(kind=fault, method="POST", path=path, status=502))
+        await at.apply()
+        assert at.emulator.control.faults.active == []
+        stamps = [parse(one.text).cloud.stamp or "" for one in (at, calm)]
+        assert shape(at.store, stamps[0]) == shape(calm.store, stamps[1])
+
+
+async def test_an_address_that_never_shows_is_not_asked_for_again() -> None:
+    async with desk() as at:
+        at.emulator.control.faults.active.append(
+            Fault(kind=Kind.STATUS, method="POST", path="/linode/instances/*/ips", status=502)
+        )
+        with pytest.raises(ApiError) as caught:
+            await at.apply()
+        assert caught.value.uncertain
+        assert len(at.store.addresses) == 2
+        await at.apply()
+        assert len(at.store.addresses) == 3
+
+
+async def test_an_account_without_the_right_to_more_addresses_is_told_so() -> None:
+    async with desk() as at:
+        at.store.policy = replace(at.store.policy, public_ipv4_per_linode=1)
+        with pytest.raises(ApiError) as caught:
+            await at.apply()
+        assert "support ticket" in caught.value.cure
+
+
+async def test_a_token_without_the_scope_is_told_which() -> None:
+    async with desk() as at:
+        at.emulator.api.tokens.set(
+            "any", Token(frozenset({"linodes:read_write", "ips:read_write", "firewall:read_only"}))
+        )
+        with pytest.raises(ApiError) as caught:
+            await at.apply()
+        assert caught.value.exit_code == 77
+        assert "firewall:read_write" in caught.value.cure
+
+
+async def test_a_share_removed_by_others_is_found_and_repaired_and_theirs_survive() -> None:
+    async with desk() as at:
+        await at.apply()
+        other = await stranger(at, "web")
+        extra = await at.client.allocate_address(other.id)
+        second = at.node("nat-b")
+        await at.client.replace_shares(second, [extra.address])
+        (problem,) = (await at.condition()).problems
+        fip = parse(at.text).pair.fips[0]
+        assert str(fip) in problem.text
+        await at.apply()
+        assert set(at.store.shares[second]) == {fip, extra.address}
+        await at.destroy()
+        assert at.labels() == ["web"]
+
+
+async def test_firewall_and_group_are_mended() -> None:
+    async with desk() as at:
+        await at.apply()
+        (firewall,), (group,) = at.store.firewalls.values(), at.store.groups.values()
+        at.store.firewalls[firewall.id] = replace(firewall, rules=replace(firewall.rules, inbound_policy="DROP"))
+        at.store.devices.clear()
+        at.store.groups[group.id] = replace(group, members=group.members[:1])
+        assert len((await at.condition()).problems) == 4
+        await at.apply()
+        assert (await at.condition()).problems == ()
+        assert len(at.store.devices) == 2
+
+
+async def test_a_node_that_was_set_up_is_never_rebuilt() -> None:
+    async with desk() as at:
+        await at.apply()
+        before = dict(at.store.linodes)
+        at.text = changed(
+            ('profile = "balanced"', 'profile = "fast"'), text=at.text.replace("[pair]", '[pair]\nprofile = "balanced"')
+        )
+        assert "rebuild" not in " ".join(step.text for step in (await at.plan()).steps)
+        assert any("copy the file" in one.cure for one in (await at.plan()).remarks)
+        await at.apply()
+        assert at.store.linodes == before
+
+
+async def test_a_running_node_without_its_tag_is_not_rebuilt_on_a_guess() -> None:
+    async with desk() as at:
+        await at.apply()
+        first = at.store.linodes[at.node("nat-a")]
+        at.store.linodes[first.id] = replace(first, tags=tuple(tag for tag in first.tags if "installed" not in tag))
+        with pytest.raises(ConfigError) as caught:
+            await at.apply()
+        assert "shut it down" in caught.value.problems[0].accepted
+        assert at.store.linodes[first.id].status is Status.RUNNING
+
+
+async def test_a_renamed_linode_is_known_by_its_tag() -> None:
+    async with desk() as at:
+        await at.apply()
+        await_id = at.node("nat-b")
+        at.store.linodes[await_id] = replace(at.store.linodes[await_id], label="my-gateway")
+        assert (await at.plan()).steps == ()
+
+
+async def test_a_linode_that_only_has_our_label_is_refused_and_survives() -> None:
+    async with desk(changed(("[cloud]\n", '[cloud]\nstamp = "0badcafe"\n'))) as at:
+        other = await stranger(at, "nat-a-0badcafe")
+        with pytest.raises(ConfigError) as caught:
+            await at.apply()
+        assert "is not natpair's" in caught.value.problems[0].message
+        assert len(at.store.linodes) == 1
+        await at.destroy()
+        assert list(at.store.linodes) == [other.id]
+
+
+async def test_a_node_that_is_gone_is_made_anew_and_the_lost_address_is_named() -> None:
+    async with desk() as at:
+        await at.apply()
+        await at.client.delete_instance(at.node("nat-b"))
+        await at.apply()
+        assert at.labels()[1].startswith("nat-b-")
+        assert parse(at.text).node[1].public_address.ip in at.store.addresses
+        await at.client.delete_instance(at.node("nat-a"))
+        with pytest.raises(ConfigError) as caught:
+            await at.apply()
+        assert caught.value.problems[0].accepted.startswith("set pair.fips[0]")
+        await at.destroy()
+        assert at.text.count('"auto"') == 6
+
+
+async def adopting(at: Desk, *, legacy: bool = False) -> tuple[int, int, IPv4Address]:
+    """Two Linodes of somebody's own, and an address of the first that is to be the FIP."""
+    generation = bodies.Generation.LEGACY if legacy else bodies.Generation.LINODE
+    made = [await stranger(at, f"own-{n}", vlan=bodies.VlanAttachment("natpair"), generation=generation) for n in "ab"]
+    fip = (await at.client.allocate_address(made[0].id)).address
+    at.text = changed(
+        ('fips = ["auto"]', f'fips = ["{fip}"]'),
+        ('name = "nat-a"', f'name = "nat-a"\nlinode = {made[0].id}'),
+        ('name = "nat-b"', f'name = "nat-b"\nlinode = {made[1].id}'),
+    )
+    return made[0].id, made[1].id, fip
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+async def test_adopted_linodes_get_shares_and_nothing_else(legacy: bool) -> None:
+    async with desk() as at:
+        _first, second, fip = await adopting(at, legacy=legacy)
+        other = await stranger(at, "web")
+        extra = (await at.client.allocate_address(other.id)).address
+        await sharing.share(at.client, second, [extra])
+        before = holdings(at.store)
+        await at.apply()
+        assert set(at.store.shares[second]) == {fip, extra}
+        assert at.store.linodes == before["linodes"]
+        assert parse(at.text).node[0].public_address.ip in at.store.addresses
+        await at.destroy()
+        assert holdings(at.store) == before
+        assert str(fip) in at.text, "an address that was there before stays in the file"
+
+
+async def test_what_is_adopted_must_be_there_and_fit() -> None:
+    async with desk() as at:
+        first, _second, fip = await adopting(at)
+        good = at.text
+        for old, new, word in (
+            (f"linode = {first}", "linode = 1", "there is no Linode 1"),
+            (f'fips = ["{fip}"]', 'fips = ["192.0.2.99"]', "not an address of this account"),
+            ('region = "us-ord"', 'region = "us-sea"', "is in us-ord"),
+            ('public_address = "auto"', 'public_address = "198.51.100.9/24"', "is no address of Linode"),
+        ):
+            at.text = changed((old, new), text=good)
+            before = holdings(at.store)
+            with pytest.raises(ConfigError) as caught:
+                await at.apply()
+            assert word in " ".join(problem.message for problem in caught.value.problems)
+            assert holdings(at.store) == before
+        at.text = changed((f'fips = ["{fip}"]', 'fips = ["auto"]'), text=good)
+        with pytest.raises(ConfigError, match="1 problem"):
+            await at.apply()
+
+
+async def test_a_pair_that_was_made_by_hand_is_not_made_twice() -> None:
+    async with desk() as at:
+        first, _second, _fip = await adopting(at)
+        by_hand = 'public_address = "203.0.113.2/24"'
+        at.text = at.text.replace(f"linode = {first}\n", "", 1).replace('public_address = "auto"', by_hand, 1)
+        before = holdings(at.store)
+        with pytest.raises(ConfigError) as caught:
+            await at.apply()
+        assert "was not made by natpair" in caught.value.problems[0].message
+        assert holdings(at.store) == before
+
+
+async def test_a_reserved_address_on_a_node_is_nobodys_spare_one() -> None:
+    async with desk() as at:
+        await at.apply()
+        reserved = addresses.reserve(at.store, "us-ord")
+        addresses.attach_reserved(at.store, at.store.linodes[at.node("nat-a")], str(reserved.address))
+        at.text = at.text.replace('"]  # one', '", "auto"]  # two', 1)
+        await at.apply()
+        assert reserved.address not in parse(at.text).pair.fips
+        at.text = changed((str(parse(at.text).pair.fips[1]), str(reserved.address)), text=at.text)
+        await at.apply()
+        await at.destroy()
+        assert list(at.store.addresses) == [reserved.address]
+        assert f'"auto", "{reserved.address}"]' in at.text
+
+
+async def test_one_adopted_and_one_made() -> None:
+    async with desk() as at:
+        own = await stranger(at, "own-a", vlan=bodies.VlanAttachment("natpair"))
+        before = holdings(at.store)
+        at.text = changed(('name = "nat-a"', f'name = "nat-a"\nlinode = {own.id}'))
+        await at.apply()
+        made = at.node("nat-b")
+        fip = parse(at.text).pair.fips[0]
+        assert at.store.addresses[fip].linode_id == made, "an address of ours is never left on somebody's Linode"
+        assert at.store.shares == {own.id: (fip,)}
+        await at.destroy()
+        assert holdings(at.store) == before
+
+
+async def test_both_nodes_on_one_machine_is_a_problem() -> None:
+    async with desk() as at:
+        await at.apply()
+        first, second = at.node("nat-a"), at.node("nat-b")
+        at.store.linodes[second] = replace(at.store.linodes[second], host_uuid=at.store.linodes[first].host_uuid)
+        (problem,) = (await at.condition()).problems
+        assert "same machine" in problem.text
+
+
+async def test_a_boot_that_fails_is_told_with_its_reason() -> None:
+    async with desk() as at:
+
+        def fail_at_boot(step: Any) -> None:
+            if step.kind.value == "boot":
+                at.store.timing = replace(at.store.timing, boot_seconds=30)
+
+        async def watch() -> None:
+            while not any(one.status is Status.BOOTING for one in at.store.linodes.values()):
+                await asyncio.sleep(0.01)
+            lifecycle.fail(at.store, at.node("nat-a"), "no disk to boot from")
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(watch())
+            with pytest.raises(NotReady) as caught:
+                await at.apply(fail_at_boot)
+        assert "no disk to boot from" in caught.value.message

@@ -1,0 +1,88 @@
+"""What the platform does not have is said before anything is made; what it costs comes from its own lists."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from cloud.accounts import TEXT, changed
+from natpair.cloud.found import Found
+from natpair.cloud.platform import Offer, check_offer, prices
+from natpair.cloud.wanted import wanted_of
+from natpair.config.load import parse_draft
+from natpair.emulator import images, views
+from natpair.emulator.catalogue import PLANS, REGIONS
+from natpair.errors import ConfigError
+from natpair.linode.models import AddressType, Image, LinodeType, Region
+
+OFFER = Offer(
+    tuple(Region.model_validate(views.region(one)) for one in REGIONS.values()),
+    tuple(LinodeType.model_validate(views.plan(one)) for one in PLANS.values()),
+    tuple(Image.model_validate(images.view(one)) for one in images.IMAGES.values()),
+    (AddressType.model_validate(views.reserved_ip_type()),),
+)
+SERVERS = 'route_servers = ["2600:3c0f:99:34::1"]'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "words"),
+    [
+        ('"g6-nanode-1"', '"g6-nanode-2"', "cloud.type", "did you mean g6-nanode-1"),
+        (
+            '"g6-nanode-1"\n',
+            '"g6-nanode-1"\nimage = "linode/debian21"\n',
+            "cloud.image",
+            "did you mean linode/debian1",
+        ),
+        ('"g6-nanode-1"\n', '"g6-nanode-1"\nimage = "linode/alpine3.20"\n', "cloud.image", "linode/debian12"),
+        ('region = "us-ord"', f'region = "us-nowhere"\n{SERVERS}', "bgp.region", "us-ord"),
+        ('region = "us-ord"', f'region = "us-den-1"\n{SERVERS}', "bgp.region", "Placement Group"),
+    ],
+)
+def test_what_the_platform_lacks_is_named(old: str, new: str, key: str, words: str) -> None:
+    wanted = wanted_of(parse_draft(changed((old, new))))
+    with pytest.raises(ConfigError) as caught:
+        check_offer(wanted, OFFER)
+    assert key in {one.key for one in caught.value.problems}
+    assert words in " ".join(one.accepted for one in caught.value.problems)
+
+
+def test_what_it_has_passes() -> None:
+    check_offer(wanted_of(parse_draft(TEXT)), OFFER)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ('region = "us-ord"', SERVERS, "bgp.region"),
+        ("[install]\nsource", "[install]\n# source", "install.source"),
+        ('name = "nat-a"', 'name = "nat-a"\nprivate_interface = "ens4"', "node[0].private_interface"),
+    ],
+)
+def test_what_cannot_be_made_is_named(old: str, new: str, key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        wanted_of(parse_draft(changed((old, new))))
+    assert key in {one.key for one in caught.value.problems}
+
+
+def test_one_linode_is_not_both_nodes() -> None:
+    both = changed(*((f'name = "nat-{one}"', f'name = "nat-{one}"\nlinode = 5') for one in "ab"))
+    with pytest.raises(ConfigError) as caught:
+        wanted_of(parse_draft(both))
+    assert {one.key for one in caught.value.problems} == {"node[1].linode", "pair.fips[0]"}
+
+
+def test_prices_are_the_platforms_in_that_region() -> None:
+    empty = Found(nodes=(None, None))
+    cheap = wanted_of(parse_draft(TEXT))
+    dear = wanted_of(parse_draft(changed(('"us-ord"', '"br-gru"'))))
+    assert [line.monthly for line in prices(cheap, empty, OFFER)] == [10.0, None, 0.0]
+    assert prices(dear, empty, OFFER)[0].monthly == 14.0
+    assert "reserved one costs $5.00" in prices(cheap, empty, OFFER)[1].note
+    assert prices(cheap, empty, replace(OFFER, reserved=()))[1].note == ""
+
+
+def test_resolvers_are_the_regions() -> None:
+    assert str(OFFER.resolvers("us-ord")[0]).startswith("192.0.2.")
+    assert OFFER.resolvers("us-nowhere") == ()
