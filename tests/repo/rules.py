@@ -28,10 +28,24 @@ ALLOWED_IMPORTS: dict[str, frozenset[str]] = {
     "emulator": frozenset({"errors"}),
     "linode": frozenset({"errors"}),
     "cloud": frozenset({"core", "config", "render", "linode", "errors"}),
+    "probe": frozenset({"core", "config", "render", "system", "linode", "cloud", "errors"}),
     "lab": frozenset({"core", "config", "render", "system", "emulator", "errors"}),
     "drill": frozenset({"core", "config", "system", "lab", "errors"}),
     "cli": frozenset(
-        {"core", "config", "render", "system", "agent", "emulator", "lab", "drill", "linode", "cloud", "errors"}
+        {
+            "core",
+            "config",
+            "render",
+            "system",
+            "agent",
+            "emulator",
+            "lab",
+            "drill",
+            "linode",
+            "cloud",
+            "probe",
+            "errors",
+        }
     ),
     "__main__": frozenset({"cli"}),
     "__init__": frozenset(),

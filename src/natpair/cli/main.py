@@ -52,7 +52,7 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "client-config": CommandEntry("client_config", "What a private instance needs to go out through the pair."),
     "lab": CommandEntry("lab", "The world on one machine: build it, break it, look around."),
     "drill": CommandEntry("drill", "A measured failover, with a report."),
-    "cloud": CommandEntry("cloud", "The Linode side: plan, apply, status, watch, destroy."),
+    "cloud": CommandEntry("cloud", "The Linode side: plan, apply, status, watch, destroy, probe."),
     "prepare": CommandEntry("prepare", "Prepare the kernel and /run before the daemons start.", hidden=True),
     "agent": CommandEntry("agent", "The daemon; systemd runs it.", hidden=True),
     "agent-stopped": CommandEntry("agent_stopped", "What is left to do when the agent is gone.", hidden=True),

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -34,6 +37,17 @@ class LabState:
     def with_fault(self, switch: str, faults: SwitchFaults) -> LabState:
         """This state with other faults in one switch."""
         return replace(self, faults=MappingProxyType({**self.faults, switch: faults}))
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep others who change this lab's state waiting until the block is done: reading and writing is one step."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write(folder: Path, state: LabState) -> None:
