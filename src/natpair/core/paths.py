@@ -25,6 +25,7 @@ SYNC_FENCE_OFF = f"{GENERATED}/sync-fence-off.nft"
 BIRD_ROLE_STANDBY = f"{GENERATED}/bird-standby.conf"
 ROUTES = f"{GENERATED}/routes.ip"
 GUARD = f"{GENERATED}/guard.tc"
+FORWARDING = f"{GENERATED}/forwarding.sysctl"
 
 SYSCTL = "/etc/sysctl.d/60-natpair.conf"
 MODULES_LOAD = "/etc/modules-load.d/natpair.conf"

@@ -28,4 +28,4 @@ def command(config: Path, node: str | None) -> None:
         from natpair.agent.watch import AccountWatch
 
         watcher = AccountWatch(gateway)
-    asyncio.run(run(gateway, me.name, watcher))
+    asyncio.run(run(gateway, me.name, watcher, str(config)))

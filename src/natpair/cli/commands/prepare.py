@@ -22,14 +22,14 @@ _FOLDERS = (
 
 @click.command(name="prepare", epilog="Example: natpair prepare")
 def command() -> None:
-    """Load kernel settings, the closed ruleset, the egress guard and the blackhole routes; make /run/natpair.
+    """Load kernel settings, the closed ruleset, the egress guard and the blackhole routes, then forward; make /run.
 
     Running it again on a node that serves changes neither its role nor its traffic.
     """
     from natpair.system.reload import Step, perform
 
     _make_run()
-    for step in (Step.MODULES, Step.SYSCTL, Step.RULESET, Step.GUARD, Step.ROUTES):
+    for step in (Step.MODULES, Step.SYSCTL, Step.RULESET, Step.GUARD, Step.ROUTES, Step.FORWARDING):
         talk(f"{step.value}")
         perform(step)
 
