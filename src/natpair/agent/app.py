@@ -124,7 +124,7 @@ class Agent:
 
     def claim_vip(self) -> None:
         """Effects: gratuitous ARP."""
-        self.vlan.claim_vip()
+        self.vlan.claim_vip(lambda: self.decider.state.claims_active)
 
     def conntrack(self, job: Conntrack) -> None:
         """Effects: queue a conntrackd job."""

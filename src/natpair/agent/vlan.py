@@ -64,13 +64,16 @@ class Vlan:
             self._probe = None
             self._on_probed(nonce, answered)
 
-    def claim_vip(self) -> None:
-        """Gratuitous ARP for the VIP, a few times."""
-        for delay in _GRATUITOUS_TIMES:
-            asyncio.get_running_loop().call_later(delay, self._claim)
+    def claim_vip(self, still: Callable[[], bool]) -> None:
+        """Gratuitous ARP for the VIP, a few times, each only if the node is `still` the one to claim it.
 
-    def _claim(self) -> None:
-        if self._port is not None:
+        A node that was demoted in between took the clients back for the seconds until the other repeated its own.
+        """
+        for delay in _GRATUITOUS_TIMES:
+            asyncio.get_running_loop().call_later(delay, self._claim, still)
+
+    def _claim(self, still: Callable[[], bool]) -> None:
+        if self._port is not None and still():
             self._port.claim(self._vip)
 
     def refresh(self) -> None:

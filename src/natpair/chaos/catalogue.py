@@ -1,0 +1,30 @@
+"""The fault matrix: 69 rows, each a `Fault` or a `NotPossible`, in the order of their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from natpair.chaos import kernel, lifecycle, links, processes
+from natpair.chaos.fault import Fault, NotPossible
+from natpair.errors import LabError
+
+_IMPOSSIBLE: tuple[NotPossible, ...] = ()
+
+_ALL: tuple[Fault | NotPossible, ...] = (
+    *processes.FAULTS,
+    *links.FAULTS,
+    *kernel.FAULTS,
+    *lifecycle.FAULTS,
+    *_IMPOSSIBLE,
+)
+
+CATALOGUE: Mapping[int, Fault | NotPossible] = {row.id: row for row in sorted(_ALL, key=lambda row: row.id)}
+"""Every row by its number."""
+
+
+def row(number: int) -> Fault | NotPossible:
+    """The row with a number; LabError if there is none."""
+    found = CATALOGUE.get(number)
+    if found is None:
+        raise LabError(f"there is no fault {number}", cure=f"one of 1 to {max(CATALOGUE)}; natpair chaos --list")
+    return found
