@@ -238,16 +238,20 @@ def flows_of(lab: Lab, node: str) -> frozenset[str]:
     return frozenset(match[0] for match in found if match and match[1] in clients)
 
 
+def tracked(lab: Lab, node: str) -> int:
+    """How many flows a node's kernel tracks."""
+    return int(run(["ip", "netns", "exec", lab.netns_of(node), "conntrack", "-C"], timeout=_SECONDS).stdout or 0)
+
+
 def resources(lab: Lab, node: str) -> Resources:
     """What a node uses now."""
     netns = lab.netns_of(node)
     pids = run(["ip", "netns", "pids", netns], timeout=_SECONDS).stdout.split()
-    flows = run(["ip", "netns", "exec", netns, "conntrack", "-C"], timeout=_SECONDS).stdout
     disk = lab.folder / "nodes" / node
     size = sum(
         file.stat().st_size for part in ("log", "var-lib") for file in (disk / part).rglob("*") if file.is_file()
     )
-    return Resources(node, sum(_rss_kb(pid) for pid in pids), int(flows or 0), size)
+    return Resources(node, sum(_rss_kb(pid) for pid in pids), tracked(lab, node), size)
 
 
 def _rss_kb(pid: str) -> int:

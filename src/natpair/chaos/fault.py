@@ -90,6 +90,13 @@ class Fault:
     scale: str = ""
     flows: int = 40
     agents: bool = False
+    pair: str = ""
+    """Of a schedule of two faults: "first+second+seconds between"."""
+
+    @property
+    def key(self) -> str:
+        """What a history calls it."""
+        return self.pair or str(self.id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import resource
 import signal
+from contextlib import suppress
+from pathlib import Path
 
+from natpair.chaos.cgroups import Group, pids
 from natpair.chaos.fault import UNTOUCHED, Fault, Limits
 from natpair.chaos.scene import Scene
 
@@ -11,6 +15,8 @@ NO_OUTAGE_MS = 250.0
 """The stream's silence that still counts as none: the worst undisturbed gap on two busy cores, and some more."""
 _ALARM_MS = 5000.0
 _NFT_KILLS = 20
+_STARVED_BYTES = 128 * 1024
+_HOGS = 30
 
 
 def keepalived_terminated(scene: Scene) -> None:
@@ -76,6 +82,60 @@ def nft_killed_midway(scene: Scene) -> None:
             )
 
 
+def no_more_forks(scene: Scene) -> None:
+    """On the standby no process can be started any more, and the active node loses power."""
+    group = Group("pids", f"{scene.lab.name}-{scene.standby}")
+    scene.undo.append(group.close)
+    group.add(pids(scene.lab, scene.standby))
+    group.set("pids.max", group.read("pids.current"))
+    scene.power_cut(scene.active)
+
+
+def out_of_memory(scene: Scene) -> None:
+    """The kernel kills the active node's agent for want of memory, then the standby's Keepalived."""
+    for node, word, service in ((scene.active, "natpair agent", "agent"), (scene.standby, "keepalived", "keepalived")):
+        starts = _starts(scene, node, service)
+        group = Group("memory", f"{scene.lab.name}-{service}")
+        scene.undo.append(group.close)
+        group.set("memory.limit_in_bytes", _STARVED_BYTES)
+        group.add(pids(scene.lab, node, word))
+        killed = scene.wait(lambda n=node, s=service, old=starts: _starts(scene, n, s) > old, 8)  # type: ignore[misc]
+        scene.check(f"{service} restarted", killed, 8000, "the kernel did not kill it, or nobody started it again")
+    scene.wait_ready(30)
+
+
+def _starts(scene: Scene, node: str, word: str) -> int:
+    name = scene.service(node, word)
+    return next(int(s["starts"]) for s in scene.lab.services(node)["services"] if s["name"] == name)
+
+
+def busy(scene: Scene) -> None:
+    """Many more processes want the CPU than there are cores, on both nodes."""
+    hogs = [scene.lab.popen(n, ["sh", "-c", "while :; do :; done"]) for n in scene.lab.nodes for _ in range(_HOGS)]
+    try:
+        scene.pass_time(8)
+    finally:
+        for hog in hogs:
+            hog.kill()
+        for hog in hogs:
+            hog.wait()
+
+
+def no_more_files(scene: Scene) -> None:
+    """The active node's agent cannot open one more file or socket for a while."""
+    for pid in pids(scene.lab, scene.active, "natpair agent"):
+        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        used = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (used, hard))
+        scene.undo.append(lambda pid=pid, hard=hard: _lift(pid, hard))  # type: ignore[misc]
+    scene.pass_time(6)
+
+
+def _lift(pid: int, hard: int) -> None:
+    with suppress(ProcessLookupError):
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
+
+
 FAULTS = (
     Fault(1, "Keepalived terminated on the active node", keepalived_terminated, 1000),
     Fault(2, "Keepalived killed on the active node", keepalived_killed, 1500),
@@ -113,6 +173,33 @@ FAULTS = (
         "nft killed in the midst of loading a ruleset, 40 times",
         nft_killed_midway,
         NO_OUTAGE_MS,
+        limits=Limits(transitions=0),
+        agents=True,
+    ),
+    Fault(10, "no process can be started on the standby, then power cut of the active node", no_more_forks, 900),
+    Fault(
+        47,
+        "out of memory: the agent of the active node, Keepalived of the standby",
+        out_of_memory,
+        NO_OUTAGE_MS,
+        invariants=UNTOUCHED,
+        limits=Limits(transitions=0),
+        agents=True,
+    ),
+    Fault(
+        48,
+        "60 processes that want the CPU, on both nodes",
+        busy,
+        1000,
+        limits=Limits(transitions=0),
+        scale="8 s in place of 10 min; no stalled disk, which a namespace cannot have",
+    ),
+    Fault(
+        49,
+        "no more file descriptors for the agent of the active node",
+        no_more_files,
+        NO_OUTAGE_MS,
+        invariants=UNTOUCHED,
         limits=Limits(transitions=0),
         agents=True,
     ),

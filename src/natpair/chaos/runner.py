@@ -164,7 +164,7 @@ def _history(
     gateway, eyes = scene.lab.gateway, scene.eyes
     own = (a for node in gateway.node for a in (node.private_address, node.public_address))
     return History(
-        fault=str(fault.id),
+        fault=fault.key,
         nodes=scene.lab.nodes,
         active=active,
         baseline_ns=marks.baseline,

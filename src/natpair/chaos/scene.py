@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Literal
 
 from natpair.chaos import switchrules
@@ -15,12 +19,18 @@ from natpair.chaos.history import Check, Dark
 from natpair.drill.traffic import Traffic
 from natpair.errors import LabError
 from natpair.lab.agents import ask
+from natpair.lab.node import PROGRAM
+from natpair.lab.topology import SWITCHES
 from natpair.lab.wait import wait_until
 from natpair.lab.world import Lab, Leg
 
 _ASK_SECONDS = 30.0
 _SLACK_SECONDS = 10.0
+LEGS: tuple[Leg, Leg] = ("vlan", "public")
+_END_SECONDS = 5.0
 _OPEN = -1
+_PYTHON = (sys.executable, "-I", "-S")
+_HERE = Path(__file__).parent
 
 
 @dataclass(slots=True)
@@ -34,7 +44,7 @@ class Scene:
     eyes: Eyes
     checks: list[Check] = field(default_factory=list)
     dark: list[Dark] = field(default_factory=list)
-    undo: list[Callable[[], None]] = field(default_factory=list)
+    undo: list[Callable[[], object]] = field(default_factory=list)
     """Taken back last to first when the fault is over, whatever happened."""
 
     # Time
@@ -100,6 +110,35 @@ class Scene:
         """Run a program inside a host and return what it printed."""
         return self.lab.exec(node, argv, stdin=stdin, check=check, timeout=_ASK_SECONDS).stdout
 
+    def script(self, host: str, name: str, *arguments: object, seconds: float = 60) -> Any:
+        """Run one of the programs here inside a host to its end; the JSON of its last line, None if there is none."""
+        argv = [*_PYTHON, str(_HERE / f"{name}.py"), *map(str, arguments)]
+        said = self.lab.exec(host, argv, timeout=seconds).stdout.splitlines()
+        return json.loads(said[-1]) if said else None
+
+    def start(self, host: str, name: str, *arguments: object) -> subprocess.Popen[bytes]:
+        """Start one of the campaign's programs inside a host or a switch; it ends when the fault is undone."""
+        argv = [*_PYTHON, str(_HERE / f"{name}.py"), *map(str, arguments)]
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        if host in SWITCHES:
+            child = subprocess.Popen(["ip", "netns", "exec", self.lab.switch_netns(host), *argv], **pipes)
+        else:
+            child = self.lab.popen(host, argv, **pipes)
+
+        def end() -> None:
+            try:
+                child.communicate(timeout=_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.communicate()
+
+        self.undo.append(end)
+        return child
+
+    def natpair(self, node: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run natpair itself on a node, as its operator would."""
+        return self.lab.exec(node, [*PROGRAM, *arguments], check=False, timeout=_ASK_SECONDS)
+
     def command(self, node: str, path: str, *, force: bool = False) -> tuple[bool, str]:
         """Give a node's agent an order; whether it was carried out, and what it said."""
         try:
@@ -149,13 +188,13 @@ class Scene:
         """Undo all that is still undone: rules in switches, dead cables, frozen things, nodes without power."""
         while self.undo:
             self.undo.pop()()
-        for switch in ("vlan", "public"):
+        for switch in LEGS:
             switchrules.put(self.lab, switch)
         if self.lab.switch_faults("vlan").partition is not None:
             self.lab.partition(False)
         for node in self.lab.nodes:
             self.boot(node)
-            for leg in ("vlan", "public"):
+            for leg in LEGS:
                 self.link(node, leg, "up")
 
     def drop(self, switch: Leg, *rules: str, entering: Sequence[str] = ()) -> None:

@@ -9,6 +9,9 @@ from natpair.chaos.history import History, Offer
 from natpair.drill.analysis import Interval, longest_gap_ns, overlap, union
 from natpair.drill.records import RouteChange
 
+CLAIM_NS = 100_000_000
+"""A VIP that is held for less was a claim, and no role."""
+
 
 def subtract(whole: Sequence[Interval], holes: Sequence[Interval]) -> list[Interval]:
     """The parts of `whole` that none of `holes` covers."""
@@ -80,5 +83,13 @@ def longest_after(intervals: Iterable[Interval], moment_ns: int) -> int:
 
 
 def takings(history: History) -> int:
-    """How often a node got the VIP after the event."""
-    return sum(1 for change in history.vips if change.owned and change.time_ns >= history.event_ns)
+    """How often a node took the VIP after the event, where the VLAN could notice, and kept it.
+
+    One that is given back within `CLAIM_NS` was a claim that the other node refused.
+    """
+    taken = 0
+    for node in history.nodes:
+        later = subtract(holds_vip(history, node), [(0, history.event_ns)])
+        dark_ends = {b for _, b in dark(history, node, "vlan")}
+        taken += sum(1 for a, b in later if b - a > CLAIM_NS and a != history.event_ns and a not in dark_ends)
+    return taken
