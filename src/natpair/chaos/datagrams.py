@@ -12,6 +12,7 @@ import select
 import socket
 import sys
 import time
+from typing import TextIO
 
 UDP_PORT, TCP_PORT = 7201, 7202
 
@@ -26,11 +27,13 @@ def serve() -> None:
     listener.bind(("", TCP_PORT))
     listener.listen(8)
     links: list[socket.socket] = []
+    watched: list[socket.socket | TextIO]
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     while True:
-        readable, _, _ = select.select([datagrams, listener, 0, *links], [], [])
-        if 0 in readable and not os.read(0, 4096):
+        watched = [datagrams, listener, sys.stdin, *links]
+        readable, _, _ = select.select(watched, [], [])
+        if sys.stdin in readable and not os.read(0, 4096):
             return
         if datagrams in readable:
             data, sender = datagrams.recvfrom(65535)

@@ -19,6 +19,7 @@ from natpair.drill.analysis import (
     connect_refused,
     fault_of,
     longest_gap_ns,
+    overlap,
     packets_lost,
     reply_gaps,
     to_ms,
@@ -199,8 +200,8 @@ def _lies(history: History, node: str) -> list[tuple[int, int]]:
     silent = timeline.subtract([(history.baseline_ns, history.end_ns)], union(_heard(history, node)))
     real = timeline.holds_vip(history, node)
     differ = [*timeline.subtract(claimed, real), *timeline.subtract(real, claimed)]
-    dark = timeline.dark(history, node, "vlan")
-    return timeline.subtract(timeline.subtract(union(differ), silent), dark)
+    judged = timeline.subtract(union(differ), [*silent, *timeline.dark(history, node, "vlan")])
+    return overlap(judged, [(history.event_ns, history.end_ns)])
 
 
 def _heard(history: History, node: str) -> Iterable[tuple[int, int]]:

@@ -85,11 +85,13 @@ def longest_after(intervals: Iterable[Interval], moment_ns: int) -> int:
 def takings(history: History) -> int:
     """How often a node took the VIP after the event, where the VLAN could notice, and kept it.
 
-    One that is given back within `CLAIM_NS` was a claim that the other node refused.
+    One that is given back within `CLAIM_NS` was a claim that the other node refused, and a VIP that is away for no
+    longer was never given up.
     """
     taken = 0
     for node in history.nodes:
-        later = subtract(holds_vip(history, node), [(0, history.event_ns)])
+        held = union((a, b + CLAIM_NS) for a, b in holds_vip(history, node))
+        later = subtract([(a, b - CLAIM_NS) for a, b in held], [(0, history.event_ns)])
         dark_ends = {b for _, b in dark(history, node, "vlan")}
         taken += sum(1 for a, b in later if b - a > CLAIM_NS and a != history.event_ns and a not in dark_ends)
     return taken
