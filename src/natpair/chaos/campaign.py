@@ -20,6 +20,7 @@ from natpair.chaos.scene import Scene
 from natpair.chaos.text import line
 from natpair.errors import LabError, NatpairError
 from natpair.lab import netns
+from natpair.lab.topology import Design
 from natpair.lab.world import Lab
 
 PAIRED_BOUND_MS = 120_000.0
@@ -187,7 +188,7 @@ class _Labs:
     def ready(self) -> Lab:
         """A lab whose pair is ready."""
         if self._lab is None:
-            self._lab = self._new() if self._ours else Lab.attach(self._options.name)
+            self._lab = self._new() if self._ours else self._found()
         elif not self._is_ready(self._lab):
             if not self._ours:
                 raise LabError(f"the lab {self._lab.name} did not heal", cure=self._lab.diagnose())
@@ -197,8 +198,17 @@ class _Labs:
         self.profile = self._lab.gateway.pair.profile.value
         return self._lab
 
+    def _found(self) -> Lab:
+        lab = Lab.attach(self._options.name)
+        if lab.design.value != self._options.design:
+            raise LabError(
+                f"the lab {lab.name} has the {lab.design} design", cure=f"natpair lab down --name {lab.name}"
+            )
+        return lab
+
     def _new(self) -> Lab:
-        return Lab.up(None, name=self._options.name, progress=self._progress)
+        design = Design(self._options.design)
+        return Lab.up(None, name=self._options.name, design=design, progress=self._progress)
 
     def _is_ready(self, lab: Lab) -> bool:
         with suppress(LabError):

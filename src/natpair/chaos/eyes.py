@@ -23,7 +23,7 @@ from natpair.drill.taps import Monitor, Tap, timed_lines
 from natpair.errors import CommandFailed, LabError
 from natpair.lab.fabric import node_session, server_names
 from natpair.lab.routers import bird
-from natpair.lab.topology import FABRIC
+from natpair.lab.topology import FABRIC, Design
 from natpair.lab.wait import wait_until
 from natpair.lab.world import Lab
 from natpair.system.process import run
@@ -49,7 +49,7 @@ class Eyes:
         self._count = 0
         self.offers: list[Offer] = []
         self.statuses: list[StatusSeen] = []
-        self.agents_speak = any(lab.status(node) for node in lab.nodes)
+        self.agents_speak = lab.design is Design.NATPAIR
 
     def __enter__(self) -> Eyes:
         self.vip_start = owners(self._lab)
@@ -117,7 +117,7 @@ class Eyes:
         nodes = self.primaries()
         if not self.offers or self.offers[-1].nodes != nodes:
             self.offers.append(Offer(now, nodes))
-        for node in self._lab.nodes:
+        for node in self._lab.nodes if self.agents_speak else ():
             said = self._lab.status(node)
             if said is not None:
                 community = str((said.get("announcement") or {}).get("community", ""))

@@ -14,7 +14,6 @@ from natpair.chaos import timeline
 from natpair.chaos.fault import Fault, Invariant, Limits
 from natpair.chaos.history import History
 from natpair.drill.analysis import (
-    ANSWER_WITHIN_NS,
     OLD_FLOW_NS,
     connect_refused,
     fault_of,
@@ -29,6 +28,7 @@ from natpair.drill.analysis import (
 from natpair.drill.records import Leak, Seen
 
 NEW_SLACK_MS = 500.0
+ANSWER_WITHIN_NS = 10_000_000_000
 STATUS_LAG_MS = 1500.0
 MISSING_RATIO = 0.02
 MISSING_SLACK = 2
