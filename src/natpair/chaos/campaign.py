@@ -7,7 +7,7 @@ import platform
 import random
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from natpair.chaos import history as histories
@@ -26,6 +26,9 @@ from natpair.lab.world import Lab
 PAIRED_BOUND_MS = 120_000.0
 """Two faults at once may take the whole pair down until one is mended; what must hold is everything else."""
 _MOST_LATER_SECONDS = 2.0
+_CLASSIC_SECONDS = 5.0
+_CLASSIC_HEAL_SECONDS = 20.0
+"""It heals by itself in that time or, as its description has it, by hand."""
 _ALONE = frozenset({56, 58, 59, 64, 69})
 """Faults that take the pair through several lives by themselves: nothing else can be timed against them."""
 
@@ -163,6 +166,8 @@ def _one(job: Job, labs: _Labs, options: Options) -> FaultResult:
     if fault.agents and options.design != "natpair":
         why = "it is a fault of natpair's agent, which this design does not have"
         return FaultResult(fault.id, fault.name, Verdict.NOT_POSSIBLE, None, None, reason=why, again=job.again)
+    if options.design != Design.NATPAIR.value:
+        fault = replace(fault, limits=replace(fault.limits, heal_seconds=_CLASSIC_HEAL_SECONDS))
     kind = "schedule" if options.campaign is not None else "fault"
     return run_fault(labs.ready(), fault, options.folder / f"{kind}-{fault.id}", again=job.again)
 
@@ -211,9 +216,10 @@ class _Labs:
         return Lab.up(None, name=self._options.name, design=design, progress=self._progress)
 
     def _is_ready(self, lab: Lab) -> bool:
+        """Whole, by its own word if it has one, and the clients get through: nobody repairs a classic node's rules."""
         with suppress(LabError):
-            lab.wait_ready(PREPARE_SECONDS)
-            return True
+            lab.wait_ready(PREPARE_SECONDS if self._options.design == Design.NATPAIR.value else _CLASSIC_SECONDS)
+            return lab.warm()
         return False
 
 

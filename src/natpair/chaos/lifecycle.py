@@ -66,13 +66,7 @@ def rolling_restart(scene: Scene) -> None:
             scene.pass_time(0.5)
         scene.wait_ready()
         if not last:
-            _hand_over(scene)
-
-
-def _hand_over(scene: Scene) -> None:
-    done, said = scene.command(scene.active, "/v1/switchover")
-    scene.require("switchover", done, said)
-    scene.wait_ready()
+            scene.hand_over()
 
 
 def reboots(scene: Scene) -> None:
@@ -82,7 +76,7 @@ def reboots(scene: Scene) -> None:
         scene.boot(scene.standby)
         scene.wait_ready()
         if not last:
-            _hand_over(scene)
+            scene.hand_over()
 
 
 def there_and_back(scene: Scene) -> None:

@@ -95,7 +95,7 @@ def large_datagrams(scene: Scene) -> None:
     """Datagrams of 60,000 bytes, in fragments, while the active node loses power."""
     scene.start(OUTSIDE, "datagrams", "serve")
     scene.pass_time(0.5)
-    sender = scene.start(TENANT, "datagrams", "send", scene.lab.topology.internet[2].ip, 60_000, 20, 5)
+    sender = scene.start(TENANT, "datagrams", "send", scene.lab.topology.internet[0].ip, 60_000, 20, 5)
     scene.pass_time(1.5)
     scene.power_cut(scene.active)
     scene.wait(lambda: sender.poll() is not None, 15)
@@ -110,9 +110,7 @@ def many_switchovers(scene: Scene) -> None:
     for number in range(_SWITCHOVERS):
         if not scene.eyes.agents_speak:
             raise LabError("this design has no switchover")
-        done, said = scene.command(scene.active, "/v1/switchover")
-        scene.require(f"switchover {number + 1}", done, said)
-        scene.wait_ready()
+        scene.hand_over(f"switchover {number + 1}")
 
 
 _STAYS = Limits(transitions=0)

@@ -25,6 +25,7 @@ from natpair.lab.wait import wait_until
 from natpair.lab.world import Lab, Leg
 
 _ASK_SECONDS = 30.0
+_GRANTED_SECONDS = 10.0
 _SLACK_SECONDS = 10.0
 LEGS: tuple[Leg, Leg] = ("vlan", "public")
 _END_SECONDS = 5.0
@@ -147,6 +148,19 @@ class Scene:
             return False, f"the agent of {node} did not answer: {error}"
         said: Any = answer.get("message", "") if isinstance(answer, dict) else ""
         return code == HTTPStatus.OK, str(said)
+
+    def hand_over(self, name: str = "switchover") -> None:
+        """Ask for a switchover until it is granted, as an operator would, and wait until the pair is whole again."""
+        said: list[str] = []
+
+        def done() -> bool:
+            carried_out, words = self.command(self.active, "/v1/switchover")
+            said.append(words)
+            return carried_out
+
+        granted = self.wait(done, _GRANTED_SECONDS)
+        self.check(name, granted, _GRANTED_SECONDS * 1000, said[-1])
+        self.wait_ready()
 
     def conditions(self, node: str) -> set[str]:
         """The names of the conditions a node's agent tells now."""

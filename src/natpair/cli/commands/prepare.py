@@ -29,7 +29,8 @@ def command() -> None:
     from natpair.system.reload import Step, perform
 
     _make_run()
-    for step in (Step.MODULES, Step.SYSCTL, Step.RULESET, Step.GUARD, Step.ROUTES):
+    # Settings last: they switch forwarding on, and until ruleset and guard stand that would be without translation.
+    for step in (Step.MODULES, Step.RULESET, Step.GUARD, Step.ROUTES, Step.SYSCTL):
         talk(f"{step.value}")
         perform(step)
 
