@@ -32,9 +32,11 @@ ALLOWED_IMPORTS: dict[str, frozenset[str]] = {
     "lab": frozenset({"core", "config", "render", "system", "emulator", "errors"}),
     "drill": frozenset({"core", "config", "system", "lab", "errors"}),
     "bench": frozenset({"core", "config", "system", "lab", "drill", "errors"}),
+    "chaos": frozenset({"core", "config", "system", "lab", "drill", "errors"}),
     "cli": frozenset(
         {
             "bench",
+            "chaos",
             "core",
             "config",
             "render",
@@ -62,6 +64,7 @@ ALLOWED_THIRD_PARTY: dict[str, frozenset[str]] = {
     "agent": frozenset({"aiohttp", "prometheus_client", "pyroute2", "structlog"}),
     "emulator": frozenset({"aiohttp"}),
     "linode": frozenset({"aiohttp", "yarl", "pydantic", "stamina"}),  # yarl is the URL type of aiohttp
+    "chaos": frozenset({"pydantic"}),  # histories and results as JSON and back
     "cli": frozenset({"click", "rich"}),
 }
 

@@ -53,6 +53,7 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "lab": CommandEntry("lab", "The world on one machine: build it, break it, look around."),
     "drill": CommandEntry("drill", "A measured failover, with a report."),
     "bench": CommandEntry("bench", "Side by side with the classic architecture."),
+    "chaos": CommandEntry("chaos", "Every fault there is, judged from outside."),
     "cloud": CommandEntry("cloud", "The Linode side: plan, apply, status, watch, destroy, probe."),
     "prepare": CommandEntry("prepare", "Prepare the kernel and /run before the daemons start.", hidden=True),
     "agent": CommandEntry("agent", "The daemon; systemd runs it.", hidden=True),

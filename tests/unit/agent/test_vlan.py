@@ -161,6 +161,13 @@ async def test_the_vip_is_claimed_at_once_and_again() -> None:
     assert set(probed.wire.claimed) == {VIP}
 
 
+async def test_a_node_that_was_demoted_claims_the_vip_no_more() -> None:
+    probed = Probed()
+    probed.vlan.claim_vip(lambda: not probed.wire.claimed)
+    await asyncio.sleep(0.5)
+    assert probed.wire.claimed == [VIP], "the claims that were still to come are not made"
+
+
 async def test_known_clients_are_asked_now_and_then_so_that_the_list_stays_true() -> None:
     probed = Probed()
     probed.vlan.refresh()
