@@ -17,7 +17,7 @@ test: lint types ## Everything: lint, types, all tests; a skipped test is a fail
 lint: dev-setup ## ruff and shellcheck
 	@$(RUN)/ruff check
 	@$(RUN)/ruff format --check
-	@$(RUN)/shellcheck --external-sources scripts/setup scripts/system-packages scripts/run-tests scripts/lock scripts/common.sh .ci/run src/natpair/cloud/install.sh
+	@$(RUN)/shellcheck --external-sources scripts/setup scripts/system-packages scripts/run-tests scripts/lock scripts/common.sh .ci/run src/natpair/cloud/install.sh src/natpair/lab/classic/etc/*
 
 format: dev-setup ## Let ruff format the tree
 	@$(RUN)/ruff format

@@ -84,6 +84,10 @@ healths = any_of(
     bgp_total=st.just(4),
     flows=st.sampled_from([0, 500, 1000]),
     relaying_seconds=st.sampled_from([0.0, 20.0]),
+    mac=st.just(""),
+    cached=st.none() | st.sampled_from([0, 500, 1000]),
+    contested=st.sampled_from(["", "02:00:00:00:00:09"]),
+    astray=st.sampled_from([(), ("ruleset",)]),
 )
 peers = any_of(PeerView, heard=st.fixed_dictionaries(dict.fromkeys(Path, times)), said=st.none() | messages)
 taken = any_of(Handover, prepared_at=st.none(), released_at=st.none(), local_at=st.none())
@@ -124,6 +128,7 @@ NAMED: dict[str, Strategy] = {
     "challenge": any_of(Challenge, nonce=small),
     "handover": any_of(Handover, opening=st.just(False)),
     "clients": st.just(()),
+    "peer_mac": st.just(""),
 }
 ONLY_IN: dict[str, frozenset[Phase]] = {
     "challenge": frozenset({Phase.CHALLENGING}),

@@ -149,6 +149,8 @@ def test_a_link_that_is_down_is_an_os_error(machine: Scratch, blackholes: None) 
 
 
 def test_every_change_gives_notice_on_its_socket(machine: Scratch) -> None:
+    # The kernel's own IPv6 addresses, once they have proved unique, would be news a second later.
+    machine.run("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
     nft = "/etc/natpair/generated"
     stories = {
         "ip link set far0 down": "links",
@@ -164,3 +166,22 @@ def test_every_change_gives_notice_on_its_socket(machine: Scratch) -> None:
     }
     assert call(machine, NOTICES, *stories).split() == list(stories.values())
     assert f"{nft}/nftables.nft" in FILES
+
+
+def test_a_pinned_neighbour_is_not_moved_by_arp_and_let_go_again(machine: Scratch) -> None:
+    pin = """
+from ipaddress import IPv4Address
+from natpair.system import links
+try:
+    await links.pin_neighbour(sys.argv[1], IPv4Address("192.168.1.4"), sys.argv[2])
+except OSError:
+    print("OSError")
+"""
+    for _ in range(2):
+        assert call(machine, pin, "eth1", "02:00:00:00:00:04") == ""
+        shown = machine.run("ip", "neigh", "show", "192.168.1.4").stdout
+        assert "lladdr 02:00:00:00:00:04 PERMANENT" in shown
+    for _ in range(2):
+        assert call(machine, pin, "eth1", "") == ""
+        assert "PERMANENT" not in machine.run("ip", "neigh", "show", "192.168.1.4").stdout
+    assert call(machine, pin, "eth9", "02:00:00:00:00:04") == "OSError"

@@ -115,6 +115,19 @@ def test_any_foreign_rule_changes_the_listing_and_traffic_does_not(machine: Scra
     assert call(machine, LISTING) != before
 
 
+def test_clients_that_are_counted_are_no_difference(machine: Scratch) -> None:
+    switch(machine, *files("local", "off", "off"))
+    body = """
+from natpair.system import nft
+before = await nft.read()
+await nft.transact("add element ip natpair client_rate { 192.168.1.7 limit rate over 5/second }")
+print((await nft.read()) == before)
+await nft.transact("add element ip natpair fips { 192.0.2.222 }")
+print((await nft.read()) == before)
+"""
+    assert call(machine, body).split() == ["True", "False"]
+
+
 def test_a_refused_transaction_leaves_everything_as_it_was(machine: Scratch) -> None:
     switch(machine, *files("relay", "on", "off"))
     bad = """

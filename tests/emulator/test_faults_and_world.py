@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
+import socket
 import threading
 import time
 import urllib.error
@@ -13,6 +15,7 @@ import pytest
 
 from emulator.accounts import IMAGE, LINODE
 from emulator.served import Served, quick_api, served
+from natpair.emulator.doors import Doors
 from natpair.emulator.world import LinodeView, NoWorld, Share
 from natpair.errors import LabError
 
@@ -172,3 +175,36 @@ def test_a_world_that_cannot_boot_fails_the_event(wait_until: Callable[..., None
         assert [(one["status"], one["message"]) for one in events if one["action"] == "linode_boot"] == [
             ("failed", "no room for another node")
         ]
+
+
+def test_a_further_door_opens_and_closes(api: Served) -> None:
+    doors, opened, over = Doors(), threading.Event(), threading.Event()
+
+    async def keep() -> None:
+        async with doors.of(api.emulator):
+            opened.set()
+            await asyncio.to_thread(over.wait, 10)
+
+    thread = threading.Thread(target=lambda: asyncio.run(keep()))
+    thread.start()
+    assert opened.wait(5)
+    try:
+        for _ in range(2):
+            listener = socket.create_server(("127.0.0.1", 0))
+            port = listener.getsockname()[1]
+            doors.open(listener)
+            held = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            held.request("GET", "/v4/regions")
+            assert held.getresponse().read()
+            doors.close()
+            assert held.sock is not None
+            assert held.sock.recv(1) == b"", "its connections end with it"
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port), timeout=5)
+    finally:
+        over.set()
+        thread.join(10)
+    doors.close()
+    late = socket.create_server(("127.0.0.1", 0))
+    doors.open(late)
+    assert late.fileno() == -1, "nobody serves it, nobody keeps it"

@@ -28,10 +28,28 @@ ALLOWED_IMPORTS: dict[str, frozenset[str]] = {
     "emulator": frozenset({"errors"}),
     "linode": frozenset({"errors"}),
     "cloud": frozenset({"core", "config", "render", "linode", "errors"}),
+    "probe": frozenset({"core", "config", "render", "system", "linode", "cloud", "errors"}),
     "lab": frozenset({"core", "config", "render", "system", "emulator", "errors"}),
     "drill": frozenset({"core", "config", "system", "lab", "errors"}),
+    "bench": frozenset({"core", "config", "system", "lab", "drill", "errors"}),
+    "chaos": frozenset({"core", "config", "system", "lab", "drill", "errors"}),
     "cli": frozenset(
-        {"core", "config", "render", "system", "agent", "emulator", "lab", "drill", "linode", "cloud", "errors"}
+        {
+            "bench",
+            "chaos",
+            "core",
+            "config",
+            "render",
+            "system",
+            "agent",
+            "emulator",
+            "lab",
+            "drill",
+            "linode",
+            "cloud",
+            "probe",
+            "errors",
+        }
     ),
     "__main__": frozenset({"cli"}),
     "__init__": frozenset(),
@@ -46,6 +64,7 @@ ALLOWED_THIRD_PARTY: dict[str, frozenset[str]] = {
     "agent": frozenset({"aiohttp", "prometheus_client", "pyroute2", "structlog"}),
     "emulator": frozenset({"aiohttp"}),
     "linode": frozenset({"aiohttp", "yarl", "pydantic", "stamina"}),  # yarl is the URL type of aiohttp
+    "chaos": frozenset({"pydantic"}),  # histories and results as JSON and back
     "cli": frozenset({"click", "rich"}),
 }
 

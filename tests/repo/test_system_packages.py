@@ -16,7 +16,7 @@ from repo.rules import ROOT
 
 pytestmark = pytest.mark.root
 
-SERVICES = ("keepalived", "bird", "conntrackd", "nftables")
+SERVICES = ("keepalived", "bird", "conntrackd", "nftables", "gobgpd")
 
 WORLD = """
 for folder in /usr/sbin /etc/systemd /etc/rc2.d /etc/rc3.d /etc/rc4.d /etc/rc5.d; do
@@ -39,7 +39,7 @@ for service in keepalived bird.service cron; do
     echo "policy $service $?" >>"$RECORD"
 done
 sed 's/^/preset /' /etc/systemd/system-preset/*.preset >>"$RECORD"
-for program in keepalived nft conntrackd conntrack bird ip tc tcpdump sysctl; do
+for program in keepalived nft conntrackd conntrack bird ip tc tcpdump sysctl gobgpd ping arping; do
     ln -s /bin/true "/usr/sbin/$program"
 done
 eval "$DURING"

@@ -34,6 +34,9 @@ FLOWS = 1000
 CLIENTS = 3
 PRIORITY = {0: 240, 1: 239}
 HEALTH_SECONDS = 0.5
+GATEWAY_MISSES = 3
+BGP_MISSES = 12
+"""Readings after which the gateway, and the route servers by their hold time, count as gone."""
 READ_BACK_SECONDS = 5.0
 _CLOSED = (Traffic.CLOSED, False)
 
@@ -78,6 +81,7 @@ class Machine:
     known_epoch: int = 0
     _boots: itertools.count[int] = field(default_factory=itertools.count)
     _life: int = 0
+    _misses: int = 0
     _left: tuple[int, bool, bool] | None = None
     _ruleset: tuple[Traffic, bool] = _CLOSED
 
@@ -85,7 +89,7 @@ class Machine:
         self.name = self.terms.me
         self._new_keepalived()
         self.world.clock.every(self.terms.beat, self._beat)
-        self.world.clock.every(HEALTH_SECONDS, self.read_health)
+        self.world.clock.every(HEALTH_SECONDS, self._ask_gateway)
         self.world.clock.every(READ_BACK_SECONDS, self._read_vrrp)
 
     # --- power, agent, standstill
@@ -179,6 +183,11 @@ class Machine:
             self.keepalived.look()
             self.read_health()
 
+    def _ask_gateway(self) -> None:
+        """One question each time, three misses in a row count; the first makes doubtful."""
+        self._misses = 0 if self.world.leg_carries(self.name, Path.PUBLIC) else self._misses + 1
+        self.read_health()
+
     def read_health(self) -> None:
         wan = self.world.leg_carries(self.name, Path.PUBLIC)
         self.handle(
@@ -187,10 +196,11 @@ class Machine:
                     private_up=self.world.link_up(self.name, Path.PRIVATE),
                     public_up=self.world.link_up(self.name, Path.PUBLIC),
                     ruleset=True,
-                    gateway=wan,
+                    gateway=self._misses < GATEWAY_MISSES,
+                    doubtful=self._misses > 0,
                     conntrackd=True,
                     keepalived=True,
-                    bgp_established=4 if wan else 0,
+                    bgp_established=4 if wan or self._misses < BGP_MISSES else 0,
                     bgp_total=4,
                     flows=self.flows,
                 )

@@ -7,17 +7,21 @@ import contextlib
 import signal
 import socket
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from natpair.agent import journal
+from natpair.agent.contest import Contest
 from natpair.agent.control import application, serve
+from natpair.agent.daemons import Daemons
 from natpair.agent.decider import Decider, transition_id
 from natpair.agent.enforcer import Enforcer
+from natpair.agent.keeper import Keeper, Repairs, kinds_of
 from natpair.agent.peerlink import PeerLink
 from natpair.agent.sources import Sources
+from natpair.agent.syncwatch import SyncWatch
 from natpair.agent.vlan import Vlan
 from natpair.core import paths
 from natpair.core.account import Account, Trouble
@@ -29,11 +33,12 @@ from natpair.core.machine import adopt
 from natpair.core.messages import PeerMessage, Phase, VrrpRole
 from natpair.core.model import Gateway
 from natpair.core.snapshot import snapshot
-from natpair.core.state import NodeState, Terms, initial
+from natpair.core.state import Health, NodeState, Terms, initial
 from natpair.core.wire import Path as Leg
 from natpair.errors import ConfigError, DaemonError, NatpairError, Problem
 from natpair.system import conntrackd, links
 from natpair.system.keepalived import NotifyFifo
+from natpair.system.kept import Kept
 from natpair.system.nft import Ruleset
 from natpair.system.sdnotify import Notifier
 
@@ -77,13 +82,34 @@ class Agent:
     """All parts of one agent, wired. It is the `Effects` of its `Decider`."""
 
     def __init__(
-        self, gateway: Gateway, node: str, state: NodeState, key: bytes, watcher: Watcher | None = None
+        self,
+        gateway: Gateway,
+        node: str,
+        state: NodeState,
+        key: bytes,
+        watcher: Watcher | None = None,
+        kinds: Sequence[Kept] = (),
     ) -> None:
         self.events = journal.Events(node=node)
-        self.enforcer = Enforcer(gateway, node, self._on_step, self._on_traffic)
-        self.vlan = Vlan(gateway, node, lambda nonce, count: self.decider.handle(VlanProbed(nonce, count)))
-        self.sources = Sources(gateway, node, self.enforcer, self.vlan)
-        self.link = PeerLink(gateway, node, key, self._on_message)
+        self.repairs = Repairs(self.events.record)
+        self.keeper = Keeper(kinds, self.repairs)
+        self.enforcer = Enforcer(gateway, node, self._on_step, self._on_traffic, self.repairs)
+        self.contest = Contest(
+            lambda: self.vlan.claim_once(),
+            lambda: self.decider.state.claims_active,
+            lambda: self.decider.state.peer_mac,
+        )
+        self.vlan = Vlan(
+            gateway, node, lambda nonce, count: self.decider.handle(VlanProbed(nonce, count)), self.contest.seen
+        )
+        self.sync = SyncWatch(
+            gateway.private_network,
+            lambda sample: self.link.attach(sample),
+            lambda: self.decider.state.claims_active,
+        )
+        self.link = PeerLink(gateway, node, key, self._on_message, self.sync.asked)
+        self.daemons = Daemons(self.enforcer.bird_says, lambda name: self._on_step(f"{name}-killed-for-silence", 0.0))
+        self.sources = Sources(gateway, node, self.enforcer, self.vlan, self._others)
         self.decider = Decider(state, self, self.events)
         self._jobs: asyncio.Queue[Conntrack] = asyncio.Queue()
         self._ceilings: asyncio.Queue[int] = asyncio.Queue()
@@ -91,6 +117,23 @@ class Agent:
         self._watcher = watcher
         self._waiting = False
         self._notifier = Notifier()
+
+    def _others(self, health: Health) -> Health:
+        """`health` with what the other tasks have found."""
+        sampled, lacking = self.sync.lacking()
+        established, total = self.daemons.bgp
+        return replace(
+            health,
+            conntrackd=self.daemons.conntrackd,
+            cached=self.daemons.cached,
+            bgp_established=established,
+            bgp_total=total,
+            astray=self.keeper.astray,
+            sampled=sampled,
+            lacking=lacking,
+            mac=self.vlan.mac,
+            contested=self.contest.by(),
+        )
 
     def _on_step(self, name: str, seconds: float) -> None:
         self.events.record("step", step=name, took_ms=round(seconds * 1000, 2))
@@ -124,7 +167,7 @@ class Agent:
 
     def claim_vip(self) -> None:
         """Effects: gratuitous ARP."""
-        self.vlan.claim_vip()
+        self.vlan.claim_vip(lambda: self.decider.state.claims_active)
 
     def conntrack(self, job: Conntrack) -> None:
         """Effects: queue a conntrackd job."""
@@ -151,6 +194,7 @@ class Agent:
         document["counters"] = self.sources.counters
         document["trouble"] = self.enforcer.trouble
         document["foreign_changes"] = self.enforcer.foreign_changes
+        document["repairs"] = list(self.repairs.latest)
         document["rejected_heartbeats"] = self.link.rejected
         document["last_transition"] = self.decider.last_transition
         document["time"] = time.time()
@@ -161,9 +205,14 @@ class Agent:
         decider, sources = self.decider, self.sources
         return [
             Task("enforcer", self.enforcer.run()),
+            Task("keeper", self.keeper.run()),
             Task("ticks", sources.ticks(decider.handle, self._terms.beat, self._beat)),
+            Task("daemons", self.daemons.run(decider.handle, sources.interval, sources.wake)),
+            Task("samples", self.sync.send_samples()),
+            Task("judgements", self.sync.judge_samples()),
             Task("health", sources.health(decider.handle)),
             Task("election", sources.election(decider.handle)),
+            Task("VIP", sources.vip(decider.handle, lambda: self.decider.state.holds_vip)),
             Task("looks", sources.looks()),
             Task("arrivals", sources.arrivals(decider.handle)),
             Task("conntrackd jobs", self._run_jobs()),
@@ -242,20 +291,22 @@ class Agent:
     def _on_links(self, notices: socket.socket) -> None:
         links.drain(notices)
         self.sources.wake()
+        self.sources.look_at_vip.set()
         self.enforcer.look_again()
+        self.keeper.wake()
 
     def _on_rules(self, notices: socket.socket) -> None:
-        links.drain(notices)
+        self.repairs.authors = links.ruleset_authors(links.drain(notices))
         self.enforcer.look_again()
 
 
-async def run(gateway: Gateway, node: str, watcher: Watcher | None = None) -> None:
+async def run(gateway: Gateway, node: str, watcher: Watcher | None = None, config: str = paths.CONFIG) -> None:
     """Run the agent of `node` until SIGTERM or SIGINT. Stopping changes nothing: a restart is hitless."""
     terms = Terms.of(gateway, node, config_hash(gateway))
     key = read_key(gateway.heartbeat.key_file)
     state = initial(terms, time.monotonic(), reserved=journal.reserved_generation(), drained=journal.is_drained())
     state = replace(state, account=Account(handed=journal.recall().handed))
-    agent = Agent(gateway, node, state, key, watcher)
+    agent = Agent(gateway, node, state, key, watcher, kinds_of(gateway, node, config))
     try:
         fifo = NotifyFifo()
     except OSError as error:

@@ -12,15 +12,18 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
+from natpair.agent.keeper import RULESET, Repairs
 from natpair.core import paths
 from natpair.core.announcement import Announcement
 from natpair.core.desired import Desired, Traffic
 from natpair.core.model import Gateway
+from natpair.core.repair import Wrong
 from natpair.errors import CommandFailed, DaemonError
+from natpair.render.base import Sides
 from natpair.render.bird import role_file
 from natpair.render.bundle import render_all
-from natpair.render.nftables import TRAFFIC_FILES
-from natpair.system import bird, keepalived, nft
+from natpair.render.nftables import ANY_PEER, TRAFFIC_FILES, peer_guard
+from natpair.system import bird, keepalived, links, nft
 from natpair.system.links import RelayRoutes
 
 _RETRY_SECONDS = 0.2
@@ -55,16 +58,21 @@ class Enforcer:
         node: str,
         on_step: Callable[[str, float], None],
         on_traffic: Callable[[nft.Ruleset], None],
+        repairs: Repairs,
     ) -> None:
         files = {file.path: file.text for file in render_all(gateway, node)}
         self._base = files[paths.NFTABLES]
         self._traffic = {state: files[TRAFFIC_FILES[state]] for state in Traffic}
         self._duplicate = {True: files[paths.DUPLICATE_ON], False: files[paths.DUPLICATE_OFF]}
+        self._sides = Sides.of(gateway, node)
         self._fence = {True: files[paths.SYNC_FENCE_ON], False: files[paths.SYNC_FENCE_OFF]}
         me, peer = gateway.node_named(node), gateway.peer_of(node)
         self._routes = RelayRoutes(gateway.pair.fips, peer.private_address.ip, me.private_interface)
         self._on_step = on_step
         self._on_traffic = on_traffic
+        self._repairs = repairs
+        self._foreign: Wrong | None = None
+        self._made: Desired | None = None
         self._wish: Desired | None = None
         self._expected: nft.Ruleset | None = None
         self._awake = asyncio.Event()
@@ -88,14 +96,22 @@ class Enforcer:
         self._look = True
         self._awake.set()
 
-    def _write_tracks(self, wish: Desired) -> None:
+    def look_at_tracks(self) -> None:
+        """Files give no notice: put back what somebody else wrote into Keepalived's track files."""
+        if self._wish is not None and self._write_tracks(self._wish):
+            self._repairs.mended(Wrong("track files", "another value", "the agent's"))
+
+    def _write_tracks(self, wish: Desired) -> bool:
         try:
-            if keepalived.write_track(paths.TRACK_HEALTH, int(wish.eligible)):
+            fresh = keepalived.write_track(paths.TRACK_HEALTH, int(wish.eligible))
+            if fresh:
                 self._on_step("eligible" if wish.eligible else "ineligible", 0.0)
-            keepalived.write_track(paths.TRACK_BOOST, wish.boost)
+            fresh |= keepalived.write_track(paths.TRACK_BOOST, wish.boost)
             self._failing.pop(_TRACKS, None)
         except OSError as error:
             self._failing[_TRACKS] = Failing(time.monotonic(), str(error.strerror))
+            return False
+        return fresh
 
     async def run(self) -> None:
         """Enforce until cancelled."""
@@ -163,6 +179,7 @@ class Enforcer:
         ruleset = await nft.read()
         if self._expected is not None and ruleset != self._expected:
             self.foreign_changes += 1
+            self._foreign = Wrong(RULESET, "changed" if ruleset else "gone", "as rendered")
             self._expected = None
         self.observed = replace(self.observed, ruleset=ruleset, relay_routes=await self._routes.present())
 
@@ -175,15 +192,30 @@ class Enforcer:
             parts.append(self._duplicate[wish.duplicate])
         if seen is None or seen.fence != wish.fence:
             parts.append(self._fence[wish.fence])
+        if (seen.peer if seen is not None else ANY_PEER) != (wish.peer_mac or ANY_PEER):
+            parts.append(peer_guard(self._sides, wish.peer_mac or ANY_PEER))
         if not parts:
             return
+        if self._foreign and wish == self._made and not self._repairs.may_mend(self._foreign.thing):
+            # Only the repair waits: a change of role is carried out whoever else is at work.
+            raise DaemonError("somebody changes the ruleset again and again: left alone for a while")
         began = time.monotonic()
         await nft.transact("\n".join(parts))
         self._on_step("repaired" if seen is None else f"traffic-{wish.traffic}", time.monotonic() - began)
+        self._made = wish
+        await self._pin_peer(wish.peer_mac)
         self._expected = await nft.read()
         self.observed = replace(self.observed, ruleset=self._expected)
+        if self._foreign is not None:
+            self._repairs.mended(self._foreign)
+            self._foreign = None
         if self._expected is not None:
             self._on_traffic(self._expected)
+
+    async def _pin_peer(self, mac: str) -> None:
+        """Who claims the peer's address by ARP is not believed once its MAC is known."""
+        with contextlib.suppress(OSError):  # without the link there is no neighbour either
+            await links.pin_neighbour(self._sides.node.private_interface, self._sides.peer.private_address.ip, mac)
 
     async def _enforce_announcement(self, wish: Desired) -> None:
         observed = self.observed.announcement

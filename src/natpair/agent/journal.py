@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from natpair.core import paths
+from natpair.core.messages import MAX_GENERATION
 
 _EVENTS_LIMIT_BYTES = 4 * 1024 * 1024
 
@@ -82,11 +83,12 @@ def remember(state: Remembered, path: str = paths.STATE) -> None:
 
 
 def reserved_generation(path: str = paths.EPOCH) -> int:
-    """The highest generation ever reserved on this disk; 0 if the file is lost or damaged."""
+    """The highest generation ever reserved on this disk; 0 if the file is lost, damaged or beyond belief."""
     try:
-        return int(Path(path).read_text())
+        found = int(Path(path).read_text())
     except (OSError, ValueError):
         return 0
+    return found if 0 <= found < MAX_GENERATION // 2 else 0
 
 
 def reserve_generation(ceiling: int, path: str = paths.EPOCH) -> None:

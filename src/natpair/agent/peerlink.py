@@ -7,14 +7,17 @@ import contextlib
 import secrets
 import socket
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address
 
-from natpair.core.messages import PeerMessage
+from natpair.core.messages import Flow, PeerMessage
 from natpair.core.model import Gateway
 from natpair.core.wire import Envelope, Path, Session, Stamp, WireError, receive, seal, unseal
 
 _BURST = 64
 """Datagrams read in one go: enough for a backlog, not enough for a flood to starve the loop."""
+_SAMPLE_COPIES = 2
+"""Messages that carry the same sample, in case one is lost."""
 
 
 def addresses(gateway: Gateway, node: str) -> Mapping[Path, IPv4Address]:
@@ -26,13 +29,23 @@ def addresses(gateway: Gateway, node: str) -> Mapping[Path, IPv4Address]:
 class PeerLink:
     """Speaks and listens on both paths. `on_message` gets only what `core.wire` believes."""
 
-    def __init__(self, gateway: Gateway, me: str, key: bytes, on_message: Callable[[Path, PeerMessage], None]) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        me: str,
+        key: bytes,
+        on_message: Callable[[Path, PeerMessage], None],
+        on_sample: Callable[[tuple[Flow, ...]], None],
+    ) -> None:
         self._key = key
         self._me = me
         self._port = gateway.heartbeat.port
         self._own = addresses(gateway, me)
         self._peers = addresses(gateway, gateway.peer_of(me).name)
         self._on_message = on_message
+        self._on_sample = on_sample
+        self._sample: tuple[Flow, ...] = ()
+        self._copies = 0
         self._session = Session(own=Stamp(secrets.token_hex(8), 0), peer=gateway.peer_of(me).name)
         self._sockets: dict[Path, socket.socket] = {}
         self._latest: PeerMessage | None = None
@@ -55,11 +68,19 @@ class PeerLink:
         asyncio.get_running_loop().add_reader(udp.fileno(), self._read, path)
         return udp
 
+    def attach(self, sample: tuple[Flow, ...]) -> None:
+        """Put `sample` into the next messages on the private path, where the flows themselves are replicated."""
+        self._sample, self._copies = sample, _SAMPLE_COPIES
+
     def send(self, message: PeerMessage) -> None:
         """Send `message` on every path that takes it."""
         for path, udp in self._sockets.items():
             self._session = self._session.next_stamp()
-            envelope = Envelope(self._me, self._session.own, path, self._session.echoes, message)
+            body = message
+            if path is Path.PRIVATE and self._copies:
+                self._copies -= 1
+                body = message.model_copy(update={"sample": self._sample})
+            envelope = Envelope(self._me, self._session.own, path, self._session.echoes, body)
             with contextlib.suppress(OSError):
                 udp.sendto(seal(self._key, envelope), (str(self._peers[path]), self._port))
 
@@ -79,6 +100,9 @@ class PeerLink:
             self._session, believed = receive(self._session, envelope, path)
             if not believed:
                 continue
+            if envelope.message.sample:
+                self._on_sample(envelope.message.sample)
+                envelope = replace(envelope, message=envelope.message.model_copy(update={"sample": ()}))
             # The paths overtake each other: an older message proves the path, and says nothing new.
             if self._latest is None or envelope.stamp.counter > newest or self._session.trusted != known:
                 self._latest = envelope.message

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
 from natpair.agent.enforcer import Enforcer
 from natpair.agent.vlan import GatewayProbe, Vlan
-from natpair.core.announcement import Announcement
 from natpair.core.events import (
     ArrivalSeen,
     ClientsSeen,
-    ConntrackdStarted,
     Event,
     Frozen,
     HealthRead,
@@ -26,7 +24,7 @@ from natpair.core.messages import VrrpRole
 from natpair.core.model import Gateway
 from natpair.core.state import Health
 from natpair.errors import DaemonError
-from natpair.system import bird, conntrackd, keepalived, links, nft
+from natpair.system import keepalived, links, nft
 
 Handle = Callable[[Event], None]
 
@@ -43,33 +41,36 @@ class Readings:
     """The last reading of each source; the health task puts them together."""
 
     keepalived: bool = True
-    conntrackd: bool = False
-    bgp: tuple[int, int] = (0, 0)
     gateway: bool = True
     relaying: float = 0.0
+    limiting: bool = False
 
 
 class Sources:
     """Reads health, the election and the clock. The `handle` of each task takes the events."""
 
-    def __init__(self, gateway: Gateway, node: str, enforcer: Enforcer, vlan: Vlan) -> None:
+    def __init__(
+        self, gateway: Gateway, node: str, enforcer: Enforcer, vlan: Vlan, others: Callable[[Health], Health]
+    ) -> None:
         me = gateway.node_named(node)
         self._private, self._public = me.private_interface, me.public_interface
         self._vip = gateway.pair.vip.ip
-        self._interval = gateway.health.probe_interval_ms / 1000
+        self.interval = gateway.health.probe_interval_ms / 1000
         self._advert = gateway.timing.advert_ms / 1000
         self._enforcer = enforcer
         self._vlan = vlan
+        self._others = others
         self._probe = GatewayProbe(me.public_interface, me.public_address.ip, gateway.health.probe_failures)
         self._probe.target = gateway.health.public_gateway
         self._readings = Readings()
-        self._incarnation = 0
         self._adverts: tuple[float, int] | None = None
         self._wake = asyncio.Event()
         self.lines_told = 0
         """FIFO lines that have come in."""
         self.preparing = asyncio.Event()
         """Set while this node waits for the fabric to send it what is for a FIP."""
+        self.look_at_vip = asyncio.Event()
+        """Set when addresses may have changed."""
         self.counters: dict[str, int] = {}
         """Packets by named counter, as of the last full look."""
 
@@ -83,11 +84,11 @@ class Sources:
         while True:
             now = time.monotonic()
             if now >= due:
-                due = now + self._interval
-                await self._read_daemons()
-                self._follow_conntrackd(handle)
+                due = now + self.interval
+                await self._ask_gateway()
                 handle(ClientsSeen(self._vlan.clients()))
                 self._vlan.refresh()
+                self._enforcer.look_at_tracks()
             handle(HealthRead(self._facts()))
             self._wake.clear()
             try:
@@ -96,20 +97,10 @@ class Sources:
             except TimeoutError:
                 continue
 
-    async def _read_daemons(self) -> None:
-        readings = self._readings
+    async def _ask_gateway(self) -> None:
         if self._probe.target is None:
             self._probe.target = await self._default_gateway()
-        gateway = self._probe.ask()
-        announcement: Announcement | None = None
-        try:
-            bgp = await bird.sessions()
-            announcement = await bird.announced()
-        except DaemonError:
-            bgp = (0, readings.bgp[1])
-        self._enforcer.bird_says(announcement)
-        readings.gateway, readings.bgp = gateway, bgp
-        readings.conntrackd = await _conntrackd_answers()
+        self._readings.gateway = self._probe.ask()
 
     async def _default_gateway(self) -> IPv4Address | None:
         try:
@@ -117,26 +108,20 @@ class Sources:
         except OSError:
             return None
 
-    def _follow_conntrackd(self, handle: Handle) -> None:
-        incarnation = conntrackd.incarnation()
-        if incarnation and self._incarnation and incarnation != self._incarnation:
-            handle(ConntrackdStarted())
-        self._incarnation = incarnation or self._incarnation
-
     def _facts(self) -> Health:
         readings = self._readings
-        return Health(
+        own = Health(
             private_up=links.is_up(self._private),
             public_up=links.is_up(self._public),
             ruleset=self._enforcer.ruleset_ok(),
             gateway=readings.gateway,
-            conntrackd=readings.conntrackd,
             keepalived=readings.keepalived,
-            bgp_established=readings.bgp[0],
-            bgp_total=readings.bgp[1],
             flows=_flow_count(),
             relaying_seconds=readings.relaying,
+            doubtful=self._probe.doubtful,
+            limiting=readings.limiting,
         )
+        return self._others(own)
 
     async def election(self, handle: Handle) -> None:
         """The FIFO only wakes us; now and then the truth is read: Keepalived's own dump, else the VIP's place.
@@ -150,6 +135,17 @@ class Sources:
             if told == self.lines_told:
                 handle(VrrpChanged(role))
                 await asyncio.sleep(_VRRP_SECONDS)
+
+    async def vip(self, handle: Handle, holds: Callable[[], bool]) -> None:
+        """The VIP that goes away under a node that serves: Keepalived has let go, and its word may come 20 ms later.
+
+        In between a peer that asks would be told that this node is active, and would leave the election.
+        """
+        while True:
+            await self.look_at_vip.wait()
+            self.look_at_vip.clear()
+            if holds() and not await links.has_address(self._vip) and holds():
+                handle(VrrpChanged(VrrpRole.INIT))
 
     async def vrrp_role(self) -> VrrpRole:
         """What Keepalived is, as read back."""
@@ -191,10 +187,14 @@ class Sources:
         while True:
             await asyncio.sleep(_FULL_LOOK_SECONDS)
             self._enforcer.look_again()
-            before = self.counters.get("relayed", 0)
+            before = self.counters
             self.counters = await nft.counters()
-            grew = self.counters.get("relayed", 0) > before
-            self._readings.relaying = self._readings.relaying + _FULL_LOOK_SECONDS if grew else 0.0
+            relaying = self._grew(before, "relayed")
+            self._readings.relaying = self._readings.relaying + _FULL_LOOK_SECONDS if relaying else 0.0
+            self._readings.limiting = self._grew(before, "over_flows") or self._grew(before, "over_rate")
+
+    def _grew(self, before: Mapping[str, int], counter: str) -> bool:
+        return self.counters.get(counter, 0) > before.get(counter, 0)
 
     async def arrivals(self, handle: Handle) -> None:
         """While `preparing` is set: do packets for a FIP reach our public interface?"""
@@ -210,13 +210,6 @@ class Sources:
 
 async def _arrived() -> int:
     return (await nft.counters()).get("fip_in", 0)
-
-
-async def _conntrackd_answers() -> bool:
-    try:
-        return "external inject" in await conntrackd.command(conntrackd.Command.STATS, seconds=1.0)
-    except DaemonError:
-        return False
 
 
 def _flow_count() -> int:

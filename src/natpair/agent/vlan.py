@@ -21,13 +21,20 @@ _GRATUITOUS_TIMES = (0.0, 0.1, 0.3, 1.0)
 class Vlan:
     """The private side: keeps the clients lately heard by ARP, and asks some of them on demand."""
 
-    def __init__(self, gateway: Gateway, node: str, on_probed: Callable[[int, int], None]) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        node: str,
+        on_probed: Callable[[int, int], None],
+        on_contested: Callable[[str], None] = lambda _mac: None,
+    ) -> None:
         self._node = gateway.node_named(node)
         peer = gateway.peer_of(node)
         self._vip = gateway.pair.vip.ip
         self._network = gateway.private_network
         self._not_clients = {self._vip, self._node.private_address.ip, peer.private_address.ip}
         self._on_probed = on_probed
+        self._on_contested = on_contested
         self._port: ArpPort | None = None
         self._clients: dict[IPv4Address, float] = {}
         self._probe: tuple[int, set[IPv4Address], set[IPv4Address]] | None = None
@@ -64,12 +71,25 @@ class Vlan:
             self._probe = None
             self._on_probed(nonce, answered)
 
-    def claim_vip(self) -> None:
-        """Gratuitous ARP for the VIP, a few times."""
-        for delay in _GRATUITOUS_TIMES:
-            asyncio.get_running_loop().call_later(delay, self._claim)
+    def claim_vip(self, still: Callable[[], bool]) -> None:
+        """Gratuitous ARP for the VIP, a few times, each only if the node is `still` the one to claim it.
 
-    def _claim(self) -> None:
+        A node that was demoted in between took the clients back for the seconds until the other repeated its own.
+        """
+        for delay in _GRATUITOUS_TIMES:
+            asyncio.get_running_loop().call_later(delay, self._claim, still)
+
+    def _claim(self, still: Callable[[], bool]) -> None:
+        if self._port is not None and still():
+            self._port.claim(self._vip)
+
+    @property
+    def mac(self) -> str:
+        """The private interface's own MAC; empty while there is no such interface."""
+        return self._port.mac.hex(":") if self._port is not None else ""
+
+    def claim_once(self) -> None:
+        """Gratuitous ARP for the VIP, now."""
         if self._port is not None:
             self._port.claim(self._vip)
 
@@ -86,6 +106,8 @@ class Vlan:
 
     def _note(self, heard: Heard) -> None:
         address = heard.address
+        if address == self._vip:
+            self._on_contested(heard.mac.hex(":"))
         if address in self._not_clients or address not in self._network:
             return
         self._clients.pop(address, None)
@@ -109,6 +131,7 @@ class GatewayProbe:
         self._address = address
         self._failures = failures
         self._misses = 0
+        """Questions in a row that got no answer."""
         self._asked = False
         self._port: ArpPort | None = None
         self.target: IPv4Address | None = None
@@ -130,3 +153,8 @@ class GatewayProbe:
         self._port.ask([self.target])
         self._asked = True
         return self._misses < self._failures
+
+    @property
+    def doubtful(self) -> bool:
+        """The last question is unanswered."""
+        return self._misses > 0

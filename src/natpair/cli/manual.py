@@ -32,7 +32,7 @@ def examples(command: click.Command) -> list[str]:
     """The command lines that the end of a command's help shows, without prose around them."""
     found = []
     for part in _EXAMPLE.split(command.epilog or "")[1:]:
-        line = re.split(r"\.(?: |$)|, and ", part, maxsplit=1)[0]
+        line = re.split(r"\.(?: |$)|, (?:and|or) ", part, maxsplit=1)[0]
         found.append(line.strip())
     return found
 

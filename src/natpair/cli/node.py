@@ -122,7 +122,7 @@ def serves(gateway: Gateway | None) -> bool:
 def what_if(old: Gateway | None, new: Gateway, me: Node) -> tuple[Effect, ...]:
     """What the change does to the pair, and to the flows that pass here now: none do on a node that does not serve."""
     from natpair.core.whatif import Scene, effects
-    from natpair.system.flows import live_flows
+    from natpair.system.flowtable import live_flows
 
     if old is None or me.name not in {node.name for node in old.node}:
         return ()

@@ -19,7 +19,7 @@ from natpair.core.account_conditions import (
     work_is_due,
 )
 from natpair.core.messages import Phase, VrrpRole
-from natpair.core.state import NodeState
+from natpair.core.state import NodeState, flows_lacking, lacks_too_many
 from natpair.core.wire import Path
 
 RELAY_PATIENCE = 15.0
@@ -149,11 +149,39 @@ def _vrrp_fault(state: NodeState, now: float) -> str | None:
     return None
 
 
+def _lacking(state: NodeState, now: float) -> str | None:
+    said = state.peer.fresh(state.terms, now)
+    if said is None:
+        return None
+    if state.claims_active:
+        who, sampled, lacking, flows = state.terms.peer, said.sampled, said.lacking, state.flows_to_hold
+    else:
+        who, sampled, lacking, flows = state.terms.me, state.health.sampled, state.health.lacking, said.flows
+    if not lacks_too_many(sampled, lacking):
+        return None
+    about = flows_lacking(sampled, lacking, flows)
+    return f"{who} lacks about {about} of {flows} flows ({lacking} of {sampled} sampled)"
+
+
 def _relaying(state: NodeState, now: float) -> str | None:
     seconds = state.health.relaying_seconds
     if state.claims_active or now - state.since < RELAY_PATIENCE or seconds < RELAY_PATIENCE:
         return None
     return f"packets for a FIP have come here, and not to {state.terms.peer}, for {seconds:.0f} s"
+
+
+def _contested(state: NodeState, now: float) -> str | None:
+    mac = state.health.contested
+    return f"{mac} on the VLAN claims the VIP by ARP; it is claimed back each time" if mac else None
+
+
+def _limited(state: NodeState, now: float) -> str | None:
+    return "a client opens more flows than it may; the rest are refused" if state.health.limiting else None
+
+
+def _astray(state: NodeState, now: float) -> str | None:
+    things = state.health.astray
+    return f"wrong, and put right in vain or not at all: {', '.join(things)}" if things else None
 
 
 def _drained(state: NodeState, now: float) -> str | None:
@@ -244,6 +272,14 @@ CATALOGUE: tuple[Kind, ...] = (
         _fact("conntrackd", "conntrackd is mute"),
     ),
     Kind(
+        "flows-lacking",
+        "The standby does not have flows that the active node has, to go by a sample: a failure now would break them. "
+        "A resync is asked for again and again.",
+        _WARNING,
+        "check the VLAN between the nodes (large packets, too), then the logs of natpair-conntrackd on both",
+        _lacking,
+    ),
+    Kind(
         "bgp-degraded",
         "Some sessions are missing; one is enough to serve.",
         _WARNING,
@@ -291,6 +327,29 @@ CATALOGUE: tuple[Kind, ...] = (
         _WARNING,
         "the same gateway.toml on both nodes, then 'natpair apply'",
         _config_differs,
+    ),
+    Kind(
+        "vip-contested",
+        "Somebody on the VLAN who is not of the pair answers ARP for the gateway address, by accident or to listen in.",
+        _CRITICAL,
+        "find the instance with this MAC and stop it",
+        _contested,
+    ),
+    Kind(
+        "client-limited",
+        "A client has as many flows as nat.max_flows_per_client allows, or opens them faster than "
+        "nat.new_flows_per_second_per_client. The others are not concerned.",
+        _INFO,
+        "'nft list set ip natpair client_flows' names it; raise the limits if it is right",
+        _limited,
+    ),
+    Kind(
+        "repair-gave-up",
+        "Something is changed back as often as natpair puts it right, or cannot be put right. It is left alone for a "
+        "while, and a peer that is well takes over.",
+        _WARNING,
+        "'repairs' in 'natpair status --json' names who may have done it: stop that",
+        _astray,
     ),
     Kind(
         "maintenance-ahead",

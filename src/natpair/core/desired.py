@@ -28,7 +28,11 @@ class Traffic(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """The whole of it: traffic, the dup window, the sync fence, BGP, and Keepalived's two track files."""
+    """The whole of it: traffic, the dup window, the sync fence, BGP, Keepalived's two track files, the peer's MAC.
+
+    `peer_mac` is empty while anybody may speak in the peer's name: it has not told its own yet, or it is long gone and
+    may come back with another.
+    """
 
     traffic: Traffic
     duplicate: bool
@@ -36,6 +40,7 @@ class Desired:
     announcement: Announcement
     eligible: bool
     boost: int
+    peer_mac: str = ""
 
 
 def desired(state: NodeState, now: float) -> Desired:
@@ -47,6 +52,7 @@ def desired(state: NodeState, now: float) -> Desired:
         announcement=state.announcement(),
         eligible=_eligible(state, now),
         boost=BOOST if state.boosted else 0,
+        peer_mac="" if state.peer.silent(state.terms, now) else state.peer_mac,
     )
 
 
@@ -82,7 +88,8 @@ def _eligible(state: NodeState, now: float) -> bool:
             said = state.peer.fresh(state.terms, now)
             return state.can_serve(now) or said is None or not (said.active or said.ready)
         case Phase.HANDING_OVER:
-            return state.handover is None or state.handover.released_at is None
+            handover = state.handover
+            return handover is None or handover.released_at is None or handover.reclaimed_at is not None
         case Phase.DRAINED:
             return state.peer.silent(state.terms, now)
         case _:

@@ -1,6 +1,6 @@
 """`step()`: one event in, the next state and the actions out. No I/O, no clock, no logging.
 
-Rule 1: every change of a node's state happens here or in `core/rules.py`.
+Rule 1: every change of a node's state happens here, in `core/rules.py` or in what that builds on.
 Rule 2: an event only records facts; phases change by the level-triggered rules that run after it.
 Rule 3: a rule that finds nothing to do leaves the state alone, so stepping twice changes nothing.
 """
@@ -41,14 +41,29 @@ from natpair.core.events import (
     VrrpChanged,
 )
 from natpair.core.messages import PeerMessage, Phase, VrrpRole
-from natpair.core.rules import RULES, Move, abandon
-from natpair.core.state import REQUEST_LIMIT, Answer, Health, NodeState, PeerView, Request, message_of
+from natpair.core.moves import Move, abandon
+from natpair.core.rules import RULES
+from natpair.core.state import (
+    PULL_PAUSE,
+    PULL_PAUSE_MAX,
+    REQUEST_LIMIT,
+    Answer,
+    Health,
+    NodeState,
+    PeerView,
+    Request,
+    flows_lacking,
+    lacks_too_many,
+    message_of,
+)
 from natpair.core.watching import on_account, on_repair
 from natpair.core.wire import Path
 
 _MOVES_PER_STEP = 8
 """More moves than any chain of rules makes: passing it means that two rules chase each other."""
-_PRESUMED = Health(private_up=True, public_up=True, ruleset=True, gateway=True, bgp_established=1, bgp_total=1)
+_PRESUMED = Health(
+    private_up=True, public_up=True, ruleset=True, gateway=True, conntrackd=True, bgp_established=1, bgp_total=1
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +87,14 @@ def step(state: NodeState, event: Event, now: float) -> Step:
         actions = (*actions, *more)
     else:
         raise RuntimeError(f"rules do not settle in {current.phase} after {event!r}")
-    if message_of(current, now) != before and Speak() not in actions and _is_news(event):
+    if Speak() not in actions and _essence(message_of(current, now)) != _essence(before):
         actions = (*actions, Speak())
     return Step(current, _without_twins(actions))
 
 
-def _is_news(event: Event) -> bool:
-    """Flow counts change with every reading; the next beat is early enough for those."""
-    return not isinstance(event, HealthRead | ClientsSeen)
+def _essence(message: PeerMessage) -> PeerMessage:
+    """What the peer should hear at once; counts change with every reading, the next beat is early enough for those."""
+    return message.model_copy(update={"flows": 0, "sampled": 0, "lacking": 0, "clients": ()})
 
 
 def _without_twins(actions: tuple[Action, ...]) -> tuple[Action, ...]:
@@ -112,6 +127,11 @@ def _always(state: NodeState, now: float) -> Move | None:
     idle = not state.claims_active and state.phase is not Phase.PREPARING and state.health.conntrackd
     if idle and rival is not None and rival.epoch not in {state.flushed_for, state.flushing}:
         return replace(state, flushing=rival.epoch), (Conntrack(ConntrackJob.ABANDON, rival.epoch),)
+    if idle and rival is not None and rival.epoch == state.flushed_for > 0 and _may_pull(state, now):
+        pulling = replace(state, flushing=rival.epoch, pulls=state.pulls + 1)
+        return pulling, (Conntrack(ConntrackJob.ABANDON, rival.epoch),)
+    if state.pulls and state.synced(now):
+        return replace(state, pulls=0), ()
     request = state.request
     if request is not None and now >= request.deadline:
         why = peer_unready(state, now) if state.claims_active else f"{state.terms.peer} did not hand over"
@@ -119,6 +139,14 @@ def _always(state: NodeState, now: float) -> Move | None:
         reply = Reply(request.number, False, text, "see 'natpair status' on both nodes")
         return replace(state, request=None, wish=False), (reply,)
     return None
+
+
+def _may_pull(state: NodeState, now: float) -> bool:
+    """Out of sync, no resync under way, and the VLAN carries the peer's voice: one that is cut would lose it all."""
+    if state.flushing or state.synced(now) or now - state.peer.heard[Path.PRIVATE] > state.terms.fresh:
+        return False
+    pause: float = min(PULL_PAUSE * 2 ** min(state.pulls, 8), PULL_PAUSE_MAX)
+    return now >= state.pulled_at + pause
 
 
 def _on_vrrp(state: NodeState, event: VrrpChanged, now: float) -> Move:
@@ -129,7 +157,13 @@ def _on_peer(state: NodeState, event: PeerHeard, now: float) -> Move:
     said = event.message
     heard = PeerView(heard={**state.peer.heard, event.path: now}, said=said)
     seen = max(state.generation_seen, said.epoch // 2, said.generation)
-    known = replace(state, peer=heard, generation_seen=seen, peer_fit_since=_fit_since(state, said, now))
+    known = replace(
+        state,
+        peer=heard,
+        generation_seen=seen,
+        peer_mac=said.mac or state.peer_mac,
+        peer_fit_since=_fit_since(state, said, now),
+    )
     asked = said.challenge
     if not asked and state.answer is not None:
         # The question is over. A challenger that restarts counts its nonces anew and must not find this answer to one.
@@ -153,7 +187,9 @@ def _on_health(state: NodeState, event: HealthRead, now: float) -> Move:
     had = state.health.bgp_established > 0
     has = event.health.bgp_established > 0
     lost_at = None if has else (now if had else state.bgp_lost_at)
-    return replace(state, health=event.health, bgp_lost_at=lost_at), ()
+    read = replace(state, health=event.health, bgp_lost_at=lost_at)
+    unfit_at = None if read.fit(now) else now if state.unfit_at is None else state.unfit_at
+    return replace(read, unfit_at=unfit_at), ()
 
 
 def _on_probed(state: NodeState, event: VlanProbed, now: float) -> Move:
@@ -199,9 +235,12 @@ def _on_conntrack_done(state: NodeState, event: ConntrackDone, now: float) -> Mo
 
 
 def _on_frozen(state: NodeState, event: Frozen, now: float) -> Move:
-    """After a standstill nothing known is true: silence counts anew, and the role is not ours."""
+    """After a standstill nothing known is true: silence counts anew, and the role is not ours.
+
+    Unless the peer was long gone before it: then there was nobody to take it, and one that came meanwhile tells us.
+    """
     thawed = replace(state, peer=PeerView(heard=dict.fromkeys(Path, now), said=None))
-    if not state.claims_active:
+    if not state.claims_active or state.peer.silent(state.terms, now - event.gap):
         return thawed, ()
     cause = f"this machine stood still for {event.gap:.1f} s"
     return abandon(thawed, Phase.BOOTING, now, cause)
@@ -251,7 +290,10 @@ def _no_switchover(state: NodeState, now: float) -> str:
         return peer_unready(state, now)
     if not state.ready(now):
         return f"{state.terms.me} is not ready ({state.phase})"
-    return "" if state.synced(now) else f"{state.terms.me} does not hold all flows of {state.terms.peer} yet"
+    if state.synced(now):
+        return ""
+    theirs = state.peer.said.flows if state.peer.said is not None else 0
+    return _what_is_lacking(message_of(state, now), theirs, state.terms.me)
 
 
 def peer_unready(state: NodeState, now: float) -> str:
@@ -266,9 +308,18 @@ def peer_unready(state: NodeState, now: float) -> str:
         return f"{peer} runs another configuration"
     if not said.ready:
         return f"{peer} is not ready ({said.phase}, VRRP {said.vrrp})"
+    if not state.health.conntrackd:
+        return f"conntrackd does not answer on {state.terms.me}: {peer} does not get new flows"
     if not said.synced:
-        return f"{peer} has not finished its resync ({said.flows} flows there, {state.health.flows} here)"
+        return _what_is_lacking(said, state.flows_to_hold, peer)
     return ""
+
+
+def _what_is_lacking(said: PeerMessage, flows: int, peer: str) -> str:
+    lacking = flows_lacking(said.sampled, said.lacking, flows)
+    if lacking and lacks_too_many(said.sampled, said.lacking):
+        return f"{peer} lacks about {lacking} of {flows} flows ({said.lacking} of {said.sampled} sampled)"
+    return f"{peer} has not finished its resync: about {max(flows - said.flows, 0)} of {flows} flows would be lost"
 
 
 def _on_account(state: NodeState, event: AccountSeen, now: float) -> Move:

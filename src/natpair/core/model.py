@@ -124,10 +124,22 @@ class Nat(_Model):
     """Limits and idle times of tracked flows. Floors are those of RFC 4787, 5382 and 5508."""
 
     max_flows: Annotated[int, Field(ge=1024, le=16_777_216)] = 262_144
+    max_flows_per_client: Annotated[int, Field(ge=0, le=16_777_216)] = 0
+    new_flows_per_second_per_client: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     tcp_established_seconds: Annotated[int, Field(ge=7440, le=432_000)] = 7440
     tcp_transitory_seconds: Annotated[int, Field(ge=30, le=600)] = 240
     udp_seconds: Annotated[int, Field(ge=120, le=3600)] = 300
     icmp_seconds: Annotated[int, Field(ge=60, le=600)] = 60
+
+    @property
+    def flows_per_client(self) -> int:
+        """`max_flows_per_client`, or an eighth of the table."""
+        return self.max_flows_per_client or self.max_flows // 8
+
+    @property
+    def new_flows_per_client(self) -> int:
+        """`new_flows_per_second_per_client`, or a rate that takes four minutes to fill the table."""
+        return self.new_flows_per_second_per_client or max(self.max_flows // 256, 50)
 
 
 class Firewall(_Model):

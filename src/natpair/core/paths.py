@@ -27,6 +27,7 @@ ROUTES = f"{GENERATED}/routes.ip"
 GUARD = f"{GENERATED}/guard.tc"
 APPLIED = f"{GENERATED}/gateway.toml"
 """The configuration that the other generated files were made from; CONFIG may have been edited since."""
+FORWARDING = f"{GENERATED}/forwarding.sysctl"
 
 SYSCTL = "/etc/sysctl.d/60-natpair.conf"
 MODULES_LOAD = "/etc/modules-load.d/natpair.conf"

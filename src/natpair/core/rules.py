@@ -2,114 +2,32 @@
 
 A rule is a pure function of (state, now). It returns the next state and the actions of one move, or
 None to stay. Rules look at levels, never at the event that woke them, so a lost or doubled event
-changes nothing. `NEXT` lists every move a rule may make; `enter` refuses any other.
+changes nothing. What several rules do is in `core/moves.py`, the planned switchover in `core/handover.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
-from natpair.core.actions import Action, Conntrack, ConntrackJob, Journal, ProbeVlan, Reply, Reserve, Speak, WakeAt
+from natpair.core import handover
+from natpair.core.actions import Conntrack, ConntrackJob, ProbeVlan, Speak, WakeAt
 from natpair.core.messages import Phase, VrrpRole
-from natpair.core.state import Challenge, Handover, NodeState
+from natpair.core.moves import Move, Rule, abandon, enter, lost_role, promote, raise_epoch
+from natpair.core.state import Challenge, NodeState, lacks_too_many
 from natpair.core.wire import Path
 
 ASK_SILENT = 0.030
 """Seconds a challenge waits for a peer that has been silent on the public path, too: it is likely dead."""
 ASK_ALIVE = 0.150
 """Seconds it waits for one that is heard there, whose agent may only be slow."""
-HEARD_LATELY = 0.6
-"""Parts of the detection time: a peer heard later than that before is not silent."""
-DUPLICATE_WINDOW = 2.0
-PREPARE_LIMIT = 2.0
-ARRIVAL_LIMIT = 1.0
-"""Seconds the taker waits for replies to arrive: a slow fabric, or no traffic at all, must not hold it up for ever."""
-OPEN_LIMIT = 3.0
 REFUSALS_FORGOTTEN = 120.0
 """Seconds as an undisturbed standby after which refused claims no longer count."""
 FAULT_DWELL = 0.6
 """Seconds in FAULT before a way out is looked for: the health that caused it is read anew meanwhile."""
-RELEASE_LIMIT = 3.0
-ARP_GRACE = 0.150
-"""Seconds the old active forwards on after the new one does: clients learn the new MAC meanwhile."""
 YIELD_LIMIT = 3.0
-PREPARING_LIMIT = 10.0
-RESERVE_AHEAD = 1000
-
-Move = tuple[NodeState, tuple[Action, ...]]
-Rule = Callable[[NodeState, float], Move | None]
-
-NEXT: Mapping[Phase, frozenset[Phase]] = {
-    Phase.BOOTING: frozenset({Phase.STANDBY, Phase.DRAINED, Phase.ACTIVE}),
-    Phase.STANDBY: frozenset({Phase.CHALLENGING, Phase.ACTIVE, Phase.PREPARING, Phase.DRAINED}),
-    Phase.CHALLENGING: frozenset({Phase.ACTIVE, Phase.REFUSED, Phase.STANDBY}),
-    Phase.REFUSED: frozenset({Phase.STANDBY}),
-    Phase.PREPARING: frozenset({Phase.ACTIVE, Phase.STANDBY}),
-    Phase.ACTIVE: frozenset({Phase.HANDING_OVER, Phase.YIELDING, Phase.STANDBY, Phase.FAULT, Phase.BOOTING}),
-    Phase.HANDING_OVER: frozenset({Phase.ACTIVE, Phase.STANDBY, Phase.FAULT, Phase.YIELDING, Phase.BOOTING}),
-    Phase.YIELDING: frozenset({Phase.STANDBY, Phase.FAULT}),
-    Phase.FAULT: frozenset({Phase.STANDBY, Phase.DRAINED}),
-    Phase.DRAINED: frozenset({Phase.CHALLENGING, Phase.BOOTING}),
-}
-
-
-def enter(state: NodeState, phase: Phase, now: float, cause: str) -> Move:
-    """Move to `phase`; ValueError for a move that `NEXT` does not list."""
-    if phase not in NEXT[state.phase]:
-        raise ValueError(f"{state.phase} may not become {phase}")
-    journal = Journal(before=state.phase, after=phase, cause=cause, epoch=state.epoch)
-    keep_handover = phase in {Phase.PREPARING, Phase.HANDING_OVER}
-    moved = replace(
-        state,
-        phase=phase,
-        since=now,
-        handover=state.handover if keep_handover else None,
-        challenge=state.challenge if phase is Phase.CHALLENGING else None,
-    )
-    return moved, (journal, Speak())
-
-
-def _next_epoch(state: NodeState) -> tuple[int, int]:
-    generation = state.generation_seen + 1
-    return generation, 2 * generation + state.terms.bit
-
-
-def _raised(state: NodeState) -> Move:
-    """The state with an epoch above all seen, and disk space reserved ahead when it runs low."""
-    generation, epoch = _next_epoch(state)
-    raised = replace(state, epoch=epoch, generation_seen=generation)
-    if generation + RESERVE_AHEAD // 2 > state.reserved:
-        ceiling = generation + RESERVE_AHEAD
-        return replace(raised, reserved=ceiling), (Reserve(ceiling),)
-    return raised, ()
-
-
-def promote(state: NodeState, now: float, cause: str) -> Move:
-    """Become active. Out of PREPARING it is planned: the epoch is chosen, the peer knows and flushes."""
-    planned = state.phase is Phase.PREPARING and state.handover is not None
-    raised, reserve = (state, ()) if planned else _raised(state)
-    number = state.handover.number if planned and state.handover else 0
-    moved, entered = enter(raised, Phase.ACTIVE, now, cause)
-    active = replace(
-        moved,
-        completing=True,
-        fenced=not planned,
-        boosted=not planned,
-        duplicate_until=now + DUPLICATE_WINDOW,
-        refresh_at=now + state.terms.refresh,
-        local_for=number,
-        wish=False,
-    )
-    done, replies = _answer_request(active, ok=True, message=f"{state.terms.me} is active, epoch {active.epoch}")
-    complete = Conntrack(ConntrackJob.COMPLETE, active.epoch)
-    return done, (*entered, complete, *reserve, WakeAt(active.duplicate_until), *replies)
-
-
-def _answer_request(state: NodeState, *, ok: bool, message: str, cure: str = "") -> Move:
-    if state.request is None:
-        return state, ()
-    return replace(state, request=None, wish=False), (Reply(state.request.number, ok, message, cure),)
+RESYNC_PAUSE = 15.0
+"""Seconds between two resyncs that the active node makes because its standby lacks flows."""
 
 
 def _waiting(state: NodeState, now: float) -> Move | None:
@@ -128,7 +46,7 @@ def _waiting(state: NodeState, now: float) -> Move | None:
     said = state.peer.fresh(state.terms, now)
     if said is None or not state.can_serve(now):
         return None
-    if said.active and not state.synced(now):
+    if said.active and (not state.synced(now) or (state.damped(now) and not said.unfit)):
         return None
     return enter(state, Phase.STANDBY, now, "healthy and in sync" if said.active else "healthy, no node is active yet")
 
@@ -146,14 +64,8 @@ def _standby(state: NodeState, now: float) -> Move | None:
     if state.drained and not state.peer.silent(state.terms, now):
         return enter(state, Phase.DRAINED, now, "drained by an operator")
     if said is not None and said.active and said.handover:
-        return _prepare(state, now, said.handover)
+        return handover.prepare(state, now, said.handover)
     return None
-
-
-def _prepare(state: NodeState, now: float, number: int) -> Move:
-    raised, reserve = _raised(replace(state, handover=Handover(number, now)))
-    moved, entered = enter(raised, Phase.PREPARING, now, f"{state.terms.peer} hands the role over")
-    return moved, (*entered, *reserve, WakeAt(now + ARRIVAL_LIMIT), WakeAt(now + PREPARING_LIMIT))
 
 
 def _ask(state: NodeState, now: float) -> Move:
@@ -187,7 +99,7 @@ def _challenging(state: NodeState, now: float) -> Move | None:
 def _asked_enough(state: NodeState, challenge: Challenge, now: float) -> bool:
     """No answer will come: from the silent soon, from one who is still heard later."""
     waited = now - challenge.asked_at
-    silent = state.peer.age(now) >= HEARD_LATELY * state.terms.detect
+    silent = state.peer.quiet(state.terms, now)
     return waited >= ASK_ALIVE or (silent and waited >= ASK_SILENT)
 
 
@@ -209,144 +121,39 @@ def _refused(state: NodeState, now: float) -> Move | None:
     return None
 
 
-def _preparing(state: NodeState, now: float) -> Move | None:
-    if state.vrrp is VrrpRole.MASTER:
-        return promote(state, now, f"{state.terms.peer} handed the role over")
-    said = state.peer.fresh(state.terms, now)
-    cancelled = said is not None and (state.handover is None or said.handover != state.handover.number)
-    if cancelled or now >= state.since + PREPARING_LIMIT:
-        # Packets may have passed through us: what conntrackd took for ours has to be forgotten again.
-        return enter(replace(state, flushed_for=0), Phase.STANDBY, now, "the handover was called off")
-    if state.handover is not None and not state.handover.opening and now >= state.since + ARRIVAL_LIMIT:
-        return replace(state, handover=replace(state.handover, opening=True)), ()
-    return None
-
-
 def _active(state: NodeState, now: float) -> Move | None:
-    lost = _lost(state, now)
+    lost = lost_role(state, now)
     if lost is not None:
         return lost
     said = state.peer.fresh(state.terms, now)
     if said is not None and not said.active and said.phase is not Phase.PREPARING and said.epoch > state.epoch:
-        raised, reserve = _raised(state)
+        raised, reserve = raise_epoch(state)
         # What was asked for the old epoch would never count as done for the new one.
         again = (Conntrack(ConntrackJob.COMPLETE, raised.epoch),) if raised.completing else ()
         return raised, (*again, *reserve, Speak())
-    if not state.can_serve(now) and said is not None and said.ready:
+    if not state.fit(now) and said is not None and said.ready and not said.doubtful:
         return abandon(state, Phase.YIELDING, now, f"unhealthy, and {state.terms.peer} is well")
     if state.fenced and said is not None and said.flushed_for == state.epoch:
         return replace(state, fenced=False), (Conntrack(ConntrackJob.BULK, state.epoch),)
     if state.boosted and said is not None and said.synced and said.vrrp is VrrpRole.BACKUP:
         return replace(state, boosted=False), ()
-    if _wants_out(state, now):
-        why = state.request.why if state.request is not None else ""
-        return _begin_handover(state, now, f"planned switchover to {state.terms.peer}{why and ': '}{why}")
-    if _failback_due(state, now):
-        return _begin_handover(state, now, f"failback to {state.terms.peer}, which is preferred")
+    if handover.wants_out(state, now):
+        return handover.begin(state, now)
+    if handover.failback_due(state, now):
+        return handover.begin(state, now, f"failback to {state.terms.peer}, which is preferred")
+    rested = now >= state.refresh_at - state.terms.refresh + RESYNC_PAUSE
+    if not state.completing and rested and _peer_lacks(state, now):
+        # What the standby asked conntrackd for did not help: the cache here may lack them, too.
+        fresh = replace(state, refresh_at=now + state.terms.refresh)
+        return fresh, (Conntrack(ConntrackJob.COMPLETE, state.epoch),)
     if not state.completing and now >= state.refresh_at:
         return replace(state, refresh_at=now + state.terms.refresh), (Conntrack(ConntrackJob.BULK, state.epoch),)
     return None
 
 
-def _lost(state: NodeState, now: float) -> Move | None:
-    """The role is gone whatever we think of it: a newer active node, or Keepalived's word."""
-    rival = state.peer.active(state.terms, now)
-    handed = state.handover is not None and rival is not None and rival.local_for == state.handover.number
-    if rival is not None and rival.epoch > state.epoch and not handed:
-        return abandon(state, Phase.YIELDING, now, f"{state.terms.peer} is active with the newer epoch {rival.epoch}")
-    released = state.handover is not None and state.handover.released_at is not None
-    if state.vrrp is VrrpRole.FAULT and not released:
-        return abandon(state, Phase.FAULT, now, "Keepalived is in FAULT")
-    if state.vrrp in {VrrpRole.BACKUP, VrrpRole.INIT} and not released:
-        return abandon(state, Phase.STANDBY, now, "Keepalived gave the role to the peer")
-    return None
-
-
-def abandon(state: NodeState, phase: Phase, now: float, cause: str) -> Move:
-    """Stop being active. The conntrackd flush follows from `flushed_for` once the peer claims the role.
-
-    A request that is still open was for another end than this: one that came as planned is answered before.
-    """
-    moved, entered = enter(state, phase, now, cause)
-    done, replies = _answer_request(moved, ok=False, message=cause, cure="see 'natpair status' on both nodes")
-    left = replace(done, completing=False, fenced=False, boosted=False, duplicate_until=0.0, local_for=0, flushed_for=0)
-    return left, (*entered, *replies)
-
-
-def _wants_out(state: NodeState, now: float) -> bool:
-    if state.completing:
-        return False
+def _peer_lacks(state: NodeState, now: float) -> bool:
     said = state.peer.fresh(state.terms, now)
-    if said is None:
-        return False
-    if said.ready and said.synced:
-        return state.request is not None or said.wish or state.drained
-    return state.request is not None and state.request.force and said.phase is Phase.STANDBY
-
-
-def _failback_due(state: NodeState, now: float) -> bool:
-    """The preferred node has been fit, and we at rest, for as long as the configuration wants; never by default."""
-    terms, fit = state.terms, state.peer_fit_since
-    if terms.failback is None or terms.prefer != terms.peer or fit is None or state.completing:
-        return False
-    if state.account.ahead(terms.peer):
-        return False  # the provider will take it away again
-    return state.peer.fresh(terms, now) is not None and now >= max(fit, state.since) + terms.failback
-
-
-def _begin_handover(state: NodeState, now: float, cause: str) -> Move:
-    planned = replace(state, handover=Handover(state.epoch, now), local_for=0)
-    moved, entered = enter(planned, Phase.HANDING_OVER, now, cause)
-    return moved, (*entered, WakeAt(now + PREPARE_LIMIT))
-
-
-def _handing_over(state: NodeState, now: float) -> Move | None:
-    lost = _lost(state, now)
-    handover = state.handover
-    if lost is not None or handover is None:
-        return lost
-    said = state.peer.fresh(state.terms, now)
-    if handover.released_at is not None:
-        return _released(state, handover, now)
-    if handover.prepared_at is None:
-        if said is not None and said.prepared_for == handover.number:
-            prepared = replace(handover, prepared_at=now)
-            return replace(state, handover=prepared), (WakeAt(now + OPEN_LIMIT),)
-        if now >= handover.started_at + PREPARE_LIMIT:
-            return _call_off(state, now, f"{state.terms.peer} did not get ready to take over")
-        return None
-    if said is None:
-        return _call_off(state, now, f"{state.terms.peer} fell silent before the VIP moved")
-    if now >= handover.prepared_at + OPEN_LIMIT:
-        return _call_off(state, now, f"{state.terms.peer} did not open for clients")
-    if state.copying and said.opened and said.prepared_for == handover.number:
-        released = replace(handover, released_at=now)
-        return replace(state, handover=released), (WakeAt(now + RELEASE_LIMIT),)
-    return None
-
-
-def _released(state: NodeState, handover: Handover, now: float) -> Move | None:
-    said = state.peer.fresh(state.terms, now)
-    if handover.local_at is None:
-        if said is not None and said.local_for == handover.number:
-            return replace(state, handover=replace(handover, local_at=now)), (WakeAt(now + ARP_GRACE),)
-        if handover.released_at is not None and now >= handover.released_at + RELEASE_LIMIT:
-            return abandon(state, Phase.STANDBY, now, f"{state.terms.peer} did not take the role: electing again")
-        return None
-    if now >= handover.local_at + ARP_GRACE:
-        done, replies = _answer_request(state, ok=True, message=f"{state.terms.peer} is active")
-        lead = state.terms.watch.maintenance_lead_seconds
-        done = replace(done, account=state.account.left(state.terms.me, now, lead))
-        moved, entered = abandon(done, Phase.STANDBY, now, f"{state.terms.peer} took the role over as planned")
-        return moved, (*entered, *replies)
-    return None
-
-
-def _call_off(state: NodeState, now: float, why: str) -> Move:
-    moved, entered = enter(state, Phase.ACTIVE, now, f"switchover called off: {why}")
-    cure = f"look at 'natpair status' on {state.terms.peer}"
-    done, replies = _answer_request(moved, ok=False, message=why, cure=cure)
-    return done, (*entered, *replies)
+    return said is not None and lacks_too_many(said.sampled, said.lacking)
 
 
 def _yielding(state: NodeState, now: float) -> Move | None:
@@ -354,9 +161,10 @@ def _yielding(state: NodeState, now: float) -> Move | None:
     if said is None:
         return enter(state, Phase.STANDBY, now, f"{state.terms.peer} fell silent: back into the election")
     if state.vrrp is not VrrpRole.MASTER and said.active:
-        if state.can_serve(now):
+        if state.can_serve(now) and not state.damped(now):
             return enter(state, Phase.STANDBY, now, f"{state.terms.peer} has the role")
-        return enter(state, Phase.FAULT, now, f"{state.terms.peer} has the role, this node is unhealthy")
+        why = "has been unhealthy too often" if state.can_serve(now) else "is unhealthy"
+        return enter(state, Phase.FAULT, now, f"{state.terms.peer} has the role, this node {why}")
     if now >= state.since + YIELD_LIMIT and not said.active:
         return enter(state, Phase.STANDBY, now, f"{state.terms.peer} did not take the role: electing again")
     return None
@@ -375,9 +183,9 @@ RULES: Mapping[Phase, Rule] = {
     Phase.STANDBY: _standby,
     Phase.CHALLENGING: _challenging,
     Phase.REFUSED: _refused,
-    Phase.PREPARING: _preparing,
+    Phase.PREPARING: handover.preparing,
     Phase.ACTIVE: _active,
-    Phase.HANDING_OVER: _handing_over,
+    Phase.HANDING_OVER: handover.handing_over,
     Phase.YIELDING: _yielding,
     Phase.FAULT: _waiting,
     Phase.DRAINED: _drained,

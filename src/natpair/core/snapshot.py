@@ -7,7 +7,7 @@ from dataclasses import asdict
 from natpair.core.conditions import conditions
 from natpair.core.desired import desired
 from natpair.core.messages import Phase
-from natpair.core.state import Health, NodeState
+from natpair.core.state import Health, NodeState, flows_lacking
 from natpair.core.wire import Path
 
 SCHEMA = "natpair/status/v1"
@@ -65,6 +65,7 @@ def snapshot(state: NodeState, now: float) -> dict[str, object]:
         "health": _health(state.health),
         "bgp": {"established": state.health.bgp_established, "total": state.health.bgp_total},
         "flows": state.health.flows,
+        "sync": _sync(state, now),
         "peer_view": _peer(state, now),
         "account": _account(state, now) if state.terms.watch.enabled else None,
         "conditions": [asdict(condition) for condition in conditions(state, now)],
@@ -73,6 +74,20 @@ def snapshot(state: NodeState, now: float) -> dict[str, object]:
 
 def _health(health: Health) -> list[dict[str, object]]:
     return [{"name": name, "ok": getattr(health, name), "detail": text} for name, text in _HEALTH_WORDS.items()]
+
+
+def _sync(state: NodeState, now: float) -> dict[str, object]:
+    """How well the standby's copy is, as far as this node knows: a sample's size, and what it says of all flows."""
+    said = state.peer.fresh(state.terms, now)
+    if state.claims_active:
+        sampled, lacking = (said.sampled, said.lacking) if said is not None else (0, 0)
+        return _estimate(sampled, lacking, state.flows_to_hold)
+    flows = said.flows if said is not None else 0
+    return _estimate(state.health.sampled, state.health.lacking, flows)
+
+
+def _estimate(sampled: int, lacking: int, flows: int) -> dict[str, object]:
+    return {"sampled": sampled, "lacking": lacking, "flows_lacking": flows_lacking(sampled, lacking, flows)}
 
 
 def _account(state: NodeState, now: float) -> dict[str, object]:

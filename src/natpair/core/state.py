@@ -23,6 +23,18 @@ SYNC_SETTLE = 0.3
 SYNC_SLACK = 16
 """Entries a standby may lack beyond the ratio: its peer's own, and those on their way."""
 SYNC_RATIO = 0.95
+HEARD_LATELY = 0.6
+"""Parts of the detection time: a peer heard later than that before is not silent."""
+FALLS_FORGOTTEN = 120.0
+"""Seconds without another loss of the role after which earlier ones no longer count."""
+FALL_HOLD_MAX = 60.0
+UNFIT_SECONDS = 3.0
+"""Seconds after which an active node that is not fit says so, which ends the damping of a peer that is well."""
+LACKING_RATIO = 0.05
+"""Parts of a sample that may be lacking: flows that began while the VLAN was cut are not worth refusing a handover."""
+PULL_PAUSE = 6.0
+PULL_PAUSE_MAX = 30.0
+"""Seconds between two resyncs that a standby asks for: the first is given time for its effect to show in a sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +81,14 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """One reading of the node's own health; a missing reading counts as bad."""
+    """One reading of the node's own health; a missing reading counts as bad.
+
+    `flows` counts the kernel's, `cached` those that conntrackd replicates: the node's own are not among them.
+    `astray` names what is wrong and does not stay repaired. Of `sampled` flows that the active peer lately named,
+    this node lacks `lacking`. `doubtful`: the last question to the gateway is unanswered, which may be a lost packet
+    or the first sign that the internet is away. `mac` is that of the private interface, `contested` that of a
+    stranger who lately claimed the VIP by ARP.
+    """
 
     private_up: bool = False
     public_up: bool = False
@@ -80,7 +99,15 @@ class Health:
     bgp_established: int = 0
     bgp_total: int = 0
     flows: int = 0
+    cached: int | None = None
     relaying_seconds: float = 0.0
+    astray: tuple[str, ...] = ()
+    sampled: int = 0
+    lacking: int = 0
+    doubtful: bool = False
+    mac: str = ""
+    contested: str = ""
+    limiting: bool = False
 
     @property
     def can_forward(self) -> bool:
@@ -102,6 +129,10 @@ class PeerView:
     def silent(self, terms: Terms, now: float) -> bool:
         """Nothing on either path for longer than the fabric would keep a dead peer's route."""
         return self.age(now) > terms.hold + 1
+
+    def quiet(self, terms: Terms, now: float) -> bool:
+        """Nothing on either path for most of the time after which VRRP calls a node dead: it is likely dead."""
+        return self.age(now) >= HEARD_LATELY * terms.detect
 
     def fresh(self, terms: Terms, now: float) -> PeerMessage | None:
         """What the peer says, if it says it now."""
@@ -134,7 +165,8 @@ class Answer:
 class Handover:
     """A planned switchover in progress, seen from the node that gives the role away or the one that takes it.
 
-    `opening`: the taker should translate from now on, ahead of the VIP.
+    `opening`: the taker should translate from now on, ahead of the VIP. `reclaimed_at`: the taker fell silent after
+    the giver had let go of the VIP, and the giver wants it back.
     """
 
     number: int
@@ -142,6 +174,7 @@ class Handover:
     prepared_at: float | None = None
     released_at: float | None = None
     local_at: float | None = None
+    reclaimed_at: float | None = None
     opening: bool = False
 
 
@@ -171,6 +204,7 @@ class NodeState:
     vrrp: VrrpRole = VrrpRole.INIT
     health: Health = Health()
     bgp_lost_at: float | None = None
+    unfit_at: float | None = None
     epoch: int = 0
     generation_seen: int = 0
     reserved: int = 0
@@ -185,11 +219,15 @@ class NodeState:
     flushed_for: int = 0
     flushing: int = 0
     pulled_at: float = 0.0
+    pulls: int = 0
     challenge: Challenge | None = None
     answer: Answer | None = None
     handover: Handover | None = None
     local_for: int = 0
     refusals: int = 0
+    peer_mac: str = ""
+    falls: int = 0
+    fell_at: float = 0.0
     last_nonce: int = 0
     request: Request | None = None
     wish: bool = False
@@ -201,27 +239,56 @@ class NodeState:
         """This node claims, to its peer, to be the active one."""
         return self.phase in CLAIMING
 
+    @property
+    def holds_vip(self) -> bool:
+        """Serves, and has not let go of the VIP on purpose."""
+        return self.claims_active and (self.handover is None or self.handover.released_at is None)
+
+    @property
+    def flows_to_hold(self) -> int:
+        """How many flows a standby of this node has to have."""
+        return self.health.flows if self.health.cached is None else self.health.cached
+
     def can_serve(self, now: float) -> bool:
         """Links, ruleset, gateway and BGP are well enough to carry the clients' traffic."""
         health = self.health
         bgp = health.bgp_established > 0 or (self.bgp_lost_at is not None and now - self.bgp_lost_at < BGP_GRACE)
         return health.can_forward and health.public_up and health.gateway and bgp
 
+    def fit(self, now: float) -> bool:
+        """Well, and nobody undoes what natpair puts right: good enough to be given the role."""
+        return self.can_serve(now) and not self.health.astray
+
+    def damped(self, now: float) -> bool:
+        """Lost the role for bad health again and again: kept out for 2, 4, 8, … seconds, while the peer serves."""
+        return self.falls > 1 and now < self.fell_at + min(2.0 ** (self.falls - 1), FALL_HOLD_MAX)
+
     def synced(self, now: float) -> bool:
         """This standby holds the active peer's conntrack entries, as far as counts can tell."""
         said = self.peer.active(self.terms, now)
         if said is None or self.flushed_for != said.epoch or now < self.pulled_at + SYNC_SETTLE:
             return False
-        return self.health.conntrackd and self.health.flows >= SYNC_RATIO * said.flows - SYNC_SLACK
+        counted = self.health.flows >= SYNC_RATIO * said.flows - SYNC_SLACK
+        return self.health.conntrackd and counted and not lacks_too_many(self.health.sampled, self.health.lacking)
 
     def ready(self, now: float) -> bool:
         """Could become active this moment."""
-        return self.phase is Phase.STANDBY and self.vrrp is VrrpRole.BACKUP and self.can_serve(now)
+        return self.phase is Phase.STANDBY and self.vrrp is VrrpRole.BACKUP and self.fit(now)
 
     def announcement(self) -> Announcement:
         """What BIRD should say; a node being handed the role says it before it has it."""
         active = self.claims_active or self.phase is Phase.PREPARING
         return announcement_for(active=active, epoch=self.epoch, policy=self.terms.policy)
+
+
+def lacks_too_many(sampled: int, lacking: int) -> bool:
+    """More of a sample is lacking than chance and the speed of replication explain; of few flows each one counts."""
+    return sampled > 0 and lacking > LACKING_RATIO * sampled
+
+
+def flows_lacking(sampled: int, lacking: int, flows: int) -> int | None:
+    """About how many of `flows` the standby lacks, to go by a sample; None without one."""
+    return round(flows * lacking / sampled) if sampled else None
 
 
 def initial(terms: Terms, now: float, *, reserved: int = 0, drained: bool = False) -> NodeState:
@@ -251,7 +318,7 @@ def message_of(state: NodeState, now: float) -> PeerMessage:
         synced=state.synced(now),
         drained=state.drained,
         config_hash=state.terms.config_hash,
-        flows=state.health.flows,
+        flows=state.flows_to_hold if state.claims_active else state.health.flows,
         flushed_for=state.flushed_for,
         handover=handover.number if giving and handover else 0,
         prepared_for=handover.number if taking and handover else 0,
@@ -262,4 +329,9 @@ def message_of(state: NodeState, now: float) -> PeerMessage:
         answer=state.answer.nonce if state.answer else 0,
         evidence=state.answer.evidence if state.answer else None,
         clients=state.clients,  # type: ignore[arg-type]  # pydantic reads addresses from text
+        sampled=state.health.sampled,
+        lacking=state.health.lacking,
+        doubtful=state.health.doubtful,
+        mac=state.health.mac,
+        unfit=state.claims_active and state.unfit_at is not None and now >= state.unfit_at + UNFIT_SECONDS,
     )

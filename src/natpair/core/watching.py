@@ -12,7 +12,7 @@ from natpair.core.account import looked
 from natpair.core.actions import Note, RepairShares
 from natpair.core.events import AccountSeen, RepairEnded, Verb
 from natpair.core.messages import Phase
-from natpair.core.rules import Move
+from natpair.core.moves import Move
 from natpair.core.state import REQUEST_LIMIT, NodeState, Request
 
 OWN_REQUEST = 0

@@ -13,7 +13,6 @@ from natpair.drill.result import RunResult, Spread, Steps, Summary
 
 LOST_AFTER_NS = 1_000_000_000
 OLD_FLOW_NS = 2_000_000_000
-ANSWER_WITHIN_NS = 10_000_000_000
 STALLED_NS = 150_000_000
 RESET_TRANSIT_NS = 5_000_000_000
 PRIMARY = "65000:1"
@@ -65,6 +64,11 @@ def packets_lost(udp: UdpRecord) -> int:
     """Packets without a reply within one second of being sent, over the whole run."""
     pairs = zip(udp.sent_ns, udp.received_ns, strict=True)
     return sum(1 for sent, received in pairs if not received or received - sent > LOST_AFTER_NS)
+
+
+def recovered(data: RunData) -> bool:
+    """Whether the stream worked at the end: an outage that lasts to the end is only known to be longer than this."""
+    return any(received > data.end_ns - LOST_AFTER_NS for received in data.udp.received_ns)
 
 
 def addresses(udp: UdpRecord, event_ns: int) -> tuple[str, str]:
@@ -276,6 +280,7 @@ def analyse(data: RunData) -> RunResult:
         repaired_ms=_since_event(data, seen.repaired_ns),
         rejoined_ms=_since_event(data, seen.rejoined_ns),
         moved_back_ms=_since_event(data, seen.moved_back_ns),
+        recovered=recovered(data),
         refused=seen.refused,
         refusals=seen.refusals,
         taps_lost=data.taps.lost,
@@ -307,11 +312,10 @@ def _flow_faults(data: RunData) -> tuple[list[str], list[str]]:
     """The faults ("" = alive) of the flows at least 2 s old at the event, and of the younger ones."""
     old: list[str] = []
     young: list[str] = []
-    deadline = max(data.event_ns, data.settled_ns) + ANSWER_WITHIN_NS
     for flow in (*data.flows, *data.connections):
         if flow.opened_ns and flow.opened_ns < data.probe_ns:
             group = old if flow.opened_ns <= data.event_ns - OLD_FLOW_NS else young
-            fault = fault_of(flow, deadline)
+            fault = fault_of(flow, data.answer_by_ns)
             group.append(f"{flow.kind}: {fault}" if fault else "")
     return old, young
 

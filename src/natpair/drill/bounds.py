@@ -35,6 +35,7 @@ DEAD_LINK_MS: Mapping[Profile, float] = {Profile.FAST: 2500, Profile.BALANCED: 2
 """The same with the carrier still up: only a probe can notice (500 ms x 3 by default)."""
 
 FLUSH_MS = 1000.0
+SPEAKER_MS = 1000.0
 PLANNED_EXCESS_MS = 50.0
 TWO_CLAIMANTS_MS = 3000.0
 BACK_AND_FORTH_MS = 5000.0

@@ -10,6 +10,7 @@ from typing import Literal
 from natpair.drill.bounds import BACK_AND_FORTH_MS
 from natpair.drill.stage import Injection, Stage
 from natpair.errors import CommandFailed, LabError
+from natpair.lab.topology import Design
 from natpair.lab.wait import wait_until
 from natpair.lab.world import Lab
 from natpair.system.process import run
@@ -30,8 +31,11 @@ def power_cut(stage: Stage) -> Injection:
 
 
 def switchover(stage: Stage) -> Injection:
-    """The active node is asked to hand over."""
+    """The active node is asked to hand over; the classic design knows no other way than to stop its Keepalived."""
     event = time.monotonic_ns()
+    if stage.lab.design is Design.CLASSIC:
+        stage.lab.service(stage.victim, stage.lab.parts.election, "stop")
+        return Injection(event, time.monotonic_ns())
     done, said = stage.command(stage.victim, "/v1/switchover")
     return Injection(event, time.monotonic_ns(), refused="" if done else said or "refused")
 
@@ -128,6 +132,13 @@ def ruleset_flushed(stage: Stage) -> Injection:
     return Injection(event, time.monotonic_ns(), repaired_ns=moment if moment > 0 else None)
 
 
+def speaker_killed(stage: Stage) -> Injection:
+    """The active node's BGP speaker is killed; its supervisor starts it anew."""
+    event = time.monotonic_ns()
+    stage.lab.kill(stage.victim, stage.lab.parts.speaker, signal.SIGKILL)
+    return Injection(event, event)
+
+
 def powered_on(stage: Stage) -> Injection:
     """The node that lost power before comes back."""
     event = time.monotonic_ns()
@@ -160,6 +171,11 @@ def replug(lab: Lab, victim: str) -> None:
     """Put both cables back."""
     lab.link(victim, "vlan", "up")
     lab.link(victim, "public", "up")
+
+
+def restart_election(lab: Lab, victim: str) -> None:
+    """Start the victim's Keepalived if it was stopped to hand over."""
+    lab.service(victim, lab.parts.election, "start")
 
 
 def nothing(lab: Lab, victim: str) -> None:

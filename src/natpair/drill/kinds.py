@@ -27,6 +27,7 @@ class KindName(StrEnum):
     AGENT_STOP = "agent-stop"
     FLUSH = "flush"
     RETURN = "return"
+    SPEAKER_KILL = "speaker-kill"
 
 
 class Side(StrEnum):
@@ -53,7 +54,10 @@ Prepare = Callable[[Lab, str, str], tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of drill. `survivor_serves`: who should be active afterwards, the survivor or the node that was hit."""
+    """One kind of drill. `survivor_serves`: who should be active afterwards, the survivor or the node that was hit.
+
+    `patient` is for pairs that take long: a minute for the stream to work again, and half of one for each flow then.
+    """
 
     name: KindName
     story: str
@@ -64,6 +68,7 @@ class Kind:
     restore: Restore = events.nothing
     prepare: Prepare | None = None
     after_seconds: float = 4.0
+    patient: bool = False
 
 
 def _crash(conditions: Conditions) -> Mapping[str, float]:
@@ -104,6 +109,10 @@ def _flush(_: Conditions) -> Mapping[str, float]:
     return {**bounds.ALWAYS, "repaired_ms": bounds.FLUSH_MS, "outage_ms": bounds.FLUSH_MS, "role_changes": 0}
 
 
+def _speaker(_: Conditions) -> Mapping[str, float]:
+    return {**bounds.ALWAYS, "outage_ms": bounds.SPEAKER_MS, "role_changes": 1}
+
+
 def _return(conditions: Conditions) -> Mapping[str, float]:
     return {**_untouched(conditions), "standby_not_synced": 0}
 
@@ -125,6 +134,7 @@ _TABLE = (
         survivor_serves=True,
         inject=events.switchover,
         limits=_planned,
+        restore=events.restart_election,
     ),
     Kind(
         KindName.BACK_AND_FORTH,
@@ -203,6 +213,14 @@ _TABLE = (
         limits=_return,
         restore=events.reboot,
         prepare=events.cut_before,
+    ),
+    Kind(
+        KindName.SPEAKER_KILL,
+        "the active node's BGP speaker is killed",
+        Side.ACTIVE,
+        survivor_serves=False,
+        inject=events.speaker_killed,
+        limits=_speaker,
     ),
 )
 

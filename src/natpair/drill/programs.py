@@ -14,7 +14,7 @@ from typing import Any
 from natpair.errors import LabError
 
 START_SECONDS = 15.0
-_END_SECONDS = 20.0
+_END_SECONDS = 60.0
 
 Document = dict[str, Any]
 Popen = Callable[..., "subprocess.Popen[bytes]"]

@@ -132,16 +132,16 @@ class Observed:
 class RunData:
     """Everything of one run; `event_ns` ends the baseline.
 
-    `settled_ns` is when the cause of the event was over (the agent's answer, the healed cable), `probe_ns` when
-    the flows were asked for proof, `end_ns` when the taps closed, `cut_ns` when the victim lost power, if it did.
+    `probe_ns` is when the flows were asked for proof, `answer_by_ns` until when they had to give it, `end_ns` when
+    the taps closed, `cut_ns` when the victim lost power, if it did.
     """
 
     victim: str
     survivor: str
     baseline_from_ns: int
     event_ns: int
-    settled_ns: int
     probe_ns: int
+    answer_by_ns: int
     end_ns: int
     observed: Observed
     expected_active: str

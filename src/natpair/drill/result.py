@@ -51,6 +51,7 @@ class RunResult:
     wrong_active: int
     two_claimants_ms: float
     two_claimants_total_ms: float
+    recovered: bool = True
     standby_synced: bool | None = None
     repaired_ms: float | None = None
     rejoined_ms: float | None = None

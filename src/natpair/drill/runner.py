@@ -21,8 +21,9 @@ from natpair.drill.events import READY_SECONDS
 from natpair.drill.kinds import KINDS, Conditions, Kind, KindName, Side
 from natpair.drill.records import Observed, RunData
 from natpair.drill.result import Machine, Report, RunResult
+from natpair.drill.sources import more_addresses
 from natpair.drill.stage import Durations, Injection, Stage, active_node
-from natpair.drill.traffic import MAX_FLOWS, Traffic, TrafficRecord
+from natpair.drill.traffic import FLOW_CLIENT, MAX_FLOWS, Traffic, TrafficRecord, shared_out
 from natpair.drill.witnesses import Witnesses, WitnessRecord
 from natpair.errors import LabError
 from natpair.lab import netns
@@ -33,9 +34,15 @@ from natpair.lab.world import DEFAULT_NAME, Lab
 BASELINE_SECONDS = 5.2
 """Undisturbed time before each event: 5 s are promised, a little more makes them sure."""
 
-_RECOVERED_WITHIN_SECONDS = 9.0
+RECOVERED_WITHIN_SECONDS = 9.0
+PATIENT_SECONDS = 60.0
+"""How long a drill waits for the stream to work again, as a rule and with a patient kind."""
+
 _CALM_SECONDS = 0.3
 _PROVE_WITHIN_SECONDS = 10.0
+_PATIENT_PROOF_SECONDS = 30.0
+_ASKED_WITHIN_SECONDS = 5.0
+_FELT_WITHIN_NS = 1_000_000_000
 _PROVE_MARGIN_SECONDS = 0.5
 _ROLE_SECONDS = 10.0
 
@@ -53,6 +60,7 @@ class Options:
     config: Path | None = None
     name: str = DEFAULT_NAME
     fabric: Knobs | None = None
+    baseline_seconds: float = BASELINE_SECONDS
     durations: Durations = field(default_factory=Durations)
 
 
@@ -62,6 +70,7 @@ class _Marks:
 
     baseline_from_ns: int
     probe_ns: int
+    answer_by_ns: int
     end_ns: int
 
 
@@ -168,22 +177,28 @@ def one_run(lab: Lab, kind: Kind, options: Options, active: str, victim: str) ->
     """One event under traffic: everything recorded, and whether the tools had real-time priority."""
     survivor = next(node for node in lab.nodes if node != victim)
     servers = [str(address.ip) for address in lab.topology.internet]
-    with Witnesses(lab) as witnesses, Traffic(lab.popen, servers, options.flows) as traffic:
+    holders = len(shared_out(options.flows))
+    with (
+        more_addresses(lab, FLOW_CLIENT, holders if holders > 1 else 0) as sources,
+        Witnesses(lab) as witnesses,
+        Traffic(lab.popen, servers, options.flows, sources) as traffic,
+    ):
         stage = Stage(lab, victim, survivor, traffic, witnesses, options.durations)
         traffic.wait_open()
         baseline_from = time.monotonic_ns()
-        stage.pass_time(BASELINE_SECONDS)
+        stage.pass_time(options.baseline_seconds)
         injection = kind.inject(stage)
-        probe = _settle(stage, injection)
+        probe = _settle(stage, kind, injection)
         expected = survivor if kind.survivor_serves else victim
-        _prove(stage, kind, injection)
+        deadline = answer_by(kind, injection, probe, traffic.asking_seconds)
+        _prove(stage, kind, injection, deadline)
         after = _active_after(lab, expected)
         end = time.monotonic_ns()
         witnesses.stop()
         record = traffic.finish()
         seen = witnesses.read()
         real_time = traffic.real_time
-    marks = _Marks(baseline_from, probe, end)
+    marks = _Marks(baseline_from, probe, deadline, end)
     observed = Observed(
         active_before=active,
         active_after=after,
@@ -197,18 +212,33 @@ def one_run(lab: Lab, kind: Kind, options: Options, active: str, victim: str) ->
     return _data(stage, expected, injection, marks, observed, record, seen), real_time
 
 
-def _settle(stage: Stage, injection: Injection) -> int:
+def _settle(stage: Stage, kind: Kind, injection: Injection) -> int:
     """Wait until the stream works again (not for ever), let it calm down, and start the proof of the flows."""
-    stage.traffic.wait_echoed_after(injection.settled_ns, _RECOVERED_WITHIN_SECONDS - _CALM_SECONDS)
+    limit, moment = RECOVERED_WITHIN_SECONDS, injection.settled_ns
+    if kind.patient:
+        # Some events are felt only a little later, such as the end of a session.
+        limit, moment = PATIENT_SECONDS, moment + _FELT_WITHIN_NS
+    stage.traffic.wait_echoed_after(moment, limit - _CALM_SECONDS)
     stage.pass_time(_CALM_SECONDS)
     return stage.traffic.begin_proof()
 
 
-def _prove(stage: Stage, kind: Kind, injection: Injection) -> None:
+def answer_by(kind: Kind, injection: Injection, probe_ns: int, asking_seconds: float) -> int:
+    """Until when a flow must have given proof that it lives, monotonic nanoseconds.
+
+    `asking_seconds` is how long it takes to ask all flows: beyond five it comes on top.
+    """
+    more = max(0.0, asking_seconds - _ASKED_WITHIN_SECONDS)
+    if kind.patient:
+        # TCP asks again at twice the interval each time: after 12 s without a path maybe only after 12 more.
+        return probe_ns + int((_PATIENT_PROOF_SECONDS + more) * 1e9)
+    return max(injection.event_ns, injection.settled_ns) + int((_PROVE_WITHIN_SECONDS + more) * 1e9)
+
+
+def _prove(stage: Stage, kind: Kind, injection: Injection, answer_by_ns: int) -> None:
     """Wait for the proof of every flow, and at least as long as the kind wants to be watched."""
-    settled = max(injection.event_ns, injection.settled_ns) / 1e9
     # Half a second beyond the limit: a late answer should be seen and judged late, not go unseen.
-    stage.traffic.wait_proven(settled + _PROVE_WITHIN_SECONDS + _PROVE_MARGIN_SECONDS)
+    stage.traffic.wait_proven(answer_by_ns / 1e9 + _PROVE_MARGIN_SECONDS)
     stage.pass_time(injection.event_ns / 1e9 + kind.after_seconds - time.monotonic())
 
 
@@ -238,8 +268,8 @@ def _data(
         survivor=stage.survivor,
         baseline_from_ns=marks.baseline_from_ns,
         event_ns=injection.event_ns,
-        settled_ns=injection.settled_ns,
         probe_ns=marks.probe_ns,
+        answer_by_ns=marks.answer_by_ns,
         end_ns=marks.end_ns,
         observed=observed,
         expected_active=expected,

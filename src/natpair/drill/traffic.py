@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import pairwise
 from types import TracebackType
 
 from natpair.drill.programs import START_SECONDS, Popen, Program
 from natpair.drill.records import FlowRecord, UdpRecord, flow_records, udp_record
+from natpair.drill.traffic_common import FLOWS_PER_PROCESS, probes_per_second
 from natpair.lab.wait import wait_until
 
 INTERNET, STREAM_CLIENT, FLOW_CLIENT = "internet", "client-1", "client-2"
 NEW_EVERY_MS = 50
 TOOL_PRIORITY = 10
-MAX_FLOWS = 10_000
+MAX_FLOWS = 100_000
 _MANY_FLOWS = 1000
+_FEW_PER_SECOND, _MANY_PER_SECOND = 500.0, 2500.0
+_CLIENT_PER_SECOND = 900.0
+"""How fast flows are opened: all of a small set, all of a large one, and at most by one client, which has its limit."""
 _OPEN_SECONDS = 60.0
+_SLOWEST_OPEN_PER_SECOND = 500
 _ASK_SECONDS = 10.0
 
 
@@ -33,10 +40,11 @@ class TrafficRecord:
 class Traffic:
     """The echo stream, the standing flows and the new connections, with their servers; a context manager."""
 
-    def __init__(self, popen: Popen, servers: Sequence[str], flows: int) -> None:
+    def __init__(self, popen: Popen, servers: Sequence[str], flows: int, sources: Sequence[str] = ()) -> None:
         self._popen = popen
         self._servers = servers
         self._flow_count = flows
+        self._sources = sources
         self._stack = ExitStack()
         self._programs: list[Program] = []
         self.real_time = False
@@ -62,30 +70,42 @@ class Traffic:
 
     def _start(self) -> None:
         priority = ("--priority", str(TOOL_PRIORITY))
+        shares = shared_out(self._flow_count)
         servers = [
             self._program(INTERNET, "traffic_udp_server", *priority),
-            self._program(INTERNET, "traffic_tcp_server"),
+            *(self._program(INTERNET, "traffic_tcp_server") for _ in shares),
         ]
         for server in servers:
             server.wait_for("ready", START_SECONDS)
         self._stream = self._program(STREAM_CLIENT, "traffic_udp_client", self._servers[0], *priority)
-        speed = "2500" if self._flow_count > _MANY_FLOWS else "500"
-        self._flows = self._program(
-            FLOW_CLIENT,
-            "traffic_tcp_client",
-            *self._servers,
-            *("--flows", str(self._flow_count), "--open-per-second", speed),
-        )
+        self._flows = [self._holder(number, share, len(shares)) for number, share in enumerate(shares)]
         self._connector = self._program(
             STREAM_CLIENT, "traffic_tcp_client", *self._servers, "--new-every-ms", str(NEW_EVERY_MS), *priority
         )
-        for client in (self._flows, self._connector):
+        for client in (*self._flows, self._connector):
             client.wait_for("ready", START_SECONDS)
         self.real_time = bool(self._stream.wait_for("ready", START_SECONDS)["real_time"])
 
+    def _holder(self, number: int, share: tuple[int, int], holders: int) -> Program:
+        """One of the processes that hold the standing flows together, each with an address of its own if there are."""
+        first, count = share
+        speed = _MANY_PER_SECOND / holders if self._flow_count > _MANY_FLOWS else _FEW_PER_SECOND
+        arguments = ["--flows", str(count), "--first", str(first), "--total", str(self._flow_count)]
+        arguments += ["--open-per-second", str(min(speed, _CLIENT_PER_SECOND))]
+        if self._sources:
+            arguments += ["--source", self._sources[number % len(self._sources)]]
+        return self._program(FLOW_CLIENT, "traffic_tcp_client", *self._servers, *arguments)
+
     def wait_open(self) -> None:
         """Return when the standing flows are open."""
-        self._flows.wait_for("open", _OPEN_SECONDS)
+        deadline = time.monotonic() + _OPEN_SECONDS + self._flow_count / _SLOWEST_OPEN_PER_SECOND
+        for holder in self._flows:
+            holder.wait_for("open", max(0.0, deadline - time.monotonic()))
+
+    @property
+    def asking_seconds(self) -> float:
+        """How long it takes to ask every standing flow for proof."""
+        return self._flow_count / probes_per_second(self._flow_count)
 
     def echoed_after(self, moment_ns: int) -> bool:
         """Whether a packet of the stream that was sent after a moment has been echoed."""
@@ -110,17 +130,25 @@ class Traffic:
     def begin_proof(self) -> int:
         """Ask every flow for proof that it lives; the moment of asking."""
         moment = time.monotonic_ns()
-        for client in (self._flows, self._connector):
+        for client in (*self._flows, self._connector):
             client.tell("probe")
         return moment
 
     def wait_proven(self, deadline: float) -> None:
         """Wait until every flow has proven itself or failed, at most until the monotonic time `deadline`."""
-        for client in (self._flows, self._connector):
+        for client in (*self._flows, self._connector):
             client.look_for("probed", max(0.0, deadline - time.monotonic()))
 
     def finish(self) -> TrafficRecord:
         """End the traffic and return what was recorded; a broken program raises LabError."""
         udp = udp_record(self._stream.finish("udp"))
         connections = flow_records(self._connector.finish("flows"))
-        return TrafficRecord(udp, flow_records(self._flows.finish("flows")), connections)
+        flows = [flow for holder in self._flows for flow in flow_records(holder.finish("flows"))]
+        return TrafficRecord(udp, tuple(flows), connections)
+
+
+def shared_out(flows: int) -> list[tuple[int, int]]:
+    """The standing flows shared out to as many processes as it takes: number of the first flow, and how many."""
+    holders = math.ceil(flows / FLOWS_PER_PROCESS)
+    edges = [flows * number // holders for number in range(holders + 1)]
+    return [(first, last - first) for first, last in pairwise(edges)]

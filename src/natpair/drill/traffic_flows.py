@@ -21,6 +21,9 @@ from natpair.drill.traffic_common import (
 PROOF_AFTER_NS = 300_000_000
 """A flow the server speaks on is proven when data still comes this long after the probe: no left-over in a queue."""
 
+_BIND_ADDRESS_NO_PORT = 24
+"""IP_BIND_ADDRESS_NO_PORT of ip(7), which the socket module does not name."""
+
 _SENT_TO_PROVE = (KIND_ECHO, KIND_IDLE)
 MAX_PUSHED = 50
 MAX_BULK = 4
@@ -48,11 +51,15 @@ class Flow:
         "target",
     )
 
-    def __init__(self, target: tuple[str, int], kind: int) -> None:
+    def __init__(self, target: tuple[str, int], kind: int, source: str = "") -> None:
         self.target = target
         self.kind = kind
         self.link = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self.link.setblocking(False)
+        if source:
+            # The port is chosen when it connects: then it need only be free towards that server.
+            self.link.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
+            self.link.bind((source, 0))
         self.descriptor = self.link.fileno()
         self.buffer = b""
         self.address = ""

@@ -16,28 +16,41 @@ from collections.abc import Sequence
 
 from natpair.drill.traffic_common import (
     KIND_ECHO,
+    MAX_OPEN_FILES,
     TCP_PORTS,
     Commands,
     allow_open_files,
+    probes_per_second,
     raise_priority,
     say,
 )
 from natpair.drill.traffic_flows import Flow, kind_of
 
 MESSAGES_PER_SECOND = 1000
-PROBES_PER_SECOND = 2000
 TICK_SECONDS = 0.01
 
 
 class FlowSet:
     """All flows of one process, its epoll, and the schedule of who speaks when."""
 
-    def __init__(self, servers: Sequence[str], *, count: int, open_per_second: float, standing: bool) -> None:
+    def __init__(
+        self,
+        servers: Sequence[str],
+        *,
+        count: int,
+        open_per_second: float,
+        share: tuple[int, int] | None = None,
+        source: str = "",
+    ) -> None:
+        # Where several processes hold one standing set: the number of the first flow here, and how many there are.
+        self.first, self.total = share or (0, count)
         self.servers = servers
+        self.source = source
         self.count = count
-        self.standing = standing
+        self.standing = share is not None
         self.open_every_ns = int(1e9 / open_per_second)
-        self.period_ns = max(500_000_000, int(count / MESSAGES_PER_SECOND * 1e9)) if standing else 1_000_000_000
+        pace = max(500_000_000, int(self.total / MESSAGES_PER_SECOND * 1e9))
+        self.period_ns = pace if self.standing else 1_000_000_000
         self.poller = select.epoll()
         self.flows: list[Flow] = []
         self.by_descriptor: dict[int, Flow] = {}
@@ -47,6 +60,7 @@ class FlowSet:
         self._said_open = self._said_probed = False
         self._next_open_ns = time.monotonic_ns()
         self._next_probe_ns = 0
+        self.probe_every_ns = 1_000_000_000 * self.total // (probes_per_second(self.total) * count)
 
     def run(self, commands: Commands) -> None:
         """Work until told to stop."""
@@ -85,9 +99,9 @@ class FlowSet:
         self._tell_open()
 
     def _open(self) -> None:
-        index = len(self.flows)
+        index = self.first + len(self.flows)
         target = (self.servers[index % len(self.servers)], TCP_PORTS[index // len(self.servers) % len(TCP_PORTS)])
-        flow = Flow(target, kind_of(index, self.count) if self.standing else KIND_ECHO)
+        flow = Flow(target, kind_of(index, self.total) if self.standing else KIND_ECHO, self.source)
         self.flows.append(flow)
         if not flow.connect_error:
             self.by_descriptor[flow.descriptor] = flow
@@ -134,7 +148,7 @@ class FlowSet:
 
     def _send_probes(self, now: int) -> None:
         while self.to_probe and now >= self._next_probe_ns:
-            self._next_probe_ns += 1_000_000_000 // PROBES_PER_SECOND
+            self._next_probe_ns += self.probe_every_ns
             flow = self.to_probe.popleft()
             if flow.live:
                 flow.probe(now)
@@ -151,17 +165,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Hold the flows until standard input says stop or closes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("servers", nargs="+")
-    parser.add_argument("--flows", type=int, default=100, help="size of the standing set")
+    parser.add_argument("--flows", type=int, default=100, help="size of the standing set here")
+    parser.add_argument("--first", type=int, default=0, help="number of the first of them in the whole set")
+    parser.add_argument("--total", type=int, help="size of the whole set, if others hold parts of it")
+    parser.add_argument("--source", default="", help="the address to open them from")
     parser.add_argument("--open-per-second", type=float, default=1500.0)
     parser.add_argument("--new-every-ms", type=float, default=0.0, help="open new ones for ever instead")
     parser.add_argument("--priority", type=int, default=0)
     options = parser.parse_args(argv)
-    allow_open_files(65536)
+    allow_open_files(MAX_OPEN_FILES)
     if options.new_every_ms:
-        flows = FlowSet(options.servers, count=10**9, open_per_second=1000 / options.new_every_ms, standing=False)
+        flows = FlowSet(options.servers, count=10**9, open_per_second=1000 / options.new_every_ms)
     else:
+        share = (options.first, options.total or options.flows)
         rate = options.open_per_second
-        flows = FlowSet(options.servers, count=options.flows, open_per_second=rate, standing=True)
+        flows = FlowSet(options.servers, count=options.flows, open_per_second=rate, share=share, source=options.source)
     say({"ready": True, "real_time": raise_priority(options.priority)})
     flows.run(Commands())
     say({"flows": [flow.record() for flow in flows.flows]})

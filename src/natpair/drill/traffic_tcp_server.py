@@ -17,6 +17,7 @@ from natpair.drill.traffic_common import (
     FRAME,
     KIND_BULK,
     KIND_PUSH,
+    MAX_OPEN_FILES,
     TCP_PORTS,
     Commands,
     allow_open_files,
@@ -146,9 +147,13 @@ class Server:
 
 
 def listen(bind: str, port: int) -> socket.socket:
-    """A listening socket with a backlog deep enough for thousands of flows opened at once."""
+    """A listening socket with a backlog deep enough for thousands of flows opened at once.
+
+    Several servers may share its port: the kernel spreads the connections over them.
+    """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     listener.setblocking(False)
     listener.bind((bind, port))
     listener.listen(BACKLOG)
@@ -162,7 +167,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--bulk-mbit", type=float, default=5.0, help="rate of each bulk flow")
     parser.add_argument("--priority", type=int, default=0)
     options = parser.parse_args(argv)
-    allow_open_files(65536)
+    allow_open_files(MAX_OPEN_FILES)
     listeners = [listen(options.bind, port) for port in TCP_PORTS]
     server = Server(listeners, int(options.bulk_mbit * 1e6 / 8 * TICK_SECONDS))
     say({"ready": True, "real_time": raise_priority(options.priority)})

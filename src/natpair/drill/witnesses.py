@@ -47,10 +47,14 @@ class WitnessRecord:
 
 
 class Witnesses:
-    """All taps of a run, as a context manager; `stop` closes them, `read` takes in what they wrote."""
+    """All taps of a run, as a context manager; `stop` closes them, `read` takes in what they wrote.
 
-    def __init__(self, lab: Lab) -> None:
+    The captures are kept where a `folder` is given for them.
+    """
+
+    def __init__(self, lab: Lab, folder: Path | None = None) -> None:
         self._lab = lab
+        self._folder = folder
         self._stack = ExitStack()
         self._ports: dict[tuple[Leg, int], Port] = {}
         self._diary_sizes = {node: _size(self._diary(node)) for node in lab.nodes}
@@ -69,7 +73,7 @@ class Witnesses:
         self._stack.close()
 
     def _start(self) -> None:
-        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="natpair-drill-")))
+        folder = self._folder or Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="natpair-drill-")))
         private = self._lab.gateway.private_network
         expressions = {Leg.VLAN: VLAN_FILTER, Leg.PUBLIC: public_filter(private)}
         self._taps: dict[Leg, Tap] = {}

@@ -13,13 +13,15 @@ import natpair
 from natpair.config.load import load, parse
 from natpair.core.model import Gateway, Profile
 from natpair.errors import LabError
-from natpair.lab import fabric, host, netns, node, preflight, state, teardown
+from natpair.lab import apirecord, designs, fabric, host, netns, node, preflight, state, teardown
 from natpair.lab.fabric import FabricFiles, Knobs
 from natpair.lab.init import Unit
+from natpair.lab.routers import Provider
 from natpair.lab.spawn import Spec
-from natpair.lab.topology import FABRIC, Host, HostKind, Topology
+from natpair.lab.topology import FABRIC, Design, Host, HostKind, Topology
 
 CONFIG = "gateway.toml"
+NODES = "nodes"
 _EXAMPLE = Path(natpair.__file__).parent.parent.parent / "examples" / CONFIG
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -32,8 +34,15 @@ class Configuration:
     text: str
 
 
-def configuration(path: Path | None, profile: Profile | None) -> Configuration:
-    """Read the gateway at `path` (the example if None), with another profile if one is given."""
+def configuration(path: Path | None, profile: Profile | None, design: Design = Design.NATPAIR) -> Configuration:
+    """Read the gateway at `path` (the example if None), with another profile if one is given.
+
+    The classic design has timers of its own; they are those of the profile `conservative`, which it always gets.
+    """
+    if design is Design.CLASSIC:
+        if profile not in (None, Profile.CONSERVATIVE):
+            raise LabError(f"the classic design has no profile {profile}", cure="leave --profile out")
+        profile = Profile.CONSERVATIVE
     if path is None and not _EXAMPLE.exists():
         raise LabError("this natpair came without its example", cure="natpair lab up --config FILE")
     source = path or _EXAMPLE
@@ -73,29 +82,45 @@ def claim(folder: Path, name: str) -> None:
     except FileExistsError:
         known = state.read(folder)
         what = "is up already" if known is not None and known.phase == state.UP else "is there already, half built"
+        if known is None and apirecord.read(folder) is not None:
+            what = "is there already, with an emulated account"
         raise LabError(f"a lab called {name} {what}", cure=f"natpair lab down{name_option(name)}") from None
 
 
-def world(folder: Path, name: str, plan: Topology, source: Configuration, progress: Callable[[str], None]) -> None:
-    """Make everything of `plan` and start every host. What was made when an error arises is for teardown."""
-    gateway = source.gateway
+def world(
+    folder: Path,
+    name: str,
+    plan: Topology,
+    source: Configuration,
+    progress: Callable[[str], None],
+    *,
+    provider: Provider | None = None,
+) -> None:
+    """Make everything of `plan` and start every host. What was made when an error arises is for teardown.
+
+    A `provider` is the fabric of an emulated account: its nodes are Linodes, which get disk and power later.
+    """
     namespaces = tuple(netns.name_of(name, h.name) for h in plan.hosts)
     taken = set(namespaces) & netns.present()
     if taken:
         raise LabError(f"a network namespace {min(taken)} exists and is not ours", cure=f"ip netns del {min(taken)}")
-    knobs, shares = Knobs(), fabric.all_shared(gateway)
-    state.write(folder, state.LabState(name, state.BUILDING, namespaces, knobs, shares))
-    progress("the disks of both nodes")
-    _make_folders(folder, plan, source)
-    write_fabric(folder, fabric.configs(gateway, knobs, shares))
-    progress(f"{len(plan.hosts)} network namespaces and {len(plan.links)} cables")
+    now = plan if provider is None else plan.without_nodes()
+    provider = provider or Provider(source.gateway, Knobs(), fabric.all_shared(source.gateway))
+    state.write(
+        folder, state.LabState(name, state.BUILDING, namespaces, provider.knobs, provider.shares, design=plan.design)
+    )
+    if now is plan:
+        progress("the disks of both nodes")
+    _make_folders(folder, now, source)
+    write_fabric(folder, provider.files)
+    progress(f"{len(now.hosts)} network namespaces and {len(now.links)} cables")
     netns.prepare_folder()
-    netns.create(name, [h.name for h in plan.hosts])
+    netns.create(name, [h.name for h in now.hosts])
     preflight.check_bridge_filter(namespaces[0])
-    netns.make_switches(name, plan)
-    netns.wire(name, plan, plan.links)
-    progress("clients, internet, fabric with its route servers, and both nodes")
-    start(folder, name, plan, plan.hosts)
+    netns.make_switches(name, now)
+    netns.wire(name, now, now.links)
+    progress("clients, internet, fabric with its route servers" + (", and both nodes" if now is plan else ""))
+    start(folder, name, now, now.hosts)
 
 
 def boot(folder: Path, name: str, plan: Topology, node_name: str) -> None:
@@ -125,6 +150,11 @@ def start(folder: Path, name: str, plan: Topology, hosts: Iterable[Host]) -> Non
         raise failures[0]
 
 
+def node_disk(folder: Path, name: str) -> Path:
+    """Where the disk of node `name` lies."""
+    return folder / NODES / name
+
+
 def write_fabric(folder: Path, files: FabricFiles) -> None:
     """Write the fabric's files where its daemons read them."""
     for file_name, text in files.files.items():
@@ -134,19 +164,19 @@ def write_fabric(folder: Path, files: FabricFiles) -> None:
 
 
 def _make_folders(folder: Path, plan: Topology, source: Configuration) -> None:
-    (folder / teardown.RECORDS).mkdir()
-    (folder / FABRIC).mkdir()
+    for part in (teardown.RECORDS, FABRIC, NODES):
+        (folder / part).mkdir(exist_ok=True)
     (folder / CONFIG).write_text(source.text)
     key = node.new_key()
     for h in plan.hosts:
         if h.kind is HostKind.NODE:
-            node.make_disk(folder / "nodes" / h.name, source.gateway, h.name, source.text, key)
+            designs.PARTS[plan.design].make_disk(node_disk(folder, h.name), plan, h.name, source.text, key)
         else:
             _log_folder(folder, h).mkdir(parents=True)
 
 
 def _log_folder(folder: Path, h: Host) -> Path:
-    return folder / ("nodes" if h.kind is HostKind.NODE else "hosts") / h.name / "log"
+    return folder / (NODES if h.kind is HostKind.NODE else "hosts") / h.name / "log"
 
 
 def _spec(folder: Path, name: str, plan: Topology, h: Host) -> Spec:
@@ -159,25 +189,25 @@ def _spec(folder: Path, name: str, plan: Topology, h: Host) -> Spec:
         keep=node.interpreter_folders(),
         sysctls=h.sysctls,
         ip_lines=h.ip_lines,
-        init={"units": [asdict(unit) for unit in _units(plan.gateway, h)], "environment": _environment()},
+        init={"units": [asdict(unit) for unit in _units(folder, plan, h)], "environment": _environment()},
     )
 
 
 def _binds(folder: Path, h: Host) -> tuple[tuple[str, str], ...]:
     if h.kind is HostKind.NODE:
-        disk = folder / "nodes" / h.name
+        disk = node_disk(folder, h.name)
         return ((str(disk / "etc"), "/etc"), (str(disk / "var-lib"), "/var/lib"))
     if h.kind is HostKind.FABRIC:
         return ((str(folder / FABRIC), fabric.FOLDER),)
     return ()
 
 
-def _units(gateway: Gateway, h: Host) -> tuple[Unit, ...]:
+def _units(folder: Path, plan: Topology, h: Host) -> tuple[Unit, ...]:
     if h.kind is HostKind.NODE:
-        return node.units(gateway, h.name)
+        return designs.PARTS[plan.design].units(plan.gateway, h.name, node_disk(folder, h.name))
     if h.kind is HostKind.FABRIC:
         follower = Path(__file__).with_name("follower.py")
-        return fabric.units(gateway, sys.executable, str(follower))
+        return fabric.units(plan.gateway, sys.executable, str(follower))
     return ()
 
 

@@ -79,7 +79,7 @@ def kind_named(name: str) -> Kind:
         return KINDS[name]
     verb, colon, service = name.partition(":")
     if colon and service and verb in SERVICE_KINDS:
-        return _service_kind(verb, service if service.startswith(_PREFIX) else _PREFIX + service)
+        return _service_kind(verb, service.removeprefix(_PREFIX))
     known = ", ".join([*KINDS, *(f"{verb}:SERVICE" for verb in SERVICE_KINDS)])
     raise LabError(f"there is no fault called {name}", cure=f"one of: {known}")
 
@@ -101,14 +101,18 @@ def node_meant(lab: Lab, target: str | None, kind: str) -> str:
 
 def _service_kind(verb: str, service: str) -> Kind:
     def inject(lab: Lab, node: str) -> None:
-        lab.kill(node, service, _SIGNALS[verb])
+        lab.kill(node, _full_name(lab, service), _SIGNALS[verb])
 
     def repair(lab: Lab, node: str) -> None:
         if verb == "kill":
-            lab.service(node, service, "start")
+            lab.service(node, _full_name(lab, service), "start")
         else:
-            lab.kill(node, service, signal.SIGCONT)
+            lab.kill(node, _full_name(lab, service), signal.SIGCONT)
 
-    if service == PREPARE:
+    if service == PREPARE.removeprefix(_PREFIX):
         raise LabError(f"{service} runs once at boot and cannot be signalled")
     return Kind(f"{service}: {SERVICE_KINDS[verb]}", inject, repair)
+
+
+def _full_name(lab: Lab, short: str) -> str:
+    return lab.parts.service_prefix + short

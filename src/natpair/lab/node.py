@@ -14,12 +14,15 @@ import natpair
 from natpair.core import paths
 from natpair.core.model import Gateway
 from natpair.lab.init import Unit
+from natpair.lab.userdata import Seed
 from natpair.render.bundle import render_all
 from natpair.render.services import Service, services
 
 PROGRAM = (sys.executable, "-m", "natpair")
 """natpair itself inside a node: the interpreter that runs us, with the code that runs us."""
 _KEY_BYTES = 32
+_TOKEN = "lab\n"  # noqa: S105 - no secret: an emulated API takes any word
+"""The user's own token never gets into a lab."""
 
 
 def interpreter_folders() -> tuple[str, ...]:
@@ -35,15 +38,59 @@ def new_key() -> str:
 
 def make_disk(folder: Path, gateway: Gateway, name: str, config_text: str, key: str) -> None:
     """Make the disk of node `name` in `folder`: a copy of /etc with the rendered files in it, an empty /var/lib."""
+    etc = blank_disk(folder, name)
+    put(etc, paths.CONFIG, config_text)
+    put(etc, paths.KEY, key, 0o600)
+    _install(etc, gateway, name)
+
+
+def seed_disk(folder: Path, seed: Seed) -> None:
+    """Make the disk of a node as its image and its user data make it, in place of any that was there.
+
+    What the user data's script would do, install natpair and run `natpair apply`, is done here.
+    """
+    if folder.exists():
+        shutil.rmtree(folder)
+    etc = blank_disk(folder, seed.node)
+    for file in seed.files:
+        lay(folder, file.path, file.content, file.mode)
+    if is_installed(folder):
+        _install(etc, seed.gateway, seed.node)
+
+
+def is_installed(disk: Path) -> bool:
+    """Whether the node with this disk is to run natpair: it has a gateway.toml."""
+    return (disk / "etc" / Path(paths.CONFIG).relative_to("/etc")).exists()
+
+
+def blank_disk(folder: Path, name: str) -> Path:
+    """Make a disk in `folder` with nothing of natpair on it but its empty folder for state; where its /etc lies."""
     etc = folder / "etc"
     shutil.copytree("/etc", etc, symlinks=True, ignore_dangling_symlinks=True, ignore=_not_ours)
     (folder / "var-lib" / "natpair").mkdir(parents=True)
     (folder / "log").mkdir()
     (etc / "hostname").write_text(f"{name}\n")
-    put(etc, paths.CONFIG, config_text)
-    put(etc, paths.KEY, key, 0o600)
+    return etc
+
+
+def _install(etc: Path, gateway: Gateway, name: str) -> None:
+    token = gateway.linode.token_file
+    if token is not None and Path(token).is_relative_to("/etc"):
+        put(etc, token, _TOKEN, 0o600)
     for file in render_all(gateway, name):
         put(etc, file.path, file.text, file.mode)
+
+
+def lay(disk: Path, path: str, content: bytes, mode: int) -> None:
+    """Write a file of a node, below /etc or /var/lib, to its disk; never world-readable before `mode` says so."""
+    top = {"/etc": disk / "etc", "/var/lib": disk / "var-lib"}
+    under = next(root for root in top if Path(path).is_relative_to(root))
+    target = top[under] / Path(path).relative_to(under)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)  # a copy of the machine's own file, or a link that leads out of the disk
+    target.touch(mode=0o600)
+    target.write_bytes(content)
+    target.chmod(mode)
 
 
 def put(etc: Path, path: str, text: str, mode: int = 0o644) -> None:

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from natpair.errors import LabError, Unsupported
+from natpair.lab.topology import Design
 from natpair.system.process import run
 
 PROGRAMS = {
@@ -19,11 +20,12 @@ PROGRAMS = {
     "conntrackd": "conntrackd",
     "conntrack": "conntrack",
 }
+CLASSIC_PROGRAMS = {"gobgpd": "gobgpd", "gobgp": "gobgpd", "ping": "iputils-ping", "arping": "iputils-arping"}
 _NAMESPACES = ("net", "mnt", "pid", "uts", "ipc")
 _NAME_LIMIT = 20
 
 
-def check(name: str) -> None:
+def check(name: str, design: Design = Design.NATPAIR) -> None:
     """Unsupported or LabError if a lab called `name` cannot be built here."""
     if not name or len(name) > _NAME_LIMIT or not all(c.isascii() and (c.isalnum() or c == "-") for c in name):
         raise LabError(f"{name!r} cannot be the name of a lab", cure="1 to 20 letters, digits and hyphens")
@@ -31,7 +33,8 @@ def check(name: str) -> None:
         raise Unsupported("the lab needs a Linux kernel", cure="run it in a Linux machine, such as Debian 12")
     if os.geteuid() != 0:
         raise Unsupported("the lab needs root, to make network namespaces", cure="run it again with sudo")
-    missing = sorted({package for program, package in PROGRAMS.items() if shutil.which(program) is None})
+    wanted = PROGRAMS | (CLASSIC_PROGRAMS if design is Design.CLASSIC else {})
+    missing = sorted({package for program, package in wanted.items() if shutil.which(program) is None})
     if missing:
         raise Unsupported("programs are missing: " + ", ".join(missing), cure=f"apt-get install {' '.join(missing)}")
     absent = [ns for ns in _NAMESPACES if not Path("/proc/self/ns", ns).exists()]

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any
 
+from natpair.lab import apirecord, netns, state
 from natpair.lab.fabric import Knobs
-from natpair.lab.topology import SWITCHES
+from natpair.lab.topology import SWITCHES, Design
 from natpair.lab.world import Lab
 
 SCHEMA = "natpair/lab/v1"
@@ -43,12 +44,31 @@ class FipSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class ApiSeen:
+    """Where the emulated account of a lab is served: for this machine, and for the lab's hosts."""
+
+    url: str
+    inside: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSeen:
+    """A lab that is nothing yet but its account; the JSON of `natpair lab status --json` then."""
+
+    schema: str
+    name: str
+    nodes: tuple[NodeSeen, ...]
+    api: ApiSeen
+
+
+@dataclass(frozen=True, slots=True)
 class LabSeen:
     """The whole lab at one moment; the JSON of `natpair lab status --json`."""
 
     schema: str
     name: str
     folder: str
+    design: Design
     nodes: tuple[NodeSeen, ...]
     clients: tuple[str, ...]
     internet: tuple[str, ...]
@@ -56,6 +76,14 @@ class LabSeen:
     fips: tuple[FipSeen, ...]
     fabric: Knobs
     fabric_words: str
+    api: ApiSeen | None
+
+
+def look_at_account(name: str) -> AccountSeen | None:
+    """The account of the lab called `name` if there is one and none of its Linodes is a node yet."""
+    folder = netns.LABS / name
+    api = _api(apirecord.read(folder))
+    return None if api is None or state.read(folder) is not None else AccountSeen(SCHEMA, name, (), api)
 
 
 def look(lab: Lab) -> LabSeen:
@@ -65,6 +93,7 @@ def look(lab: Lab) -> LabSeen:
         schema=SCHEMA,
         name=lab.name,
         folder=str(lab.folder),
+        design=lab.design,
         nodes=tuple(_node(lab, name) for name in lab.nodes),
         clients=tuple(str(address.ip) for _, address in lab.topology.clients),
         internet=tuple(str(address.ip) for address in lab.topology.internet),
@@ -72,7 +101,12 @@ def look(lab: Lab) -> LabSeen:
         fips=tuple(FipSeen(fip, lab.best_path(IPv4Address(fip)), nodes) for fip, nodes in shares.items()),
         fabric=lab.knobs(),
         fabric_words=", ".join(_fabric_words(lab.knobs())),
+        api=_api(lab.api()),
     )
+
+
+def _api(record: apirecord.ApiRecord | None) -> ApiSeen | None:
+    return None if record is None or not record.alive else ApiSeen(record.url, record.inside)
 
 
 def _node(lab: Lab, name: str) -> NodeSeen:

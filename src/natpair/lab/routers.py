@@ -120,10 +120,10 @@ def learnt(shown: str) -> Iterator[tuple[str, str]]:
 def best_paths(netns: str, gateway: Gateway, fip: IPv4Address, knobs: Knobs) -> tuple[str, ...]:
     """The nodes that packets for `fip` go to now, in the order of the file; none if they go nowhere."""
     table = "main" if knobs.converge_ms else str(FABRIC_TABLE)
-    shown = run(
-        ["ip", "-n", netns, "-j", "-4", "route", "show", "table", table, "exact", f"{fip}/32"], timeout=10, ok=(0, 2)
-    ).stdout
-    return nodes_of(shown, gateway)
+    argv = ["ip", "-n", netns, "-j", "-4", "route", "show", "table", table, "exact", f"{fip}/32"]
+    shown = run(argv, timeout=10, ok=(0, 2))
+    # A table that never had a route does not exist: ip says so after half a JSON document.
+    return nodes_of(shown.stdout, gateway) if shown.rc == 0 else ()
 
 
 def nodes_of(shown: str, gateway: Gateway) -> tuple[str, ...]:

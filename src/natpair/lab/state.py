@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -14,6 +17,7 @@ from types import MappingProxyType
 
 from natpair.lab.fabric import Knobs, Shares
 from natpair.lab.faults import SwitchFaults
+from natpair.lab.topology import Design
 
 FILE = "lab.json"
 BUILDING = "building"
@@ -30,16 +34,29 @@ class LabState:
     knobs: Knobs = field(default_factory=Knobs)
     shares: Shares = field(default_factory=lambda: MappingProxyType({}))
     faults: Mapping[str, SwitchFaults] = field(default_factory=lambda: MappingProxyType({}))
+    design: Design = Design.NATPAIR
 
     def with_fault(self, switch: str, faults: SwitchFaults) -> LabState:
         """This state with other faults in one switch."""
         return replace(self, faults=MappingProxyType({**self.faults, switch: faults}))
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep others who change this lab's state waiting until the block is done: reading and writing is one step."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def write(folder: Path, state: LabState) -> None:
     """Replace the state file in `folder`."""
     document = {
         "name": state.name,
+        "design": state.design,
         "phase": state.phase,
         "netns": state.netns,
         "knobs": asdict(state.knobs),
@@ -67,6 +84,7 @@ def read(folder: Path) -> LabState | None:
         knobs=Knobs(**raw["knobs"]),
         shares=MappingProxyType({IPv4Address(fip): tuple(nodes) for fip, nodes in raw["shares"].items()}),
         faults=MappingProxyType({switch: _faults(f) for switch, f in raw["faults"].items()}),
+        design=Design(raw["design"]),
     )
 
 

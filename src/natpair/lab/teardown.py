@@ -3,54 +3,43 @@
 from __future__ import annotations
 
 import shutil
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Container
 from pathlib import Path
-from types import FrameType
 
 from natpair.lab import host, netns, state
+from natpair.system.signals import undisturbed
+
+__all__ = ["RECORDS", "empty", "end_hosts", "remove", "undisturbed"]
 
 RECORDS = "inits"
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Hold SIGINT, SIGTERM and SIGHUP back until the block is done; they are delivered afterwards."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    arrived: list[int] = []
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        arrived.append(number)
-
-    before = {number: signal.signal(number, note) for number in _SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-    if arrived:
-        signal.raise_signal(arrived[0])
 
 
 def remove(folder: Path) -> None:
     """Remove the lab in `folder`: its processes, its network namespaces, the folder. Nothing else."""
     with undisturbed():
-        records = folder / RECORDS
-        for record in sorted(records.iterdir()) if records.is_dir() else []:
-            ref = host.read_record(record)
-            if ref is not None:
-                host.end(ref)
-        known = state.read(folder)
-        names = known.netns if known is not None else ()
-        for name in names:
-            host.end_guests(name)
-        netns.remove(names)
+        empty(folder)
         if folder.is_dir():
             shutil.rmtree(folder)
         netns.release_folder()
+
+
+def empty(folder: Path, *, keep: Container[str] = ()) -> None:
+    """Remove what the lab in `folder` has in the kernel and on disk, but for the folder itself and `keep` in it."""
+    end_hosts(folder)
+    known = state.read(folder)
+    names = known.netns if known is not None else ()
+    for name in names:
+        host.end_guests(name)
+    netns.remove(names)
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if path.name not in keep:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def end_hosts(folder: Path) -> None:
+    """End every host on record, with all of its processes."""
+    records = folder / RECORDS
+    for record in sorted(records.iterdir()) if records.is_dir() else []:
+        ref = host.read_record(record)
+        if ref is not None:
+            host.end(ref)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import (
     IPv4Address,
@@ -58,12 +58,22 @@ FABRIC_RULE = 1000
 LAST_METRIC = 1_000_000
 """Metric of the routes that swallow packets for a FIP nobody announces."""
 
-_INTERNET_CANDIDATES = ("198.51.100.0/24", "203.0.113.0/24", "192.0.2.0/24", "198.18.0.0/24")
+INTERNET_NETWORK = IPv4Network("198.51.100.0/24")
+"""Where the internet host is unless the pair has addresses there."""
+_INTERNET_CANDIDATES = (str(INTERNET_NETWORK), "203.0.113.0/24", "192.0.2.0/24", "198.18.0.0/24")
 _INTERNET_HOSTS = (10, 11, 12, 13)
+_API_HOST = 20
 _FIRST_CLIENT_OFFSET = 101
 _NAME_LIMIT = 15  # IFNAMSIZ less the closing NUL
 
 Address = IPv4Interface | IPv6Interface
+
+
+class Design(StrEnum):
+    """Whose pair stands in the lab: natpair's, or the one it is measured against."""
+
+    NATPAIR = "natpair"
+    CLASSIC = "classic"
 
 
 class HostKind(StrEnum):
@@ -114,6 +124,18 @@ class Topology:
     internet: tuple[IPv4Interface, ...]
     internet_gateway: IPv4Interface
     fabric_public: tuple[Address, ...]
+    design: Design = Design.NATPAIR
+
+    @property
+    def api(self) -> IPv4Interface:
+        """Where nodes reach the emulated API, if one is served: a further address of the internet host."""
+        return api_address(self.internet_gateway.network)
+
+    def without_nodes(self) -> Topology:
+        """The world before a node is switched on."""
+        nodes = {host.name for host in self.hosts if host.kind is HostKind.NODE}
+        hosts = tuple(host for host in self.hosts if host.name not in nodes)
+        return replace(self, hosts=hosts, links=tuple(link for link in self.links if link.near.host not in nodes))
 
     def host(self, name: str) -> Host:
         """The host called `name`; LabError with the names there are."""
@@ -134,7 +156,7 @@ class Topology:
         raise LabError(f"{host} has no cable to the {switch} switch")
 
 
-def build(gateway: Gateway) -> Topology:
+def build(gateway: Gateway, design: Design = Design.NATPAIR) -> Topology:
     """The world around the pair of `gateway`; LabError if its addresses leave no room for one."""
     _refuse_reserved_names(gateway)
     clients = _client_addresses(gateway)
@@ -157,7 +179,13 @@ def build(gateway: Gateway) -> Topology:
         internet=internet,
         internet_gateway=internet_gateway,
         fabric_public=fabric_public,
+        design=design,
     )
+
+
+def api_address(internet: IPv4Network) -> IPv4Interface:
+    """The address of an emulated API in the network of the internet host."""
+    return _at(internet, _API_HOST)
 
 
 def mac_of(*names: str) -> str:

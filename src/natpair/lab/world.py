@@ -19,12 +19,13 @@ from typing import Any, Literal
 
 from natpair.core.model import Gateway, Profile
 from natpair.errors import LabError
-from natpair.lab import build, faults, host, init, netns, preflight, state, teardown, topology
-from natpair.lab.agents import agent_status, roles
+from natpair.lab import apirecord, build, designs, faults, host, init, netns, preflight, state, teardown, topology
+from natpair.lab.agents import roles
 from natpair.lab.diagnosis import save_diagnosis
-from natpair.lab.fabric import Knobs
+from natpair.lab.fabric import Knobs, Shares
 from natpair.lab.faults import LinkState
 from natpair.lab.routers import Provider, best_paths, heard, reconfigure, survivors
+from natpair.lab.topology import Design
 from natpair.lab.wait import wait_until
 from natpair.system.process import run
 
@@ -39,11 +40,13 @@ SESSION_SECONDS = 20.0
 class Lab:
     """One running lab. `up` builds a new one, `attach` finds one that runs."""
 
-    def __init__(self, name: str, gateway: Gateway) -> None:
+    def __init__(self, name: str, gateway: Gateway, design: Design = Design.NATPAIR) -> None:
         self.name = name
         self.gateway = gateway
+        self.design = design
+        self.parts = designs.PARTS[design]
         self.folder = netns.LABS / name
-        self.topology = topology.build(gateway)
+        self.topology = topology.build(gateway, design)
         first, second = gateway.node
         self.nodes = (first.name, second.name)
 
@@ -54,16 +57,17 @@ class Lab:
         *,
         name: str = DEFAULT_NAME,
         profile: Profile | None = None,
+        design: Design = Design.NATPAIR,
         progress: Callable[[str], None] = lambda _: None,
     ) -> Lab:
-        """Build a lab from the file at `gateway_path`, or from the example if None.
+        """Build a lab from the file at `gateway_path`, or from the example if None, with the pair of `design` in it.
 
         LabError if one of that name is up already, Unsupported if this machine cannot hold one, ConfigError
         for a bad file. Whatever goes wrong, and at Ctrl-C, everything made so far is removed.
         """
-        preflight.check(name)
-        source = build.configuration(gateway_path, profile)
-        lab = cls(name, source.gateway)
+        preflight.check(name, design)
+        source = build.configuration(gateway_path, profile, design)
+        lab = cls(name, source.gateway, design)
         claimed = False
         try:
             with teardown.undisturbed():
@@ -81,25 +85,38 @@ class Lab:
         return lab
 
     @classmethod
+    def around(cls, name: str, source: build.Configuration, provider: Provider, progress: Callable[[str], None]) -> Lab:
+        """A lab without its nodes, in a folder that is claimed: `lab.power` gives them disk and power as Linodes."""
+        lab = cls(name, source.gateway)
+        build.world(lab.folder, name, lab.topology, source, progress, provider=provider)
+        lab._await_boot(topology.FABRIC)
+        lab._write(phase=state.UP)
+        return lab
+
+    @classmethod
     def attach(cls, name: str = DEFAULT_NAME) -> Lab:
         """The lab called `name` that runs already; LabError if there is none."""
         folder = netns.LABS / name
         known = state.read(folder)
+        api = apirecord.read(folder)
+        if known is None and api is not None and api.alive:
+            raise LabError(f"the account of the lab {name} has no machine yet", cure=f"create one by {api.url}/v4")
         if known is None or known.phase != state.UP:
             raise LabError(f"no lab called {name} is up", cure=f"natpair lab up{build.name_option(name)}")
-        return cls(name, build.gateway_of(folder))
+        return cls(name, build.gateway_of(folder), known.design)
 
     @staticmethod
     def remove(name: str = DEFAULT_NAME) -> bool:
         """Remove what there is of a lab called `name`, whole or half built; whether there was anything."""
         folder = netns.LABS / name
         there = folder.is_dir()
+        apirecord.stop(folder)
         teardown.remove(folder)
         return there
 
     def down(self) -> None:
         """Remove the lab and everything in it; nothing happens if it is gone already."""
-        teardown.remove(self.folder)
+        self.remove(self.name)
 
     # Processes
 
@@ -156,9 +173,12 @@ class Lab:
     # The pair
 
     def status(self, node: str) -> Status | None:
-        """What the node's agent says of itself (`natpair/status/v1`); None if it cannot be asked."""
+        """What the node's agent says of itself (`natpair/status/v1`); None if it cannot be asked.
+
+        A classic node has no agent: the same document is made of what is seen from outside.
+        """
         record = host.read_record(self.folder / teardown.RECORDS / node)
-        return None if record is None else agent_status(record)
+        return None if record is None else self.parts.status(record, self.netns_of(node), self.gateway, node)
 
     def wait_ready(self, deadline_seconds: float = READY_SECONDS) -> tuple[str, str]:
         """Wait until one node is active and done changing and the other a synced standby: (active, standby)."""
@@ -195,6 +215,10 @@ class Lab:
         with ThreadPoolExecutor(len(topology.SWITCHES)) as both:
             list(both.map(lambda leg: self._drop_all(leg, self.port(node, leg)), topology.SWITCHES))
         host.end(ref)
+        self.unplug(node)
+
+    def unplug(self, node: str) -> None:
+        """Take the cables and the network namespace of a node away, after its end."""
         netns.unplug(self.name, self.topology.links_of(node))
         netns.remove([netns.name_of(self.name, node)])
 
@@ -228,9 +252,10 @@ class Lab:
         return self._state().faults.get(switch, faults.SwitchFaults())
 
     def _apply_faults(self, switch: str, change: Callable[[faults.SwitchFaults], faults.SwitchFaults]) -> None:
-        known = self._state()
-        wanted = change(known.faults.get(switch, faults.SwitchFaults()))
-        state.write(self.folder, known.with_fault(switch, wanted))
+        with state.locked(self.folder):
+            known = self._state()
+            wanted = change(known.faults.get(switch, faults.SwitchFaults()))
+            state.write(self.folder, known.with_fault(switch, wanted))
         self._filter(switch, wanted)
 
     def _drop_all(self, switch: str, port: str) -> None:
@@ -250,10 +275,14 @@ class Lab:
         ignore_med: bool = False,
         load_share: bool = False,
         prefer_older: bool = False,
-        hold_sessions: bool = False,
+        hold_sessions: bool | None = None,
     ) -> None:
-        """Set how the fabric behaves; what is not given returns to its default."""
-        knobs = Knobs(converge_ms, ignore_med, load_share, prefer_older, hold_sessions)
+        """Set how the fabric behaves; what is not given returns to its default.
+
+        `hold_sessions` is off by default, and on beside an emulated account: no share, no session.
+        """
+        hold = self.api() is not None if hold_sessions is None else hold_sessions
+        knobs = Knobs(converge_ms, ignore_med, load_share, prefer_older, hold)
         self._write(knobs=knobs)
         self._reconfigure_fabric()
 
@@ -263,7 +292,11 @@ class Lab:
         known = self._state()
         if address not in known.shares:
             raise LabError(f"{address} is not a FIP of this pair", cure="one of: " + ", ".join(map(str, known.shares)))
-        self._write(shares={**known.shares, address: tuple(self.gateway.node_named(n).name for n in nodes)})
+        self.share_all({**known.shares, address: tuple(self.gateway.node_named(n).name for n in nodes)})
+
+    def share_all(self, shares: Shares) -> None:
+        """Make this the share table, with an entry for every FIP of the pair."""
+        self._write(shares=shares)
         self._reconfigure_fabric()
 
     def shares(self) -> dict[str, tuple[str, ...]]:
@@ -295,6 +328,11 @@ class Lab:
             diagnose=self.diagnose,
         )
 
+    def api(self) -> apirecord.ApiRecord | None:
+        """Who serves the emulated account that this lab belongs to, if anybody does."""
+        found = apirecord.read(self.folder)
+        return found if found is not None and found.alive else None
+
     # For taps
 
     def netns_of(self, host_name: str) -> str:
@@ -318,7 +356,8 @@ class Lab:
         return known
 
     def _write(self, **changes: Any) -> None:
-        state.write(self.folder, replace(self._state(), **changes))
+        with state.locked(self.folder):
+            state.write(self.folder, replace(self._state(), **changes))
 
     def _await_boot(self, host_name: str) -> None:
         def booted() -> str:

@@ -210,7 +210,7 @@ class Transport:
             ) as response:
                 text = await self._read(operation, response)
                 if response.status >= _REFUSAL:
-                    raise failures.refused(operation, response.status, response.headers, text)
+                    raise failures.refused(operation, response.status, response.headers, self._hidden(text))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             reason = f"cannot connect to {self._base.host}: {_why(error)}"
             raise failures.no_answer(operation, reason, sent=False) from None
@@ -231,14 +231,18 @@ class Transport:
                     break
                 raise failures.bad_shape(operation, f"an answer of more than {self.limits.answer_bytes} bytes")
             chunks.append(chunk)
-        text = b"".join(chunks).decode("utf-8", errors="replace")
+        return b"".join(chunks).decode("utf-8", errors="replace")
+
+    def _hidden(self, text: str) -> str:
+        """An answer on its way into an error's words; a good one is read as it is, its words may hold a short token."""
         return text if self._token is None else self._token.hide_in(text)
 
     def _object(self, operation: Operation, text: str) -> dict[str, Any]:
         try:
             document = json.loads(text) if text.strip() else {}
         except (ValueError, RecursionError):
-            raise failures.bad_shape(operation, f"the answer is not JSON: {failures.shown(text)}") from None
+            reason = f"the answer is not JSON: {failures.shown(self._hidden(text))}"
+            raise failures.bad_shape(operation, reason) from None
         if not isinstance(document, dict):
             raise failures.bad_shape(operation, "the answer is not a JSON object")
         return document

@@ -1,6 +1,12 @@
-"""bird.conf, which never changes with the role, and the small file it includes, which is all that does."""
+"""bird.conf, which never changes with the role, and the small file it includes, which is all that does.
+
+The platform probe says other things over the very same sessions; what it says is written out in its file.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
 
 from natpair.core import paths
 from natpair.core.announcement import STANDBY_MED, Announcement
@@ -41,3 +47,36 @@ def role_file(announcement: Announcement) -> str:
     """
     asn, value = announcement.community
     return f"define COMM = ({asn},{value});\ndefine MED = {announcement.med or 0};\n"
+
+
+class Origin(StrEnum):
+    """The ORIGIN attribute as BIRD writes it; a standard fabric prefers the first (RFC 4271 section 9.1.2.2 b)."""
+
+    IGP = "ORIGIN_IGP"
+    INCOMPLETE = "ORIGIN_INCOMPLETE"
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One thing to say of the FIPs: a community by its second half, a MED or none, an ORIGIN."""
+
+    primary: bool = True
+    med: int | None = None
+    origin: Origin = Origin.INCOMPLETE
+
+    @property
+    def community(self) -> tuple[int, int]:
+        """As `Announcement.community`."""
+        return Announcement(primary=self.primary, med=self.med).community
+
+
+def probe_text(sides: Sides, said: Word | None, folder: str) -> str:
+    """A bird.conf for the platform probe that keeps its log in `folder`; `said` None announces nothing."""
+    return fill(
+        "bird-probe.conf.j2",
+        sides,
+        route_servers=route_servers(sides.gateway),
+        startup_hold_seconds=_STARTUP_HOLD_SECONDS,
+        said=said,
+        folder=folder,
+    )

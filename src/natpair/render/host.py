@@ -17,9 +17,12 @@ _MODULES = (
     "nf_tables",
     "nft_chain_nat",
     "nft_ct",
+    "nft_connlimit",
     "nft_fib_ipv4",
     "nft_hash",
+    "nft_limit",
     "nft_nat",
+    "nft_reject_ipv4",
     "nft_dup_ipv4",
     "cls_bpf",
     "sch_ingress",
@@ -35,15 +38,20 @@ class Setting:
     keys: tuple[str, ...]
 
 
+FORWARDING = Setting("This node routes.", 1, ("net/ipv4/ip_forward",))
+
+
 def settings(sides: Sides) -> tuple[Setting, ...]:
-    """Every sysctl of a node, in the order of the file."""
+    """Every sysctl of a node but the one that makes it a router, in the order of the file."""
     return (*_router_settings(sides), *_flow_settings(sides), *_size_settings(sides))
 
 
 def host_files(sides: Sides) -> tuple[RenderedFile, ...]:
-    """sysctl.d, modules-load.d, tmpfiles.d and the batch of routes."""
+    """sysctl.d, modules-load.d, tmpfiles.d, the batch of routes, and what makes the node a router."""
     return (
         RenderedFile(paths.SYSCTL, fill("sysctl.conf.j2", sides, settings=settings(sides))),
+        # Not in sysctl.d: systemd would read it seconds before the ruleset and the egress guard stand.
+        RenderedFile(paths.FORWARDING, fill("sysctl.conf.j2", sides, settings=(FORWARDING,))),
         RenderedFile(paths.MODULES_LOAD, fill("modules.conf.j2", sides, modules=_MODULES)),
         RenderedFile(paths.TMPFILES, fill("tmpfiles.conf.j2", sides)),
         RenderedFile(paths.ROUTES, fill("routes.ip.j2", sides, metric=BLACKHOLE_METRIC)),
@@ -61,7 +69,6 @@ def _ipv4(sides: Sides, name: str, *, everywhere: bool = True) -> tuple[str, ...
 
 def _router_settings(sides: Sides) -> tuple[Setting, ...]:
     return (
-        Setting("This node routes.", 1, ("net/ipv4/ip_forward",)),
         Setting(
             "IPv4 is what is translated; as an IPv6 router the node would also lose its own SLAAC address.",
             0,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 
 from natpair.core import paths
 from natpair.core.desired import Traffic
@@ -19,6 +19,14 @@ TABLE = "natpair"
 COMMENT_TRAFFIC = "natpair traffic="
 COMMENT_DUPLICATE = "natpair duplicate="
 COMMENT_FENCE = "natpair fence="
+COMMENT_PEER = "natpair peer="
+ANY_PEER = "any"
+"""In place of the MAC while the peer has not told its own."""
+
+# Not the internet: a client must not reach the node's metadata service or the provider's inside in the gateway's name.
+_OFF_LIMITS = tuple(
+    map(IPv4Network, ("169.254.0.0/16", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"))
+)
 
 # A fixed seed: the kernel would pick a random one, and the two nodes would map a client to different FIPs.
 _JHASH_SEED = 0x6E617470
@@ -81,12 +89,45 @@ def _ruleset(sides: Sides) -> RenderedFile:
         may_leave=", ".join(map(str, (node.public_address.ip, *gateway.pair.fips))),
         route_servers=route_servers(gateway),
         management=_management(sides),
+        nat=gateway.nat,
+        off_limits=", ".join(map(str, off_limits(sides))),
+        peer_any=_peer_guard(sides, ANY_PEER).rules,
         role_raw_closed=raw.rules,
         role_forward_closed=forward.rules,
         duplicate_off=_duplicate(sides, on=False).rules,
         fence_off=_fence(sides, on=False).rules,
     )
     return RenderedFile(paths.NFTABLES, text, checker=Checker.NFT)
+
+
+def off_limits(sides: Sides) -> tuple[IPv4Network, ...]:
+    """What clients may not reach through the gateway: private networks, but for one that the WAN itself stands in."""
+    wan = sides.node.public_address.network
+    return tuple(network for network in _OFF_LIMITS if not network.overlaps(wan))
+
+
+def peer_guard(sides: Sides, mac: str) -> str:
+    """The transaction after which only frames from `mac` count as the peer's; `ANY_PEER` takes the guard away."""
+    purpose = f"Who speaks in the name of the peer: {mac}."
+    return fill("chains.nft.j2", sides, purpose=purpose, chains=(_peer_guard(sides, mac),))
+
+
+def _peer_guard(sides: Sides, mac: str) -> Chain:
+    comment = f"{COMMENT_PEER}{mac}"
+    if mac == ANY_PEER:
+        return Chain("ip", "peer_guard", _rules(comment))
+    other = f'iifname "{sides.node.private_interface}" ether saddr != {mac}'
+    network, peer = sides.gateway.private_network, sides.peer.private_address.ip
+    return Chain(
+        "ip",
+        "peer_guard",
+        _rules(
+            comment,
+            f"{other} ip saddr {peer} counter name forged drop",
+            # What the peer relays; from anybody else it would be a reply made up on the VLAN.
+            f"{other} ip saddr != {network} ip daddr @fips counter name forged drop",
+        ),
+    )
 
 
 def _transaction(sides: Sides, path: str, purpose: str, *chains: Chain) -> RenderedFile:
@@ -100,7 +141,7 @@ def _management(sides: Sides) -> str:
         return ""
     ports = ", ".join(map(str, sorted(set(firewall.management_tcp_ports))))
     if not firewall.management_sources:
-        return f"tcp dport {{ {ports} }} accept"
+        return f'iifname "{sides.node.public_interface}" tcp dport {{ {ports} }} accept'
     sources = ", ".join(map(str, _disjoint(sides)))
     return f"ip saddr {{ {sources} }} tcp dport {{ {ports} }} accept"
 
@@ -127,7 +168,8 @@ _Rules = tuple[str, ...]
 def _local(sides: Sides) -> tuple[_Rules, _Rules]:
     private, public, network = sides.node.private_interface, sides.node.public_interface, sides.gateway.private_network
     forward = (
-        f'iifname "{private}" oifname "{public}" ip saddr {network} ct state new,established,related accept',
+        f'iifname "{private}" oifname "{public}" ip saddr {network} ct state established,related accept',
+        f'iifname "{private}" oifname "{public}" ip saddr {network} ct state new jump new_flow',
         f'iifname "{public}" oifname "{private}" ip daddr {network} ct state established,related accept',
         # Replies that the standby has relayed come in by the VLAN and leave by it.
         f'iifname "{private}" oifname "{private}" ip daddr {network} ct direction reply'

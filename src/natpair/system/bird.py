@@ -10,13 +10,13 @@ from natpair.core import paths
 from natpair.core.announcement import Announcement
 from natpair.errors import DaemonError
 
-_SECONDS = 2.0
+_SECONDS = 1.0
 _FINAL = re.compile(r"^(\d{4}) ")
 _COMMUNITY = re.compile(r"\((\d+),\s*(\d+)\)")
 
 
 async def command(text: str, *, socket: str = paths.BIRD_CTL) -> list[str]:
-    """The reply's lines without codes. DaemonError when BIRD refuses (8xxx, 9xxx) or is mute for two seconds."""
+    """The reply's lines without codes. DaemonError when BIRD refuses (8xxx, 9xxx) or is mute for a second."""
     try:
         async with asyncio.timeout(_SECONDS):
             reader, writer = await asyncio.open_unix_connection(socket)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import time
 from enum import IntEnum
 from pathlib import Path
 
@@ -49,6 +50,14 @@ async def job(which: ConntrackJob) -> None:
     """Run the commands of `which` in order; DaemonError at the first that fails."""
     for what in JOBS[which]:
         await command(what)
+
+
+def started_within(seconds: float, socket: str = paths.CONNTRACKD_CTL) -> bool:
+    """conntrackd was started that lately, to go by the age of its control socket."""
+    try:
+        return time.time() - Path(socket).stat().st_ctime < seconds
+    except OSError:
+        return False
 
 
 def incarnation(socket: str = paths.CONNTRACKD_CTL) -> int:

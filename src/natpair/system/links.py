@@ -17,10 +17,15 @@ _SIOCGIFFLAGS = 0x8913
 _IFF_UP_RUNNING = 0x1 | 0x40
 _NETLINK_ADD_MEMBERSHIP = 1
 _SOL_NETLINK = 270
-_RTNLGRP_LINK, _RTNLGRP_IPV4_IFADDR, _RTNLGRP_IPV4_ROUTE = 1, 5, 7
+_RTNLGRP_LINK, _RTNLGRP_TC, _RTNLGRP_IPV4_IFADDR, _RTNLGRP_IPV4_ROUTE, _RTNLGRP_IPV4_RULE = 1, 4, 5, 7, 8
+_RTNLGRP_IPV6_IFADDR, _RTNLGRP_IPV6_ROUTE = 9, 11
+_NFT_MSG_NEWGEN = 0x0A0F
+_NFTA_GEN_PROC_NAME = 3
+_NFGEN_HEADER_BYTES = 20
 _NFNLGRP_NFTABLES = 7
 _NETLINK_NETFILTER = 12
 _RT_TABLE_MAIN = 254
+_NUD_PERMANENT = 0x80
 
 
 def is_up(interface: str) -> bool:
@@ -84,6 +89,18 @@ class RelayRoutes:
                     await route.route("del", dst=f"{fip}/32", priority=RELAY_METRIC)
 
 
+async def pin_neighbour(interface: str, address: IPv4Address, mac: str) -> None:
+    """`address` has this `mac`, whatever ARP says; an empty `mac` lets ARP decide again. OSError without the link."""
+    index = socket.if_nametoindex(interface)
+    async with AsyncIPRoute() as route:
+        if mac:
+            with _as_os_error():
+                await route.neigh("replace", dst=str(address), lladdr=mac, ifindex=index, state=_NUD_PERMANENT)
+        else:
+            with contextlib.suppress(OSError), _as_os_error():
+                await route.neigh("del", dst=str(address), ifindex=index)
+
+
 @contextlib.contextmanager
 def _as_os_error() -> Iterator[None]:
     try:
@@ -93,11 +110,12 @@ def _as_os_error() -> Iterator[None]:
 
 
 def notice_sockets() -> tuple[socket.socket, socket.socket]:
-    """Two non-blocking sockets that become readable when links, addresses, routes or any ruleset change.
+    """Two non-blocking sockets: one readable when links, addresses, routes, rules or filters change, one for rulesets.
 
-    What they say is thrown away: a notice is only a reason to look (and ENOBUFS is one, too).
+    What they say is a reason to look and no more (and ENOBUFS is one, too).
     """
-    links = _notices(socket.NETLINK_ROUTE, _RTNLGRP_LINK, _RTNLGRP_IPV4_IFADDR, _RTNLGRP_IPV4_ROUTE)
+    addresses = (_RTNLGRP_IPV4_IFADDR, _RTNLGRP_IPV6_IFADDR, _RTNLGRP_IPV4_ROUTE, _RTNLGRP_IPV6_ROUTE)
+    links = _notices(socket.NETLINK_ROUTE, _RTNLGRP_LINK, _RTNLGRP_TC, _RTNLGRP_IPV4_RULE, *addresses)
     return links, _notices(_NETLINK_NETFILTER, _NFNLGRP_NFTABLES)
 
 
@@ -110,8 +128,32 @@ def _notices(family: int, *groups: int) -> socket.socket:
     return notices
 
 
-def drain(notices: socket.socket) -> None:
-    """Empty a notice socket."""
+def drain(notices: socket.socket) -> list[bytes]:
+    """Empty a notice socket; the datagrams that were in it."""
+    said: list[bytes] = []
     with contextlib.suppress(OSError):
-        while notices.recv(65536):
-            pass
+        while datagram := notices.recv(65536):
+            said.append(datagram)
+    return said
+
+
+def ruleset_authors(notices: list[bytes]) -> tuple[str, ...]:
+    """The names of the programs that changed a ruleset, as the kernel gives them (NFT_MSG_NEWGEN)."""
+    found: list[str] = []
+    for datagram in notices:
+        at = 0
+        while at + _NFGEN_HEADER_BYTES <= len(datagram):
+            length, kind = struct.unpack_from("=IH", datagram, at)
+            if kind == _NFT_MSG_NEWGEN:
+                found += _process_names(datagram[at + _NFGEN_HEADER_BYTES : at + length])
+            at += max((length + 3) & ~3, _NFGEN_HEADER_BYTES)
+    return tuple(dict.fromkeys(found))
+
+
+def _process_names(attributes: bytes) -> Iterator[str]:
+    at = 0
+    while at + 4 <= len(attributes):
+        length, kind = struct.unpack_from("=HH", attributes, at)
+        if kind == _NFTA_GEN_PROC_NAME:
+            yield attributes[at + 4 : at + length].rstrip(b"\0").decode(errors="replace")
+        at += max((length + 3) & ~3, 4)

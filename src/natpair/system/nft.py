@@ -16,18 +16,22 @@ from natpair.errors import CommandFailed
 from natpair.system.process import arun
 
 _SECONDS = 5.0
-_MARK = re.compile(r'comment "natpair (traffic|duplicate|fence)=([a-z]+)"')
+_MARK = re.compile(r'comment "natpair (traffic|duplicate|fence|peer)=([a-z0-9:]+)"')
+_MARKS = {"traffic", "duplicate", "fence", "peer"}
+# Sets that the ruleset fills itself: who is in them is no part of what was rendered.
+_FILLED = re.compile(r"(flags dynamic[^{}]*?)\n\s*elements = \{[^{}]*\}")
 _FAMILIES = ("ip", "inet")
 
 
 @dataclass(frozen=True, slots=True)
 class Ruleset:
-    """natpair's tables as the kernel holds them: the whole listing, without counts, and the three marks."""
+    """natpair's tables as the kernel holds them: the whole listing, without counts, and the four marks."""
 
     listing: str
     traffic: Traffic
     duplicate: bool
     fence: bool
+    peer: str
 
 
 async def transact(text: str) -> None:
@@ -40,15 +44,17 @@ async def read() -> Ruleset | None:
     # Two processes: two list commands in one make nft 1.0.6 look for the first table in the second's family.
     tables = [arun(["nft", "--stateless", "list", "table", f, "natpair"], timeout=_SECONDS) for f in _FAMILIES]
     try:
-        listing = "".join([done.stdout for done in await asyncio.gather(*tables)])
+        listing = _FILLED.sub(r"\1", "".join([done.stdout for done in await asyncio.gather(*tables)]))
     except CommandFailed as error:
         if error.rc is None:
             raise
         return None
     marks = dict(_MARK.findall(listing))
-    if marks.keys() != {"traffic", "duplicate", "fence"} or marks["traffic"] not in set(Traffic):
+    if marks.keys() != _MARKS or marks["traffic"] not in set(Traffic):
         return None
-    return Ruleset(listing, Traffic(marks["traffic"]), marks["duplicate"] == "on", marks["fence"] == "on")
+    return Ruleset(
+        listing, Traffic(marks["traffic"]), marks["duplicate"] == "on", marks["fence"] == "on", marks["peer"]
+    )
 
 
 async def counters() -> dict[str, int]:

@@ -23,6 +23,7 @@ from natpair.system.files import read_if_there
 from natpair.system.process import run
 
 _SECONDS = 20.0
+_CONNECT_SECONDS = 0.2
 _COMMENT = re.compile(r"^natpair (traffic|duplicate|fence)=([a-z]+)$")
 _SWITCH_FILES: Mapping[str, str] = {
     "traffic": f"{paths.GENERATED}/traffic-{{}}.nft",
@@ -52,6 +53,7 @@ class Step(StrEnum):
     RULESET = "nftables ruleset"
     GUARD = "egress guard"
     ROUTES = "blackhole routes"
+    FORWARDING = "forwarding"
     UNITS = "systemd units"
     CONNTRACKD = "conntrackd"
     BIRD = "bird"
@@ -63,6 +65,7 @@ _BY_FILE: Mapping[str, Step] = {
     paths.SYSCTL: Step.SYSCTL,
     paths.GUARD: Step.GUARD,
     paths.ROUTES: Step.ROUTES,
+    paths.FORWARDING: Step.FORWARDING,
     paths.CONNTRACKD_CONF: Step.CONNTRACKD,
     paths.BIRD_CONF: Step.BIRD,
     paths.KEEPALIVED_CONF: Step.KEEPALIVED,
@@ -110,6 +113,10 @@ def _sysctl() -> None:
     sysctl.load(read_if_there(Path(paths.SYSCTL)) or "")
 
 
+def _forwarding() -> None:
+    sysctl.load(read_if_there(Path(paths.FORWARDING)) or "")
+
+
 def _ruleset() -> None:
     state: dict[str, str] = {}
     for family in ("ip", "inet"):
@@ -144,16 +151,24 @@ def restart_agent() -> bool:
 
     Harmless on the active node: traffic, VIP and announcement stay as they are while an agent is away.
     """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-        line.settimeout(_SECONDS)
-        try:
-            line.connect(paths.AGENT_SOCKET)
-        except OSError:
-            return False
-        # Who listens, in the terms of this process's pid namespace (SO_PEERCRED, unix(7)).
-        pid, _, _ = struct.unpack("3i", line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    pid = listener_of(paths.AGENT_SOCKET)
+    if pid is None:
+        return False
     os.kill(pid, signal.SIGTERM)
     return True
+
+
+def listener_of(path: str) -> int | None:
+    """The process that listens on the unix socket `path`, by its number here; None if there is none."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        line.settimeout(_CONNECT_SECONDS)
+        try:
+            line.connect(path)
+        except OSError:
+            return None
+        # Who listens, in the terms of this process's pid namespace (SO_PEERCRED, unix(7)).
+        pid, _, _ = struct.unpack("3i", line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return int(pid) or None
 
 
 def systemd_runs() -> bool:
@@ -198,6 +213,7 @@ _ACTIONS: Mapping[Step, Callable[[], None]] = {
     Step.RULESET: _ruleset,
     Step.GUARD: _guard,
     Step.ROUTES: _routes,
+    Step.FORWARDING: _forwarding,
     Step.UNITS: _units,
     Step.CONNTRACKD: _conntrackd,
     Step.BIRD: _bird,

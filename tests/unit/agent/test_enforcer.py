@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from natpair.agent import enforcer
 from natpair.agent.enforcer import Enforcer
+from natpair.agent.keeper import Repairs
 from natpair.core.announcement import Announcement, announcement_for
 from natpair.core.desired import BOOST, Desired, Traffic
 from natpair.core.model import BgpPolicy
@@ -44,8 +46,13 @@ wishes = st.builds(
     ),
     eligible=st.booleans(),
     boost=st.sampled_from([0, BOOST]),
+    peer_mac=st.sampled_from(["", "02:00:00:00:00:04"]),
 )
-_MARK = re.compile(r'comment "natpair (traffic|duplicate|fence)=([a-z]+)"')
+_MARK = re.compile(r'comment "natpair (traffic|duplicate|fence|peer)=([a-z0-9:]+)"')
+
+
+def quiet(*_: object, **__: object) -> None:
+    """A log that nobody reads."""
 
 
 @dataclass
@@ -59,6 +66,7 @@ class Machine:
     broken: set[str] = field(default_factory=set)
     log: list[str] = field(default_factory=list)
     foreign: str = ""
+    pinned: str = ""
 
     def refuse(self, what: str, error: Exception) -> None:
         if what in self.broken:
@@ -73,10 +81,12 @@ class Machine:
 
     async def read(self) -> Ruleset | None:
         self.refuse("nft", CommandFailed(["nft"], None, "hangs"))
-        if len(self.marks) < 3:
+        if len(self.marks) < 4:
             return None
         on = {name: self.marks[name] == "on" for name in ("duplicate", "fence")}
-        return Ruleset(f"{sorted(self.marks.items())}{self.foreign}", Traffic(self.marks["traffic"]), **on)
+        return Ruleset(
+            f"{sorted(self.marks.items())}{self.foreign}", Traffic(self.marks["traffic"]), **on, peer=self.marks["peer"]
+        )
 
     async def announce(self, text: str) -> None:
         self.refuse("bird", DaemonError("mute"))
@@ -87,6 +97,9 @@ class Machine:
         self.refuse("bird", DaemonError("mute"))
         med = int(self.role.split("MED = ")[1].split(";")[0])
         return Announcement(primary="(65000,1)" in self.role, med=med or None)
+
+    async def pin(self, _interface: str, _address: IPv4Address, mac: str) -> None:
+        self.pinned = mac
 
     def write_track(self, path: str, value: int) -> bool:
         self.refuse("tracks", OSError(28, "No space left on device"))
@@ -131,6 +144,7 @@ class Rig:
     def is_as(self, wish: Desired) -> bool:
         on = {True: "on", False: "off"}
         marks = {"traffic": wish.traffic.value, "duplicate": on[wish.duplicate], "fence": on[wish.fence]}
+        marks["peer"] = wish.peer_mac or "any"
         return (
             self.machine.marks == marks
             and self.machine.routes == (wish.traffic is Traffic.RELAY)
@@ -147,12 +161,13 @@ async def at_work(machine: Machine | None = None) -> AsyncIterator[Rig]:
         patch.setattr(enforcer.nft, "read", machine.read)
         patch.setattr(enforcer.bird, "announce", machine.announce)
         patch.setattr(enforcer.bird, "announced", machine.announced)
+        patch.setattr(enforcer.links, "pin_neighbour", machine.pin)
         patch.setattr(enforcer.keepalived, "write_track", machine.write_track)
         patch.setattr(enforcer, "RelayRoutes", lambda *_: Routes(machine))
         patch.setattr(enforcer, "_RETRY_SECONDS", 0.01)
         patch.setattr(enforcer, "_RETRY_LIMIT_SECONDS", 0.02)
         steps, switched = list[str](), list[Ruleset]()
-        made = Enforcer(gateway(), "nat-a", lambda name, _: steps.append(name), switched.append)
+        made = Enforcer(gateway(), "nat-a", lambda name, _: steps.append(name), switched.append, Repairs(quiet))
         async with asyncio.TaskGroup() as group:
             running = group.create_task(made.run())
             yield Rig(machine, made, steps, switched)
@@ -319,6 +334,6 @@ async def test_the_ruleset_counts_as_good_for_as_long_as_a_repair_takes(monkeypa
 
 def test_before_the_first_wish_the_ruleset_is_not_known_to_be_good(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(enforcer, "_REPAIR_SECONDS", 0.0)
-    made = Enforcer(gateway(), "nat-a", lambda *_: None, lambda _: None)
+    made = Enforcer(gateway(), "nat-a", lambda *_: None, lambda _: None, Repairs(quiet))
     assert not made.ruleset_ok()
     assert made.trouble

@@ -8,12 +8,12 @@ import json
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface
 
 import pytest
 
 from natpair.agent.peerlink import PeerLink, addresses
-from natpair.core.messages import PeerMessage, Phase
+from natpair.core.messages import SAMPLE_SIZE, Flow, PeerMessage, Phase
 from natpair.core.model import Gateway
 from natpair.core.wire import Envelope, Path, Stamp, seal
 from nodes import says
@@ -41,8 +41,11 @@ def on_loopback() -> Gateway:
     return known.model_copy(update={"node": nodes, "heartbeat": known.heartbeat.model_copy(update={"port": port})})
 
 
+samples: list[tuple[Flow, ...]] = []
+
+
 def link(pair: Gateway, me: str, heard: Heard, key: bytes = KEY) -> PeerLink:
-    return PeerLink(pair, me, key, lambda path, message: heard.append((path, message)))
+    return PeerLink(pair, me, key, lambda path, message: heard.append((path, message)), samples.append)
 
 
 @asynccontextmanager
@@ -203,3 +206,18 @@ def test_each_node_listens_on_its_own_two_addresses() -> None:
             Path.PRIVATE: node.private_address.ip,
             Path.PUBLIC: node.public_address.ip,
         }
+
+
+async def test_a_sample_goes_by_the_private_path_a_few_times_and_is_no_part_of_what_is_remembered() -> None:
+    samples.clear()
+    flow = Flow(6, IPv4Address("192.168.1.101"), 40000, IPv4Address("198.51.100.10"), 443)
+    pair, at_a, at_b = on_loopback(), Heard(), Heard()
+    a, b = link(pair, "nat-a", at_a), link(pair, "nat-b", at_b)
+    async with opened(a, b):
+        await acquaint(a, b, at_a, at_b)
+        a.attach((flow,) * SAMPLE_SIZE)
+        for _ in range(5):
+            a.send(says(Phase.ACTIVE))
+        await until(lambda: len(at_b) >= 10)
+    assert samples == [(flow,) * SAMPLE_SIZE] * 2
+    assert all(message.sample == () for _, message in at_b)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
-from natpair.agent import sources
+from natpair.agent import daemons, sources
+from natpair.agent.daemons import Daemons
 from natpair.agent.sources import Sources
 from natpair.core.announcement import Announcement
 from natpair.core.events import (
@@ -24,6 +26,7 @@ from natpair.core.events import (
     VrrpChanged,
 )
 from natpair.core.messages import VrrpRole
+from natpair.core.state import Health
 from natpair.errors import DaemonError
 from natpair.system.keepalived import VrrpDump
 from samples import gateway
@@ -43,6 +46,8 @@ class Outside:
     incarnation: int = 1
     arrived: int = 0
     relayed: int = 0
+    astray: tuple[str, ...] = ()
+    pid: int | None = None
     dumps: int = 0
     said_by_bird: list[Announcement | None] = field(default_factory=list)
     looked: int = 0
@@ -65,7 +70,7 @@ class Outside:
 
     async def command(self, *_: object, **__: object) -> str:
         self._mute("conntrackd")
-        return "external inject: ..."
+        return "cache internal:\ncurrent active connections:\t\t 17\n\nexternal inject: ..."
 
     async def counters(self) -> dict[str, int]:
         return {"fip_in": self.arrived, "relayed": self.relayed}
@@ -83,8 +88,14 @@ class Outside:
     def ruleset_ok(self) -> bool:
         return "ruleset" not in self.mute
 
+    def look_at_tracks(self) -> None:
+        pass
+
     def look_again(self) -> None:
         self.looked += 1
+
+    def others(self, health: Health) -> Health:
+        return replace(health, astray=self.astray)
 
     def clients(self) -> tuple[str, ...]:
         return ("192.168.1.101",)
@@ -97,10 +108,11 @@ class Outside:
 def outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Outside:
     made = Outside()
     monkeypatch.setattr(sources.keepalived, "dump", made.dump)
-    monkeypatch.setattr(sources.bird, "sessions", made.sessions)
-    monkeypatch.setattr(sources.bird, "announced", made.announced)
-    monkeypatch.setattr(sources.conntrackd, "command", made.command)
-    monkeypatch.setattr(sources.conntrackd, "incarnation", lambda: made.incarnation)
+    monkeypatch.setattr(daemons.bird, "sessions", made.sessions)
+    monkeypatch.setattr(daemons.bird, "announced", made.announced)
+    monkeypatch.setattr(daemons.conntrackd, "command", made.command)
+    monkeypatch.setattr(daemons.conntrackd, "incarnation", lambda: made.incarnation)
+    monkeypatch.setattr(daemons, "listener_of", lambda _: made.pid)
     monkeypatch.setattr(sources.nft, "counters", made.counters)
     monkeypatch.setattr(sources.links, "has_address", made.has_address)
     monkeypatch.setattr(sources.links, "default_gateway", made.default_gateway)
@@ -113,7 +125,7 @@ def outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Outside:
 
 def made_from(outside: Outside) -> Sources:
     pair = gateway(extra="\n[health]\nprobe_interval_ms = 100\n")
-    return Sources(pair, "nat-a", outside, outside)  # type: ignore[arg-type]
+    return Sources(pair, "nat-a", outside, outside, outside.others)  # type: ignore[arg-type]
 
 
 async def collect(
@@ -141,55 +153,42 @@ async def test_a_reading_has_everything(outside: Outside) -> None:
     events = await collect(made_from(outside).health, readings)
     health = readings(events)[0].health
     assert health.can_forward
-    assert (health.public_up, health.gateway, health.conntrackd, health.keepalived) == (True, True, True, True)
-    assert (health.bgp_established, health.bgp_total, health.flows) == (3, 4, 1234)
+    assert (health.public_up, health.gateway, health.keepalived) == (True, True, True)
+    assert health.flows == 1234
     assert ClientsSeen(("192.168.1.101",)) in events
-    assert outside.said_by_bird == [PRIMARY]
 
 
 @pytest.mark.parametrize(
     ("mute", "bad"),
-    [("bird", "bgp_established"), ("conntrackd", "conntrackd"), ("ruleset", "ruleset"), ("gateway", "gateway")],
+    [("ruleset", "ruleset"), ("gateway", "gateway")],
 )
 async def test_what_does_not_answer_is_bad_and_nothing_else_is(outside: Outside, mute: str, bad: str) -> None:
     outside.mute.add(mute)
     events = await collect(made_from(outside).health, readings)
     health = readings(events)[0].health
     assert not getattr(health, bad)
-    good = {"bgp_established", "conntrackd", "ruleset", "gateway", "private_up", "public_up"} - {bad}
+    good = {"ruleset", "gateway", "private_up", "public_up"} - {bad}
     assert all(getattr(health, name) for name in good)
 
 
-async def test_a_mute_bird_is_no_announcement(outside: Outside) -> None:
-    outside.mute.add("bird")
-    await collect(made_from(outside).health, readings)
-    assert outside.said_by_bird == [None]
+async def test_what_other_tasks_have_found_is_in_it(outside: Outside) -> None:
+    outside.astray = ("ruleset",)
+    events = await collect(made_from(outside).health, readings)
+    assert readings(events)[0].health.astray == ("ruleset",)
 
 
-async def test_a_notice_is_read_at_once_without_asking_the_daemons(outside: Outside) -> None:
+async def test_a_notice_is_read_at_once(outside: Outside) -> None:
     made = made_from(outside)
-    asked = 0
 
     def change(events: list[Event]) -> bool:
-        nonlocal asked
         seen = readings(events)
         if len(seen) == 1:
-            asked = len(outside.said_by_bird)
             outside.up = False
             made.wake()
         return len(seen) > 1
 
     events = await collect(made.health, change)
     assert [event.health.private_up for event in readings(events)[:2]] == [True, False]
-    assert len(outside.said_by_bird) == asked == 1
-
-
-async def test_a_new_conntrackd_is_news_and_one_that_is_away_is_not(outside: Outside) -> None:
-    made, events = made_from(outside), list[Event]()
-    for incarnation in (1, 1, 0, 1, 2, 0, 3):
-        outside.incarnation = incarnation
-        made._follow_conntrackd(events.append)
-    assert events == [ConntrackdStarted()] * 2
 
 
 async def test_a_missing_count_is_none(outside: Outside, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,3 +321,89 @@ async def test_arrivals_are_told_only_while_somebody_waits_for_them(outside: Out
             await asyncio.sleep(0.005)
     running.cancel()
     assert events == [ArrivalSeen()]
+
+
+# --- the VIP
+
+
+@pytest.mark.parametrize(("holds", "here", "news"), [(True, False, 1), (True, True, 0), (False, False, 0)])
+async def test_a_vip_that_goes_away_under_a_node_that_serves_is_news(
+    outside: Outside, holds: bool, here: bool, news: int
+) -> None:
+    made, events = made_from(outside), list[Event]()
+    outside.vip_here = here
+    running = asyncio.ensure_future(made.vip(events.append, lambda: holds))
+    made.look_at_vip.set()
+    await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert events == [VrrpChanged(VrrpRole.INIT)] * news
+
+
+# --- BIRD and conntrackd
+
+
+def asks(outside: Outside, killed: list[str] | None = None) -> Daemons:
+    return Daemons(outside.said_by_bird.append, [].append if killed is None else killed.append)
+
+
+async def rounds(made: Daemons, count: int, handle: Callable[[Event], None] = lambda _: None) -> None:
+    """Let it ask so many times."""
+    done = asyncio.Semaphore(0)
+    running = asyncio.ensure_future(made.run(handle, 0.001, done.release))
+    for _ in range(count):
+        await done.acquire()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_their_answers_are_kept(outside: Outside) -> None:
+    made = asks(outside)
+    assert not made.conntrackd, "before it was asked it is not well"
+    await rounds(made, 1)
+    assert (made.bgp, made.conntrackd, outside.said_by_bird[0]) == ((3, 4), True, PRIMARY)
+    assert made.cached == 17
+
+
+@pytest.mark.parametrize(("mute", "answers"), [("bird", ((0, 4), True)), ("conntrackd", ((3, 4), False))])
+async def test_one_that_is_mute_is_bad_and_the_other_is_not(
+    outside: Outside, mute: str, answers: tuple[tuple[int, int], bool]
+) -> None:
+    made = asks(outside)
+    await rounds(made, 1)
+    outside.mute.add(mute)
+    await rounds(made, 1)
+    assert (made.bgp, made.conntrackd) == answers
+    assert outside.said_by_bird[-1] == (None if mute == "bird" else PRIMARY)
+
+
+async def test_a_new_conntrackd_is_news_and_one_that_is_away_is_not(outside: Outside) -> None:
+    made, events = asks(outside), list[Event]()
+    for incarnation in (1, 1, 0, 1, 2, 0, 3):
+        outside.incarnation = incarnation
+        made._follow_conntrackd(events.append)
+    assert events == [ConntrackdStarted()] * 2
+
+
+@pytest.mark.parametrize("mute", ["bird", "conntrackd"])
+async def test_one_that_is_mute_for_too_long_is_killed_once_and_one_that_is_gone_is_not(
+    outside: Outside, monkeypatch: pytest.MonkeyPatch, mute: str
+) -> None:
+    kills, killed = list[tuple[int, int]](), list[str]()
+    monkeypatch.setattr(daemons.os, "kill", lambda pid, number: kills.append((pid, number)))
+    outside.mute.add(mute)
+    made = asks(outside, killed)
+    for one in (made._bird, made._conntrackd):
+        one.patience = 0.05
+    outside.pid = None
+    await rounds(made, 80)
+    assert kills == [], "nobody listens"
+    outside.mute.clear()
+    await rounds(made, 1)
+    outside.mute.add(mute)
+    outside.pid = 77
+    await rounds(made, 3)
+    assert kills == [], "not yet"
+    await asyncio.sleep(0.06)
+    await rounds(made, 1)
+    assert (kills, killed) == ([(77, signal.SIGKILL)], [mute])

@@ -154,11 +154,18 @@ async def test_a_newer_probe_replaces_the_older() -> None:
 
 async def test_the_vip_is_claimed_at_once_and_again() -> None:
     probed = Probed()
-    probed.vlan.claim_vip()
+    probed.vlan.claim_vip(lambda: True)
     async with asyncio.timeout(5):
         while len(probed.wire.claimed) < 4:
             await asyncio.sleep(0.01)
     assert set(probed.wire.claimed) == {VIP}
+
+
+async def test_a_node_that_was_demoted_claims_the_vip_no_more() -> None:
+    probed = Probed()
+    probed.vlan.claim_vip(lambda: not probed.wire.claimed)
+    await asyncio.sleep(0.5)
+    assert probed.wire.claimed == [VIP], "the claims that were still to come are not made"
 
 
 async def test_known_clients_are_asked_now_and_then_so_that_the_list_stays_true() -> None:
@@ -178,7 +185,7 @@ async def test_without_an_interface_nothing_fails(monkeypatch: pytest.MonkeyPatc
     probed = Probed()
     probed.vlan.learn((CLIENTS[0],))
     probed.vlan.refresh()
-    probed.vlan.claim_vip()
+    probed.vlan.claim_vip(lambda: True)
     probed.vlan.probe(5)
     assert await probed.result() == (5, 0)
     assert not GatewayProbe("eth0", OURS, 3).ask()

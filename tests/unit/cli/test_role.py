@@ -102,7 +102,7 @@ def test_drain_says_who_carries_the_traffic(agent: Callable[..., Agent], capsys:
         (status(active(said=None)), 1000),
         (status(standby(said=says(Phase.ACTIVE, flows=1500))), 500),
         (status(standby(said=says(Phase.FAULT))), None),
-        (status(active(), flows_lacking=7), 7),
+        (status(active(), sync={"sampled": 64, "lacking": 1, "flows_lacking": 7}), 7),
     ],
 )
 def test_what_is_lacking(document: dict[str, Any], lost: int | None) -> None:

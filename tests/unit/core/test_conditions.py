@@ -51,6 +51,13 @@ TRIPS: dict[str, list[tuple[NodeState, float]]] = {
         (active(said=says(Phase.STANDBY, synced=False)), 0.0),
         (active(said=says(Phase.BOOTING)), 0.0),
     ],
+    "flows-lacking": [
+        (active(said=says(Phase.STANDBY, sampled=32, lacking=4)), 0.0),
+        (standby(health=replace(WELL, sampled=10, lacking=1)), 0.0),
+    ],
+    "vip-contested": [(sees(contested="02:00:00:00:00:09"), 0.0)],
+    "client-limited": [(sees(limiting=True), 0.0)],
+    "repair-gave-up": [(sees(astray=("ruleset",)), 0.0)],
     "conntrackd-mute": [(sees(conntrackd=False), 0.0)],
     "bgp-degraded": [(sees(bgp_established=3), 0.0)],
     "private-path-silent": [(active(peer=heard(Phase.STANDBY, private=5.0)), 0.0)],

@@ -14,7 +14,7 @@ from natpair.core.desired import Traffic, desired
 from natpair.core.events import ClientsSeen, Event, Frozen, HealthRead, Tick, VrrpChanged
 from natpair.core.machine import RECORD, step
 from natpair.core.messages import CLAIMING, Phase, VrrpRole
-from natpair.core.rules import NEXT
+from natpair.core.moves import NEXT
 from natpair.core.snapshot import snapshot
 from natpair.core.state import NodeState, message_of
 from node_strategies import EVENTS, NOW, any_event, states

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from natpair.core.messages import Phase
-from natpair.core.rules import NEXT
+from natpair.core.moves import NEXT
 
 ROOT = Path(__file__).parents[3]
 SVG = "{http://www.w3.org/2000/svg}"

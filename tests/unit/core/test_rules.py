@@ -9,7 +9,8 @@ from hypothesis import given, settings
 
 from natpair.core.actions import Journal, Reserve, Speak
 from natpair.core.messages import Phase
-from natpair.core.rules import NEXT, RESERVE_AHEAD, RULES, enter, promote
+from natpair.core.moves import NEXT, RESERVE_AHEAD, enter, promote
+from natpair.core.rules import RULES
 from natpair.core.state import Challenge, Handover, NodeState
 from node_strategies import NOW, states
 from nodes import node

@@ -11,10 +11,10 @@ from natpair.core.account import APART, MOST_REPAIRS, REPAIR_WINDOW, Account, La
 from natpair.core.actions import Conntrack, Journal, Note, RepairShares, Reply
 from natpair.core.conditions import Severity, conditions
 from natpair.core.events import AccountSeen, Asked, Event, RepairEnded, Tick, TrafficSwitched, Verb, VrrpChanged
+from natpair.core.handover import ARP_GRACE
 from natpair.core.machine import REQUEST_LIMIT, adopt, step
 from natpair.core.messages import Phase, VrrpRole
 from natpair.core.model import Watch
-from natpair.core.rules import ARP_GRACE
 from natpair.core.state import NodeState, PeerView, initial
 from natpair.core.wire import Path
 from nodes import MINE, NEWER, TERMS, active, hears, node, says, standby

@@ -19,7 +19,8 @@ from natpair.core.events import (
 )
 from natpair.core.machine import adopt, step
 from natpair.core.messages import Phase, VrrpRole
-from natpair.core.rules import ASK_ALIVE, ASK_SILENT, DUPLICATE_WINDOW, YIELD_LIMIT
+from natpair.core.moves import DUPLICATE_WINDOW
+from natpair.core.rules import ASK_ALIVE, ASK_SILENT, YIELD_LIMIT
 from natpair.core.state import Answer, Health, NodeState, PeerView, initial, message_of
 from natpair.core.wire import Path
 from nodes import MINE, MUTE, NEWER, NO_BGP, SICK, TERMS, THEIRS, WELL, active, hears, node, says, standby
@@ -375,7 +376,8 @@ def test_a_demoted_node_flushes_once_the_peer_claims_and_again_if_that_fails() -
 
 
 def test_a_frozen_machine_does_not_believe_that_it_is_still_active() -> None:
-    state = play(active(fenced=True, boosted=True), at(100.0, Frozen(40.0), Phase.BOOTING))
+    lately = PeerView(dict.fromkeys(Path, 59.9), says(Phase.STANDBY))
+    state = play(active(fenced=True, boosted=True, peer=lately), at(100.0, Frozen(40.0), Phase.BOOTING))
     wish = desired(state, 100.0)
     assert (wish.traffic, wish.eligible, wish.fence, wish.boost) == (Traffic.CLOSED, False, False, 0)
     state = play(

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from natpair.drill import analysis
+from natpair.drill.kinds import KINDS, KindName
 from natpair.drill.records import (
     AgentStep,
     FlowRecord,
@@ -21,6 +22,8 @@ from natpair.drill.records import (
     Sighting,
     UdpRecord,
 )
+from natpair.drill.runner import answer_by
+from natpair.drill.stage import Injection
 from unit.drill.drill_samples import (
     END,
     EVENT,
@@ -182,10 +185,32 @@ class TestFlows:
         assert (result.flows_total, result.flows_broken) == (1, 1)
         assert result.broken == {"echo: ECONNRESET": 1}
 
-    def test_the_deadline_starts_when_the_cause_is_over(self) -> None:
+    def test_proof_after_the_deadline_is_none(self) -> None:
         late = flow(proven_ns=EVENT + 135 * SECOND)
-        assert analysis.analyse(run(flows=(late,), settled_ns=EVENT + 130 * SECOND)).flows_broken == 0
+        assert analysis.analyse(run(flows=(late,), answer_by_ns=EVENT + 140 * SECOND)).flows_broken == 0
         assert analysis.analyse(run(flows=(late,))).flows_broken == 1
+
+    def test_the_deadline_starts_when_the_cause_is_over(self) -> None:
+        healed = Injection(EVENT, EVENT + 130 * SECOND)
+        assert answer_by(KINDS[KindName.PARTITION], healed, EVENT + 131 * SECOND, 0.05) == EVENT + 140 * SECOND
+
+    def test_a_patient_drill_waits_from_the_question(self) -> None:
+        patient = replace(KINDS[KindName.CRASH], patient=True)
+        assert answer_by(patient, Injection(EVENT, EVENT), EVENT + 12 * SECOND, 0.05) == EVENT + 42 * SECOND
+
+    def test_the_time_to_ask_many_flows_comes_on_top(self) -> None:
+        crash, cut = KINDS[KindName.CRASH], Injection(EVENT, EVENT)
+        assert answer_by(crash, cut, EVENT, 5.0) == EVENT + 10 * SECOND
+        assert answer_by(crash, cut, EVENT, 25.0) == EVENT + 30 * SECOND
+
+
+class TestRecovery:
+    def test_a_stream_that_works_at_the_end_has_recovered(self) -> None:
+        assert analysis.analyse(run()).recovered
+
+    def test_a_stream_that_is_silent_for_the_last_second_has_not(self) -> None:
+        silent = replace(stream(), received_ns=tuple(t if t < EVENT else 0 for t in stream().received_ns))
+        assert not analysis.analyse(run(udp=silent)).recovered
 
 
 class TestNewConnections:

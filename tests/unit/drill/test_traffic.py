@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from natpair.drill import traffic_common as common
 from natpair.drill.programs import Program
 from natpair.drill.records import flow_records, udp_record
+from natpair.drill.sources import spare
 from natpair.drill.traffic_flows import MAX_BULK, MAX_PUSHED, kind_of
 from natpair.errors import LabError
 
@@ -109,6 +111,24 @@ class TestTcp:
         assert all(flow.address.startswith(LOOPBACK) and flow.proven_ns and not flow.error for flow in flows)
         assert all(not flow.changed_to for flow in flows)
 
+    def test_several_processes_hold_one_set_between_them(self, programs: Any) -> None:
+        for _ in range(2):
+            programs("traffic_tcp_server", "--bind", LOOPBACK)
+        share = ("--flows", "30", "--total", "60")
+        places = (("0", "127.0.0.5"), ("30", "127.0.0.6"))
+        clients = [
+            programs("traffic_tcp_client", LOOPBACK, *share, "--first", first, "--source", source)
+            for first, source in places
+        ]
+        for client in clients:
+            assert client.wait_for("open", 20)["open"] == 30
+            client.tell("probe")
+        for client in clients:
+            assert client.wait_for("probed", 20) == {"probed": 30, "of": 30}
+        flows = [flow for client in clients for flow in flow_records(client.finish("flows"))]
+        assert [flow.kind for flow in flows] == [common.KIND_NAMES[kind_of(index, 60)] for index in range(60)]
+        assert [flow.address.split(":")[0] for flow in flows] == ["127.0.0.5"] * 30 + ["127.0.0.6"] * 30
+
     def test_new_connections_stop_when_the_proof_begins(self, programs: Any) -> None:
         programs("traffic_tcp_server", "--bind", LOOPBACK)
         client = programs("traffic_tcp_client", LOOPBACK, "--new-every-ms", "10")
@@ -152,3 +172,14 @@ class TestProgram:
         with pytest.raises(LabError, match="ended before its time"):
             program.check()
         program.close()
+
+
+class TestSpareAddresses:
+    def test_from_the_end_of_the_subnet_and_never_anybody_elses(self) -> None:
+        taken = {IPv4Address("192.168.1.254"), IPv4Address("192.168.1.252")}
+        found = spare(IPv4Network("192.168.1.0/24"), taken, 3)
+        assert [str(address) for address in found] == ["192.168.1.253", "192.168.1.251", "192.168.1.250"]
+
+    def test_a_small_subnet_has_few(self) -> None:
+        taken = {IPv4Address(f"192.168.1.{host}") for host in (1, 2, 3, 4, 5)}
+        assert spare(IPv4Network("192.168.1.0/29"), taken, 8) == (IPv4Address("192.168.1.6"),)

@@ -254,6 +254,15 @@ async def test_what_needs_no_token_works_without() -> None:
         assert "Authorization" not in api.seen[0].headers
 
 
+async def test_a_short_token_does_not_change_what_a_good_answer_says() -> None:
+    async with fakeapi.running(FakeApi()) as api, Transport(Token("lab"), base_url=api.url, limits=QUICK) as transport:
+        api.on("GET", ONE, ok(instance(7, "lab-a")), refuse(404, "no lab here"))
+        assert (await LinodeClient(transport).instance(7)).label == "lab-a"
+        with pytest.raises(ApiError) as caught:
+            await LinodeClient(transport).instance(7)
+        assert caught.value.reasons == ("no *** here",)
+
+
 async def test_every_operation_fills_its_path_and_is_named_once() -> None:
     parts = dict.fromkeys(["linode", "config", "interface", "address", "range", "group", "firewall"], "1")
     assert all("{" not in one.at(**parts) for one in op.ALL)

@@ -7,7 +7,7 @@ import pytest
 
 from natpair.core import paths
 from natpair.render.base import Sides
-from natpair.render.nftables import Traffic, nftables_files, snat_statement
+from natpair.render.nftables import ANY_PEER, Traffic, nftables_files, off_limits, peer_guard, snat_statement
 from samples import gateway, rendered
 
 
@@ -70,7 +70,8 @@ def test_a_switch_flushes_what_it_refills_and_nothing_else(name: str) -> None:
 def test_local_forwards_clients_out_replies_in_and_what_the_peer_relayed() -> None:
     assert rules(traffic(Traffic.LOCAL), "role_raw")[1:] == []
     assert rules(traffic(Traffic.LOCAL), "role_forward")[1:] == [
-        'iifname "eth1" oifname "eth0" ip saddr 192.168.1.0/24 ct state new,established,related accept',
+        'iifname "eth1" oifname "eth0" ip saddr 192.168.1.0/24 ct state established,related accept',
+        'iifname "eth1" oifname "eth0" ip saddr 192.168.1.0/24 ct state new jump new_flow',
         'iifname "eth0" oifname "eth1" ip daddr 192.168.1.0/24 ct state established,related accept',
         'iifname "eth1" oifname "eth1" ip daddr 192.168.1.0/24 ct direction reply ct state established,related accept',
     ]
@@ -90,9 +91,44 @@ def test_closed_forwards_nothing() -> None:
     assert rules(traffic(Traffic.CLOSED), "role_forward")[1:] == []
 
 
-def test_nothing_is_ever_refused_aloud() -> None:
+def test_nothing_is_refused_aloud_but_what_opens_a_flow_too_many() -> None:
     for file in nftables_files(Sides.of(gateway(), "nat-a")):
-        assert not re.search(r"\breject\b", file.text), file.path
+        refusing = [line.strip() for line in file.text.splitlines() if re.search(r"\breject\b", line)]
+        assert refusing == ([] if file.path != paths.NFTABLES else rules(file.text, "refuse")[:-1]), file.path
+    begins, others, last = rules(rendered("nftables.nft").text, "refuse")
+    assert begins.startswith("tcp flags & (syn | ack) == syn limit rate")
+    assert others.startswith("meta l4proto { udp, icmp } limit rate")
+    assert last == "drop"
+
+
+def test_each_client_has_its_limits_and_defaults_are_shares_of_the_table() -> None:
+    limit, count, last = rules(rendered("nftables.nft").text, "new_flow")
+    assert "ip saddr limit rate over 1024/second burst 1024 packets" in limit
+    assert "ip saddr ct count over 32768" in count
+    assert last == "accept"
+    own = gateway(extra="[nat]\nmax_flows_per_client = 2000\nnew_flows_per_second_per_client = 77\n")
+    limit, count, _ = rules(rendered("nftables.nft", own).text, "new_flow")
+    assert "rate over 77/second burst 77 packets" in limit
+    assert "ct count over 2000 " in count
+
+
+def test_clients_reach_the_internet_and_no_private_network_but_the_one_the_wan_stands_in() -> None:
+    assert str(off_limits(Sides.of(gateway(), "nat-a"))[0]) == "169.254.0.0/16"
+    inside = gateway(
+        ('public_address = "203.0.113.3/24"', 'public_address = "10.1.2.3/24"'),
+        ('public_address = "203.0.113.4/24"', 'public_address = "10.1.2.4/24"'),
+    )
+    assert "10.0.0.0/8" not in [str(n) for n in off_limits(Sides.of(inside, "nat-a"))]
+    assert "ip daddr { 169.254.0.0/16, 10.0.0.0/8" in rendered("nftables.nft").text
+
+
+def test_the_peer_is_who_has_its_mac_once_that_is_known() -> None:
+    view = Sides.of(gateway(), "nat-a")
+    mark, peer, relayed = rules(peer_guard(view, "02:00:00:00:00:04"), "peer_guard")
+    assert 'comment "natpair peer=02:00:00:00:00:04"' in mark
+    assert peer == 'iifname "eth1" ether saddr != 02:00:00:00:00:04 ip saddr 192.168.1.4 counter name forged drop'
+    assert "ip saddr != 192.168.1.0/24 ip daddr @fips" in relayed
+    assert len(rules(peer_guard(view, ANY_PEER), "peer_guard")) == 1
 
 
 def test_translation_has_no_random_flag_and_one_address() -> None:
@@ -129,7 +165,7 @@ def test_input_is_closed_and_silent_about_fips() -> None:
     assert chain[0].endswith("policy drop;")
     assert chain[2] == "ip daddr @fips drop"
     assert chain[3] == "jump sync_fence"
-    assert chain[-1] == "tcp dport { 22 } accept"
+    assert chain[-1] == 'iifname "eth0" tcp dport { 22 } accept'
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ _ENTRIES = {
     "status": CommandEntry("cloud_state:status", "What the account has against what the file wants."),
     "watch": CommandEntry("cloud_watch", "Tell of missing shares and planned work; switch over before it."),
     "destroy": CommandEntry("cloud_state:destroy", "Remove what natpair made, and nothing else."),
+    "probe": CommandEntry("cloud_probe", "Measure how a region's network behaves, on two small Linodes of your own."),
 }
 
 

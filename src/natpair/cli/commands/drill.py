@@ -25,6 +25,7 @@ KINDS = (
     "agent-stop",
     "flush",
     "return",
+    "speaker-kill",
 )
 """As in `drill.kinds.KindName`, repeated so that `--help` loads nothing heavy; a test compares the two."""
 
@@ -38,7 +39,7 @@ PROFILES = ("fast", "balanced", "conservative")
 @click.option("--lab", "in_lab", is_flag=True, help="In the lab; boots one, and removes it, when none is up.")
 @click.option("--profile", type=click.Choice(PROFILES), help="Profile of the lab it boots.")
 @click.option("--runs", type=click.IntRange(1, 10_000), default=1, show_default=True, help="How often.")
-@click.option("--flows", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Standing TCP flows.")
+@click.option("--flows", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Standing TCP flows.")
 @click.option("--config", type=click.Path(path_type=Path), help="The gateway.toml of the lab it boots.")
 @click.option("--name", default="lab", show_default=True, help="Name of the lab.")
 @click.option("--converge-ms", type=click.IntRange(0, 60_000), help="A fabric that takes so long to move a route.")

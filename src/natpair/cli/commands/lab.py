@@ -28,6 +28,7 @@ _ENTRIES = {
     "api": CommandEntry("lab_api", "The Linode API emulator alone."),
 }
 _PROFILES = ("fast", "balanced", "conservative")  # core.model.Profile, whose import is too heavy for --help
+_DESIGNS = ("natpair", "classic")  # lab.topology.Design, the same
 
 
 @click.command(
@@ -49,20 +50,40 @@ def _name_option(function: click.decorators.FC) -> click.decorators.FC:
 @click.command(epilog="Example: natpair lab up --config gateway.toml --profile fast")
 @click.option("--config", type=click.Path(path_type=Path), help="A gateway.toml; the example if not given.")
 @click.option("--profile", type=click.Choice(_PROFILES), help="Another profile than the file says.")
+@click.option("--design", type=click.Choice(_DESIGNS), default="natpair", help="Whose pair; classic: docs/classic.md.")
 @click.option("--keep", is_flag=True, help="Leave the lab up even if the pair does not get ready.")
+@click.option("--api", "with_api", is_flag=True, help="Beside it an emulated Linode account that holds the pair.")
+@click.option("--api-port", type=click.IntRange(0, 65535), default=18080, show_default=True, help="0 takes a free one.")
 @_name_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def up(config: Path | None, profile: str | None, keep: bool, name: str, as_json: bool) -> None:
-    """Boot the lab and wait until the pair is ready."""
+def up(
+    config: Path | None,
+    profile: str | None,
+    design: str,
+    keep: bool,
+    with_api: bool,
+    api_port: int,
+    name: str,
+    as_json: bool,
+) -> None:
+    """Boot the lab and wait until the pair is ready.
+
+    With --api its nodes reach the account at http://198.51.100.20/v4, where api_url of [linode] may point.
+    """
     from natpair.core.model import Profile
+    from natpair.lab.topology import Design
     from natpair.lab.world import Lab
 
     def progress(text: str) -> None:
         talk(f"{symbols(sys.stderr).bullet} {text}")
 
     chosen = Profile(profile) if profile else None
-    lab = Lab.up(config, name=name, profile=chosen, progress=progress)
+    lab = Lab.up(config, name=name, profile=chosen, design=Design(design), progress=progress)
     try:
+        if with_api:
+            from natpair.lab.cloudlab import serve_in_background
+
+            progress(f"an emulated account that holds the pair: {serve_in_background(lab, api_port).url}/v4")
         progress("waiting for one active node and one synced standby")
         lab.wait_ready()
         reached = lab.warm()
@@ -92,9 +113,16 @@ def down(name: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def status(name: str, as_json: bool) -> None:
     """Hosts, roles as the agents tell them, the fabric's best path, and the shares."""
+    from natpair.lab.report import look_at_account
     from natpair.lab.world import Lab
 
-    _report(Lab.attach(name), as_json)
+    account = look_at_account(name)
+    if account is None:
+        _report(Lab.attach(name), as_json)
+    elif as_json:
+        emit_json(account)
+    else:
+        say(f"no machine yet: the account of the lab {name}, {account.api.url}/v4, has no Linode that is a node")
 
 
 @click.command(
@@ -188,15 +216,18 @@ def _report(lab: Lab, as_json: bool) -> None:
         )
     if seen.fabric_words:
         say(f"the fabric {seen.fabric_words}")
+    if seen.api is not None:
+        say(f"its Linode account: {seen.api.url}/v4 from here, {seen.api.inside}/v4 from its hosts")
 
 
 def _hints(lab: Lab) -> None:
     option = "" if lab.name == "lab" else f" --name {lab.name}"
     talk()
     talk("Look around:")
+    look = "natpair status" if lab.design == _DESIGNS[0] else "gobgp neighbor"
     for words in (
         f"natpair lab status{option}",
-        f"natpair lab exec{option} {lab.nodes[0]} -- natpair status",
+        f"natpair lab exec{option} {lab.nodes[0]} -- {look}",
         f"natpair lab fault{option} power-cut active",
         f"natpair lab down{option}",
     ):

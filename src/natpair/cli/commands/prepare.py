@@ -23,7 +23,7 @@ _FOLDERS = (
 
 @click.command(name="prepare", epilog="Example: natpair prepare")
 def command() -> None:
-    """Load kernel settings, the closed ruleset, the egress guard and the blackhole routes; make /run/natpair.
+    """Load kernel settings, the closed ruleset, the egress guard and the blackhole routes, then forward; make /run.
 
     Running it again on a node that serves changes neither its role nor its traffic.
     """
@@ -31,7 +31,7 @@ def command() -> None:
 
     _make_run()
     resume_apply()
-    for step in (Step.MODULES, Step.SYSCTL, Step.RULESET, Step.GUARD, Step.ROUTES):
+    for step in (Step.MODULES, Step.SYSCTL, Step.RULESET, Step.GUARD, Step.ROUTES, Step.FORWARDING):
         talk(f"{step.value}")
         perform(step)
 

@@ -129,9 +129,9 @@ def _say_what_is_lost() -> None:
 def lacking(status: Mapping[str, Any]) -> int | None:
     """Flows that the active node has and the other lacks; None if nobody can tell.
 
-    The status may say it itself (`flows_lacking`), from the tables; else it is the difference of the two counts.
+    The status says it from a sample of the flows themselves; without one it is the difference of the two counts.
     """
-    said = status.get("flows_lacking")
+    said = status.get("sync", {}).get("flows_lacking")
     if isinstance(said, int):
         return said
     total = _flows_at_active(status)

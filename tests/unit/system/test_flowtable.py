@@ -8,7 +8,7 @@ import pytest
 
 from natpair.core.whatif import Flow
 from natpair.errors import Unsupported
-from natpair.system import flows
+from natpair.system import flowtable as flows
 
 LISTING = """\
 tcp      6 7439 ESTABLISHED src=192.168.1.101 dst=198.51.100.10 sport=1 dport=7 src=198.51.100.10 dst=192.0.2.221 \

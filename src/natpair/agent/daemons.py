@@ -1,0 +1,107 @@
+"""Asks BIRD and conntrackd how they are, and ends one that has been mute for so long that nothing will come any more.
+
+A daemon that is stopped or hangs looks alive to its supervisor. Killed, it is started again and resynchronised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from natpair.core import paths
+from natpair.core.announcement import Announcement
+from natpair.core.events import ConntrackdStarted, Event
+from natpair.errors import DaemonError
+from natpair.system import bird, conntrackd
+from natpair.system.reload import listener_of
+
+BIRD_PATIENCE_SECONDS = 10.0
+CONNTRACKD_PATIENCE_SECONDS = 30.0
+"""A resync of a million flows keeps conntrackd from answering for many seconds."""
+_STATS_SECONDS = 1.0
+_CACHED = re.compile(r"cache internal:\s+current active connections:\s+(\d+)")
+
+
+@dataclass(slots=True)
+class Mute:
+    """One daemon's silence: since when, and who listens on its socket (asked at once: its queue will be full later)."""
+
+    socket: str
+    patience: float
+    since: float = 0.0
+    pid: int | None = None
+
+    def heard(self) -> None:
+        """It answered."""
+        self.since, self.pid = 0.0, None
+
+    def silent(self, now: float) -> bool:
+        """It did not answer; True when it was killed for that."""
+        if not self.since:
+            self.since, self.pid = now, listener_of(self.socket)
+        if self.pid is None or now - self.since < self.patience:
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        self.heard()
+        return True
+
+
+class Daemons:
+    """The last answers. `on_announced` gets what BIRD says it announces, `on_kill` the name of one that was killed."""
+
+    def __init__(self, on_announced: Callable[[Announcement | None], None], on_kill: Callable[[str], None]) -> None:
+        self._on_announced = on_announced
+        self._on_kill = on_kill
+        self._incarnation = 0
+        self._bird = Mute(paths.BIRD_CTL, BIRD_PATIENCE_SECONDS)
+        self._conntrackd = Mute(paths.CONNTRACKD_CTL, CONNTRACKD_PATIENCE_SECONDS)
+        self.bgp: tuple[int, int] = (0, 0)
+        """Sessions that are Established, and all."""
+        self.conntrackd = False
+        """conntrackd answers."""
+        self.cached: int | None = None
+        """Flows that it replicates: the node's own are not among them."""
+
+    async def run(self, handle: Callable[[Event], None], interval: float, wake: Callable[[], None]) -> None:
+        """Ask both every `interval` seconds; neither waits for the other, and nobody waits for them."""
+        while True:
+            await asyncio.gather(self._ask_bird(), self._ask_conntrackd())
+            self._follow_conntrackd(handle)
+            wake()
+            await asyncio.sleep(interval)
+
+    async def _ask_bird(self) -> None:
+        announcement: Announcement | None = None
+        try:
+            self.bgp = await bird.sessions()
+            announcement = await bird.announced()
+            self._bird.heard()
+        except DaemonError:
+            self.bgp = (0, self.bgp[1])
+            if self._bird.silent(time.monotonic()):
+                self._on_kill("bird")
+        self._on_announced(announcement)
+
+    async def _ask_conntrackd(self) -> None:
+        try:
+            answer = await conntrackd.command(conntrackd.Command.STATS, seconds=_STATS_SECONDS)
+            self.conntrackd = "external inject" in answer
+            self.cached = int(found[1]) if (found := _CACHED.search(answer)) else None
+            self._conntrackd.heard()
+        except DaemonError:
+            self.conntrackd = False
+            if self._conntrackd.silent(time.monotonic()):
+                self._on_kill("conntrackd")
+
+    def _follow_conntrackd(self, handle: Callable[[Event], None]) -> None:
+        incarnation = conntrackd.incarnation()
+        if incarnation and self._incarnation and incarnation != self._incarnation:
+            handle(ConntrackdStarted())
+        self._incarnation = incarnation or self._incarnation

@@ -1,0 +1,59 @@
+"""How well the standby's copy of the flows is, by a sample: the active node names some, the standby looks them up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from ipaddress import IPv4Network
+
+from natpair.core.messages import SAMPLE_SIZE, Flow
+from natpair.system import flows
+
+SAMPLE_SECONDS = 5.0
+_REPLICATION_SECONDS = 0.5
+"""A flow that began a moment ago is on its way: what is lacking is looked up again so much later."""
+_STALE_SECONDS = 3 * SAMPLE_SECONDS
+
+
+class SyncWatch:
+    """`attach` sends a sample to the peer; `serving` says whether this node is the one to send them."""
+
+    def __init__(
+        self, clients: IPv4Network, attach: Callable[[tuple[Flow, ...]], None], serving: Callable[[], bool]
+    ) -> None:
+        self._clients = clients
+        self._attach = attach
+        self._serving = serving
+        self._asked: asyncio.Queue[tuple[Flow, ...]] = asyncio.Queue(maxsize=1)
+        self._judged: tuple[float, int, int] = (0.0, 0, 0)
+
+    def asked(self, sample: tuple[Flow, ...]) -> None:
+        """The peer named flows of its own; one sample at a time is enough."""
+        if not self._asked.full():
+            self._asked.put_nowait(sample)
+
+    def lacking(self) -> tuple[int, int]:
+        """(size of the last sample, how many of it this node lacks); zeros if there was none lately."""
+        at, sampled, lacking = self._judged
+        return (sampled, lacking) if time.monotonic() - at < _STALE_SECONDS else (0, 0)
+
+    async def send_samples(self) -> None:
+        """While this node serves: a sample every few seconds."""
+        while True:
+            await asyncio.sleep(SAMPLE_SECONDS)
+            if self._serving():
+                try:
+                    self._attach(await flows.sample(SAMPLE_SIZE, self._clients))
+                except OSError:
+                    continue  # without conntrack there are no flows to name
+
+    async def judge_samples(self) -> None:
+        """Look up what the peer names."""
+        while True:
+            sample = await self._asked.get()
+            missing = await flows.unknown(sample)
+            if missing:
+                await asyncio.sleep(_REPLICATION_SECONDS)
+                missing = await flows.unknown(missing)
+            self._judged = (time.monotonic(), len(sample), len(missing))

@@ -1,0 +1,1 @@
+"""Benches: natpair beside the architecture people run today, in one run on one machine."""

@@ -1,0 +1,45 @@
+"""The fault matrix: 69 rows, each a `Fault` or a `NotPossible`, in the order of their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from natpair.chaos import fabric, kernel, lifecycle, links, load, neighbours, processes
+from natpair.chaos.fault import Fault, NotPossible
+from natpair.errors import LabError
+
+_IMPOSSIBLE = (
+    NotPossible(
+        31,
+        "Linode's API refuses, is slow, or answers nonsense",
+        "no process of a node in this lab talks to the API, so that nothing could be disturbed",
+    ),
+    NotPossible(32, "API token revoked or expired", "no process of a node in this lab holds a token"),
+    NotPossible(
+        50,
+        "clock jumps by an hour, steps every second, year 2038",
+        "CLOCK_REALTIME has no namespace: setting it would set the clock of the machine that runs the lab",
+    ),
+)
+
+_ALL: tuple[Fault | NotPossible, ...] = (
+    *processes.FAULTS,
+    *links.FAULTS,
+    *fabric.FAULTS,
+    *kernel.FAULTS,
+    *load.FAULTS,
+    *neighbours.FAULTS,
+    *lifecycle.FAULTS,
+    *_IMPOSSIBLE,
+)
+
+CATALOGUE: Mapping[int, Fault | NotPossible] = {row.id: row for row in sorted(_ALL, key=lambda row: row.id)}
+"""Every row by its number."""
+
+
+def row(number: int) -> Fault | NotPossible:
+    """The row with a number; LabError if there is none."""
+    found = CATALOGUE.get(number)
+    if found is None:
+        raise LabError(f"there is no fault {number}", cure=f"one of 1 to {max(CATALOGUE)}; natpair chaos --list")
+    return found

@@ -1,0 +1,205 @@
+"""`natpair cloud probe`: settle on a real account what no document says, and clear up."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from natpair.cli.output import emit_json, say, symbols, talk
+from natpair.errors import NatpairError
+
+if TYPE_CHECKING:
+    from natpair.core.model import Linode
+    from natpair.probe.report import Report
+    from natpair.probe.run import Api, Probe
+    from natpair.probe.site import Pace, Reach
+
+LEFT_BEHIND = 75
+FABRICS = ("ignore-med", "load-share", "prefer-older")
+_IMAGE = "linode/debian12"  # as in probe.machines, whose import is too heavy for --help
+_LAB_TOKEN = "any-word-that-stands-in-no-answer"  # noqa: S105 - no secret: an emulated account takes any word
+
+
+@click.command(
+    epilog="Example: natpair cloud probe --region us-ord --token-file token. Takes ten to fifteen minutes and costs "
+    "a few cents. In a lab: natpair lab api --lab cloud, and elsewhere: "
+    "natpair cloud probe --region us-ord --lab cloud --yes."
+)
+@click.option("--region", help="Where; that of --config if not given.")
+@click.option("--config", type=click.Path(path_type=Path), help="A gateway.toml: its region and its [linode].")
+@click.option("--type", "plan", help="Another type of Linode than the cheapest.")
+@click.option("--image", default=_IMAGE, show_default=True, help="A Debian or Ubuntu with cloud-init.")
+@click.option("--token-file", type=click.Path(path_type=Path), help="The token; else from the environment.")
+@click.option("--api-url", help="Another address of the API.")
+@click.option(
+    "--repeats",
+    type=click.IntRange(1, 100),
+    help="How often each contest is held; twice as often each rerouting is timed.",
+)
+@click.option("--power-cuts", type=click.IntRange(0, 20), help="How many machines lose their power.")
+@click.option("--report", "file", type=click.Path(path_type=Path), help="Where the report goes, as JSON.")
+@click.option("--mask", is_flag=True, help="Replace public addresses in everything that is written or printed.")
+@click.option("--lab", "lab_name", metavar="NAME", help="The account is that of the lab NAME (natpair lab api --lab).")
+@click.option("--fabric", type=click.Choice(FABRICS), multiple=True, help="With --lab: how its fabric behaves.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--clean-up", is_flag=True, help="Remove what an earlier probe left behind, and do nothing else.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else.")
+def command(clean_up: bool, **given: object) -> int:
+    """Make two small Linodes, measure how the region's network behaves, recommend settings, remove everything.
+
+    Shows what it will create and the price, and asks. Everything is removed at the end, also after Ctrl-C or a failure.
+    """
+    from natpair.probe.record import state_folder
+
+    base = state_folder(dict(os.environ))
+    if given["fabric"] and given["lab_name"] is None:
+        raise click.UsageError("--fabric is for a lab: say --lab too")
+    api, region = _account(given)
+    if clean_up:
+        return _clean_up(api, base, yes=bool(given["yes"]))
+    if not region:
+        raise click.UsageError("say --region, or --config with a bgp.region")
+    return _probe(api, region, base, given)
+
+
+def _account(given: dict[str, object]) -> tuple[Api, str]:
+    """The account's API with its token, and the region."""
+    from natpair.linode.token import Token, read_token
+    from natpair.probe.run import Api
+
+    settings, region = _settings(given["config"])
+    region = str(given["region"] or region)
+    lab = given["lab_name"]
+    if lab is not None:
+        return Api(_lab_url(str(lab)), Token(_LAB_TOKEN)), region
+    file = given["token_file"] or settings.token_file
+    url = str(given["api_url"] or settings.api_url)
+    return Api(url, read_token(Path(str(file)) if file else None, os.environ), settings.plain_http), region
+
+
+def _settings(config: object) -> tuple[Linode, str]:
+    from natpair.config.load import load
+    from natpair.core.model import Linode
+
+    if not isinstance(config, Path):
+        return Linode(), ""
+    gateway = load(config)
+    return gateway.linode, gateway.bgp.region or ""
+
+
+def _lab_url(lab: str) -> str:
+    from natpair.errors import LabError
+    from natpair.lab import apirecord, netns
+
+    record = apirecord.read(netns.LABS / lab)
+    if record is None or not record.alive:
+        raise LabError(f"the lab {lab} has no account", cure=f"natpair lab api --lab {lab}, in another terminal")
+    return f"{record.url}/v4"
+
+
+def _progress(text: str) -> None:
+    talk(f"  {symbols(sys.stderr).bullet} {text}")
+
+
+def _pace(given: dict[str, object]) -> Pace:
+    from natpair.probe.site import LAB_PACE, Pace
+
+    pace = Pace() if given["lab_name"] is None else LAB_PACE
+    changes = {name: given[name] for name in ("repeats", "power_cuts") if given[name] is not None}
+    numbers = {name: int(str(value)) for name, value in changes.items()}
+    timings = {"timings": 2 * numbers["repeats"]} if "repeats" in numbers else {}
+    return replace(pace, **numbers, **timings)
+
+
+def _reach(given: dict[str, object]) -> Callable[[Path], Reach]:
+    from natpair.probe.ssh import SshReach
+
+    lab = given["lab_name"]
+    if lab is None:
+        return lambda folder: SshReach(folder, "eth0", "eth1")
+    from natpair.cli.lab_probe import LabReach
+    from natpair.lab.fabric import Knobs
+
+    wanted = given["fabric"]
+    named = {name.replace("-", "_"): True for name in wanted} if isinstance(wanted, tuple) else {}
+    return lambda _folder: LabReach(str(lab), Knobs(**named))
+
+
+def _probe(api: Api, region: str, base: Path, given: dict[str, object]) -> int:
+    from natpair.probe.run import Order, Probe, price
+
+    plan = None if given["plan"] is None else str(given["plan"])
+    offer = asyncio.run(price(api, region, plan))
+    talk("The probe makes:")
+    for line in offer.words():
+        _progress(line)
+    if not given["yes"]:
+        click.confirm("Go ahead?", abort=True, err=True)
+    site = "Linode" if given["lab_name"] is None else f"the lab {given['lab_name']}"
+    order = Order(region, offer.plan, str(given["image"]), _pace(given), site)
+    began = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "")
+    file = Path(str(given["file"] or f"natpair-probe-{region}-{began.replace(':', '')}.json"))
+    file.touch()  # what cannot be written is to be known now, not after a quarter of an hour
+    probe = Probe(api, order, base, began, _reach(given), _progress)
+    return _run(probe, file, mask=bool(given["mask"]), as_json=bool(given["as_json"]))
+
+
+def _run(probe: Probe, file: Path, *, mask: bool, as_json: bool) -> int:
+    ended = "interrupted"
+    try:
+        probe.run()
+        ended = "complete"
+    except NatpairError as error:
+        ended = f"failed: {error.message}"
+        raise
+    finally:
+        report = probe.report(ended)
+        _write(report, file, mask=mask)
+        if report.circumstances.left_behind:
+            talk(f"natpair: left behind: {', '.join(report.circumstances.left_behind)}")
+            talk(f"  {symbols(sys.stderr).arrow} natpair cloud probe --clean-up")
+    _show(report, mask=mask, as_json=as_json)
+    return LEFT_BEHIND if report.circumstances.left_behind else 0
+
+
+def _write(report: Report, file: Path, *, mask: bool) -> None:
+    import json
+
+    file.write_text(json.dumps(report.document(mask=mask), indent=2) + "\n")
+    talk(f"the report is in {file}")
+
+
+def _show(report: Report, *, mask: bool, as_json: bool) -> None:
+    from natpair.probe.report import lines
+
+    if as_json:
+        emit_json(report.document(mask=mask))
+        return
+    for line in lines(report, mask=mask):
+        say(line)
+
+
+def _clean_up(api: Api, base: Path, *, yes: bool) -> int:
+    from natpair.probe.machines import summary
+    from natpair.probe.run import clean_up, leftovers
+
+    found = leftovers(api, base)
+    if not found:
+        talk(f"No probe of this account left anything on record in {base}.")
+        return 0
+    talk("These probes did not clear up, and no process is at work on them:")
+    for record in found:
+        _progress(summary(record))
+    if not yes:
+        click.confirm("Remove everything that carries their stamps?", abort=True, err=True)
+    clean_up(api, found, _progress)
+    say(f"removed what {len(found)} probe{'s' if len(found) != 1 else ''} left behind")
+    return 0

@@ -1,0 +1,26 @@
+"""What the scripts of a classic node call instead of systemctl: `service.py restart NAME`, in a lab host.
+
+Run as a file, standard library only. The lab's supervisor is in systemd's place and does the same.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+
+SOCKET = "/run/lab/init.sock"
+_SECONDS = 15.0
+
+
+def request(operation: str, service: str) -> bool:
+    """Ask the supervisor of this host; whether it did it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        line.settimeout(_SECONDS)
+        line.connect(SOCKET)
+        line.sendall(json.dumps({"op": operation, "service": service}).encode() + b"\n")
+        return bool(json.loads(line.makefile().readline() or "{}").get("ok"))
+
+
+if __name__ == "__main__":
+    sys.exit(0 if request(sys.argv[1], sys.argv[2]) else 1)

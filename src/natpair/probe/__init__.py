@@ -1,0 +1,1 @@
+"""The platform probe: what no document says about a provider's network, measured and turned into settings."""

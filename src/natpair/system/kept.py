@@ -1,0 +1,311 @@
+"""What the kernel and the disk must hold on a node, piece by piece: looks, says what is wrong, and how to mend it.
+
+Each kind is given what is wanted by the rendered files or the model; none of them has a wish of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from pyroute2 import AsyncIPRoute, NetlinkError
+
+from natpair.core.model import Node
+from natpair.core.rendered import RenderedFile
+from natpair.core.repair import Wrong
+from natpair.errors import CommandFailed
+from natpair.system import sysctl
+from natpair.system.files import read_if_there, write_atomic
+from natpair.system.links import RELAY_METRIC
+from natpair.system.process import arun
+
+_SECONDS = 5.0
+_TABLE_MAIN = 254
+_UNICAST, _BLACKHOLE = 1, 6
+_MAIN_RULE, _DEFAULT_RULE = 32766, 32767
+_SOMEWHERE = "192.0.0.8"
+"""An address of the world that nobody has (RFC 7600): where would a packet for it go?"""
+_BYTECODE = re.compile(r'bytecode ["\']([^"\']+)["\']')
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong and what puts it right; `mend` None: nothing that natpair may do."""
+
+    wrong: Wrong
+    mend: Callable[[], Awaitable[None]] | None
+
+
+class Kept(Protocol):
+    """One kind of thing that is watched. `noticed`: the kernel gives notice when it changes."""
+
+    noticed: ClassVar[bool]
+
+    async def findings(self) -> list[Finding]:
+        """What is wrong now; OSError, NetlinkError or CommandFailed if it cannot be looked at."""
+
+
+class Sysctls:
+    """The assignments of the rendered sysctl.d file, without those that this kernel or namespace refuses."""
+
+    noticed: ClassVar[bool] = False
+
+    def __init__(self, text: str, *, root: Path = sysctl.PROC_SYS) -> None:
+        self._text = text
+        self._root = root
+        optional = {a.key for a in sysctl.differing(text, root=root) if a.optional}
+        self._unmanageable = frozenset(optional)
+
+    async def findings(self) -> list[Finding]:
+        """Every key with another value than the file's."""
+        wrong = [a for a in sysctl.differing(self._text, root=self._root) if a.key not in self._unmanageable]
+        return [self._finding(assignment) for assignment in wrong]
+
+    def _finding(self, assignment: sysctl.Assignment) -> Finding:
+        async def mend() -> None:
+            (self._root / assignment.key).write_text(assignment.value + "\n")
+
+        found = read_if_there(self._root / assignment.key) or "nothing"
+        return Finding(Wrong(f"sysctl {assignment.key}", found.strip(), assignment.value), mend)
+
+
+class Files:
+    """The rendered files. Watched are those that stood as rendered at the start: the rest waits for an `apply`."""
+
+    noticed: ClassVar[bool] = False
+
+    def __init__(self, bundle: Sequence[RenderedFile], ours: Callable[[], bool], tell: Callable[[str], None]) -> None:
+        self._watched = tuple(file for file in bundle if read_if_there(Path(file.path)) == file.text)
+        self._ours = ours
+        self._tell = tell
+
+    async def findings(self) -> list[Finding]:
+        """Every file with another text; none while somebody applies another configuration."""
+        wrong = [file for file in self._watched if read_if_there(Path(file.path)) != file.text]
+        return [self._finding(file) for file in wrong] if wrong and self._ours() else []
+
+    def _finding(self, file: RenderedFile) -> Finding:
+        there = read_if_there(Path(file.path)) is not None
+
+        async def mend() -> None:
+            write_atomic(Path(file.path), file.text, mode=file.mode, sync=False)
+            await asyncio.to_thread(self._tell, file.path)
+
+        return Finding(Wrong(file.path, "another text" if there else "nothing", "as rendered"), mend)
+
+
+class Addresses:
+    """The node's own addresses are there, and a FIP is nobody's."""
+
+    noticed: ClassVar[bool] = True
+
+    def __init__(self, node: Node, fips: Iterable[IPv4Address]) -> None:
+        self._own: tuple[tuple[str, IPv4Interface | IPv6Interface], ...] = (
+            (node.private_interface, node.private_address),
+            (node.public_interface, node.public_address),
+            (node.public_interface, node.public_address6),
+        )
+        self._fips = {str(fip) for fip in fips}
+
+    async def findings(self) -> list[Finding]:
+        """Own addresses that are missing from a link that exists, and FIPs that have become local."""
+        async with AsyncIPRoute() as route:
+            there = [_address(message) async for message in await route.get_addr()]
+        present = {(index, address) for index, address, _ in there}
+        found = [self._local_fip(*entry) for entry in there if entry[1] in self._fips]
+        for interface, own in self._own:
+            index = _index(interface)
+            if index is not None and (index, str(own.ip)) not in present:
+                found.append(self._missing(interface, index, own))
+        return found
+
+    def _missing(self, interface: str, index: int, own: IPv4Interface | IPv6Interface) -> Finding:
+        async def mend() -> None:
+            async with AsyncIPRoute() as route:
+                extra = {} if own.version == 4 else {"flags": 2}  # IFA_F_NODAD: it was ours a moment ago
+                await route.addr("replace", index=index, address=str(own.ip), prefixlen=own.network.prefixlen, **extra)
+
+        return Finding(Wrong(f"address {own.ip}", f"not on {interface}", f"{own} on {interface}"), mend)
+
+    def _local_fip(self, index: int, address: str, length: int) -> Finding:
+        async def mend() -> None:
+            async with AsyncIPRoute() as route:
+                await route.addr("del", index=index, address=address, prefixlen=length)
+
+        return Finding(Wrong(f"address {address}", f"local, on {_name(index)}", "a FIP is never local"), mend)
+
+
+class Routes:
+    """The FIPs' blackholes, nothing in front of them, and the default routes as they were last seen."""
+
+    noticed: ClassVar[bool] = True
+
+    def __init__(self, fips: Iterable[IPv4Address], public: str, metric: int) -> None:
+        self._fips = {str(fip) for fip in fips}
+        self._public = public
+        self._metric = metric
+        self._defaults: dict[int, str] = {}
+
+    async def findings(self) -> list[Finding]:
+        """Blackholes that are missing, foreign routes to a FIP, default routes that have gone."""
+        async with AsyncIPRoute() as route:
+            routes = [m async for m in await route.get_routes(family=socket.AF_INET, table=_TABLE_MAIN)]
+            routes += [m async for m in await route.get_routes(family=socket.AF_INET6, table=_TABLE_MAIN)]
+        to_fips = [m for m in routes if m.get_attr("RTA_DST") in self._fips and m["dst_len"] == 32]
+        holes = {m.get_attr("RTA_DST") for m in to_fips if self._is_hole(m)}
+        found = [self._no_hole(fip) for fip in sorted(self._fips - holes)]
+        found += [self._foreign(m) for m in to_fips if not self._is_hole(m) and not _is_relay(m)]
+        return [*found, *self._lost_defaults(routes)]
+
+    def _is_hole(self, message: Any) -> bool:
+        return bool(message["type"] == _BLACKHOLE and message.get_attr("RTA_PRIORITY") == self._metric)
+
+    def _no_hole(self, fip: str) -> Finding:
+        async def mend() -> None:
+            async with AsyncIPRoute() as route:
+                await route.route("replace", dst=f"{fip}/32", type="blackhole", priority=self._metric)
+
+        return Finding(Wrong(f"blackhole route {fip}", "none", f"metric {self._metric}"), mend)
+
+    def _foreign(self, message: Any) -> Finding:
+        fip, metric = message.get_attr("RTA_DST"), message.get_attr("RTA_PRIORITY") or 0
+
+        async def mend() -> None:
+            async with AsyncIPRoute() as route:
+                same = {"priority": metric, "type": message["type"], "scope": message["scope"]}
+                await route.route("del", dst=f"{fip}/32", **same)
+
+        return Finding(Wrong(f"route {fip}", f"a foreign one, metric {metric}", "only natpair's own"), mend)
+
+    def _lost_defaults(self, routes: list[Any]) -> list[Finding]:
+        index = _index(self._public)
+        seen = {m["family"]: m for m in routes if m["dst_len"] == 0 and m.get_attr("RTA_OIF") == index}
+        self._defaults |= {f: m.get_attr("RTA_GATEWAY") for f, m in seen.items() if m.get_attr("RTA_GATEWAY")}
+        if index is None:
+            return []
+        return [self._no_default(family, hop, index) for family, hop in self._defaults.items() if family not in seen]
+
+    def _no_default(self, family: int, hop: str, index: int) -> Finding:
+        async def mend() -> None:
+            async with AsyncIPRoute() as route:
+                everything = "0.0.0.0/0" if family == socket.AF_INET else "::/0"
+                await route.route("replace", dst=everything, gateway=hop, oif=index, family=family)
+
+        name = "IPv4" if family == socket.AF_INET else "IPv6"
+        return Finding(Wrong(f"{name} default route", "none", f"via {hop} on {self._public}"), mend)
+
+
+class Rules:
+    """Policy routing: the main table is asked, and no foreign rule leads our clients' packets elsewhere.
+
+    A rule that leaves them alone (a VPN's, a container's) is nobody's business here.
+    """
+
+    noticed: ClassVar[bool] = True
+
+    def __init__(self, node: Node, network: IPv4Network) -> None:
+        self._private, self._public = node.private_interface, node.public_interface
+        self._client = str(network.broadcast_address - 1)
+
+    async def findings(self) -> list[Finding]:
+        """The main table's rule if it is gone; foreign rules without a mark while a client's packet goes astray."""
+        async with AsyncIPRoute() as route:
+            rules = [m async for m in await route.get_rules(family=socket.AF_INET)]
+            if not any(m.get_attr("FRA_TABLE") == _TABLE_MAIN for m in rules):
+                return [self._no_main()]
+            found = await self._astray(route)
+        if not found:
+            return []
+        aliens = [m for m in rules if m.get_attr("FRA_PRIORITY") not in {None, _MAIN_RULE, _DEFAULT_RULE}]
+        unmarked = [m for m in aliens if m.get_attr("FRA_FWMARK") is None]
+        if not unmarked:
+            return [Finding(Wrong("routing", found, f"clients leave on {self._public}"), None)]
+        return [self._alien(m, found) for m in unmarked]
+
+    async def _astray(self, route: AsyncIPRoute) -> str:
+        """Where a client's packet would go if not out on the WAN; empty if all is well or a link is missing."""
+        private, public = _index(self._private), _index(self._public)
+        if private is None or public is None:
+            return ""
+        try:
+            query = {"dst": _SOMEWHERE, "src": self._client, "iif": private, "family": socket.AF_INET}
+            (answer,) = await route.route("get", **query)
+        except NetlinkError as error:
+            return f"clients get {error.args[-1]}"
+        out = answer.get_attr("RTA_OIF")
+        return "" if out == public else f"clients leave on {_name(out) if out else 'nothing'}"
+
+    def _no_main(self) -> Finding:
+        async def mend() -> None:
+            async with AsyncIPRoute() as route:
+                await route.rule("add", priority=_MAIN_RULE, table=_TABLE_MAIN, family=socket.AF_INET)
+
+        return Finding(Wrong("ip rule main", "none", "the main table is asked"), mend)
+
+    def _alien(self, message: Any, found: str) -> Finding:
+        priority = message.get_attr("FRA_PRIORITY")
+
+        async def mend() -> None:
+            await arun(["ip", "rule", "del", "pref", str(priority)], timeout=_SECONDS)
+
+        return Finding(Wrong(f"ip rule {priority}", found, f"clients leave on {self._public}"), mend)
+
+
+class Guard:
+    """The egress filter of the rendered guard.tc stands on the public interface."""
+
+    noticed: ClassVar[bool] = True
+
+    def __init__(self, text: str, public: str) -> None:
+        self._text = text
+        self._public = public
+        self._program = _BYTECODE.search(text)
+
+    async def findings(self) -> list[Finding]:
+        """One, if the filter is missing or has another program."""
+        if _index(self._public) is None or self._program is None:
+            return []
+        try:
+            done = await arun(["tc", "filter", "show", "dev", self._public, "egress"], timeout=_SECONDS)
+        except CommandFailed as error:
+            if error.rc is None:
+                raise
+            seen = ""
+        else:
+            seen = done.stdout
+        if any(match[1] == self._program[1] for match in _BYTECODE.finditer(seen)) and "direct-action" in seen:
+            return []
+        return [
+            Finding(Wrong("egress guard", "another program" if seen.strip() else "none", "as rendered"), self._mend)
+        ]
+
+    async def _mend(self) -> None:
+        await arun(["tc", "-batch", "-"], stdin=self._text, timeout=_SECONDS)
+
+
+def _address(message: Any) -> tuple[int, str, int]:
+    return message["index"], message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"), message["prefixlen"]
+
+
+def _is_relay(message: Any) -> bool:
+    return bool(message["type"] == _UNICAST and message.get_attr("RTA_PRIORITY") == RELAY_METRIC)
+
+
+def _index(interface: str) -> int | None:
+    try:
+        return socket.if_nametoindex(interface)
+    except OSError:
+        return None
+
+
+def _name(index: int) -> str:
+    try:
+        return socket.if_indextoname(index)
+    except OSError:
+        return f"interface {index}"

@@ -1,0 +1,104 @@
+"""What a node must hold: each kind sees what was changed in a real kernel, and puts it back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from contract.daemons import FILES, call
+from judges.scratch import Scratch
+from samples import EXAMPLE
+
+pytestmark = pytest.mark.root
+
+KEEP = """
+import json, subprocess
+from pyroute2 import NetlinkError
+from natpair.config.load import parse
+from natpair.core.paths import CONFIG
+from natpair.system.kept import Addresses, Guard, Routes, Rules
+gateway = parse(open(sys.argv[1]).read())
+me = gateway.node[0]
+kinds = (
+    Addresses(me, gateway.pair.fips),
+    Routes(gateway.pair.fips, "eth0", 1000),
+    Rules(me, gateway.private_network),
+    Guard(open("/etc/natpair/generated/guard.tc").read(), "eth0"),
+)
+async def look(mend=True):
+    said = []
+    for kind in kinds:
+        for finding in await kind.findings():
+            said.append(finding.wrong.thing)
+            if mend and finding.mend is not None:
+                try:
+                    await finding.mend()
+                except NetlinkError as error:
+                    print(finding.wrong, error, file=sys.stderr)
+    return said
+before = await look(mend=False)
+for command in sys.argv[2:]:
+    subprocess.run(command.split(), check=True)
+first = await look()
+for _ in range(3):
+    again = await look()
+print(json.dumps([before, first, again]))
+"""
+
+
+@pytest.fixture
+def furnished(machine: Scratch) -> Iterator[Scratch]:
+    machine.run("ip", "-batch", "-", stdin=FILES["/etc/natpair/generated/routes.ip"])
+    machine.run("tc", "-batch", "-", stdin=FILES["/etc/natpair/generated/guard.tc"])
+    machine.run("ip", "route", "replace", "default", "via", "203.0.113.1")
+    machine.run("ip", "address", "replace", "2001:db8:100::3/64", "dev", "eth0", "nodad")
+    machine.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.rp_filter=2")
+    yield machine
+    machine.run("ip", "route", "del", "default", ok=(0, 2))
+
+
+@pytest.mark.parametrize(
+    ("command", "thing"),
+    [
+        ("ip address del 192.168.1.3/24 dev eth1", "address 192.168.1.3"),
+        ("ip address del 2001:db8:100::3/64 dev eth0", "address 2001:db8:100::3"),
+        ("ip address add 192.0.2.221/32 dev lo", "address 192.0.2.221"),
+        ("ip route del blackhole 192.0.2.221", "blackhole route 192.0.2.221"),
+        ("ip route add 192.0.2.221/32 dev eth0 metric 5", "route 192.0.2.221"),
+        ("ip route del default", "IPv4 default route"),
+        ("ip rule del pref 32766", "ip rule main"),
+        ("ip rule add pref 70 from 192.168.1.0/24 blackhole", "ip rule 70"),
+        ("tc qdisc del dev eth0 clsact", "egress guard"),
+        ("tc filter del dev eth0 egress", "egress guard"),
+    ],
+)
+def test_a_change_is_seen_and_undone(furnished: Scratch, command: str, thing: str) -> None:
+    furnished.write("/etc/natpair/gateway.toml", EXAMPLE.read_text())
+    before, first, again = json.loads(call(furnished, KEEP, "/etc/natpair/gateway.toml", command))
+    assert before == [], "nothing is wrong to begin with"
+    assert thing in first
+    assert again == []
+
+
+def test_a_rule_that_leaves_clients_alone_is_nobodys_business(furnished: Scratch) -> None:
+    furnished.write("/etc/natpair/gateway.toml", EXAMPLE.read_text())
+    rules = ["ip rule add pref 80 from 10.9.0.0/16 blackhole", "ip rule add pref 81 fwmark 5 lookup 52"]
+    try:
+        assert json.loads(call(furnished, KEEP, "/etc/natpair/gateway.toml", *rules)) == [[], [], []]
+    finally:
+        for pref in ("80", "81"):
+            furnished.run("ip", "rule", "del", "pref", pref)
+
+
+def test_the_kernel_says_who_changed_the_ruleset(machine: Scratch) -> None:
+    body = """
+import select, subprocess
+from natpair.system import links
+_, rules = links.notice_sockets()
+subprocess.run(["nft", "add table ip stranger; delete table ip stranger"], check=True)
+select.select([rules], [], [], 2)
+print(links.ruleset_authors(links.drain(rules)))
+"""
+    assert call(machine, body) == "('nft',)"

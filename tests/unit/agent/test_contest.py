@@ -1,0 +1,57 @@
+"""A stranger who claims the VIP: answered at once, but not with a flood, and remembered for a minute."""
+
+from __future__ import annotations
+
+import pytest
+
+from natpair.agent import contest
+from natpair.agent.contest import REMEMBERED_SECONDS, Contest
+
+STRANGER, PEER = "02:00:00:00:00:09", "02:00:00:00:00:04"
+
+
+class Clock:
+    now = 100.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(contest.time, "monotonic", lambda: made.now)
+    return made
+
+
+def between(claims: list[int], ours: bool = True) -> Contest:
+    return Contest(lambda: claims.append(1), lambda: ours, lambda: PEER)
+
+
+def test_a_stranger_is_answered_and_named(clock: Clock) -> None:
+    made = between(claims := [])
+    assert made.by() == ""
+    made.seen(STRANGER)
+    assert (len(claims), made.by()) == (1, STRANGER)
+
+
+def test_the_peer_is_left_to_the_election_and_a_standby_answers_nobody(clock: Clock) -> None:
+    made = between(claims := [])
+    made.seen(PEER)
+    idle = between(claims, ours=False)
+    idle.seen(STRANGER)
+    assert (claims, made.by(), idle.by()) == ([], "", "")
+
+
+def test_a_flood_of_claims_is_not_answered_by_one(clock: Clock) -> None:
+    made = between(claims := [])
+    for _ in range(1000):
+        made.seen(STRANGER)
+        clock.now += 0.001
+    assert 9 <= len(claims) <= 11
+
+
+def test_it_is_forgotten_after_a_minute(clock: Clock) -> None:
+    made = between([])
+    made.seen(STRANGER)
+    clock.now += REMEMBERED_SECONDS - 1
+    assert made.by() == STRANGER
+    clock.now += 1
+    assert made.by() == ""

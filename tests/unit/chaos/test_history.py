@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from natpair.chaos import history as histories
+from natpair.chaos import result as results
+from natpair.chaos.history import Check, Dark, Offer, VipChange
+from natpair.chaos.invariants import judge
+from natpair.chaos.result import FaultResult, Verdict
+from unit.chaos.histories import A, at, fault, history, leak, moved
+from unit.drill.drill_samples import advert, primary, rst, taps
+
+
+def test_a_history_comes_back_as_it_was_and_is_judged_the_same(tmp_path: Path) -> None:
+    resets = (rst(at(1), "192.0.2.221:1", "198.51.100.1:2", leaving=True, leg=advert(0).leg),)
+    full = history(
+        taps=taps(resets=resets, adverts=(advert(at(2)),), updates=(primary(at(3)),), leaks=(leak("10.0.0.1"),)),
+        vips=(VipChange(at(4), A, False),),
+        offers=(Offer(at(5), (A,)),),
+        dark=(Dark(A, "power", at(6), at(7)),),
+        routes=(moved(8, A),),
+        checks=(Check("alarm", None, 1.0),),
+    )
+    histories.write(full, tmp_path / "kept")
+    assert histories.read(tmp_path / "kept") == full
+    assert judge(histories.read(tmp_path / "kept"), fault()) == judge(full, fault())
+
+
+def test_what_is_no_history_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        histories.read(tmp_path)
+    (tmp_path / histories.FILE).write_text("{}")
+    with pytest.raises(ValueError, match="validation error"):
+        histories.read(tmp_path)
+
+
+def test_results_are_kept_one_by_one_and_a_torn_one_is_left_out(tmp_path: Path) -> None:
+    assert results.earlier(tmp_path) == []
+    done = [FaultResult(n, "x", Verdict.PASSED, 1.0, 2.0, judge(history(), fault()), again=f"run {n}") for n in (1, 2)]
+    for result in done:
+        results.append(tmp_path, result)
+    assert results.earlier(tmp_path) == done
+    with (tmp_path / results.FILE).open("ab") as file:
+        file.write(b'{"id": 3, "na')
+    assert results.earlier(tmp_path) == done

@@ -1,0 +1,72 @@
+"""The programs that attack: what they put on the wire is what the receivers' own parsers read."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from natpair.chaos import attack, speaker, switchrules
+from natpair.chaos.eyes import primary_sessions, vip_changes
+from natpair.drill import pcap
+from unit.drill.drill_samples import packet
+
+SHOWN = """\
+1007-Table master4:
+ 192.0.2.221/32       unicast [node_1 21:35:49.042] * (100/?) [AS65001?]
+ \tBGP.community: (65000,1)
+1007-                     unicast [node_0 21:35:48.586] (100/?) [AS65001?]
+ \tBGP.community: (65000,2)
+0000
+"""
+
+
+@pytest.mark.parametrize("data", [b"", b"\1", b"\xff\xff\xff\xff", bytes(range(60))])
+def test_a_checksum_makes_the_sum_come_out(data: bytes) -> None:
+    even = data + b"\0" * (len(data) % 2)
+    assert attack.checksum(even + struct.pack("!H", attack.checksum(even))) == 0
+
+
+def test_a_forged_advert_is_an_advert() -> None:
+    body = attack.vrrp("192.168.1.102", "192.168.1.3", 51, 255, "192.168.1.1", 10)
+    frame = packet(attack.ip_packet("192.168.1.102", "192.168.1.3", 112, body, ttl=255))
+    assert pcap.advert(frame) == pcap.Advert("192.168.1.102", 51, 255)
+    layer = pcap.ipv4(frame)
+    assert layer is not None
+    pseudo = attack.packed("192.168.1.102") + attack.packed("192.168.1.3") + struct.pack("!BBH", 0, 112, len(body))
+    assert attack.checksum(pseudo + layer.payload) == 0
+
+
+def test_a_forged_arp_is_gratuitous() -> None:
+    frame = attack.arp(b"\x02\0\0\0\0\x09", "192.168.1.1", 2)
+    seen = pcap.arp(packet(frame[14:], ethertype=pcap.ETH_ARP))
+    assert seen == pcap.Arp(2, "02:00:00:00:00:09", "192.168.1.1", "192.168.1.1")
+    assert seen.gratuitous
+
+
+def test_a_bad_speaker_says_what_it_should_not() -> None:
+    prefixes = b"\x00" + b"\x18\xc0\xa8\x01"
+    said = speaker.reach(prefixes, b"\0" * 16, 65000)
+    assert speaker.kinds(speaker.opening(65000, 3) + speaker.message(speaker.KEEPALIVE) + said) == [1, 4, 2]
+    assert speaker.capabilities(speaker.opening(65000, 3)[19:]) == [1, 5, 65]
+
+
+def test_primaries_are_read_from_what_bird_shows() -> None:
+    assert list(primary_sessions(SHOWN)) == ["node_1"]
+    assert list(primary_sessions(SHOWN.replace("65000,1", "65000,2"))) == []
+
+
+def test_the_owner_of_the_vip_is_read_from_what_ip_tells() -> None:
+    lines = [
+        "[2026-11-25T22:00:00.500000] 3: eth1    inet 192.168.1.1/24 scope global secondary eth1",
+        "[2026-11-25T22:00:01.000000] Deleted 3: eth1    inet 192.168.1.1/24 scope global secondary eth1",
+        "[2026-11-25T22:00:01.000000] 3: eth1    inet 192.168.1.10/24 scope global secondary eth1",
+    ]
+    seen = list(vip_changes(lines, "192.168.1.1", "nat-a", 0))
+    assert [change.owned for change in seen] == [True, False]
+    assert seen[1].time_ns - seen[0].time_ns == 500_000_000
+
+
+def test_a_switch_without_rules_drops_nothing() -> None:
+    assert "drop" not in switchrules.ruleset(())
+    assert 'iifname "a" drop' in switchrules.ruleset(('iifname "a"',))
