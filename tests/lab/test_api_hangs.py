@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 import natpair
-from natpair.core.model import Gateway
 from natpair.drill.kinds import KindName
 from natpair.drill.result import RunResult
 from natpair.drill.runner import Options, drill
@@ -24,27 +23,22 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(200)]
 NAME = f"th{os.getpid()}"
 EXAMPLE = Path(natpair.__file__).parents[2] / "examples" / "gateway.toml"
 GENEROUS_MS = 3 * 900.0
-LINODE = """
+WATCHED = """
 [linode]
 api_url = "http://198.51.100.20/v4"
 token_file = "/etc/natpair/linode.token"
 plain_http = true
-"""
-# Agents that ask the account all the time are the hardest case; where they cannot yet, the drill alone must not ask.
-WATCH = """
+
 [watch]
 enabled = true
 interval_seconds = 2
 """
 
 
-WATCHING = "watch" in Gateway.model_fields
-
-
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
     config = tmp_path / "gateway.toml"
-    config.write_text(EXAMPLE.read_text() + LINODE + (WATCH if WATCHING else ""))
+    config.write_text(EXAMPLE.read_text() + WATCHED)
     built = Lab.up(config, name=NAME)
     try:
         serve_in_background(built, 0)
@@ -73,8 +67,7 @@ def test_a_power_cut_while_the_api_hangs_is_like_any_other(lab: Lab, capsys: pyt
     def asked() -> list[dict[str, object]]:
         return control(lab, "GET", "/state")["requests"]
 
-    if WATCHING:
-        wait_until(asked, deadline_seconds=20, what="the first question of an agent that watches the account")
+    wait_until(asked, deadline_seconds=20, what="the first question of an agent that watches the account")
     with_answers = crash()
     control(lab, "POST", "/faults", {"kind": "hang", "times": None})
     without = crash()

@@ -27,7 +27,7 @@ PAIRED_BOUND_MS = 120_000.0
 """Two faults at once may take the whole pair down until one is mended; what must hold is everything else."""
 _MOST_LATER_SECONDS = 2.0
 _CLASSIC_SECONDS = 5.0
-_CLASSIC_HEAL_SECONDS = 10.0
+_CLASSIC_HEAL_SECONDS = 5.0
 """It heals by itself in that time or, as its description has it, by hand."""
 _ALONE = frozenset({56, 58, 59, 64, 69})
 """Faults that take the pair through several lives by themselves: nothing else can be timed against them."""

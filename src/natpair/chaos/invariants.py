@@ -25,13 +25,15 @@ from natpair.drill.analysis import (
     unexplained_resets,
     union,
 )
-from natpair.drill.records import Leak, Seen
+from natpair.drill.pcap import Reset, ResetKind
+from natpair.drill.records import Leak, Leg, Seen
 
 NEW_SLACK_MS = 500.0
 ANSWER_WITHIN_NS = 10_000_000_000
 STATUS_LAG_MS = 1500.0
 MISSING_RATIO = 0.02
 MISSING_SLACK = 2
+_PROHIBITED = 13
 _SHOWN = 3
 
 
@@ -104,10 +106,19 @@ def flows(history: History, fault: Fault) -> Finding:
 
 
 def resets(history: History, _fault: Fault) -> Finding:
-    """I5: resets that left a node though none like it had entered one."""
-    found = unexplained_resets(history.taps.resets, history.own_addresses)
+    """I5: resets that left a node though none like it had entered one.
+
+    Not one of them is the answer to a client of ours that it is over its limit (RFC 5508 REQ-8, RFC 6888 REQ-4).
+    """
+    unexplained = unexplained_resets(history.taps.resets, history.own_addresses)
+    found = [seen for seen in unexplained if not (seen.leg is Leg.VLAN and _prohibited(seen.what))]
     detail = (f"{seen.node}: {seen.what.kind} {seen.what.source} to {seen.what.destination}" for seen in found)
     return _finding(Invariant.RESETS, len(found), 0, "packets", detail)
+
+
+def _prohibited(reset: Reset) -> bool:
+    """ICMP 3/13, "communication administratively prohibited"; the code stands above the packet's identification."""
+    return reset.kind is ResetKind.ICMP_UNREACHABLE and reset.tag >> 16 == _PROHIBITED
 
 
 def unique(history: History, _fault: Fault) -> Finding:

@@ -10,7 +10,8 @@ from natpair.chaos.fault import WORDS, Invariant
 from natpair.chaos.history import Aftermath, Check, Dark, Offer, Resources, StatusSeen, VipChange
 from natpair.chaos.invariants import judge, outage_ms
 from natpair.chaos.result import reason
-from natpair.drill.records import Leg, Sighting
+from natpair.drill.pcap import Reset, ResetKind
+from natpair.drill.records import Leg, Seen, Sighting
 from unit.chaos.histories import (
     FIP,
     A,
@@ -117,6 +118,14 @@ def test_a_reset_that_nobody_sent() -> None:
     assert not found(Invariant.RESETS, history(taps=taps(resets=(own,)))).held
     sent = rst(at(9), "192.168.1.101:5000", "198.51.100.10:7101", leaving=False, leg=Leg.VLAN)
     assert found(Invariant.RESETS, history(taps=taps(resets=(sent, own)))).held
+
+
+@pytest.mark.parametrize(("code", "leg", "held"), [(13, Leg.VLAN, True), (1, Leg.VLAN, False), (13, Leg.PUBLIC, False)])
+def test_only_a_client_over_its_limit_may_be_told_so(code: int, leg: Leg, held: bool) -> None:
+    told = Reset(
+        ResetKind.ICMP_UNREACHABLE, "192.168.1.102:1", "198.51.100.13:2", code << 16, "192.168.1.1", "192.168.1.102"
+    )
+    assert found(Invariant.RESETS, history(taps=taps(resets=(Seen(at(5), A, leg, True, told),)))).held is held
 
 
 def test_two_live_flows_under_one_mapping() -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
 
+from natpair.core import paths
 from natpair.core.model import Gateway, Profile
 from natpair.errors import LabError
 from natpair.lab import build, designs
 from natpair.lab.agents import roles
 from natpair.lab.classic import files, status
 from natpair.lab.injection import kind_named
+from natpair.lab.node import put
 from natpair.lab.topology import Design
 from natpair.lab.topology import build as topology
 
@@ -158,9 +161,12 @@ class TestDesign:
             build.configuration(None, Profile.FAST, Design.CLASSIC)
 
     @pytest.mark.parametrize("design", list(Design))
-    def test_every_design_has_the_services_that_its_parts_name(self, gateway: Gateway, design: Design) -> None:
+    def test_every_design_has_the_services_that_its_parts_name(
+        self, gateway: Gateway, design: Design, tmp_path: Path
+    ) -> None:
+        put(tmp_path / "etc", paths.CONFIG, "")
         parts = designs.PARTS[design]
-        names = {unit.name for unit in parts.units(gateway, "nat-a")}
+        names = {unit.name for unit in parts.units(gateway, "nat-a", tmp_path)}
         assert {parts.speaker, parts.election, parts.replicator} <= names
         assert all(name.startswith(parts.service_prefix) for name in names)
         assert topology(gateway, design).design is design
