@@ -165,8 +165,9 @@ def test_a_bad_batch_fails(example: Scratch) -> None:
 
 
 def test_settings_take_effect_and_only_the_machines_own_are_refused(example: Scratch) -> None:
-    (file,) = [f for f in CASES[0].bundles()["nat-a"] if "sysctl" in f.path]
-    path = example.write("/run/sysctl.conf", file.text)
+    texts = [f.text for f in CASES[0].bundles()["nat-a"] if f.path in (paths.SYSCTL, paths.FORWARDING)]
+    assert len(texts) == 2
+    path = example.write("/run/sysctl.conf", "".join(texts))
     code = """
 from pathlib import Path
 from natpair.system import sysctl

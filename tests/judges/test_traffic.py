@@ -153,7 +153,8 @@ def world() -> Iterator[World]:
         inside.run("ip", "route", "add", "default", "via", "203.0.113.1")
         for file in case.bundles()[node.name]:
             inside.write(f"/run/g/{file.path.rsplit('/', 1)[-1]}", file.text)
-        inside.python("from natpair.system import sysctl\nsysctl.load(open('/run/g/60-natpair.conf').read())")
+        for settings in ("60-natpair.conf", "forwarding.sysctl"):
+            inside.python(f"from natpair.system import sysctl\nsysctl.load(open('/run/g/{settings}').read())")
         yield built
 
 

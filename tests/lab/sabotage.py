@@ -17,6 +17,7 @@ from pathlib import Path
 from natpair.core import paths
 from natpair.drill.kinds import KINDS, Kind, KindName
 from natpair.drill.stage import Injection, Stage
+from natpair.lab.fabric import Knobs
 from natpair.lab.wait import wait_until
 from natpair.lab.world import Lab
 from natpair.system.conntrackd import Command
@@ -26,7 +27,8 @@ Act = Callable[[Lab, str], None]
 _MOST = 0.6
 """Part of the flows that speak by themselves; the others are idle until they are asked."""
 _SLACK_SECONDS = 2.0
-_FROZEN_MED = "2147483000"
+_ESTABLISHED = "/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established"
+_MASK = "/run/established"
 _MUTE_FLUSH = Path(__file__).with_name("mute_flush.py")
 
 
@@ -64,18 +66,6 @@ def remove_leak_guards(lab: Lab, node: str) -> None:
     lab.exec(node, ["nft", "flush", "chain", "ip", "natpair", "leak_guard"], check=False)
 
 
-def freeze_med(lab: Lab) -> None:
-    """Let both nodes announce one and the same MED whatever their epoch.
-
-    A takeover then only ties with the dead node's stale route, and a fabric that prefers the older of two equal
-    routes keeps it until the session times out: the bound `outage_ms` of `drill crash` must fail. Call it together
-    with `Lab.fabric(prefer_older=True)`; the standby keeps its own community, so roles still show on the wire.
-    """
-    for node in lab.nodes:
-        lab.exec(node, ["sed", "-i", f"s/bgp_med = MED;/bgp_med = {_FROZEN_MED};/", paths.BIRD_CONF])
-        lab.exec(node, ["birdc", "-s", paths.BIRD_CTL, "configure"])
-
-
 def mute(lab: Lab, node: str, *commands: Command) -> subprocess.Popen[bytes]:
     """Keep the node's conntrackd from ever seeing `commands`: a proxy on its control socket swallows them.
 
@@ -94,6 +84,16 @@ def mute(lab: Lab, node: str, *commands: Command) -> subprocess.Popen[bytes]:
     return proxy
 
 
+def crash_judged_as_if_med_counted() -> Kind:
+    """`drill crash` with the bounds of a fabric that honours MED, whatever the fabric does.
+
+    Without MED a takeover only ties with the dead node's stale route, and a fabric that prefers the older of two equal
+    routes keeps it until the session times out.
+    """
+    crash = KINDS[KindName.CRASH]
+    return replace(crash, limits=lambda conditions: crash.limits(replace(conditions, fabric=Knobs())))
+
+
 def switchover_and_expiry(seconds: int) -> Kind:
     """`drill planned`, watched until the copies that stay behind on the old active node have expired.
 
@@ -103,7 +103,7 @@ def switchover_and_expiry(seconds: int) -> Kind:
     planned = KINDS[KindName.PLANNED]
 
     def inject(stage: Stage) -> Injection:
-        _set_established(stage.lab, stage.victim, seconds)
+        _mask_established(stage.lab, stage.victim, seconds)
         wait_until(
             lambda: _short_lived(stage.lab, stage.victim, seconds) >= _MOST,
             deadline_seconds=20,
@@ -114,14 +114,22 @@ def switchover_and_expiry(seconds: int) -> Kind:
         # A dump evicts what has expired; the kernel's own sweep may take a minute.
         stage.lab.exec(stage.victim, ["conntrack", "-L"])
         _pass(_SLACK_SECONDS)
-        _set_established(stage.lab, stage.victim, stage.lab.gateway.nat.tcp_established_seconds)
+        _unmask_established(stage.lab, stage.victim)
         return replace(done, settled_ns=time.monotonic_ns())
 
     return replace(planned, inject=inject)
 
 
-def _set_established(lab: Lab, node: str, seconds: int) -> None:
-    lab.exec(node, ["sysctl", "-qw", f"net.netfilter.nf_conntrack_tcp_timeout_established={seconds}"])
+def _mask_established(lab: Lab, node: str, seconds: int) -> None:
+    """Set the timer to `seconds`, and lay a file over it that says what the agent wants to read: it would repair it."""
+    wanted = lab.gateway.nat.tcp_established_seconds
+    script = f"echo {seconds} > {_ESTABLISHED} && echo {wanted} > {_MASK} && mount --bind {_MASK} {_ESTABLISHED}"
+    lab.exec(node, ["sh", "-c", script])
+
+
+def _unmask_established(lab: Lab, node: str) -> None:
+    wanted = lab.gateway.nat.tcp_established_seconds
+    lab.exec(node, ["sh", "-c", f"umount {_ESTABLISHED} && echo {wanted} > {_ESTABLISHED}"])
 
 
 def _pass(seconds: float) -> None:

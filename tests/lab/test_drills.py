@@ -15,7 +15,7 @@ from dataclasses import replace
 import pytest
 
 from lab.sabotage import (
-    freeze_med,
+    crash_judged_as_if_med_counted,
     mute,
     open_input_and_fip_on_lo,
     remove_leak_guards,
@@ -23,7 +23,7 @@ from lab.sabotage import (
     switchover_and_expiry,
 )
 from natpair.core.model import Profile
-from natpair.drill.kinds import KINDS, Kind, KindName
+from natpair.drill.kinds import Kind, KindName
 from natpair.drill.result import Report, RunResult
 from natpair.drill.runner import Options, drill
 from natpair.drill.stage import Durations
@@ -143,11 +143,10 @@ class TestNegativeControls:
         assert (run.flows_broken == 0) is flush
         assert ("flows_broken" in {failure.bound for failure in report.failed}) is not flush
 
-    def test_a_frozen_med_lets_the_stale_route_stay(self, lab: Lab) -> None:
+    def test_without_med_the_stale_route_stays_where_the_older_one_is_preferred(self, lab: Lab) -> None:
         lab.wait_ready()
-        freeze_med(lab)
-        lab.fabric(prefer_older=True)
-        report, run = one(KindName.CRASH, KINDS[KindName.CRASH])
+        lab.fabric(prefer_older=True, ignore_med=True)
+        report, run = one(KindName.CRASH, crash_judged_as_if_med_counted())
         lab.fabric()
         assert run.outage_ms > 1500
         assert "outage_ms" in {failure.bound for failure in report.failed}
