@@ -129,23 +129,36 @@ class Sources:
         Not every second, because Keepalived writes a line to its log for each dump.
         """
         while True:
-            told = self.lines_told
-            role = await self.vrrp_role()
-            # A line that came while Keepalived wrote its dump is the newer of the two.
-            if told == self.lines_told:
-                handle(VrrpChanged(role))
+            if await self._read_role(handle):
                 await asyncio.sleep(_VRRP_SECONDS)
+
+    async def _read_role(self, handle: Handle) -> bool:
+        """Ask Keepalived and pass its answer on, unless a line came while it wrote its dump: that is the newer."""
+        told = self.lines_told
+        role = await self.vrrp_role()
+        if told == self.lines_told:
+            handle(VrrpChanged(role))
+        return told == self.lines_told
 
     async def vip(self, handle: Handle, holds: Callable[[], bool]) -> None:
         """The VIP that goes away under a node that serves: Keepalived has let go, and its word may come 20 ms later.
 
         In between a peer that asks would be told that this node is active, and would leave the election.
+        Deleted by somebody else it is put back by Keepalived 10 ms later, which stays MASTER and says nothing.
         """
+        lost_at_line: int | None = None
         while True:
             await self.look_at_vip.wait()
             self.look_at_vip.clear()
-            if holds() and not await links.has_address(self._vip) and holds():
+            if not holds() and lost_at_line != self.lines_told:
+                continue
+            there = await links.has_address(self._vip)
+            if holds() and not there:
                 handle(VrrpChanged(VrrpRole.INIT))
+                lost_at_line = self.lines_told
+            elif there and lost_at_line == self.lines_told:
+                await self._read_role(handle)
+                lost_at_line = None
 
     async def vrrp_role(self) -> VrrpRole:
         """What Keepalived is, as read back."""

@@ -340,6 +340,23 @@ async def test_a_vip_that_goes_away_under_a_node_that_serves_is_news(
     assert events == [VrrpChanged(VrrpRole.INIT)] * news
 
 
+@pytest.mark.parametrize("line", [False, True])
+async def test_a_vip_that_is_back_without_a_word_is_asked_about_at_once(outside: Outside, line: bool) -> None:
+    """Somebody deleted it: Keepalived puts it back, stays MASTER and writes no line."""
+    made, events = made_from(outside), list[Event]()
+    running = asyncio.ensure_future(made.vip(events.append, lambda: not events))
+    for here in (False, True, True):
+        outside.vip_here = here
+        made.look_at_vip.set()
+        await asyncio.sleep(0.01)
+        made.lines_told += line
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    lost, back = VrrpChanged(VrrpRole.INIT), VrrpChanged(VrrpRole.MASTER)
+    assert events == ([lost] if line else [lost, back]), "a line is the newer news"
+    assert outside.dumps == (0 if line else 1)
+
+
 # --- BIRD and conntrackd
 
 
