@@ -18,13 +18,15 @@ import json, subprocess
 from pyroute2 import NetlinkError
 from natpair.config.load import parse
 from natpair.core.paths import CONFIG
+from natpair.render.base import Sides
+from natpair.render.nftables import off_limits
 from natpair.system.kept import Addresses, Guard, Routes, Rules
 gateway = parse(open(sys.argv[1]).read())
 me = gateway.node[0]
 kinds = (
     Addresses(me, gateway.pair.fips),
     Routes(gateway.pair.fips, "eth0", 1000),
-    Rules(me, gateway.private_network),
+    Rules(me, gateway.private_network, off_limits(Sides.of(gateway, me.name))),
     Guard(open("/etc/natpair/generated/guard.tc").read(), "eth0"),
 )
 async def look(mend=True):
@@ -70,6 +72,8 @@ def furnished(machine: Scratch) -> Iterator[Scratch]:
         ("ip route del default", "IPv4 default route"),
         ("ip rule del pref 32766", "ip rule main"),
         ("ip rule add pref 70 from 192.168.1.0/24 blackhole", "ip rule 70"),
+        ("ip rule add pref 71 from 192.168.1.64/26 blackhole", "ip rule 71"),
+        ("ip rule add pref 72 to 198.51.100.0/24 blackhole", "ip rule 72"),
         ("tc qdisc del dev eth0 clsact", "egress guard"),
         ("tc filter del dev eth0 egress", "egress guard"),
     ],
@@ -84,11 +88,16 @@ def test_a_change_is_seen_and_undone(furnished: Scratch, command: str, thing: st
 
 def test_a_rule_that_leaves_clients_alone_is_nobodys_business(furnished: Scratch) -> None:
     furnished.write("/etc/natpair/gateway.toml", EXAMPLE.read_text())
-    rules = ["ip rule add pref 80 from 10.9.0.0/16 blackhole", "ip rule add pref 81 fwmark 5 lookup 52"]
+    rules = [
+        "ip rule add pref 80 from 10.9.0.0/16 blackhole",
+        "ip rule add pref 81 fwmark 5 lookup 52",
+        "ip rule add pref 82 to 10.8.0.0/16 blackhole",
+        "ip rule add pref 83 to 198.51.100.0/24 lookup main",
+    ]
     try:
         assert json.loads(call(furnished, KEEP, "/etc/natpair/gateway.toml", *rules)) == [[], [], []]
     finally:
-        for pref in ("80", "81"):
+        for pref in ("80", "81", "82", "83"):
             furnished.run("ip", "rule", "del", "pref", pref)
 
 

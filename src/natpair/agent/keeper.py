@@ -22,8 +22,10 @@ from natpair.core.digest import config_hash
 from natpair.core.model import Gateway
 from natpair.core.repair import Ledger, Wrong
 from natpair.errors import CommandFailed, ConfigError, NatpairError
+from natpair.render.base import Sides
 from natpair.render.bundle import render_all
 from natpair.render.host import BLACKHOLE_METRIC
+from natpair.render.nftables import off_limits
 from natpair.system import conntrackd, machine, reload, suspects
 from natpair.system.files import read_if_there
 from natpair.system.kept import Addresses, Files, Finding, Guard, Kept, Routes, Rules, Sysctls
@@ -149,7 +151,7 @@ def kinds_of(gateway: Gateway, node: str, config: str) -> tuple[Kept, ...]:
         Sysctls(files[paths.SYSCTL] + files[paths.FORWARDING]),
         Addresses(me, gateway.pair.fips),
         Routes(gateway.pair.fips, me.public_interface, BLACKHOLE_METRIC),
-        Rules(me, gateway.private_network),
+        Rules(me, gateway.private_network, off_limits(Sides.of(gateway, node))),
         Guard(files[paths.GUARD], me.public_interface),
         Files(bundle, _unchanged(Path(config), config_hash(gateway)), tell),
     )

@@ -204,13 +204,16 @@ class Routes:
 class Rules:
     """Policy routing: the main table is asked, and no foreign rule leads our clients' packets elsewhere.
 
-    A rule that leaves them alone (a VPN's, a container's) is nobody's business here.
+    A rule that leaves them alone (a VPN's, a container's) is nobody's business here. One that is for some of them or
+    for a part of the world is asked about with a packet that it is for, if clients may go there at all.
     """
 
     noticed: ClassVar[bool] = True
 
-    def __init__(self, node: Node, network: IPv4Network) -> None:
+    def __init__(self, node: Node, network: IPv4Network, off_limits: Sequence[IPv4Network] = ()) -> None:
         self._private, self._public = node.private_interface, node.public_interface
+        self._network = network
+        self._off_limits = tuple(off_limits)
         self._client = str(network.broadcast_address - 1)
 
     async def findings(self) -> list[Finding]:
@@ -219,22 +222,29 @@ class Rules:
             rules = [m async for m in await route.get_rules(family=socket.AF_INET)]
             if not any(m.get_attr("FRA_TABLE") == _TABLE_MAIN for m in rules):
                 return [self._no_main()]
-            found = await self._astray(route)
-        if not found:
-            return []
-        aliens = [m for m in rules if m.get_attr("FRA_PRIORITY") not in {None, _MAIN_RULE, _DEFAULT_RULE}]
-        unmarked = [m for m in aliens if m.get_attr("FRA_FWMARK") is None]
-        if not unmarked:
-            return [Finding(Wrong("routing", found, f"clients leave on {self._public}"), None)]
-        return [self._alien(m, found) for m in unmarked]
+            aliens = [m for m in rules if m.get_attr("FRA_PRIORITY") not in {None, _MAIN_RULE, _DEFAULT_RULE}]
+            unmarked = [m for m in aliens if m.get_attr("FRA_FWMARK") is None]
+            everywhere = await self._astray(route, self._client, _SOMEWHERE)
+            if everywhere and not unmarked:
+                return [Finding(Wrong("routing", everywhere, f"clients leave on {self._public}"), None)]
+            judged = [(m, everywhere or await self._led_astray(route, m)) for m in unmarked]
+        return [self._alien(m, found) for m, found in judged if found]
 
-    async def _astray(self, route: AsyncIPRoute) -> str:
+    async def _led_astray(self, route: AsyncIPRoute, rule: Any) -> str:
+        """Where a packet goes that a client may send and `rule` is for; empty if all is well or there is none."""
+        source, target = _selector(rule, "FRA_SRC", "src_len"), _selector(rule, "FRA_DST", "dst_len")
+        if not source.overlaps(self._network) or any(target.subnet_of(net) for net in self._off_limits):
+            return ""
+        smaller = source if source.subnet_of(self._network) else self._network
+        return await self._astray(route, _inside(smaller), _inside(target) if target.prefixlen else _SOMEWHERE)
+
+    async def _astray(self, route: AsyncIPRoute, source: str, target: str) -> str:
         """Where a client's packet would go if not out on the WAN; empty if all is well or a link is missing."""
         private, public = _index(self._private), _index(self._public)
         if private is None or public is None:
             return ""
         try:
-            query = {"dst": _SOMEWHERE, "src": self._client, "iif": private, "family": socket.AF_INET}
+            query = {"dst": target, "src": source, "iif": private, "family": socket.AF_INET}
             (answer,) = await route.route("get", **query)
         except NetlinkError as error:
             return f"clients get {error.args[-1]}"
@@ -291,6 +301,15 @@ class Guard:
 
 def _address(message: Any) -> tuple[int, str, int]:
     return message["index"], message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"), message["prefixlen"]
+
+
+def _selector(rule: Any, attribute: str, length: str) -> IPv4Network:
+    """The addresses that a rule is for; one that names none is for all."""
+    return IPv4Network((rule.get_attr(attribute) or 0, rule[length]))
+
+
+def _inside(network: IPv4Network) -> str:
+    return str(network[-2] if network.num_addresses > 2 else network[0])
 
 
 def _is_relay(message: Any) -> bool:
