@@ -164,3 +164,41 @@ def test_a_switch_keeps_the_counters(machine: Scratch) -> None:
 
 def test_every_switch_is_a_file_of_its_own() -> None:
     assert {path for state in STATES for path in files(*state)} <= set(FILES)
+
+
+PASSAGE = """
+import subprocess
+from natpair.system.passage import Passage
+def load(offered, passed):
+    text = open("/etc/natpair/generated/nftables.nft").read()
+    for name, packets in (("offered", offered), ("passed", passed)):
+        text = text.replace(f"counter {name} {{", f"counter {name} {{ packets {packets} bytes 0;")
+    subprocess.run(["nft", "-f", "-"], input=text, text=True, check=True)
+passage = Passage()
+async def look(offered, passed, *commands):
+    load(offered, passed)
+    for command in commands:
+        subprocess.run(["nft", command], check=True)
+        passage.changed()
+    print([(f.wrong.thing, f.mend) for f in await passage.findings()])
+await look(0, 0)
+await look(50, 0)
+chain = "{ type filter hook forward priority -10; policy drop; }"
+await look(100, 7, "add table ip stranger", f"add chain ip stranger way {chain}", "add chain ip stranger other")
+await look(150, 8)
+await look(200, 8)
+await look(200, 8, "add rule ip stranger other accept")
+await look(200, 8, "add rule ip stranger way accept")
+await look(230, 8)
+await look(260, 9)
+await look(300, 9, "delete table ip stranger")
+"""
+
+
+def test_a_foreign_chain_is_named_while_nothing_of_what_clients_send_passes(machine: Scratch) -> None:
+    named = "[('table ip stranger chain way', None)]"
+    said = call(machine, PASSAGE).splitlines()
+    assert said[:2] == ["[]", "[]"], "without a foreign chain nobody is to blame"
+    assert said[2:5] == ["[]", "[]", named], "it lets through, then it does not"
+    assert said[5] == named, "a chain that only sits beside it changes nothing"
+    assert said[6:] == ["[]", named, "[]", "[]"], "another rule starts anew; then something passes; then it is gone"

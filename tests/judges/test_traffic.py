@@ -271,6 +271,23 @@ def test_the_window_copies_unknown_packets_to_the_peer(world: World) -> None:
     assert (world.counter("duplicated"), world.counter("fip_unknown")) == (1, 1)
 
 
+def test_what_another_table_drops_is_offered_and_does_not_pass(world: World) -> None:
+    world.switch("traffic-local")
+    with world.echo():
+        assert world.ask("through") == "through"
+        assert (world.counter("offered"), world.counter("passed")) == (1, 1)
+        world.node.run("nft", "add table ip stranger")
+        world.node.run("nft", "add chain ip stranger forward { type filter hook forward priority -10; policy drop; }")
+        try:
+            assert world.ask("lost", port=40001) == "silence"
+        finally:
+            world.node.run("nft", "delete", "table", "ip", "stranger")
+        assert (world.counter("offered"), world.counter("passed")) == (2, 1)
+    world.ask("to nobody", host="192.168.7.7")
+    world.ask("to the node", host="192.168.1.3")
+    assert world.counter("offered") == 2, "what clients may not reach is not counted"
+
+
 def test_a_client_cannot_reach_its_own_fip(world: World) -> None:
     world.switch("traffic-local")
     assert world.ask("hello", host=FIP) == "silence"

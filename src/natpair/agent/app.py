@@ -298,6 +298,7 @@ class Agent:
     def _on_rules(self, notices: socket.socket) -> None:
         self.repairs.authors = links.ruleset_authors(links.drain(notices))
         self.enforcer.look_again()
+        self.keeper.wake_for_rules()
 
 
 async def run(gateway: Gateway, node: str, watcher: Watcher | None = None, config: str = paths.CONFIG) -> None:

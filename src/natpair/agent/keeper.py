@@ -29,9 +29,12 @@ from natpair.render.nftables import off_limits
 from natpair.system import conntrackd, machine, reload, suspects
 from natpair.system.files import read_if_there
 from natpair.system.kept import Addresses, Files, Finding, Guard, Kept, Routes, Rules, Sysctls
+from natpair.system.passage import Passage
 
 LOOK_SECONDS = 2.0
 """Sysctls and files give no notice: this is how long a change of them may stay unseen."""
+_AGAIN_SECONDS = 0.5
+"""What is wrong for the first time is looked at again so soon: only a second look makes it count."""
 _FULL_LOOK_EVERY = 8
 """Looks of which one is at everything, should a notice have been lost; each starts a process for the egress guard."""
 _NOTICE_SECONDS = 0.15
@@ -94,6 +97,13 @@ class Keeper:
         """Something may have changed."""
         self._awake.set()
 
+    def wake_for_rules(self) -> None:
+        """A ruleset has changed, be it ours or another's."""
+        for kind in self._kinds:
+            if isinstance(kind, Passage):
+                kind.changed()
+        self.wake()
+
     @property
     def astray(self) -> tuple[str, ...]:
         """What is wrong and stays so: fought over, or not to be mended."""
@@ -106,7 +116,7 @@ class Keeper:
             self._awake.clear()
             await self.look(everything=noticed)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
+                async with asyncio.timeout(_AGAIN_SECONDS if self._wrong.keys() - self._stuck else LOOK_SECONDS):
                     await self._awake.wait()
                     await asyncio.sleep(_NOTICE_SECONDS)
 
@@ -153,6 +163,7 @@ def kinds_of(gateway: Gateway, node: str, config: str) -> tuple[Kept, ...]:
         Routes(gateway.pair.fips, me.public_interface, BLACKHOLE_METRIC),
         Rules(me, gateway.private_network, off_limits(Sides.of(gateway, node))),
         Guard(files[paths.GUARD], me.public_interface),
+        Passage(),
         Files(bundle, _unchanged(Path(config), config_hash(gateway)), tell),
     )
 

@@ -91,6 +91,7 @@ def _ruleset(sides: Sides) -> RenderedFile:
         management=_management(sides),
         nat=gateway.nat,
         off_limits=", ".join(map(str, off_limits(sides))),
+        nowhere=f"{gateway.private_network}, {node.public_address.ip}, 224.0.0.0/3",
         peer_any=_peer_guard(sides, ANY_PEER).rules,
         role_raw_closed=raw.rules,
         role_forward_closed=forward.rules,
