@@ -249,8 +249,9 @@ class Agent:
             ceiling = await self._ceilings.get()
             try:
                 await asyncio.to_thread(journal.reserve_generation, ceiling)
-            except OSError as error:
-                # A full disk must not end an agent; what is reserved already lasts for hundreds of promotions.
+            except (OSError, RuntimeError) as error:
+                # Neither a full disk nor a thread that cannot be started must end an agent; what is reserved already
+                # lasts for hundreds of promotions.
                 self.events.record("step", step="reservation-failed", detail=str(error))
                 await asyncio.sleep(_DISK_RETRY_SECONDS)
                 self._ceilings.put_nowait(ceiling)
@@ -323,6 +324,7 @@ async def run(gateway: Gateway, node: str, watcher: Watcher | None = None, confi
         for task in running:
             task.cancel()
     agent.link.close()
+    await agent.enforcer.close()
     fifo.close()
 
 

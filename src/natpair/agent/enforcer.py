@@ -29,6 +29,8 @@ from natpair.system.links import RelayRoutes
 _RETRY_SECONDS = 0.2
 _RETRY_LIMIT_SECONDS = 2.0
 _REPAIR_SECONDS = 1.0
+_IDLE_SECONDS = 0.5
+"""Nothing to do for so long: time to start the `nft` of the next change."""
 _TRAFFIC, _ANNOUNCEMENT, _TRACKS = "traffic", "announcement", "track files"
 
 
@@ -68,6 +70,7 @@ class Enforcer:
         self._fence = {True: files[paths.SYNC_FENCE_ON], False: files[paths.SYNC_FENCE_OFF]}
         me, peer = gateway.node_named(node), gateway.peer_of(node)
         self._routes = RelayRoutes(gateway.pair.fips, peer.private_address.ip, me.private_interface)
+        self._loader = nft.Loader()
         self._on_step = on_step
         self._on_traffic = on_traffic
         self._repairs = repairs
@@ -117,7 +120,7 @@ class Enforcer:
         """Enforce until cancelled."""
         retry = _RETRY_SECONDS
         while True:
-            await self._awake.wait()
+            await self._wait()
             self._awake.clear()
             if self._wish is not None:
                 await self._round(self._wish)
@@ -133,6 +136,20 @@ class Enforcer:
                     await self._awake.wait()
             retry = min(2 * retry, _RETRY_LIMIT_SECONDS)
             self._awake.set()
+
+    async def _wait(self) -> None:
+        """For something to do; in between, get ready for it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_IDLE_SECONDS):
+                await self._awake.wait()
+                return
+        with contextlib.suppress(OSError):
+            await self._loader.ready()
+        await self._awake.wait()
+
+    async def close(self) -> None:
+        """Leave no process behind."""
+        await self._loader.close()
 
     async def _round(self, wish: Desired) -> None:
         self._write_tracks(wish)
@@ -158,8 +175,14 @@ class Enforcer:
         return "; ".join(f"{half}: {failing.text}" for half, failing in sorted(self._failing.items()))
 
     async def _enforce_traffic(self, wish: Desired) -> None:
+        blind: OSError | None = None
         if self._look or self._expected is None:
-            await self._observe_ruleset()
+            try:
+                await self._observe_ruleset()
+            except OSError as error:
+                # No process can be started to look with. The one that waits can still carry out a change of role.
+                blind = error
+                self._look = True
         relay = wish.traffic is Traffic.RELAY
         if relay and not self.observed.relay_routes:
             # Before the switch: a relayed packet without the route would fall into the blackhole. That the VLAN is
@@ -173,6 +196,8 @@ class Enforcer:
             self.observed = replace(self.observed, relay_routes=await self._routes.present())
         if relay and not self.observed.relay_routes:
             await self._routes.add()
+        if blind is not None:
+            raise blind
 
     async def _observe_ruleset(self) -> None:
         self._look = False
@@ -200,7 +225,8 @@ class Enforcer:
             # Only the repair waits: a change of role is carried out whoever else is at work.
             raise DaemonError("somebody changes the ruleset again and again: left alone for a while")
         began = time.monotonic()
-        await nft.transact("\n".join(parts))
+        await self._loader.transact("\n".join(parts))
+        self._expected = None  # until it is read back
         self._on_step("repaired" if seen is None else f"traffic-{wish.traffic}", time.monotonic() - began)
         self._made = wish
         await self._pin_peer(wish.peer_mac)

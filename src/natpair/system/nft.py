@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from natpair.core.desired import Traffic
 from natpair.errors import CommandFailed
-from natpair.system.process import arun
+from natpair.system.process import Spare, arun
 
 _SECONDS = 5.0
 _MARK = re.compile(r'comment "natpair (traffic|duplicate|fence|peer)=([a-z0-9:]+)"')
@@ -34,9 +34,28 @@ class Ruleset:
     peer: str
 
 
+class Loader:
+    """Loads rulesets. While nothing happens it keeps one `nft` waiting, so that the next load starts no process."""
+
+    def __init__(self) -> None:
+        self._spare = Spare(["nft", "-f", "-"])
+
+    async def ready(self) -> None:
+        """Have an `nft` wait for the next load; OSError if none can be started."""
+        await self._spare.ready()
+
+    async def transact(self, text: str) -> None:
+        """Apply `text` as one kernel transaction; CommandFailed leaves everything as it was (nft(8))."""
+        await self._spare.feed(text, timeout=_SECONDS)
+
+    async def close(self) -> None:
+        """End the `nft` that waits."""
+        await self._spare.close()
+
+
 async def transact(text: str) -> None:
     """Apply `text` as one kernel transaction; CommandFailed leaves everything as it was (nft(8))."""
-    await arun(["nft", "-f", "-"], stdin=text, timeout=_SECONDS)
+    await Loader().transact(text)
 
 
 async def read() -> Ruleset | None:

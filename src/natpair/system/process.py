@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -79,17 +80,29 @@ async def arun(
     ok: Sequence[int] = (0,),
     env: Mapping[str, str] | None = None,
 ) -> Completed:
-    """As `run`, without blocking the event loop; a cancelled call kills its child."""
+    """As `run`, without blocking the event loop; a cancelled call kills its child. OSError if none can be started."""
+    child = await _start(argv, env)
+    return await _finish(child, argv, stdin, timeout, ok)
+
+
+async def _start(argv: Sequence[str], env: Mapping[str, str] | None = None) -> asyncio.subprocess.Process:
+    pipe = asyncio.subprocess.PIPE
     try:
-        child = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=_environment(env),
-        )
+        return await asyncio.create_subprocess_exec(*argv, stdin=pipe, stdout=pipe, stderr=pipe, env=_environment(env))
     except FileNotFoundError as error:
         raise _missing(argv[0]) from error
+    except RuntimeError as error:
+        # Python 3.11 waits for each child in a thread, and where no process may be started no thread may be either.
+        raise OSError(errno.EAGAIN, str(error)) from error
+
+
+async def _finish(
+    child: asyncio.subprocess.Process,
+    argv: Sequence[str],
+    stdin: str | None,
+    timeout: float,  # noqa: ASYNC109 - as in `arun`
+    ok: Sequence[int] = (0,),
+) -> Completed:
     try:
         async with asyncio.timeout(timeout):
             out, err = await child.communicate((stdin or "").encode())
@@ -103,3 +116,40 @@ async def arun(
     if rc not in ok:
         raise CommandFailed(argv, rc, err.decode(errors="replace") or out.decode(errors="replace"))
     return Completed(rc, out.decode(errors="replace"), err.decode(errors="replace"))
+
+
+class Spare:
+    """A child started ahead that waits for its input: for a moment in which starting one is slow or impossible.
+
+    The program must read its input before it does anything, and be harmless if it gets none.
+    """
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        self._argv = tuple(argv)
+        self._child: asyncio.subprocess.Process | None = None
+
+    async def ready(self) -> None:
+        """Have one wait. OSError if none can be started."""
+        if self._child is None or self._child.returncode is not None:
+            self._child = await _start(self._argv)
+
+    async def feed(self, stdin: str, *, timeout: float) -> Completed:  # noqa: ASYNC109 - as in `arun`
+        """The end of the child that waited, or of a fresh one if there was none or somebody killed it; fails as `arun`.
+
+        What a killed child may have done is done again: `stdin` must bear that.
+        """
+        child, self._child = self._child, None
+        if child is not None and child.returncode is None:
+            try:
+                return await _finish(child, self._argv, stdin, timeout)
+            except CommandFailed as error:
+                if error.rc is None or error.rc >= 0:
+                    raise
+        return await arun(self._argv, stdin=stdin, timeout=timeout)
+
+    async def close(self) -> None:
+        """End the one that waits."""
+        child, self._child = self._child, None
+        if child is not None and child.returncode is None:
+            child.kill()
+            await child.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 KNOWN = frozenset(
@@ -37,13 +38,23 @@ KNOWN = frozenset(
 
 
 def running(proc: Path = Path("/proc")) -> tuple[str, ...]:
-    """The known names among the processes of this machine, sorted."""
+    """The known names among the processes of this machine, but for our own children, sorted."""
     found = set()
     for comm in proc.glob("[0-9]*/comm"):
         try:
             name = comm.read_text().strip()
         except OSError:
             continue
-        if name in KNOWN:
+        if name in KNOWN and not _is_ours(comm.parent):
             found.add(name)
     return tuple(sorted(found))
+
+
+def _is_ours(process: Path) -> bool:
+    """A child of this process, such as the `nft` that waits for its next ruleset."""
+    try:
+        stat = (process / "stat").read_text()
+    except OSError:
+        return False
+    # The name, in parentheses, may have any character in it; state and parent follow (proc(5)).
+    return stat.rpartition(")")[2].split()[1:2] == [str(os.getpid())]

@@ -48,6 +48,7 @@ wishes = st.builds(
     boost=st.sampled_from([0, BOOST]),
     peer_mac=st.sampled_from(["", "02:00:00:00:00:04"]),
 )
+NO_FORK = BlockingIOError(11, "Resource temporarily unavailable")
 _MARK = re.compile(r'comment "natpair (traffic|duplicate|fence|peer)=([a-z0-9:]+)"')
 
 
@@ -67,6 +68,7 @@ class Machine:
     log: list[str] = field(default_factory=list)
     foreign: str = ""
     pinned: str = ""
+    spare: bool = False
 
     def refuse(self, what: str, error: Exception) -> None:
         if what in self.broken:
@@ -74,13 +76,24 @@ class Machine:
 
     async def transact(self, text: str) -> None:
         self.refuse("nft", CommandFailed(["nft"], 1, "no"))
+        if not self.spare:
+            self.refuse("fork", NO_FORK)
+        self.spare = False
         if "delete table" in text:
             self.foreign = ""
         self.marks |= dict(_MARK.findall(text))
         self.log.append("nft")
 
+    async def ready(self) -> None:
+        self.refuse("fork", NO_FORK)
+        self.spare = True
+
+    async def close(self) -> None:
+        self.spare = False
+
     async def read(self) -> Ruleset | None:
         self.refuse("nft", CommandFailed(["nft"], None, "hangs"))
+        self.refuse("fork", NO_FORK)
         if len(self.marks) < 4:
             return None
         on = {name: self.marks[name] == "on" for name in ("duplicate", "fence")}
@@ -157,7 +170,7 @@ class Rig:
 async def at_work(machine: Machine | None = None) -> AsyncIterator[Rig]:
     machine = machine or Machine()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(enforcer.nft, "transact", machine.transact)
+        patch.setattr(enforcer.nft, "Loader", lambda: machine)
         patch.setattr(enforcer.nft, "read", machine.read)
         patch.setattr(enforcer.bird, "announce", machine.announce)
         patch.setattr(enforcer.bird, "announced", machine.announced)
@@ -337,3 +350,25 @@ def test_before_the_first_wish_the_ruleset_is_not_known_to_be_good(monkeypatch: 
     made = Enforcer(gateway(), "nat-a", lambda *_: None, lambda _: None, Repairs(quiet))
     assert not made.ruleset_ok()
     assert made.trouble
+
+
+@pytest.mark.parametrize("looked", [False, True])
+async def test_without_a_fork_the_nft_that_waits_carries_the_change_of_role_out(
+    monkeypatch: pytest.MonkeyPatch, looked: bool
+) -> None:
+    monkeypatch.setattr(enforcer, "_IDLE_SECONDS", 0.01)
+    async with at_work() as rig:
+        await rig.wish(RELAY)
+        await until(lambda: rig.machine.spare)
+        rig.machine.broken.add("fork")
+        if looked:
+            rig.enforcer.look_again()
+            await until(lambda: "temporarily" in rig.enforcer.trouble)
+        rig.enforcer.want(LOCAL)
+        await until(lambda: rig.machine.marks["traffic"] == "local")
+        await until(lambda: "temporarily" in rig.enforcer.trouble)
+        assert not rig.machine.spare
+        rig.machine.broken.clear()
+        await rig.wish(replace(LOCAL, duplicate=False))
+        assert rig.is_as(replace(LOCAL, duplicate=False))
+        assert (rig.enforcer.trouble, rig.enforcer.foreign_changes) == ("", 0)
