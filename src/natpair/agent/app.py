@@ -302,8 +302,11 @@ class Agent:
         self.keeper.wake_for_rules()
 
 
-async def run(gateway: Gateway, node: str, watcher: Watcher | None = None, config: str = paths.CONFIG) -> None:
-    """Run the agent of `node` until SIGTERM or SIGINT. Stopping changes nothing: a restart is hitless."""
+async def run(gateway: Gateway, node: str, watcher: Watcher | None = None, config: str | None = None) -> None:
+    """Run the agent of `node` until SIGTERM or SIGINT. Stopping changes nothing: a restart is hitless.
+
+    `config`: the file that `gateway` came from, None for the configuration that was applied last.
+    """
     terms = Terms.of(gateway, node, config_hash(gateway))
     key = read_key(gateway.heartbeat.key_file)
     state = initial(terms, time.monotonic(), reserved=journal.reserved_generation(), drained=journal.is_drained())

@@ -30,6 +30,7 @@ from natpair.system import conntrackd, machine, reload, suspects
 from natpair.system.files import read_if_there
 from natpair.system.kept import Addresses, Files, Finding, Guard, Kept, Routes, Rules, Sysctls
 from natpair.system.passage import Passage
+from natpair.system.settle import config_in_force
 
 LOOK_SECONDS = 2.0
 """Sysctls and files give no notice: this is how long a change of them may stay unseen."""
@@ -152,7 +153,7 @@ class Keeper:
         return True
 
 
-def kinds_of(gateway: Gateway, node: str, config: str) -> tuple[Kept, ...]:
+def kinds_of(gateway: Gateway, node: str, config: str | None) -> tuple[Kept, ...]:
     """Everything that is kept on `node`; `config` is the file that the agent was started with."""
     me = gateway.node_named(node)
     bundle = render_all(gateway, node, capabilities=machine.capabilities())
@@ -164,18 +165,18 @@ def kinds_of(gateway: Gateway, node: str, config: str) -> tuple[Kept, ...]:
         Rules(me, gateway.private_network, off_limits(Sides.of(gateway, node))),
         Guard(files[paths.GUARD], me.public_interface),
         Passage(),
-        Files(bundle, _unchanged(Path(config), config_hash(gateway)), tell),
+        Files(bundle, _unchanged(config, config_hash(gateway)), tell),
     )
 
 
-def _unchanged(config: Path, ours: str) -> Callable[[], bool]:
-    """Whether the files on disk are still this agent's to keep: nobody puts another gateway.toml in place."""
+def _unchanged(config: str | None, ours: str) -> Callable[[], bool]:
+    """Whether the files on disk are still this agent's to keep: nobody has applied another configuration."""
 
     def check() -> bool:
         if Path(paths.APPLY_JOURNAL).exists():
             return False
         try:
-            return config_hash(parse(read_if_there(config) or "")) == ours
+            return config_hash(parse(read_if_there(Path(config or config_in_force())) or "")) == ours
         except ConfigError:
             return False
 

@@ -31,4 +31,4 @@ def command(config: Path | None, node: str | None) -> None:
         from natpair.agent.watch import AccountWatch
 
         watcher = AccountWatch(gateway)
-    asyncio.run(run(gateway, me.name, watcher, str(config)))
+    asyncio.run(run(gateway, me.name, watcher, str(config) if config else None))
