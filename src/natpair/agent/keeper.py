@@ -177,7 +177,7 @@ def _unchanged(config: str | None, ours: str) -> Callable[[], bool]:
             return False
         try:
             return config_hash(parse(read_if_there(Path(config or config_in_force())) or "")) == ours
-        except ConfigError:
+        except (ConfigError, UnicodeDecodeError):
             return False
 
     return check

@@ -207,7 +207,8 @@ class Sources:
             self._readings.limiting = self._grew(before, "over_flows") or self._grew(before, "over_rate")
 
     def _grew(self, before: Mapping[str, int], counter: str) -> bool:
-        return self.counters.get(counter, 0) > before.get(counter, 0)
+        # A first look, or one after a ruleset that was away, has nothing to compare with: the count is all of history.
+        return counter in before and self.counters.get(counter, 0) > before[counter]
 
     async def arrivals(self, handle: Handle) -> None:
         """While `preparing` is set: do packets for a FIP reach our public interface?"""

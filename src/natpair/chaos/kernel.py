@@ -154,7 +154,11 @@ _FILL = (
     f"cp -a {paths.VAR} /tmp/kept && mount -t tmpfs -o size=8m chaos {paths.VAR} && cp -a /tmp/kept/. {paths.VAR}/"
     f" && {{ dd if=/dev/zero of={paths.VAR}/fill bs=4k 2>/dev/null; mount -o remount,bind,ro /etc; }}"
 )
-_EMPTY = f"umount {paths.VAR}; mount -o remount,bind,rw /etc; rm -rf /tmp/kept"
+_EMPTY = (
+    f"! grep -q '^chaos {paths.VAR} ' /proc/mounts || umount {paths.VAR}"
+    "; mount -o remount,bind,rw /etc; rm -rf /tmp/kept"
+)
+"""A node that was booted since has its own /var again, which must stay."""
 
 FAULTS = (
     Fault(30, "VIP and blackhole route deleted by hand on the active node", address_deleted, _REPAIR_MS),

@@ -95,7 +95,7 @@ def write_track(path: str, value: int) -> bool:
     """Set a track file by rename, which Keepalived's inotify sees at once; False if it held that already."""
     target = Path(path)
     text = f"{value}\n"
-    if target.exists() and target.read_text() == text:
+    if target.exists() and target.read_bytes() == text.encode():
         return False
     fresh = target.with_name(f".{target.name}.new")
     fresh.write_text(text)

@@ -81,17 +81,17 @@ class Files:
     noticed: ClassVar[bool] = False
 
     def __init__(self, bundle: Sequence[RenderedFile], ours: Callable[[], bool], tell: Callable[[str], None]) -> None:
-        self._watched = tuple(file for file in bundle if read_if_there(Path(file.path)) == file.text)
+        self._watched = tuple(file for file in bundle if _stands(file))
         self._ours = ours
         self._tell = tell
 
     async def findings(self) -> list[Finding]:
         """Every file with another text; none while somebody applies another configuration."""
-        wrong = [file for file in self._watched if read_if_there(Path(file.path)) != file.text]
+        wrong = [file for file in self._watched if not _stands(file)]
         return [self._finding(file) for file in wrong] if wrong and self._ours() else []
 
     def _finding(self, file: RenderedFile) -> Finding:
-        there = read_if_there(Path(file.path)) is not None
+        there = Path(file.path).exists()
 
         async def mend() -> None:
             write_atomic(Path(file.path), file.text, mode=file.mode, sync=False)
@@ -299,13 +299,22 @@ class Guard:
         await arun(["tc", "-batch", "-"], stdin=self._text, timeout=_SECONDS)
 
 
+def _stands(file: RenderedFile) -> bool:
+    # Bytes: what somebody else wrote there need not be text at all.
+    try:
+        return Path(file.path).read_bytes() == file.text.encode()
+    except FileNotFoundError:
+        return False
+
+
 def _address(message: Any) -> tuple[int, str, int]:
     return message["index"], message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"), message["prefixlen"]
 
 
 def _selector(rule: Any, attribute: str, length: str) -> IPv4Network:
     """The addresses that a rule is for; one that names none is for all."""
-    return IPv4Network((rule.get_attr(attribute) or 0, rule[length]))
+    # The kernel keeps what was typed: `ip rule add from 10.0.0.5/24` has host bits.
+    return IPv4Network((rule.get_attr(attribute) or 0, rule[length]), strict=False)
 
 
 def _inside(network: IPv4Network) -> str:

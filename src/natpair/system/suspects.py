@@ -42,7 +42,7 @@ def running(proc: Path = Path("/proc")) -> tuple[str, ...]:
     found = set()
     for comm in proc.glob("[0-9]*/comm"):
         try:
-            name = comm.read_text().strip()
+            name = _told(comm).strip()
         except OSError:
             continue
         if name in KNOWN and not _is_ours(comm.parent):
@@ -50,10 +50,15 @@ def running(proc: Path = Path("/proc")) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def _told(file: Path) -> str:
+    # A name is any bytes, and the kernel's cut at 15 of them may fall inside a character.
+    return file.read_text(encoding="utf-8", errors="replace")
+
+
 def _is_ours(process: Path) -> bool:
     """A child of this process, such as the `nft` that waits for its next ruleset."""
     try:
-        stat = (process / "stat").read_text()
+        stat = _told(process / "stat")
     except OSError:
         return False
     # The name, in parentheses, may have any character in it; state and parent follow (proc(5)).
