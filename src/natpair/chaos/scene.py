@@ -199,7 +199,12 @@ class Scene:
             self.lab.link(node, leg, state)
 
     def make_whole(self) -> None:
-        """Undo all that is still undone: rules in switches, dead cables, frozen things, nodes without power."""
+        """Undo all that is still undone: nodes without power, frozen things, rules in switches, dead cables.
+
+        Power comes first, because what was done inside a node can be taken back only while it runs.
+        """
+        for node in self.lab.nodes:
+            self.boot(node)
         while self.undo:
             self.undo.pop()()
         for switch in LEGS:
@@ -207,7 +212,6 @@ class Scene:
         if self.lab.switch_faults("vlan").partition is not None:
             self.lab.partition(False)
         for node in self.lab.nodes:
-            self.boot(node)
             for leg in LEGS:
                 self.link(node, leg, "up")
 
