@@ -73,6 +73,7 @@ def furnished(machine: Scratch) -> Iterator[Scratch]:
         ("ip rule del pref 32766", "ip rule main"),
         ("ip rule add pref 70 from 192.168.1.0/24 blackhole", "ip rule 70"),
         ("ip rule add pref 71 from 192.168.1.64/26 blackhole", "ip rule 71"),
+        ("ip rule add pref 73 from 192.168.1.64/24 blackhole", "ip rule 73"),
         ("ip rule add pref 72 to 198.51.100.0/24 blackhole", "ip rule 72"),
         ("tc qdisc del dev eth0 clsact", "egress guard"),
         ("tc filter del dev eth0 egress", "egress guard"),
@@ -90,6 +91,7 @@ def test_a_rule_that_leaves_clients_alone_is_nobodys_business(furnished: Scratch
     furnished.write("/etc/natpair/gateway.toml", EXAMPLE.read_text())
     rules = [
         "ip rule add pref 80 from 10.9.0.0/16 blackhole",
+        "ip rule add pref 84 from 10.9.0.5/16 lookup 52",
         "ip rule add pref 81 fwmark 5 lookup 52",
         "ip rule add pref 82 to 10.8.0.0/16 blackhole",
         "ip rule add pref 83 to 198.51.100.0/24 lookup main",
@@ -97,7 +99,7 @@ def test_a_rule_that_leaves_clients_alone_is_nobodys_business(furnished: Scratch
     try:
         assert json.loads(call(furnished, KEEP, "/etc/natpair/gateway.toml", *rules)) == [[], [], []]
     finally:
-        for pref in ("80", "81", "82", "83"):
+        for pref in ("80", "81", "82", "83", "84"):
             furnished.run("ip", "rule", "del", "pref", pref)
 
 

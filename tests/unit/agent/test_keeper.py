@@ -147,6 +147,8 @@ async def test_files_are_put_back_told_and_left_alone_while_another_configuratio
     assert found.mend is not None
     await found.mend()
     assert (path.read_text(), path.stat().st_mode & 0o777, told) == ("right\n", 0o640, [str(path)])
+    path.write_bytes(b"\xff\xfe no text")
+    assert [found.wrong.found for found in await kept.findings()] == ["another text"]
 
 
 def test_files_are_ours_until_another_gateway_toml_or_an_apply_is_there(
@@ -160,6 +162,8 @@ def test_files_are_ours_until_another_gateway_toml_or_an_apply_is_there(
     assert unchanged()
     config.write_text(text_with(('profile = "balanced"', 'profile = "fast"')))
     assert not unchanged()
+    config.write_bytes(b"# m\xfcde\n" + text_with().encode())
+    assert not unchanged(), "what cannot be read is somebody else's"
     config.write_text(text_with())
     journal.touch()
     assert not unchanged()
@@ -170,4 +174,7 @@ def test_suspects_are_processes_of_known_names(tmp_path: Path) -> None:
         (tmp_path / pid).mkdir()
         (tmp_path / pid / "comm").write_text(f"{name}\n")
     (tmp_path / "40").mkdir()
+    (tmp_path / "50").mkdir()
+    # Cut by the kernel at 15 bytes, in the midst of a character.
+    (tmp_path / "50/comm").write_bytes("überwachung-füü".encode()[:15] + b"\n")
     assert suspects.running(tmp_path) == ("dockerd", "firewalld")

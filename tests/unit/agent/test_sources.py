@@ -306,6 +306,20 @@ async def test_relaying_that_lasts_adds_up_and_ends(outside: Outside, monkeypatc
     assert outside.looked > 3
 
 
+async def test_what_was_relayed_before_the_first_look_is_history(
+    outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "_FULL_LOOK_SECONDS", 0.001)
+    made = made_from(outside)
+    outside.relayed = 5000
+    running = asyncio.ensure_future(made.looks())
+    async with asyncio.timeout(5):
+        while outside.looked < 3:
+            assert made._facts().relaying_seconds == 0
+            await asyncio.sleep(0)
+    running.cancel()
+
+
 async def test_arrivals_are_told_only_while_somebody_waits_for_them(outside: Outside) -> None:
     made = made_from(outside)
     outside.arrived = 100

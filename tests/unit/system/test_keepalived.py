@@ -142,6 +142,8 @@ def test_a_track_file_is_replaced_and_written_only_when_it_changes(tmp_path: Pat
     assert path.stat().st_ino == first
     assert write_track(str(path), 0)
     assert path.read_text() == "0\n"
+    path.write_bytes(b"\xff\n")
+    assert write_track(str(path), 0), "whatever somebody wrote there"
     assert [entry.name for entry in tmp_path.iterdir()] == ["health"]
 
 
