@@ -79,6 +79,7 @@ class Machine:
     replies: list[Reply] = field(default_factory=list)
     abandoned: set[int] = field(default_factory=set)
     known_epoch: int = 0
+    servers: bool = True
     _boots: itertools.count[int] = field(default_factory=itertools.count)
     _life: int = 0
     _misses: int = 0
@@ -200,12 +201,17 @@ class Machine:
                     doubtful=self._misses > 0,
                     conntrackd=True,
                     keepalived=True,
-                    bgp_established=4 if wan or self._misses < BGP_MISSES else 0,
+                    bgp_established=4 if self.servers and (wan or self._misses < BGP_MISSES) else 0,
                     bgp_total=4,
                     flows=self.flows,
                 )
             )
         )
+
+    def lose_servers(self) -> None:
+        """The hold timers of all BGP sessions run out; everything else is well."""
+        self.servers = False
+        self.read_health()
 
     def restart_conntrackd(self) -> None:
         self.handle(ConntrackdStarted())

@@ -131,7 +131,8 @@ def _active(state: NodeState, now: float) -> Move | None:
         # What was asked for the old epoch would never count as done for the new one.
         again = (Conntrack(ConntrackJob.COMPLETE, raised.epoch),) if raised.completing else ()
         return raised, (*again, *reserve, Speak())
-    if not state.fit(now) and said is not None and said.ready and not said.doubtful:
+    better = said is not None and said.ready and not said.doubtful and not state.may_be_everywhere(now)
+    if better and not state.fit(now):
         return abandon(state, Phase.YIELDING, now, f"unhealthy, and {state.terms.peer} is well")
     if state.fenced and said is not None and said.flushed_for == state.epoch:
         return replace(state, fenced=False), (Conntrack(ConntrackJob.BULK, state.epoch),)

@@ -6,7 +6,7 @@ Times are seconds on the monotonic clock that `step()` gets as `now`; nothing he
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from natpair.core.account import Account
 from natpair.core.announcement import Announcement, announcement_for
@@ -254,6 +254,17 @@ class NodeState:
         health = self.health
         bgp = health.bgp_established > 0 or (self.bgp_lost_at is not None and now - self.bgp_lost_at < BGP_GRACE)
         return health.can_forward and health.public_up and health.gateway and bgp
+
+    def may_be_everywhere(self, now: float) -> bool:
+        """All that is wrong is that the route servers went away less than a hold time ago: the peer may lose them, too.
+
+        Two nodes notice that up to a third of the hold time apart (RFC 4271 section 4.4), and the later one then has
+        its grace. Clients lose nothing meanwhile: who keeps a session is the fabric's choice, and relays.
+        """
+        lost_at = self.bgp_lost_at
+        if lost_at is None or now >= lost_at + self.terms.hold:
+            return False
+        return not self.fit(now) and replace(self, bgp_lost_at=now).fit(now)
 
     def fit(self, now: float) -> bool:
         """Well, and nobody undoes what natpair puts right: good enough to be given the role."""

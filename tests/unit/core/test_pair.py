@@ -125,6 +125,23 @@ def test_whatever_operators_ask_every_request_has_its_end_and_somebody_serves(
         assert len(set(numbers)) == len(numbers)
 
 
+@examples
+@given(seeds, profiles, st.floats(0, 1), st.booleans())
+def test_route_servers_that_are_away_for_both_move_no_role(
+    seed: int, profile: Profile, part: float, active_first: bool
+) -> None:
+    """Each node notices by its own hold timers, up to a third of the hold time apart (RFC 4271 section 4.4)."""
+    world = started(profile, seed)
+    ((active, standby),) = world.at_rest()
+    promoted, hold = len(world.promotions), world.machines[active.name].terms.hold
+    first, second = (active, standby) if active_first else (standby, active)
+    first.lose_servers()
+    world.run(part * hold / 3)
+    second.lose_servers()
+    world.run(3 * hold)
+    assert len(world.promotions) == promoted, "\n".join(world.history)
+
+
 @settings(max_examples=10)
 @given(seeds, profiles)
 def test_two_that_boot_together_become_a_pair(seed: int, profile: Profile) -> None:

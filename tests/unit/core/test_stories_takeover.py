@@ -23,7 +23,7 @@ from natpair.core.moves import DUPLICATE_WINDOW
 from natpair.core.rules import ASK_ALIVE, ASK_SILENT, YIELD_LIMIT
 from natpair.core.state import Answer, Health, NodeState, PeerView, initial, message_of
 from natpair.core.wire import Path
-from nodes import MINE, MUTE, NEWER, NO_BGP, SICK, TERMS, THEIRS, WELL, active, hears, node, says, standby
+from nodes import MINE, MUTE, NEWER, SICK, TERMS, THEIRS, WELL, active, hears, node, says, standby
 from script import at, play
 
 MASTER, BACKUP = VrrpChanged(VrrpRole.MASTER), VrrpChanged(VrrpRole.BACKUP)
@@ -481,14 +481,6 @@ def test_an_unhealthy_active_without_a_better_peer_serves_on(peer: object) -> No
 
 def test_what_a_silent_peer_once_said_of_itself_does_not_count() -> None:
     play(active(), at(5.0, Tick()), at(5.1, HealthRead(SICK)))
-
-
-def test_without_bgp_a_node_stays_well_for_as_long_as_a_daemon_needs_to_restart() -> None:
-    no_bgp = HealthRead(NO_BGP)
-    state = play(active(), at(1.0, no_bgp), at(2.0, no_bgp), at(2.1, hears(Phase.STANDBY)))
-    play(state, at(2.51, hears(Phase.STANDBY), Phase.YIELDING))
-    back = play(state, at(2.3, HealthRead(WELL)), at(2.6, no_bgp), at(3.0, hears(Phase.STANDBY)))
-    assert back.phase is Phase.ACTIVE, "a session that came back starts the time anew"
 
 
 def yielding(said: object = None) -> NodeState:
