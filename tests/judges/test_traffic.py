@@ -16,7 +16,11 @@ import pytest
 
 from golden.cases import CASES
 from judges.scratch import Scratch, scratch_node
+from natpair.core import paths
 from natpair.core.model import Node
+from natpair.render.base import Sides
+from natpair.render.nftables import nftables_files
+from samples import gateway
 
 pytestmark = pytest.mark.root
 
@@ -62,6 +66,13 @@ data = struct.pack("!HHHH", int(sport), int(tport), 8 + len(text), 0) + text.enc
 head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(data), 0, 0, 64, 17, 0, *map(socket.inet_aton, (source, target)))
 line = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW); line.sendto(head + data, (target, 0))
 """
+OPEN = """
+import socket, sys
+source, host, count = sys.argv[1:4]
+for number in range(int(count)):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
+        line.bind((source, 10000 + number)); line.sendto(b"x", (host, 9))
+"""
 LISTEN = """
 import socket, struct, sys
 line = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800)); line.settimeout(float(sys.argv[1]))
@@ -89,6 +100,12 @@ class World:
     def counter(self, name: str) -> int:
         listing = json.loads(self.node.run("nft", "-j", "list", "counter", "ip", "natpair", name).stdout)
         return int(listing["nftables"][1]["counter"]["packets"])
+
+    def open(self, source: str, count: int) -> int:
+        """How many flows `source` has when it has tried to have `count` of them."""
+        self.client.run(sys.executable, "-c", OPEN, source, SERVER, str(count))
+        listed = self.node.run("sh", "-c", f"conntrack -L -p udp -s {source} 2>/dev/null | wc -l")
+        return int(listed.stdout)
 
     def ask(self, text: str, *, port: int = 40000, host: str = SERVER) -> str:
         """A client's UDP question to the echo server, and what came back."""
@@ -142,7 +159,7 @@ def world() -> Iterator[World]:
             there.run("ip", "link", "del", "idle1")
             inside.run("ip", "link", "set", link, "netns", str(there.pid))
             there.run("ip", "link", "set", link, "up")
-        for host in ("192.168.1.101/24", "192.168.1.4/24"):
+        for host in ("192.168.1.101/24", "192.168.1.102/24", "192.168.1.4/24"):
             client.run("ip", "address", "add", host, "dev", "far0")
         client.run("ip", "route", "add", "default", "via", "192.168.1.1")
         client.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.far0.rp_filter=0")
@@ -373,3 +390,17 @@ def test_reloading_the_whole_ruleset_keeps_state_and_flows(world: World) -> None
     listing = world.node.run("nft", "-j", "list", "table", "ip", "natpair").stdout
     expected = "[('duplicate', 'on'), ('traffic', 'local')]\n"
     assert world.node.python(read_back, listing).stdout == expected
+
+
+def test_a_client_has_the_flows_it_may_have_give_or_take_a_sample_and_new_ones_when_they_end(world: World) -> None:
+    limits = "[nat]\nmax_flows_per_client = 8192\nnew_flows_per_second_per_client = 1000000\n"
+    (ruleset,) = (f for f in nftables_files(Sides.of(gateway(extra=limits), "nat-a")) if f.path == paths.NFTABLES)
+    world.node.run("nft", "-f", "-", stdin=ruleset.text)
+    world.switch("traffic-local")
+    full, other = "192.168.1.101", "192.168.1.102"
+    assert 0.85 * 8192 < world.open(full, 20_000) < 1.15 * 8192, "one in 8 is counted: five deviations are 15 %"
+    assert world.open(full, 40_000) < 1.15 * 8192, "a client that is full stays so"
+    assert world.open(other, 500) == 500
+    world.node.run("conntrack", "-D", "-s", full)
+    assert world.open(full, 400) >= 399, "the first new flow finds that it is not full any more"
+    assert world.open(full, 4000) == 4000

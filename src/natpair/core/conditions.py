@@ -340,7 +340,7 @@ CATALOGUE: tuple[Kind, ...] = (
         "A client has as many flows as nat.max_flows_per_client allows, or opens them faster than "
         "nat.new_flows_per_second_per_client. The others are not concerned.",
         _INFO,
-        "'nft list set ip natpair client_flows' names it; raise the limits if it is right",
+        "'nft list set ip natpair clients_full' names who has too many; raise the limits if it is right",
         _limited,
     ),
     Kind(

@@ -120,6 +120,9 @@ class Heartbeat(_Model):
     key_file: str = "/etc/natpair/pair.key"
 
 
+_SAMPLE = 1024
+
+
 class Nat(_Model):
     """Limits and idle times of tracked flows. Floors are those of RFC 4787, 5382 and 5508."""
 
@@ -135,6 +138,16 @@ class Nat(_Model):
     def flows_per_client(self) -> int:
         """`max_flows_per_client`, or an eighth of the table."""
         return self.max_flows_per_client or self.max_flows // 8
+
+    @property
+    def flows_a_count(self) -> int:
+        """One in so many new flows of a client is counted: a count walks fewer than twice `_SAMPLE` of them."""
+        return max(1, self.flows_per_client // _SAMPLE)
+
+    @property
+    def counts_per_client(self) -> int:
+        """So many counted flows make `flows_per_client`, give or take 3 %."""
+        return self.flows_per_client // self.flows_a_count
 
     @property
     def new_flows_per_client(self) -> int:

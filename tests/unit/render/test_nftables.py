@@ -102,14 +102,19 @@ def test_nothing_is_refused_aloud_but_what_opens_a_flow_too_many() -> None:
 
 
 def test_each_client_has_its_limits_and_defaults_are_shares_of_the_table() -> None:
-    limit, count, last = rules(rendered("nftables.nft").text, "new_flow")
+    text = rendered("nftables.nft").text
+    limit, full, sampled, last = rules(text, "new_flow")
     assert "ip saddr limit rate over 1024/second burst 1024 packets" in limit
-    assert "ip saddr ct count over 32768" in count
-    assert last == "accept"
+    assert (full, last) == ("ip saddr @clients_full goto full_client", "goto count_flow")
+    assert sampled == "numgen random mod 32 != 0 accept"
+    count, *_ = rules(text, "count_flow")
+    assert "ip saddr ct count over 1024" in count, "32 times that is an eighth of the table"
     own = gateway(extra="[nat]\nmax_flows_per_client = 2000\nnew_flows_per_second_per_client = 77\n")
-    limit, count, _ = rules(rendered("nftables.nft", own).text, "new_flow")
+    text = rendered("nftables.nft", own).text
+    limit, _, sampled, _ = rules(text, "new_flow")
     assert "rate over 77/second burst 77 packets" in limit
-    assert "ct count over 2000 " in count
+    assert sampled == "numgen random mod 1 != 0 accept", "of few each one is counted"
+    assert "ct count over 2000 " in rules(text, "count_flow")[0]
 
 
 def test_clients_reach_the_internet_and_no_private_network_but_the_one_the_wan_stands_in() -> None:
