@@ -30,7 +30,6 @@ from natpair.system.process import run
 
 SAMPLE_SECONDS = 0.2
 _SECONDS = 10.0
-_NS_PER_SECOND = 1_000_000_000
 _ROUTE = re.compile(r"(?:\d{4}-| )\S*\s+unicast \[(\S+) ")
 _FLOW = re.compile(r"src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+) ")
 

@@ -188,6 +188,8 @@ def heals(history: History, fault: Fault) -> Finding:
         wrong.append(f"the VIP is on {after.owners[0]}, the best path is {' and '.join(after.best_path) or 'none'}")
     if after.flows_missing > MISSING_SLACK + MISSING_RATIO * after.flows_active:
         wrong.append(f"the standby lacks {after.flows_missing} of {after.flows_active} flows")
+    if len(after.owners) == 1 and not after.flows_active:
+        wrong.append("the active node has no flow of a client by which to judge its standby")
     taken = timeline.takings(history)
     if taken > limits.transitions:
         wrong.append(f"the VIP was taken {taken} times, {limits.transitions} are allowed")
