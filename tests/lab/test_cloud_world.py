@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from cloud.accounts import TEXT
 from lab.provisioning import NATPAIR, Account, Pair, config_of, provision, serving, user_data
 from natpair.config.load import parse
 from natpair.core import paths
@@ -37,34 +38,7 @@ while True:
     line.close()
 """
 CLIENT = "import socket; print(socket.create_connection(('198.51.100.10', 7), 2).recv(99).decode(), end='')"
-
-
-WANTED = """\
-[pair]
-vip = "192.168.1.1/24"
-fips = ["auto"]
-
-[[node]]
-name = "nat-a"
-private_address = "192.168.1.3/24"
-public_address = "auto"
-public_address6 = "auto"
-
-[[node]]
-name = "nat-b"
-private_address = "192.168.1.4/24"
-public_address = "auto"
-public_address6 = "auto"
-
-[bgp]
-region = "us-ord"
-
-[linode]
-api_url = "{url}/v4"
-
-[install]
-source = "https://files.example.org/natpair-0.1.0-py3-none-any.whl"
-"""
+WANTED = TEXT + '\n[linode]\napi_url = "{url}/v4"\n'
 
 
 @pytest.fixture(scope="module")

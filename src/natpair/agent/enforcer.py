@@ -75,6 +75,7 @@ class Enforcer:
         self._on_traffic = on_traffic
         self._repairs = repairs
         self._foreign: Wrong | None = None
+        self._authors: tuple[str, ...] = ()
         self._made: Desired | None = None
         self._wish: Desired | None = None
         self._expected: nft.Ruleset | None = None
@@ -205,6 +206,8 @@ class Enforcer:
         if self._expected is not None and ruleset != self._expected:
             self.foreign_changes += 1
             self._foreign = Wrong(RULESET, "changed" if ruleset else "gone", "as rendered")
+            # Now: the notice of the repair, which names ourselves, comes before the repair is written down.
+            self._authors = self._repairs.authors
             self._expected = None
         self.observed = replace(self.observed, ruleset=ruleset, relay_routes=await self._routes.present())
 
@@ -233,7 +236,7 @@ class Enforcer:
         self._expected = await nft.read()
         self.observed = replace(self.observed, ruleset=self._expected)
         if self._foreign is not None:
-            self._repairs.mended(self._foreign)
+            self._repairs.mended(self._foreign, self._authors)
             self._foreign = None
         if self._expected is not None:
             self._on_traffic(self._expected)

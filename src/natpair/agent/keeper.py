@@ -55,18 +55,17 @@ class Repairs:
         self._ledger = Ledger()
         self.latest: deque[dict[str, object]] = deque(maxlen=_REMEMBERED)
         self.authors: tuple[str, ...] = ()
-        """Programs that the kernel names as the last to have changed a ruleset."""
+        """Programs that the kernel names as the last to have changed a ruleset: after a repair our own `nft`."""
 
     def may_mend(self, thing: str) -> bool:
         """Whether `thing` has not been put right too often lately."""
         return self._ledger.may_mend(thing, time.monotonic())
 
-    def mended(self, wrong: Wrong) -> None:
-        """Write a repair down, with everybody who may have made it necessary."""
+    def mended(self, wrong: Wrong, authors: tuple[str, ...] = ()) -> None:
+        """Write a repair down, with all who may have made it necessary; `authors` are known to have been at it."""
         before, now = self.gave_up, time.monotonic()
         self._ledger = self._ledger.mended(wrong.thing, now)
-        known = self.authors if wrong.thing == RULESET else ()
-        names = tuple(dict.fromkeys((*known, *suspects.running())))
+        names = tuple(dict.fromkeys((*authors, *suspects.running())))
         entry = {"thing": wrong.thing, "found": wrong.found, "put": wrong.wanted, "suspects": list(names)}
         self.latest.append({"time": time.time(), **entry})
         self._report("repair", **entry)

@@ -13,12 +13,14 @@ from typing import Any
 
 from natpair.bench.figures import Bar
 from natpair.bench.results import Machine
+from natpair.bench.runner import seen_by_all
 from natpair.core.model import Profile
 from natpair.drill.analysis import spread
 from natpair.drill.kinds import KINDS, Inject, KindName
 from natpair.drill.result import RunResult, Spread
 from natpair.drill.runner import Options, drill_in
 from natpair.drill.stage import Injection, Stage
+from natpair.errors import LabError
 from natpair.lab.world import Lab
 from natpair.system.process import run
 
@@ -157,7 +159,11 @@ def _return(lab: Lab, count: int) -> Return:
 
 def _drill(lab: Lab, name: KindName, count: int, inject: Inject) -> RunResult:
     kind = replace(KINDS[name], inject=inject)
-    return drill_in(lab, Options(name, flows=count), lambda _: None, kind=kind).runs[0]
+    run = seen_by_all(drill_in(lab, Options(name, flows=count), lambda _: None, kind=kind).runs[0])
+    if not run.recovered:
+        # With few flows it would make the ratio of the outages small, and so hold the bar.
+        raise LabError(f"with {count:,} connections the stream did not come back: there is no outage to compare")
+    return run
 
 
 def look(lab: Lab, active: str, standby: str) -> Sync:

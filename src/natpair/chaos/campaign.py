@@ -92,7 +92,8 @@ def paired(schedule: Schedule) -> Fault:
         raise LabError(f"faults {schedule.first} and {schedule.second} cannot both be injected here")
 
     def inject(scene: Scene) -> None:
-        _patiently(first, scene)
+        first.inject(scene)
+        scene.checks.clear()  # a fault's own figures are bounds for it alone
         scene.pass_time(schedule.later_seconds)
         _patiently(second, scene)
 
@@ -119,10 +120,15 @@ def paired(schedule: Schedule) -> Fault:
 
 
 def _patiently(fault: Fault, scene: Scene) -> None:
-    """Inject; what cannot be done because the other fault has taken its object away is no failure of the pair."""
-    with suppress(NatpairError):
+    """Inject the second; that the first has taken its object away is no failure of the pair, but is written down."""
+    left_out = ""
+    try:
         fault.inject(scene)
-    scene.checks.clear()  # a fault's own figures are bounds for it alone
+    except NatpairError as error:
+        left_out = error.message
+    scene.checks.clear()
+    if left_out:
+        scene.require(f"cut short: {fault.name}", True, left_out)
 
 
 def jobs(options: Options) -> tuple[Job, ...]:
@@ -132,6 +138,8 @@ def jobs(options: Options) -> tuple[Job, ...]:
         drawn = schedules(options.campaign, options.seed, pairable())
         command = f"natpair chaos --campaign {options.campaign} --seed {options.seed}{word} --schedule"
         wanted = [s for s in drawn if options.schedule in (None, s.number)]
+        if not wanted:
+            raise LabError(f"there is no schedule {options.schedule}", cure=f"one of 1 to {options.campaign}")
         return tuple(Job(paired(s), f"{command} {s.number}") for s in wanted)
     ids = tuple(CATALOGUE) if options.everything else options.faults
     if not ids:

@@ -30,7 +30,6 @@ from natpair.system.process import run
 
 SAMPLE_SECONDS = 0.2
 _SECONDS = 10.0
-_NS_PER_SECOND = 1_000_000_000
 _ROUTE = re.compile(r"(?:\d{4}-| )\S*\s+unicast \[(\S+) ")
 _FLOW = re.compile(r"src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+) ")
 
@@ -50,17 +49,25 @@ class Eyes:
         self.offers: list[Offer] = []
         self.statuses: list[StatusSeen] = []
         self.agents_speak = lab.design is Design.NATPAIR
+        self._sampler = threading.Thread(target=self._sample_all, daemon=True)
+        self._sampled = False
 
     def __enter__(self) -> Eyes:
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _open(self) -> None:
         self.vip_start = owners(self._lab)
         for node in self._lab.nodes:
             self.enter(node)
         self._tap = Tap(self._lab.switch_netns("public"), alien_filter(self._lab.gateway, self._lab), self._alien_file)
         self._stack.callback(self._tap.stop)
         self._tap.wait_listening()
-        self._sampler = threading.Thread(target=self._sample_all, daemon=True)
         self._sampler.start()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -74,7 +81,8 @@ class Eyes:
     def close(self) -> None:
         """End every look; what was seen is kept."""
         self._stop.set()
-        self._sampler.join(_SECONDS)
+        if self._sampler.is_alive():
+            self._sampler.join(_SECONDS)
         for node in tuple(self._monitors):
             self.leave(node)
         self._stack.close()
@@ -110,6 +118,7 @@ class Eyes:
     def _sample_all(self) -> None:
         while not self._stop.wait(SAMPLE_SECONDS):
             self.sample()
+        self._sampled = True
 
     def sample(self) -> None:
         """One look at the route servers' tables and at what the agents say."""
@@ -137,7 +146,10 @@ class Eyes:
     # Ends
 
     def vips(self) -> tuple[VipChange, ...]:
-        """Every change of the VIP's owner that was seen, in order; after `close`."""
+        """Every change of the VIP's owner that was seen, in order; after `close`. LabError if a look ended early."""
+        # A thread that an exception ends tells nobody else, and what was said last would stand until the end.
+        if not self._sampled:
+            raise LabError("the look at route servers and agents ended before its time: nothing can be judged")
         return tuple(sorted(self._read, key=lambda change: change.time_ns))
 
     def aliens(self) -> tuple[Seen[Leak], ...]:
@@ -170,10 +182,10 @@ class Eyes:
         (active,) = have
         standby = next(node for node in lab.nodes if node != active)
         first = flows_of(lab, active)
-        missing = first - flows_of(lab, standby)
+        missing = first - (flows_of(lab, standby) if lab.powered(standby) else frozenset())
         # What ended in between is not missing, and what began has had no time yet.
         missing &= flows_of(lab, active)
-        return Aftermath(ready_ns, have, path, len(first), len(missing), lab.powered(standby))
+        return Aftermath(ready_ns, have, path, len(first), len(missing))
 
     def resources(self) -> tuple[Resources, ...]:
         """What the nodes use now."""
@@ -225,14 +237,9 @@ def primary_sessions(shown: str) -> Iterator[str]:
 
 
 def flows_of(lab: Lab, node: str) -> frozenset[str]:
-    """The clients' established TCP flows in a node's kernel."""
-    try:
-        listed = run(
-            ["ip", "netns", "exec", lab.netns_of(node), "conntrack", "-L", "-p", "tcp", "--state", "ESTABLISHED"],
-            timeout=_SECONDS,
-        ).stdout
-    except CommandFailed:
-        return frozenset()
+    """The clients' established TCP flows in a node's kernel; CommandFailed if it cannot be asked: that is no "none"."""
+    argv = ["ip", "netns", "exec", lab.netns_of(node), "conntrack", "-L", "-p", "tcp", "--state", "ESTABLISHED"]
+    listed = run(argv, timeout=_SECONDS).stdout
     clients = {str(address.ip) for _, address in lab.topology.clients}
     found = (_FLOW.search(line) for line in listed.splitlines())
     return frozenset(match[0] for match in found if match and match[1] in clients)

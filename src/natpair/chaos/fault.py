@@ -36,7 +36,7 @@ WORDS: Mapping[Invariant, str] = {
     Invariant.NEW: "new connections work within the bound",
     Invariant.FIP_ONLY: "the outside sees only a FIP",
     Invariant.HEALS: "after repair one active and one synced standby, by themselves, with no needless transition",
-    Invariant.STATUS: "what the agents say is what the kernel and the wire show",
+    Invariant.STATUS: "what the agents say of their role is what the kernel shows",
     Invariant.UNTOUCHED: "not one packet is lost and no role moves",
     Invariant.BOUNDED: "memory, flow tables and logs stay bounded",
 }

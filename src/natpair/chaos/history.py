@@ -100,7 +100,6 @@ class Aftermath:
     best_path: tuple[str, ...]
     flows_active: int = 0
     flows_missing: int = 0
-    standby_there: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +140,11 @@ class History:
     after: tuple[Resources, ...] = ()
     checks: tuple[Check, ...] = ()
     agents_speak: bool = True
+
+    @property
+    def vip_seen(self) -> bool:
+        """Some node was ever seen to have the VIP: else the watch on it saw nothing, and proves nothing."""
+        return bool(self.vip_start) or any(change.owned for change in self.vips)
 
 
 _ADAPTER = TypeAdapter(History)

@@ -35,6 +35,7 @@ MISSING_RATIO = 0.02
 MISSING_SLACK = 2
 _PROHIBITED = 13
 _SHOWN = 3
+_NO_VIP = "nobody saw who had the VIP"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +80,17 @@ def _same(alien: Seen[Leak], private: Iterable[Seen[Leak]]) -> bool:
 
 def owners(history: History, fault: Fault) -> Finding:
     """I2: kernels and route servers."""
+    if not history.vip_seen or not history.offers:
+        missing = "nobody looked at the route servers" if history.vip_seen else _NO_VIP
+        return _finding(Invariant.OWNERS, None, fault.limits.owners_ms, "ms", missing)
     longest = timeline.longest_after(timeline.both(history), history.event_ns)
     return _finding(Invariant.OWNERS, to_ms(longest), fault.limits.owners_ms, "ms")
 
 
 def path(history: History, fault: Fault) -> Finding:
     """I3: the kernel that has the VIP against the fabric's route."""
+    if not history.vip_seen:
+        return _finding(Invariant.PATH, None, fault.limits.path_ms, "ms", _NO_VIP)
     longest = timeline.longest_after(timeline.astray(history), history.event_ns)
     return _finding(Invariant.PATH, to_ms(longest), fault.limits.path_ms, "ms")
 
@@ -132,6 +138,8 @@ def unique(history: History, _fault: Fault) -> Finding:
         for (address, server), spans in lives.items()
         if any(a[1] > b[0] for a, b in pairwise(sorted(spans)))
     ]
+    if not lives:
+        return _finding(Invariant.UNIQUE, None, 0, "mappings", "no server saw a flow")
     return _finding(Invariant.UNIQUE, len(clashes), 0, "mappings", clashes)
 
 
@@ -180,6 +188,8 @@ def heals(history: History, fault: Fault) -> Finding:
         wrong.append(f"the VIP is on {after.owners[0]}, the best path is {' and '.join(after.best_path) or 'none'}")
     if after.flows_missing > MISSING_SLACK + MISSING_RATIO * after.flows_active:
         wrong.append(f"the standby lacks {after.flows_missing} of {after.flows_active} flows")
+    if len(after.owners) == 1 and not after.flows_active:
+        wrong.append("the active node has no flow of a client by which to judge its standby")
     taken = timeline.takings(history)
     if taken > limits.transitions:
         wrong.append(f"the VIP was taken {taken} times, {limits.transitions} are allowed")
@@ -190,11 +200,12 @@ def heals(history: History, fault: Fault) -> Finding:
 
 
 def status(history: History, _fault: Fault) -> Finding:
-    """I10: for how long an agent's role and a kernel disagreed, and whether they agree at the end."""
+    """I10: for how long an agent's role and a kernel disagreed."""
     if not history.agents_speak:
         return _finding(Invariant.STATUS, 0, STATUS_LAG_MS, "ms", "this design says nothing of itself")
-    if not history.statuses:
-        return _finding(Invariant.STATUS, None, STATUS_LAG_MS, "ms", "no agent said anything")
+    mute = set(history.nodes) - {seen.node for seen in history.statuses}
+    if mute:
+        return _finding(Invariant.STATUS, None, STATUS_LAG_MS, "ms", f"{' and '.join(sorted(mute))} said nothing")
     wrong = [interval for node in history.nodes for interval in _lies(history, node)]
     return _finding(Invariant.STATUS, to_ms(longest_gap_ns(wrong)), STATUS_LAG_MS, "ms")
 
@@ -222,6 +233,8 @@ def _heard(history: History, node: str) -> Iterable[tuple[int, int]]:
 
 def untouched(history: History, _fault: Fault) -> Finding:
     """I11: packets of the stream that were lost, and roles that moved."""
+    if not history.udp.sent_ns or not history.vip_seen:
+        return _finding(Invariant.UNTOUCHED, None, 0, "packets", _NO_VIP if history.udp.sent_ns else "no stream")
     lost, taken = packets_lost(history.udp), timeline.takings(history)
     detail = f"the VIP was taken {taken} times" if taken else ""
     return Finding(Invariant.UNTOUCHED.value, not lost and not taken, lost, 0, "packets", detail)
@@ -230,13 +243,13 @@ def untouched(history: History, _fault: Fault) -> Finding:
 def bounded(history: History, fault: Fault) -> Finding:
     """I12: what the nodes used before and after; a node that was booted in between counts from zero."""
     before = {use.node: use for use in history.before}
-    if not history.after:
-        return _finding(Invariant.BOUNDED, None, fault.limits.rss_growth_kb, "kB", "nobody looked")
+    unseen = set(history.nodes) - (before.keys() & {use.node for use in history.after})
+    if unseen:
+        nodes = " and ".join(sorted(unseen))
+        return _finding(Invariant.BOUNDED, None, fault.limits.rss_growth_kb, "kB", f"nobody looked at {nodes}")
     worst, wrong = 0, []
     for use in history.after:
-        old = before.get(use.node)
-        if old is None:
-            continue
+        old = before[use.node]
         worst = max(worst, use.rss_kb - old.rss_kb)
         wrong += _grown(use.node, fault.limits, use.flows - old.flows, use.log_bytes - old.log_bytes)
     finding = _finding(Invariant.BOUNDED, worst, fault.limits.rss_growth_kb, "kB", wrong)

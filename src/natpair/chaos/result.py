@@ -76,15 +76,15 @@ def append(folder: Path, result: FaultResult) -> None:
 
 
 def earlier(folder: Path) -> list[FaultResult]:
-    """The results of the run before in this folder; a torn last line is left out."""
+    """The results of the run before in this folder; a torn last line is cut off, or the next would be glued to it."""
     path = folder / FILE
     if not path.exists():
         return []
-    found = []
-    for line in path.read_bytes().splitlines(keepends=True):
-        if line.endswith(b"\n"):
-            found.append(_ADAPTER.validate_json(line))
-    return found
+    text = path.read_bytes()
+    whole = text[: text.rfind(b"\n") + 1]
+    if whole != text:
+        path.write_bytes(whole)
+    return [_ADAPTER.validate_json(line) for line in whole.splitlines()]
 
 
 def count(results: Iterable[FaultResult], verdict: Verdict) -> int:

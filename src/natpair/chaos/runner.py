@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from natpair.chaos import history as histories
@@ -77,11 +77,12 @@ def run_fault(lab: Lab, fault: Fault, folder: Path, *, again: str) -> FaultResul
 
 
 def verdict_on(record: History, fault: Fault, folder: Path, seconds: float, again: str) -> FaultResult:
-    """Judge a history; a tap that missed packets makes it worthless."""
+    """Judge a history; a tap that missed packets makes it worthless, and so does a stream that never was."""
     findings, measured = judge(record, fault), outage_ms(record)
     why = reason(findings, record.checks, measured, fault.bound_ms)
-    if record.taps.lost:
-        why = f"the taps missed {record.taps.lost} packets" + (f"; {why}" if why else "")
+    blind = f"the taps missed {record.taps.lost} packets" if record.taps.lost else ""
+    blind = blind if record.udp.sent_ns else "no echo stream was sent"
+    why = "; ".join(words for words in (blind, why) if words)
     return FaultResult(
         id=fault.id,
         name=fault.name,
@@ -181,7 +182,7 @@ def _history(
         aftermath=ended.aftermath,
         flows=traffic.flows,
         connections=traffic.connections,
-        taps=seen.taps,
+        taps=replace(seen.taps, lost=seen.taps.lost + eyes.lost),
         aliens=eyes.aliens(),
         routes=seen.routes,
         neighbours=seen.neighbours,

@@ -73,7 +73,6 @@ def astray(history: History) -> list[Interval]:
         alone = subtract(holds_vip(history, node), holds_vip(history, rival))
         elsewhere = union((a, b) for a, b, nodes in best_path(history) if node not in nodes)
         wrong += overlap(alone, elsewhere)
-    # A node that stands alone in the dark on its public side cannot be the best path: that is the fault itself.
     return union(wrong)
 
 

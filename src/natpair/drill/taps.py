@@ -94,9 +94,14 @@ class Tap:
 
     @property
     def lost(self) -> int:
-        """Packets that the kernel could not hand to the tap: more than 0 makes its silence worthless."""
+        """Packets that the kernel could not hand to the tap: more than 0 makes its silence worthless.
+
+        LabError if tcpdump did not live to count them: whatever came after its end was not seen.
+        """
         found = re.search(rb"(\d+) packets? dropped by kernel", self._told)
-        return int(found[1]) if found else 0
+        if found is None:
+            raise LabError(f"tcpdump ended before its time: {self.file.name} is not the whole story")
+        return int(found[1])
 
     def packets(self) -> Iterator[pcap.Packet]:
         """All that was captured."""
@@ -119,14 +124,19 @@ class Monitor:
             env={**os.environ, "TZ": "UTC", "LC_ALL": "C"},
             start_new_session=True,
         )
+        self._died = False
 
     def stop(self) -> None:
         """End the watch; all its lines are on disk."""
+        if not self._output.closed:
+            self._died = self._process.poll() is not None
         end(self._process)
         self._output.close()
 
     def lines(self) -> list[str]:
-        """All lines seen."""
+        """All lines seen; LabError if the watch had ended before it was stopped: its silence proves nothing."""
+        if self._died:
+            raise LabError(f"ip monitor ended before its time: {self.file.name} is not the whole story")
         return self.file.read_text(errors="replace").splitlines()
 
 

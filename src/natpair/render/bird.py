@@ -34,11 +34,6 @@ def standby_file() -> RenderedFile:
     return RenderedFile(paths.BIRD_ROLE_STANDBY, role_file(Announcement(primary=False, med=STANDBY_MED)))
 
 
-def session_names(count: int) -> tuple[str, ...]:
-    """BIRD's names of the sessions, in the order of the route servers: rs1, rs2, …"""
-    return tuple(f"rs{index}" for index in range(1, count + 1))
-
-
 def role_file(announcement: Announcement) -> str:
     """Text of the role file: community and MED, 0 and unused under the policy that sends none.
 

@@ -15,6 +15,8 @@ _SIOCGIFHWADDR = 0x8927
 _BROADCAST = b"\xff" * 6
 _FRAME = struct.Struct("!6s6sH HHBBH 6s4s6s4s")
 _REQUEST, _REPLY = 1, 2
+_QUEUE = 512
+"""Frames read in one go: more than a socket's default buffer holds, and an end for a flood as fast as our reading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,11 @@ class ArpPort:
             self.socket.send(frame)
 
     def heard(self) -> list[Heard]:
-        """All senders heard since the last call, ourselves excepted."""
+        """The senders heard since the last call, ourselves excepted; of a flood, what the queue held."""
         frames: list[Heard] = []
         with contextlib.suppress(OSError):
-            while frame := self.socket.recv(256):
-                if (heard := parse(frame)) is not None and heard.mac != self.mac:
+            for _ in range(_QUEUE):
+                if (heard := parse(self.socket.recv(256))) is not None and heard.mac != self.mac:
                     frames.append(heard)
         return frames
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from natpair.agent import enforcer
+from natpair.agent import enforcer, keeper
 from natpair.agent.enforcer import Enforcer
 from natpair.agent.keeper import Repairs
 from natpair.core.announcement import Announcement, announcement_for
@@ -296,6 +296,25 @@ async def test_a_strangers_change_is_found_mended_and_counted() -> None:
         await until(lambda: rig.is_as(LOCAL))
         assert rig.enforcer.foreign_changes == 1
         assert rig.steps.count("repaired") == 2, "once at the start, once for the stranger"
+
+
+async def test_a_repair_names_the_stranger_and_not_our_own_nft(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper.suspects, "running", lambda: ())
+    machine = Machine()
+    transact = machine.transact
+    async with at_work(machine) as rig:
+        repairs = rig.enforcer._repairs
+
+        async def noticed(text: str) -> None:
+            await transact(text)
+            repairs.authors = ("nft",)  # the kernel's notice of this very load
+
+        monkeypatch.setattr(machine, "transact", noticed)
+        await rig.wish(LOCAL)
+        machine.foreign, repairs.authors = "an accept in the wrong place", ("firewalld",)
+        rig.enforcer.look_again()
+        await until(lambda: repairs.latest)
+        assert [entry["suspects"] for entry in repairs.latest] == [["firewalld"]]
 
 
 async def test_a_flushed_ruleset_comes_back_as_it_was() -> None:

@@ -113,8 +113,7 @@ def test_the_kernel_names_who_changed_a_ruleset_and_nothing_else(monkeypatch: py
     monkeypatch.setattr(keeper.suspects, "running", lambda: ())
     log = Log()
     repairs = Repairs(log)
-    repairs.authors = ("firewalld",)
-    repairs.mended(Wrong(RULESET, "gone", "as rendered"))
+    repairs.mended(Wrong(RULESET, "gone", "as rendered"), ("firewalld",))
     repairs.mended(Wrong("sysctl", "0", "1"))
     assert [entry["suspects"] for entry in log.events("repair")] == [["firewalld"], []]
 

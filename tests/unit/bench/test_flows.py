@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -11,9 +14,11 @@ from commands import complaints
 from natpair.bench import flows, text
 from natpair.core.model import Profile
 from natpair.drill.analysis import analyse
+from natpair.drill.kinds import KindName
 from natpair.drill.result import RunResult
 from natpair.drill.traffic import MAX_FLOWS, shared_out
 from natpair.drill.traffic_common import FLOWS_PER_PROCESS
+from natpair.errors import LabError
 from unit.bench.bench_samples import MACHINE
 from unit.drill.drill_samples import run
 
@@ -27,6 +32,16 @@ def result(outage_ms: float, broken: int = 0) -> RunResult:
 def made(few: float, many: float, broken: int = 0) -> flows.FlowsReport:
     sizes = flows.size(100, [(result(few), SYNC)]), flows.size(100_000, [(result(many, broken), SYNC)])
     return flows.report(Profile.BALANCED, *sizes, flows.Return(100_000, 4300.0, 0, 0, SYNC), MACHINE)
+
+
+@pytest.mark.parametrize(("changes", "word"), [({"taps_lost": 2}, "missed 2"), ({"recovered": False}, "come back")])
+def test_a_cut_that_was_not_seen_to_its_end_is_no_figure(
+    changes: dict[str, Any], word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drilled = replace(result(500), **changes)
+    monkeypatch.setattr(flows, "drill_in", lambda *_, **__: SimpleNamespace(runs=[drilled]))
+    with pytest.raises(LabError, match=word):
+        flows._drill(MagicMock(), KindName.CRASH, 100, lambda _: None)  # type: ignore[arg-type, return-value]
 
 
 @pytest.mark.parametrize(

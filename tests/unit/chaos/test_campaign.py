@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+from typing import Any
+from unittest.mock import MagicMock
+
 import pytest
 
-from natpair.chaos.campaign import Options, jobs, pairable, paired, schedules
+from natpair.chaos import campaign
+from natpair.chaos.campaign import Options, Schedule, jobs, pairable, paired, schedules
 from natpair.chaos.catalogue import CATALOGUE, row
 from natpair.chaos.fault import Fault, Invariant, NotPossible
+from natpair.chaos.scene import Scene
 from natpair.chaos.text import listing
 from natpair.errors import LabError
+from unit.chaos.histories import fault as a_fault
 
 MOST_IMPOSSIBLE = 12
 
@@ -35,13 +41,31 @@ def test_a_seed_draws_the_same_schedules_however_many_are_asked_for() -> None:
 
 
 def test_two_at_once_may_cost_flows_but_never_the_rest() -> None:
-    fault = paired(schedules(1, 1, pairable())[0])
-    assert Invariant.FLOWS not in fault.invariants
+    both = paired(schedules(1, 1, pairable())[0])
+    assert Invariant.FLOWS not in both.invariants
     assert {Invariant.LEAK, Invariant.OWNERS, Invariant.RESETS, Invariant.UNIQUE, Invariant.HEALS} <= set(
-        fault.invariants
+        both.invariants
     )
-    first, second, _ = fault.key.split("+")
+    first, second, _ = both.key.split("+")
     assert {int(first), int(second)} <= set(pairable())
+
+
+def _broken(_scene: object) -> None:
+    raise LabError("its object is gone")
+
+
+def test_only_the_second_of_two_may_find_its_object_gone_and_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    able, unable = a_fault(name="one", inject=lambda _: None), a_fault(name="two", inject=_broken)
+    monkeypatch.setattr(campaign, "row", {1: able, 2: unable}.__getitem__)
+    lab: Any = MagicMock()
+    scene = Scene(lab, "nat-a", "nat-b", MagicMock(), MagicMock())
+    monkeypatch.setattr(Scene, "pass_time", lambda *_: None)
+    paired(Schedule(1, 1, 2, 0.0)).inject(scene)
+    assert [(check.name, check.held, check.detail) for check in scene.checks] == [
+        ("cut short: two", True, "its object is gone")
+    ]
+    with pytest.raises(LabError, match="gone"):
+        paired(Schedule(1, 2, 1, 0.0)).inject(scene)
 
 
 def test_each_job_says_how_to_repeat_it() -> None:
@@ -58,5 +82,7 @@ def test_each_job_says_how_to_repeat_it() -> None:
 def test_what_makes_no_sense_is_refused() -> None:
     with pytest.raises(LabError, match="nothing to break"):
         jobs(Options())
+    with pytest.raises(LabError, match="no schedule 4"):
+        jobs(Options(campaign=3, schedule=4))
     with pytest.raises(LabError, match="no fault 70"):
         row(70)

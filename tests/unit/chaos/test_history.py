@@ -45,3 +45,5 @@ def test_results_are_kept_one_by_one_and_a_torn_one_is_left_out(tmp_path: Path) 
     with (tmp_path / results.FILE).open("ab") as file:
         file.write(b'{"id": 3, "na')
     assert results.earlier(tmp_path) == done
+    results.append(tmp_path, done[0])
+    assert results.earlier(tmp_path) == [*done, done[0]], "what comes after a torn line is read, too"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import struct
 from ipaddress import IPv4Address
+from unittest.mock import MagicMock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from natpair.system.arp import Heard, parse
+from natpair.system.arp import ArpPort, Heard, parse
 
 MAC = bytes.fromhex("02aabbccddee")
 
@@ -29,6 +30,15 @@ def frame(
 def test_a_request_and_a_reply_tell_their_sender() -> None:
     assert parse(frame()) == Heard(IPv4Address("192.168.1.101"), MAC, reply=False)
     assert parse(frame(operation=2)) == Heard(IPv4Address("192.168.1.101"), MAC, reply=True)
+
+
+def test_a_flood_does_not_hold_the_reader_for_ever() -> None:
+    port = object.__new__(ArpPort)
+    endless = MagicMock()
+    endless.recv.return_value = frame()
+    port.socket, port.mac = endless, b"\2" * 6
+    heard = port.heard()
+    assert 300 <= len(heard) <= 1000, "what a queue of 208 kB holds, and not much more"
 
 
 def test_padding_to_the_shortest_ethernet_frame_does_no_harm() -> None:
