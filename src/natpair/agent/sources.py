@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -31,7 +32,8 @@ Handle = Callable[[Event], None]
 _FLOWS = Path("/proc/sys/net/netfilter/nf_conntrack_count")
 _VRRP_SECONDS = 5.0
 # Three nft processes each time, some 60 ms of CPU; changes that give notice are seen at once.
-_FULL_LOOK_SECONDS = 15.0
+_COUNTERS_SECONDS = 4.0
+_FULL_LOOK_EVERY = 4
 _ARRIVAL_POLL_SECONDS = 0.02
 _FROZEN_SECONDS = 1.0
 
@@ -196,14 +198,15 @@ class Sources:
         return missing > 0.5 * gap / self._advert and gap > 2 * self._advert
 
     async def looks(self) -> None:
-        """A full look at what is in force now and then, for changes that gave no notice."""
-        while True:
-            await asyncio.sleep(_FULL_LOOK_SECONDS)
-            self._enforcer.look_again()
+        """The counters, and now and then a full look at what is in force, for changes that gave no notice."""
+        for number in itertools.count(1):
+            await asyncio.sleep(_COUNTERS_SECONDS)
+            if number % _FULL_LOOK_EVERY == 0:
+                self._enforcer.look_again()
             before = self.counters
             self.counters = await nft.counters()
             relaying = self._grew(before, "relayed")
-            self._readings.relaying = self._readings.relaying + _FULL_LOOK_SECONDS if relaying else 0.0
+            self._readings.relaying = self._readings.relaying + _COUNTERS_SECONDS if relaying else 0.0
             self._readings.limiting = self._grew(before, "over_flows") or self._grew(before, "over_rate")
 
     def _grew(self, before: Mapping[str, int], counter: str) -> bool:

@@ -22,7 +22,7 @@ from natpair.core.messages import Phase, VrrpRole
 from natpair.core.state import NodeState, flows_lacking, lacks_too_many
 from natpair.core.wire import Path
 
-RELAY_PATIENCE = 15.0
+RELAY_PATIENCE = 6.0
 """Seconds a standby may relay before it is news: any fabric has converged by then."""
 
 

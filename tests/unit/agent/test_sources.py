@@ -293,7 +293,8 @@ async def test_only_a_machine_that_stood_still_as_a_whole_is_frozen(
 
 
 async def test_relaying_that_lasts_adds_up_and_ends(outside: Outside, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "_FULL_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(sources, "_COUNTERS_SECONDS", 0.01)
+    monkeypatch.setattr(sources, "_FULL_LOOK_EVERY", 1)
     made = made_from(outside)
     running = asyncio.ensure_future(made.looks())
     async with asyncio.timeout(5):
@@ -309,7 +310,8 @@ async def test_relaying_that_lasts_adds_up_and_ends(outside: Outside, monkeypatc
 async def test_what_was_relayed_before_the_first_look_is_history(
     outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "_FULL_LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(sources, "_COUNTERS_SECONDS", 0.001)
+    monkeypatch.setattr(sources, "_FULL_LOOK_EVERY", 1)
     made = made_from(outside)
     outside.relayed = 5000
     running = asyncio.ensure_future(made.looks())

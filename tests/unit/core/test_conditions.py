@@ -123,7 +123,7 @@ def test_relaying_is_news_only_when_it_lasts_and_on_a_node_that_has_been_standby
     relaying = replace(WELL, relaying_seconds=RELAY_PATIENCE)
     assert "fabric-disagrees" in codes(standby(health=relaying), RELAY_PATIENCE)
     assert "fabric-disagrees" not in codes(standby(health=relaying), RELAY_PATIENCE - 1)
-    assert "fabric-disagrees" not in codes(standby(health=replace(WELL, relaying_seconds=5.0)), 100.0)
+    assert "fabric-disagrees" not in codes(standby(health=replace(WELL, relaying_seconds=RELAY_PATIENCE - 1)), 100.0)
     assert "fabric-disagrees" not in codes(active(health=relaying), 100.0)
 
 
