@@ -14,7 +14,7 @@ from natpair.core import handover
 from natpair.core.actions import Conntrack, ConntrackJob, ProbeVlan, Speak, WakeAt
 from natpair.core.messages import Phase, VrrpRole
 from natpair.core.moves import Move, Rule, abandon, enter, lost_role, promote, raise_epoch
-from natpair.core.state import Challenge, NodeState, lacks_too_many
+from natpair.core.state import HEARD_LATELY, Challenge, NodeState, lacks_too_many
 from natpair.core.wire import Path
 
 ASK_SILENT = 0.030
@@ -90,10 +90,19 @@ def _challenging(state: NodeState, now: float) -> Move | None:
     if patient and (said.evidence is None or challenge.evidence is None):
         return None
     ours, theirs = challenge.evidence or 0, said.evidence or 0
+    if _heard_on_vlan(state, now):
+        # The VLAN between us works, so it is VRRP alone that is not understood, and counts of clients differ by chance.
+        refused = replace(state, refusals=state.refusals + 1)
+        return enter(refused, Phase.REFUSED, now, f"{state.terms.peer} is active, and heard on the VLAN but for VRRP")
     if ours > theirs:
         return promote(state, now, f"{state.terms.peer} is active but sees {theirs} clients on the VLAN, we see {ours}")
     refused = replace(state, refusals=state.refusals + 1)
     return enter(refused, Phase.REFUSED, now, f"{state.terms.peer} is active and sees {theirs} clients, we see {ours}")
+
+
+def _heard_on_vlan(state: NodeState, now: float) -> bool:
+    """The peer's heartbeat came over the VLAN after VRRP had fallen silent."""
+    return now - state.peer.heard[Path.PRIVATE] < HEARD_LATELY * state.terms.detect
 
 
 def _asked_enough(state: NodeState, challenge: Challenge, now: float) -> bool:

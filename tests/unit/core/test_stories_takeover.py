@@ -52,9 +52,10 @@ def challenge_of(state: NodeState) -> int:
     return state.challenge.nonce
 
 
-def challenging(last_heard: float = 0.0) -> NodeState:
-    """nat-a has just been elected by VRRP at 0.6 s, and asks."""
-    state = standby(peer=PeerView(dict.fromkeys(Path, last_heard), says(Phase.ACTIVE)))
+def challenging(last_heard: float = 0.0, *, on_vlan: float = 0.0) -> NodeState:
+    """nat-a has just been elected by VRRP at 0.6 s, and asks; the peer was last heard then on the public path."""
+    heard = {Path.PRIVATE: on_vlan, Path.PUBLIC: last_heard}
+    state = standby(peer=PeerView(heard, says(Phase.ACTIVE)))
     return play(state, at(0.6, MASTER, Phase.CHALLENGING, probe))
 
 
@@ -192,6 +193,14 @@ def test_the_active_whose_vlan_leg_died_loses_the_role_to_a_node_that_sees_clien
         at(0.61, answers(0, nonce)),
         at(0.62, VlanProbed(nonce, 2), Phase.ACTIVE, conntrack(COMPLETE, NEXT_EPOCH)),
     )
+
+
+def test_an_active_that_is_heard_on_the_vlan_keeps_the_role_whoever_counts_more_clients() -> None:
+    """VRRP alone is not understood: another router id, or adverts that a switch drops."""
+    state = challenging(last_heard=0.55, on_vlan=0.5)
+    nonce = challenge_of(state)
+    state = play(state, at(0.61, VlanProbed(nonce, 3)), at(0.62, answers(2, nonce), Phase.REFUSED))
+    assert not desired(state, 0.62).eligible
 
 
 @pytest.mark.parametrize(("ours", "phase"), [(3, Phase.ACTIVE), (0, Phase.REFUSED)])
