@@ -303,7 +303,9 @@ class Agent:
 
 
 async def run(gateway: Gateway, node: str, watcher: Watcher | None = None, config: str | None = None) -> None:
-    """Run the agent of `node` until SIGTERM or SIGINT. Stopping changes nothing: a restart is hitless.
+    """Run the agent of `node` until SIGTERM or SIGINT. Stopping changes nothing on an active node.
+
+    On another it ends the node's part in the election at once: a VIP that came meanwhile would find nobody.
 
     `config`: the file that `gateway` came from, None for the configuration that was applied last.
     """
@@ -326,6 +328,8 @@ async def run(gateway: Gateway, node: str, watcher: Watcher | None = None, confi
         await stop.wait()
         for task in running:
             task.cancel()
+    if not agent.decider.state.claims_active:
+        agent.enforcer.stand_aside()
     agent.link.close()
     await agent.enforcer.close()
     fifo.close()

@@ -45,7 +45,7 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """Something that cannot be made true: since when, and who says so."""
+    """Something that is not true: since when, and who says that it cannot be; nobody while it was not tried yet."""
 
     since: float
     text: str
@@ -83,7 +83,7 @@ class Enforcer:
         self._look = True
         self.settled = asyncio.Event()
         """Set while nothing that was wished for is still to be done."""
-        self._failing = {_TRAFFIC: Failing(time.monotonic(), "not loaded yet")}
+        self._failing = {_TRAFFIC: Failing(time.monotonic(), "")}
         self.observed = Observed()
         self.foreign_changes = 0
 
@@ -116,6 +116,11 @@ class Enforcer:
             self._failing[_TRACKS] = Failing(time.monotonic(), str(error.strerror))
             return False
         return fresh
+
+    def stand_aside(self) -> None:
+        """Out of the election, as the last word of an agent whose node is not active."""
+        if self._wish is not None:
+            self._write_tracks(replace(self._wish, eligible=False))
 
     async def run(self) -> None:
         """Enforce until cancelled."""
@@ -173,7 +178,7 @@ class Enforcer:
     @property
     def trouble(self) -> str:
         """What could not be made true, in the words of those who refused; empty while all is as wished."""
-        return "; ".join(f"{half}: {failing.text}" for half, failing in sorted(self._failing.items()))
+        return "; ".join(f"{half}: {failing.text}" for half, failing in sorted(self._failing.items()) if failing.text)
 
     async def _enforce_traffic(self, wish: Desired) -> None:
         blind: OSError | None = None

@@ -112,7 +112,7 @@ async def test_status_before_anything_is_known_is_a_whole_document(agent: Agent)
     assert document["role"] == "booting"
     assert document["traffic"] == "none"
     assert document["announcement"] is None
-    assert document["trouble"]
+    assert document["trouble"] == ""
     assert document["last_transition"] is None
 
 
