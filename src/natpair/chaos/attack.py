@@ -118,12 +118,14 @@ def adverts(options: argparse.Namespace) -> int:
 
 
 def spray(options: argparse.Namespace) -> int:
-    """UDP packets, each of another flow: ports of the target first, then our own."""
+    """UDP packets, each of another flow, the sources in turn: ports of the target first, then our own."""
     send = raw_ip()
+    sources = options.source.split(",")
     for number in paced(options.count, options.rate):
+        source = sources[number % len(sources)]
         dport = options.port or 1024 + number % 64000
         sport = 1024 + (number if options.port else number // 64000) % 64500
-        send(ip_packet(options.source, options.target, 17, udp(sport, dport, b"spray")), options.target)
+        send(ip_packet(source, options.target, 17, udp(sport, dport, b"spray")), options.target)
     return int(options.count)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from natpair.chaos.cgroups import Group, pids
@@ -12,6 +14,8 @@ from natpair.chaos.processes import NO_OUTAGE_MS
 from natpair.chaos.scene import LEGS, Scene
 
 _BOOTS = 3
+_SKEWS_SECONDS = (0.05, 0.5, 3.0)
+"""Most often a boot is a matter of seconds; the tightest races are worth as many tries."""
 _OUTBOUND_FIRST = ("echo", "idle")
 """Flows whose client speaks first: without any entry only these can be picked up again."""
 _SERVICES = ("conntrackd", "speaker", "keepalived", "agent")
@@ -32,21 +36,45 @@ def last_node_doubts(scene: Scene) -> None:
     scene.require("keeps the VIP", owners(scene.lab) == (node.name,), "the last node gave the VIP up")
 
 
-def both_boot(scene: Scene) -> None:
-    """Both nodes lose power and come back at nearly the same moment, several times."""
-    chance = random.Random(56)  # noqa: S311 - the same skew every time
-    for number in range(_BOOTS):
-        for node in scene.lab.nodes:
-            scene.power_cut(node)
-        skew = chance.uniform(0, 0.5)
-        with ThreadPoolExecutor(2) as both:
-            first = both.submit(scene.boot, scene.lab.nodes[number % 2])
-            scene.pass_time(skew)
-            both.submit(scene.boot, scene.lab.nodes[1 - number % 2]).result()
-            first.result()
-        serves = scene.wait(lambda: len(owners(scene.lab)) == 1 and scene.lab.best_path() == owners(scene.lab), 20)
-        scene.check(f"boot {number + 1}: one active", serves, 5000)
-        scene.wait_ready()
+def boots(times: int, seed: int) -> Callable[[Scene], None]:
+    """An injection: both nodes lose power and come back at nearly the same moment, so many times, by a seed's skews."""
+
+    def inject(scene: Scene) -> None:
+        chance = random.Random(seed)  # noqa: S311 - a repeatable draw, no secret
+        for number in range(1, times + 1):
+            skew = chance.random() * chance.choice(_SKEWS_SECONDS)
+            first, second = chance.sample(scene.lab.nodes, 2)
+            _boot_both(scene, first, second, skew)
+            name = f"boot {number}, {second} {1000 * skew:.0f} ms later"
+            serves = scene.wait(lambda: len(owners(scene.lab)) == 1 and scene.lab.best_path() == owners(scene.lab), 20)
+            scene.check(f"{name}: one active", serves, 5000)
+            began = time.monotonic()
+            scene.wait_ready()
+            scene.check(f"{name}: synced standby", (time.monotonic() - began) * 1000, 15_000)
+
+    return inject
+
+
+def _boot_both(scene: Scene, first: str, second: str, skew: float) -> None:
+    for node in scene.lab.nodes:
+        scene.power_cut(node)
+    with ThreadPoolExecutor(2) as both:
+        booting = both.submit(scene.boot, first)
+        scene.pass_time(skew)
+        both.submit(scene.boot, second).result()
+        booting.result()
+
+
+def boots_fault(times: int, seed: int) -> Fault:
+    """Fault 56 with so many boots: exactly one node takes the VIP in each, and keeps it."""
+    return Fault(
+        56,
+        "both nodes boot at once, with random skew",
+        boots(times, seed),
+        15_000,
+        limits=Limits(transitions=times, path_ms=5000, flow_kinds=_OUTBOUND_FIRST, broken_ratio=1),
+        scale=f"{times} times in place of 50",
+    )
 
 
 def flapping(scene: Scene) -> None:
@@ -121,14 +149,7 @@ def both_cut_one_returns(scene: Scene) -> None:
 
 FAULTS = (
     Fault(55, "standby without power, then the active node's gateway mute", last_node_doubts, NO_OUTAGE_MS),
-    Fault(
-        56,
-        "both nodes boot at once, with random skew",
-        both_boot,
-        15_000,
-        limits=Limits(transitions=2 * _BOOTS, path_ms=5000, flow_kinds=_OUTBOUND_FIRST, broken_ratio=1),
-        scale="3 times in place of 50",
-    ),
+    boots_fault(_BOOTS, 56),
     Fault(
         57,
         "public cable of the active node flaps at 1 Hz",
