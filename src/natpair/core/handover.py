@@ -21,6 +21,8 @@ RELEASE_LIMIT = 3.0
 ARP_GRACE = 0.150
 """Seconds the old active forwards on after the new one does: clients learn the new MAC meanwhile."""
 PREPARING_LIMIT = 10.0
+DRAIN_PAUSE = 10.0
+"""Seconds until a drained node that has called a handover off, or has just become active, tries to hand over."""
 
 
 def prepare(state: NodeState, now: float, number: int) -> Move:
@@ -52,7 +54,8 @@ def wants_out(state: NodeState, now: float) -> bool:
     if said is None:
         return False
     if said.ready and said.synced and state.health.conntrackd:
-        return state.request is not None or said.wish or state.drained
+        # A drain that was called off stands, and is tried again: not as fast as it fails.
+        return state.request is not None or said.wish or (state.drained and now >= state.since + DRAIN_PAUSE)
     return state.request is not None and state.request.force and said.phase is Phase.STANDBY
 
 
@@ -138,6 +141,7 @@ def _call_off(state: NodeState, now: float, why: str) -> Move:
     # A taker that died has left an announcement behind, newer than ours, which the fabric keeps for the hold time.
     raised, reserve = raise_epoch(state) if state.generation_seen > state.epoch // 2 else (state, ())
     moved, entered = enter(raised, Phase.ACTIVE, now, f"switchover called off: {why}")
-    cure = f"look at 'natpair status' on {state.terms.peer}"
+    again = "; the drain stands and is tried again, 'natpair undrain' ends it" if state.drained else ""
+    cure = f"look at 'natpair status' on {state.terms.peer}{again}"
     done, replies = answer_request(moved, ok=False, message=why, cure=cure)
     return done, (*entered, *reserve, *replies)

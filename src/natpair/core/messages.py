@@ -77,9 +77,12 @@ class PeerMessage(BaseModel):
     carry that of a challenge. `evidence` counts clients that answered ARP on the VLAN just now, None
     while still counting. `sample` holds some flows of an active sender now and then, on the private path only; a
     standby answers with how many it was last asked for (`sampled`, 0 if not lately) and how many of them it lacks.
+
+    During an upgrade the two are of different versions: fields that are not known here are passed over, fields that
+    are not there have their defaults, and a change that this does not cover raises the version in `core/wire.py`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=False)
 
     phase: Phase
     vrrp: VrrpRole

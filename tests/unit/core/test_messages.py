@@ -33,12 +33,21 @@ def test_active_means_that_it_claims_the_role(phase: Phase) -> None:
         {"clients": ["not an address"]},
         {"clients": ["192.168.1.1"] * 5},
         {"config_hash": "x" * 65},
-        {"extra": 1},
+        {"vrrp": None},
     ],
 )
 def test_what_is_out_of_range_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         PeerMessage.model_validate({"phase": "active", "vrrp": "MASTER"} | wrong)
+
+
+@pytest.mark.parametrize("name", [n for n, f in PeerMessage.model_fields.items() if n not in {"phase", "vrrp"}])
+def test_another_version_may_say_more_or_less(name: str) -> None:
+    said = message_of(active(), 0.0).model_dump(mode="json")
+    del said[name]
+    heard = PeerMessage.model_validate(said | {"a_field_of_tomorrow": [1, {"x": None}]})
+    assert heard == PeerMessage.model_validate(said)
+    assert heard.phase is Phase.ACTIVE
 
 
 def test_a_message_cannot_be_changed() -> None:

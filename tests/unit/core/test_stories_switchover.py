@@ -17,7 +17,15 @@ from natpair.core.events import (
     Verb,
     VrrpChanged,
 )
-from natpair.core.handover import ARP_GRACE, ARRIVAL_LIMIT, OPEN_LIMIT, PREPARE_LIMIT, PREPARING_LIMIT, RELEASE_LIMIT
+from natpair.core.handover import (
+    ARP_GRACE,
+    ARRIVAL_LIMIT,
+    DRAIN_PAUSE,
+    OPEN_LIMIT,
+    PREPARE_LIMIT,
+    PREPARING_LIMIT,
+    RELEASE_LIMIT,
+)
 from natpair.core.machine import REQUEST_LIMIT, step
 from natpair.core.messages import PeerMessage, Phase, VrrpRole
 from natpair.core.moves import DUPLICATE_WINDOW
@@ -352,6 +360,19 @@ def test_drained_by_force_the_active_serves_on_until_somebody_can_take_over() ->
     assert desired(lone, 0.1).traffic is Traffic.LOCAL
     state = play(lone, at(0.1 + REQUEST_LIMIT, Tick(), refused))
     play(state, at(20.0, hears(Phase.STANDBY), Phase.HANDING_OVER))
+
+
+def test_a_drain_that_was_called_off_stands_and_is_tried_again_after_a_pause() -> None:
+    state = play(active(), at(0.1, DRAIN, SaveDrained(True), Phase.HANDING_OVER), at(0.11, COPYING))
+    late = 0.1 + PREPARE_LIMIT
+    state = play(
+        state,
+        at(late - 0.1, hears(Phase.STANDBY)),
+        at(late, Tick(), Phase.ACTIVE, lambda a: isinstance(a, Reply) and "natpair undrain" in a.cure),
+    )
+    assert state.drained
+    state = play(state, at(late + 1, hears(Phase.STANDBY)), at(late + DRAIN_PAUSE - 0.1, hears(Phase.STANDBY)))
+    play(state, at(late + DRAIN_PAUSE, hears(Phase.STANDBY), Phase.HANDING_OVER))
 
 
 def test_a_drained_node_is_elected_only_when_its_peer_is_gone() -> None:

@@ -110,7 +110,6 @@ BODY = MESSAGE.model_dump(mode="json")
         with_changes(body={**BODY, "phase": "king"}),
         with_changes(body={**BODY, "epoch": -1}),
         with_changes(body={**BODY, "epoch": 2**63}),
-        with_changes(body={**BODY, "surprise": 1}),
         with_changes(body={**BODY, "clients": ["192.168.1.1"] * 5}),
         with_changes(body={**BODY, "config_hash": "x" * 65}),
         sealed(b"[]"),
