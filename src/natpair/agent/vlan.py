@@ -46,9 +46,9 @@ class Vlan:
                 self._port = ArpPort(self._node.private_interface, self._node.private_address.ip)
                 asyncio.get_running_loop().add_reader(self._port.socket.fileno(), self._read)
 
-    def clients(self) -> tuple[str, ...]:
+    def clients(self) -> tuple[IPv4Address, ...]:
         """The clients heard last, at most four, the latest first."""
-        return tuple(str(address) for address in list(reversed(self._clients))[:_SHARED])
+        return tuple(list(reversed(self._clients))[:_SHARED])
 
     def learn(self, addresses: tuple[IPv4Address, ...]) -> None:
         """Clients that the peer knows of: good to ask, though not heard by us."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import IPv4Address
 
 from natpair.core.account import Lack, Trouble, Work
 from natpair.core.messages import PeerMessage, VrrpRole
@@ -43,9 +44,9 @@ class VlanProbed:
 
 @dataclass(frozen=True, slots=True)
 class ClientsSeen:
-    """Addresses of clients lately seen on the VLAN, at most four, in the words of a PeerMessage."""
+    """Addresses of clients lately seen on the VLAN, at most four."""
 
-    clients: tuple[str, ...]
+    clients: tuple[IPv4Address, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 from natpair.core.actions import (
@@ -61,6 +62,8 @@ from natpair.core.wire import Path
 
 _MOVES_PER_STEP = 8
 """More moves than any chain of rules makes: passing it means that two rules chase each other."""
+_ESSENCE = attrgetter(*(PeerMessage.model_fields.keys() - {"flows", "sampled", "lacking", "clients"}))
+"""What the peer should hear at once; counts change with every reading, the next beat is early enough for those."""
 _PRESUMED = Health(
     private_up=True, public_up=True, ruleset=True, gateway=True, conntrackd=True, bgp_established=1, bgp_total=1
 )
@@ -87,14 +90,9 @@ def step(state: NodeState, event: Event, now: float) -> Step:
         actions = (*actions, *more)
     else:
         raise RuntimeError(f"rules do not settle in {current.phase} after {event!r}")
-    if Speak() not in actions and _essence(message_of(current, now)) != _essence(before):
+    if Speak() not in actions and _ESSENCE(message_of(current, now)) != _ESSENCE(before):
         actions = (*actions, Speak())
     return Step(current, _without_twins(actions))
-
-
-def _essence(message: PeerMessage) -> PeerMessage:
-    """What the peer should hear at once; counts change with every reading, the next beat is early enough for those."""
-    return message.model_copy(update={"flows": 0, "sampled": 0, "lacking": 0, "clients": ()})
 
 
 def _without_twins(actions: tuple[Action, ...]) -> tuple[Action, ...]:

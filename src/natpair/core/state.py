@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address
 
 from natpair.core.account import Account
 from natpair.core.announcement import Announcement, announcement_for
@@ -231,7 +232,7 @@ class NodeState:
     last_nonce: int = 0
     request: Request | None = None
     wish: bool = False
-    clients: tuple[str, ...] = field(default=())
+    clients: tuple[IPv4Address, ...] = field(default=())
     account: Account = field(default_factory=Account)
 
     @property
@@ -339,7 +340,7 @@ def message_of(state: NodeState, now: float) -> PeerMessage:
         challenge=state.challenge.nonce if state.challenge else 0,
         answer=state.answer.nonce if state.answer else 0,
         evidence=state.answer.evidence if state.answer else None,
-        clients=state.clients,  # type: ignore[arg-type]  # pydantic reads addresses from text
+        clients=state.clients,
         sampled=state.health.sampled,
         lacking=state.health.lacking,
         doubtful=state.health.doubtful,
