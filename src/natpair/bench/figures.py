@@ -39,6 +39,7 @@ class Figures:
     young_flows_broken: int
     resets: int
     leaked_packets: int
+    repeats: int
     outages_ms: tuple[float, ...] = ()
 
 
@@ -92,7 +93,7 @@ def figures(runs: Sequence[Measured]) -> Figures:
 
 _SUMMED = (
     *("packets_sent", "packets_lost", "flows_total", "flows_broken", "young_flows_total", "young_flows_broken"),
-    *("resets", "leaked_packets"),
+    *("resets", "leaked_packets", "repeats"),
 )
 
 

@@ -31,7 +31,10 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One run. `recovered` False: the stream was still silent at the end, `outage_ms` is a lower bound."""
+    """One run. `recovered` False: the stream was still silent at the end, `outage_ms` is a lower bound.
+
+    `repeats`: attempts before it that could not be carried through, each in a lab that was then built anew.
+    """
 
     contestant: Contestant
     event: Event
@@ -50,6 +53,7 @@ class Measured:
     load_1min: float
     time: str
     victim: str
+    repeats: int = 0
 
     @property
     def cell(self) -> Cell:

@@ -129,7 +129,7 @@ def _measure(held: Labs, cell: Cell, flows: int) -> Measured:
             raise
         held.progress(f"once more in a new lab, for {error.message}")
         held.rebuild(cell.contestant)
-        return _one(held.of(cell.contestant), cell, flows)
+        return replace(_one(held.of(cell.contestant), cell, flows), repeats=1)
 
 
 def _one(lab: Lab, cell: Cell, flows: int) -> Measured:

@@ -125,3 +125,8 @@ def test_versions() -> None:
     assert version_in("Connection tracking userspace daemon v1.4.7. Licensed") == "1.4.7"
     assert version_in("hello") == "unknown"
     assert this_machine().cpus >= 1
+
+
+def test_attempts_that_could_not_be_carried_through_are_counted() -> None:
+    cut = (Contestant.FAST, Event.POWER_CUT)
+    assert figures.figures([ran(*cut), ran(*cut, repeats=1)]).repeats == 1
