@@ -94,9 +94,11 @@ def test_from_the_plan_to_nothing_again(person: Person, tmp_path: Path) -> None:
     assert [node["status"] for node in status["nodes"]] == ["running", "running"]
     secret = key.read_text()
     assert "gone" not in secret
-    assert person.code("destroy", "--yes", "--every", "0.05") == 0
+    gone = person.reads("destroy", "--yes", "--every", "0.05")
+    assert len([step for step in gone["done"] if step["kind"] == "delete-linode"]) == 2
     assert key.read_text() == secret, "the key is the person's"
     assert "there is nothing" in person.types("destroy").stdout
+    assert person.reads("destroy")["done"] == []
 
 
 def test_nobody_is_there_to_be_asked(person: Person) -> None:

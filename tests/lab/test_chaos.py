@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from commands import complaints
 from natpair.chaos.campaign import Options, again, run
 from natpair.chaos.result import FaultResult, Report, Verdict
 
@@ -61,7 +62,9 @@ def test_the_classic_design_is_caught(tmp_path: Path) -> None:
     argv += ["--name", f"{NAME}c", "--folder", str(tmp_path), "--json"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 2, done.stderr
-    stopped, flushed = json.loads(done.stdout)["faults"]
+    document = json.loads(done.stdout)
+    assert complaints(document) == []
+    stopped, flushed = document["faults"]
     assert stopped["verdict"] == flushed["verdict"] == Verdict.FAILED.value
     caught = [{f["invariant"] for f in result["invariants"] if not f["held"]} for result in (stopped, flushed)]
     # Keepalived stopped: the announcement stays behind. The rules flushed: private sources and resets on the uplink.

@@ -112,6 +112,7 @@ def test_documents_are_as_their_schemas_say(tmp_path: Path, capsys: pytest.Captu
         ["generations", "--json"],
         ["events", str(journal), "--json"],
         ["init", str(tmp_path / "new.toml"), *answers, "--json"],
+        ["chaos", "--list", "--json"],
     ):
         for found in document(words, capsys):
             assert complaints(found) == [], words
