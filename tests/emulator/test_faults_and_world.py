@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 import urllib.error
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -68,6 +69,30 @@ def test_slow_is_late_and_right(api: Served) -> None:
     begun = time.monotonic()
     assert api.ask("GET", "/v4/regions")[0] == 200
     assert time.monotonic() - begun >= 0.3
+
+
+@pytest.mark.parametrize(("kind", "type_", "least"), [("html", "text/html", 100), ("huge", "application/json", 10**7)])
+def test_an_answer_that_is_none(api: Served, kind: str, type_: str, least: int) -> None:
+    api.fault(kind=kind)
+    asked = urllib.request.Request(f"{api.url}/v4/regions", headers={"Authorization": "Bearer canary"})  # noqa: S310
+    with urllib.request.urlopen(asked, timeout=5) as answer:  # noqa: S310 - loopback
+        body = answer.read()
+    assert (answer.status, answer.headers.get_content_type()) == (200, type_)
+    assert len(body) > least
+    assert (b"canary" in body) == (kind == "html"), "a page shows the token, so that it can be looked for in logs"
+    assert api.ask("GET", "/v4/regions")[0] == 200
+
+
+def test_who_asked_and_who_waits(api: Served) -> None:
+    assert api.ask("GET", "/v4/regions")[0] == 200
+    api.fault(kind="hang")
+    here = "127.0.0.1"
+    with socket.create_connection(api.host.split(":")) as link:  # type: ignore[arg-type] # a port may be a text
+        link.sendall(b"GET /v4/regions HTTP/1.1\r\nHost: x\r\n\r\n")
+        deadline = time.monotonic() + 5
+        while (state := api.ask("GET", "/_emulator/state")[1])["waiting"] != [here]:
+            assert time.monotonic() < deadline
+    assert state["asked"] == {here: 2}
 
 
 def test_faults_can_wait_repeat_and_be_picky(api: Served) -> None:

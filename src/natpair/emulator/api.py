@@ -57,6 +57,7 @@ class Reply:
     status: int
     body: bytes
     headers: Mapping[str, str]
+    content_type: str = "application/json"
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ elsewhere, in a thread, one at a time and in order.
 from __future__ import annotations
 
 import asyncio
+import html
 import re
 import socket
 import time
@@ -28,6 +29,7 @@ _VERSIONED = re.compile(r"/v4(?:beta)?(/.*)")
 _CONTROL = "/_emulator"
 # How long the clockwork sleeps at most while a Linode is on its way; the injected clock may run at its own pace.
 _TICK_SECONDS = 0.1
+_HUGE = b'{"data": "' + b"x" * (16 * 1024 * 1024) + b'"}'
 
 
 class Emulator:
@@ -85,7 +87,8 @@ class Emulator:
             return _response(error_reply(404, "Not found"))
         asked = Request(request.method, versioned[1], request.query, request.headers, await request.read())
         fault = self.control.faults.take(asked.method, asked.path)
-        answered = await self._strike(fault, asked) if fault else self._answer(asked)
+        with self.control.answering(request.remote or ""):
+            answered = await self._strike(fault, asked) if fault else self._answer(asked)
         served = Served(asked.method, asked.path, answered.status if answered else 0, fault.kind if fault else None)
         self.control.served.append(served)
         if answered is None:
@@ -110,6 +113,10 @@ class Emulator:
             case Kind.SCOPE:
                 refused = lacking_scope()
                 return reply(refused.status, error_body(*refused.complaints), {})
+            case Kind.HTML:
+                return Reply(200, _page(asked), {}, "text/html")
+            case Kind.HUGE:
+                return Reply(200, _HUGE, {})
             case Kind.SLOW:
                 await self._wait(fault.seconds)
                 return self._answer(asked)
@@ -186,8 +193,17 @@ def _linode_of(notice: Notice) -> int | None:
 
 def _response(answered: Reply) -> web.Response:
     return web.Response(
-        status=answered.status, body=answered.body, headers=dict(answered.headers), content_type="application/json"
+        status=answered.status,
+        body=answered.body,
+        headers=dict(answered.headers),
+        content_type=answered.content_type,
     )
+
+
+def _page(asked: Request) -> bytes:
+    """What a proxy in the way might show: all it was sent, the token included."""
+    sent = "".join(f"<li>{html.escape(f'{name}: {value}')}</li>" for name, value in asked.headers.items())
+    return f"<html><title>Sign in</title><ul>{sent}</ul></html>".encode()
 
 
 def _hang_up(request: web.Request) -> web.Response:

@@ -4,13 +4,14 @@ GET, POST, DELETE /_emulator/faults        the faults that are set; set one; rem
 POST /_emulator/tokens                     {"token", "scopes": ["ips:read_only"] | null, "read_only": [linode ids]}
 POST, DELETE /_emulator/maintenance        an entry of the account's maintenance list; clear the list
 POST /_emulator/migrate                    {"linode_id", "beside"}: onto the host of another Linode
-GET /_emulator/state                       Linodes, shares, and the last requests
+GET /_emulator/state                       Linodes, shares, requests: the last, how many of whom, and who waits
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -42,6 +43,18 @@ class Control:
     api: Api
     faults: Faults = field(default_factory=Faults)
     served: deque[Served] = field(default_factory=lambda: deque(maxlen=1000))
+    waiting: Counter[str] = field(default_factory=Counter)
+    asked: Counter[str] = field(default_factory=Counter)
+
+    @contextmanager
+    def answering(self, client: str) -> Iterator[None]:
+        """`client` waits for an answer while the block runs."""
+        self.waiting[client] += 1
+        self.asked[client] += 1
+        try:
+            yield
+        finally:
+            self.waiting[client] -= 1
 
     def answer(self, method: str, path: str, body: Fields) -> dict[str, Any]:
         """Carry out one control request."""
@@ -114,6 +127,8 @@ class Control:
                 str(receiver): [str(address) for address in addresses] for receiver, addresses in store.shares.items()
             },
             "requests": [asdict(one) for one in self.served],
+            "asked": dict(self.asked),
+            "waiting": sorted(+self.waiting),
         }
 
 

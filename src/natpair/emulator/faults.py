@@ -22,6 +22,8 @@ class Kind(StrEnum):
     SLOW = "slow"  # the right answer, late
     HANG = "hang"  # no answer; nothing was done
     REFUSE = "refuse"  # the connection ends; nothing was done
+    HTML = "html"  # a page in place of JSON, with the request's headers in it; nothing was done
+    HUGE = "huge"  # an endless answer; nothing was done
     HALF = "half"  # the work is done, the answer breaks off
     LOST = "lost"  # the work is done, the connection ends without an answer
     STATUS_AFTER = "status-after"  # the work is done, an error status says it was not
