@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from natpair.chaos import account
 from natpair.chaos import history as histories
 from natpair.chaos import result as results
 from natpair.chaos.catalogue import CATALOGUE, row
@@ -78,7 +79,9 @@ def schedules(total: int, seed: int, ids: tuple[int, ...]) -> tuple[Schedule, ..
 
 def pairable() -> tuple[int, ...]:
     """The faults a campaign draws from."""
-    return tuple(n for n, fault in CATALOGUE.items() if isinstance(fault, Fault) and n not in _ALONE)
+    return tuple(
+        n for n, fault in CATALOGUE.items() if isinstance(fault, Fault) and n not in _ALONE and not fault.watched
+    )
 
 
 def paired(schedule: Schedule) -> Fault:
@@ -174,10 +177,13 @@ def _one(job: Job, labs: _Labs, options: Options) -> FaultResult:
     if fault.agents and options.design != "natpair":
         why = "it is a fault of natpair's agent, which this design does not have"
         return FaultResult(fault.id, fault.name, Verdict.NOT_POSSIBLE, None, None, reason=why, again=job.again)
+    if fault.watched and not labs.can_watch():
+        why = f"no agent of the lab {options.name} watches an account; for another --name, chaos builds one that does"
+        return FaultResult(fault.id, fault.name, Verdict.NOT_POSSIBLE, None, None, reason=why, again=job.again)
     if options.design != Design.NATPAIR.value:
         fault = replace(fault, limits=replace(fault.limits, heal_seconds=_CLASSIC_HEAL_SECONDS))
     kind = "schedule" if options.campaign is not None else "fault"
-    return run_fault(labs.ready(), fault, options.folder / f"{kind}-{fault.id}", again=job.again)
+    return run_fault(labs.ready(watched=fault.watched), fault, options.folder / f"{kind}-{fault.id}", again=job.again)
 
 
 class _Labs:
@@ -188,6 +194,7 @@ class _Labs:
         self._progress = progress
         self._ours = not (netns.LABS / options.name).exists()
         self._lab: Lab | None = None
+        self._watched = False
         self.profile = ""
 
     def __enter__(self) -> _Labs:
@@ -198,8 +205,12 @@ class _Labs:
             self._progress("removing the lab")
             self._lab.down()
 
-    def ready(self) -> Lab:
-        """A lab whose pair is ready."""
+    def ready(self, *, watched: bool) -> Lab:
+        """A lab whose pair is ready, with an account that its agents watch or without."""
+        self._watched, before = watched, self._watched
+        if self._lab is not None and self._ours and watched is not before:
+            self._lab.down()
+            self._lab = None
         if self._lab is None:
             self._lab = self._new() if self._ours else self._found()
         elif not self._is_ready(self._lab):
@@ -219,7 +230,13 @@ class _Labs:
             )
         return lab
 
+    def can_watch(self) -> bool:
+        """Whether there can be a lab whose agents watch an account: one of ours, or the one that was found."""
+        return self._ours or account.is_watched(self._found())
+
     def _new(self) -> Lab:
+        if self._watched:
+            return account.watched_lab(self._options.folder, self._options.name, self._progress)
         design = Design(self._options.design)
         return Lab.up(None, name=self._options.name, design=design, progress=self._progress)
 

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from natpair.chaos import fabric, kernel, lifecycle, links, load, neighbours, processes
+from natpair.chaos import account, fabric, kernel, lifecycle, links, load, neighbours, processes
 from natpair.chaos.fault import Fault, NotPossible
 from natpair.errors import LabError
 
 _IMPOSSIBLE = (
-    NotPossible(
-        31,
-        "Linode's API refuses, is slow, or answers nonsense",
-        "no process of a node in this lab talks to the API, so that nothing could be disturbed",
-    ),
-    NotPossible(32, "API token revoked or expired", "no process of a node in this lab holds a token"),
     NotPossible(
         50,
         "clock jumps by an hour, steps every second, year 2038",
@@ -26,6 +20,7 @@ _ALL: tuple[Fault | NotPossible, ...] = (
     *processes.FAULTS,
     *links.FAULTS,
     *fabric.FAULTS,
+    *account.FAULTS,
     *kernel.FAULTS,
     *load.FAULTS,
     *neighbours.FAULTS,

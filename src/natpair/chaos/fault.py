@@ -77,7 +77,8 @@ class Fault:
     """One row of the catalogue.
 
     `bound_ms` is the longest silence of the echo stream that is allowed after the event. `scale` says what was
-    shortened against the real thing. `agents` faults need natpair's agent and make no sense on another design.
+    shortened against the real thing. `agents` faults need natpair's agent and make no sense on another design;
+    `watched` ones a lab with an emulated account that the agents watch.
     """
 
     id: int
@@ -90,6 +91,7 @@ class Fault:
     scale: str = ""
     flows: int = 40
     agents: bool = False
+    watched: bool = False
     pair: str = ""
     """Of a schedule of two faults: "first+second+seconds between"."""
 

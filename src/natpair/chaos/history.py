@@ -108,7 +108,9 @@ class History:
 
     `event_ns` ends the undisturbed time, `calm_ns` is when the injection had run its course, `repair_ns` when the
     repair began. `vip_start` and `path_start` say how things stood when the taps opened. `agents_speak` is False for
-    a design without agents: then I10 has nothing to compare.
+    a design without agents: then I10 has nothing to compare. `felt_ns`: before it the fault must not be felt at all
+    though it may be later; None if it is one or the other throughout. `provider` are hosts that the nodes themselves
+    talk to, such as an API.
     """
 
     fault: str
@@ -140,6 +142,8 @@ class History:
     after: tuple[Resources, ...] = ()
     checks: tuple[Check, ...] = ()
     agents_speak: bool = True
+    felt_ns: int | None = None
+    provider: frozenset[str] = frozenset()
 
     @property
     def vip_seen(self) -> bool:

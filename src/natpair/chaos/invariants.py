@@ -7,7 +7,7 @@ needs, the finding says so and does not hold: silence is no proof.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from natpair.chaos import timeline
@@ -114,9 +114,10 @@ def flows(history: History, fault: Fault) -> Finding:
 def resets(history: History, _fault: Fault) -> Finding:
     """I5: resets that left a node though none like it had entered one.
 
-    Not one of them is the answer to a client of ours that it is over its limit (RFC 5508 REQ-8, RFC 6888 REQ-4).
+    Not one of them is the answer to a client of ours that it is over its limit (RFC 5508 REQ-8, RFC 6888 REQ-4), or the
+    end of a node's own connection, from its own address, to the provider's API.
     """
-    unexplained = unexplained_resets(history.taps.resets, history.own_addresses)
+    unexplained = unexplained_resets(history.taps.resets, history.own_addresses | history.provider)
     found = [seen for seen in unexplained if not (seen.leg is Leg.VLAN and _prohibited(seen.what))]
     detail = (f"{seen.node}: {seen.what.kind} {seen.what.source} to {seen.what.destination}" for seen in found)
     return _finding(Invariant.RESETS, len(found), 0, "packets", detail)
@@ -232,12 +233,20 @@ def _heard(history: History, node: str) -> Iterable[tuple[int, int]]:
 
 
 def untouched(history: History, _fault: Fault) -> Finding:
-    """I11: packets of the stream that were lost, and roles that moved."""
+    """I11: packets of the stream that were lost, and roles that moved, up to the moment when it may be felt."""
     if not history.udp.sent_ns or not history.vip_seen:
         return _finding(Invariant.UNTOUCHED, None, 0, "packets", _NO_VIP if history.udp.sent_ns else "no stream")
-    lost, taken = packets_lost(history.udp), timeline.takings(history)
+    calm = history if history.felt_ns is None else _before(history, history.felt_ns)
+    lost, taken = packets_lost(calm.udp), timeline.takings(calm)
     detail = f"the VIP was taken {taken} times" if taken else ""
     return Finding(Invariant.UNTOUCHED.value, not lost and not taken, lost, 0, "packets", detail)
+
+
+def _before(history: History, moment_ns: int) -> History:
+    """What was sent and what moved before a moment."""
+    sent = sum(1 for at in history.udp.sent_ns if at < moment_ns)
+    udp = replace(history.udp, sent_ns=history.udp.sent_ns[:sent], received_ns=history.udp.received_ns[:sent])
+    return replace(history, udp=udp, vips=tuple(v for v in history.vips if v.time_ns < moment_ns))
 
 
 def bounded(history: History, fault: Fault) -> Finding:

@@ -194,4 +194,6 @@ def _history(
         after=ended.after,
         checks=tuple(scene.checks),
         agents_speak=eyes.agents_speak,
+        felt_ns=scene.felt_ns,
+        provider=frozenset({str(scene.lab.topology.api.ip)} if scene.lab.api() else ()),
     )

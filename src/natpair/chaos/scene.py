@@ -29,6 +29,7 @@ _GRANTED_SECONDS = 10.0
 _SLACK_SECONDS = 10.0
 LEGS: tuple[Leg, Leg] = ("vlan", "public")
 _END_SECONDS = 5.0
+_ECHO_SECONDS = 2.0
 _OPEN = -1
 _PYTHON = (sys.executable, "-I", "-S")
 _HERE = Path(__file__).parent
@@ -47,6 +48,7 @@ class Scene:
     dark: list[Dark] = field(default_factory=list)
     undo: list[Callable[[], object]] = field(default_factory=list)
     """Taken back last to first when the fault is over, whatever happened."""
+    felt_ns: int | None = None
 
     # Time
 
@@ -71,6 +73,11 @@ class Scene:
 
         said = wait_until(outcome, deadline_seconds=seconds + _ASK_SECONDS, what="an outcome")
         return (time.monotonic() - start) * 1000 if said == "yes" else None
+
+    def may_be_felt(self) -> None:
+        """From now on. What was sent until now is answered before this returns, or counts as lost before it."""
+        self.felt_ns = now = time.monotonic_ns()
+        self.traffic.wait_echoed_after(now, _ECHO_SECONDS)
 
     def check(self, name: str, value_ms: float | None, bound_ms: float, detail: str = "") -> None:
         """Note a figure of the fault's own that must be at most `bound_ms`; None: it never came."""

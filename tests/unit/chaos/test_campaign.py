@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+<<<<<<< HEAD
+=======
+from pathlib import Path
+>>>>>>> 4bb8537 (Chaos: the API fails and the token is revoked, with agents that watch an account)
 from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
 
 from natpair.chaos import campaign
+<<<<<<< HEAD
 from natpair.chaos.campaign import Options, Schedule, jobs, pairable, paired, schedules
 from natpair.chaos.catalogue import CATALOGUE, row
 from natpair.chaos.fault import Fault, Invariant, NotPossible
@@ -13,6 +18,15 @@ from natpair.chaos.scene import Scene
 from natpair.chaos.text import listing
 from natpair.errors import LabError
 from unit.chaos.histories import fault as a_fault
+=======
+from natpair.chaos.campaign import Options, jobs, pairable, paired, run, schedules
+from natpair.chaos.catalogue import CATALOGUE, row
+from natpair.chaos.fault import Fault, Invariant, NotPossible
+from natpair.chaos.result import FaultResult, Verdict
+from natpair.chaos.text import listing
+from natpair.errors import LabError
+from natpair.lab.topology import Design
+>>>>>>> 4bb8537 (Chaos: the API fails and the token is revoked, with agents that watch an account)
 
 MOST_IMPOSSIBLE = 12
 
@@ -38,6 +52,13 @@ def test_a_seed_draws_the_same_schedules_however_many_are_asked_for() -> None:
     assert schedules(20, 1, ids)[:5] == schedules(5, 1, ids)
     assert schedules(20, 1, ids) != schedules(20, 2, ids)
     assert all(s.first != s.second and s.later_seconds >= 0 for s in schedules(200, 3, ids))
+
+
+def test_a_campaign_draws_nothing_that_needs_another_lab() -> None:
+    watched = {n for n, fault in CATALOGUE.items() if isinstance(fault, Fault) and fault.watched}
+    assert watched == {31, 32}
+    assert not watched & set(pairable())
+    assert {n for n, fault in CATALOGUE.items() if isinstance(fault, NotPossible)} == {50}
 
 
 def test_two_at_once_may_cost_flows_but_never_the_rest() -> None:
@@ -86,3 +107,63 @@ def test_what_makes_no_sense_is_refused() -> None:
         jobs(Options(campaign=3, schedule=4))
     with pytest.raises(LabError, match="no fault 70"):
         row(70)
+
+
+class Built:
+    """A lab that only remembers whether it is up."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind, self.up = kind, True
+        self.name, self.design = "chaos", Design.NATPAIR
+        self.gateway: Any = MagicMock()
+
+    def down(self) -> None:
+        self.up = False
+
+    def wait_ready(self, _seconds: float) -> None: ...
+
+    def warm(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Built]:
+    made: list[Built] = []
+
+    def build(kind: str) -> Built:
+        made.append(Built(kind))
+        return made[-1]
+
+    monkeypatch.setattr(campaign.netns, "LABS", tmp_path)
+    monkeypatch.setattr(campaign.Lab, "up", lambda *_, **__: build("plain"))
+    monkeypatch.setattr(campaign.account, "watched_lab", lambda *_: build("watched"))
+    monkeypatch.setattr(campaign, "run_fault", lambda lab, fault, *_, **__: ran(lab, fault))
+    return made
+
+
+def ran(lab: Built, fault: Fault) -> FaultResult:
+    assert lab.up
+    return FaultResult(fault.id, fault.name, Verdict.PASSED, 1.0, fault.bound_ms, again=f"{fault.id}", history=lab.kind)
+
+
+def test_each_fault_gets_the_lab_it_needs_and_one_at_a_time_is_up(built: list[Built], tmp_path: Path) -> None:
+    report = run(Options(faults=(68, 31, 32, 1), folder=tmp_path / "kept"), lambda _: None)
+    assert [one.history for one in report.faults] == ["plain", "watched", "watched", "plain"]
+    assert [(lab.kind, lab.up) for lab in built] == [("plain", False), ("watched", False), ("plain", False)]
+
+
+@pytest.mark.parametrize(
+    ("watched", "verdicts"),
+    [(True, [Verdict.PASSED, Verdict.PASSED]), (False, [Verdict.NOT_POSSIBLE, Verdict.PASSED])],
+)
+def test_a_lab_that_is_there_is_used_as_it_is(
+    built: list[Built], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watched: bool, verdicts: list[Verdict]
+) -> None:
+    there = Built("there")
+    (tmp_path / "chaos").mkdir()
+    monkeypatch.setattr(campaign.Lab, "attach", lambda _: there)
+    monkeypatch.setattr(campaign.account, "is_watched", lambda _: watched)
+    report = run(Options(faults=(31, 68), folder=tmp_path / "kept"), lambda _: None)
+    assert [one.verdict for one in report.faults] == verdicts
+    assert built == []
+    assert there.up

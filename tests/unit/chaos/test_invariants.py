@@ -144,6 +144,21 @@ def test_a_reset_that_nobody_sent() -> None:
     assert found(Invariant.RESETS, history(taps=taps(resets=(sent, own)))).held
 
 
+@pytest.mark.parametrize(
+    ("source", "to", "held"),
+    [
+        ("203.0.113.3:40000", "198.51.100.20:80", True),
+        (f"{FIP}:40000", "198.51.100.20:80", False),
+        ("192.168.1.1:40000", "198.51.100.20:80", False),
+        ("203.0.113.3:40000", "198.51.100.10:7101", False),
+    ],
+)
+def test_a_node_may_end_its_own_connection_to_the_api_and_no_other(source: str, to: str, held: bool) -> None:
+    ended = taps(resets=(rst(at(10), source, to, leaving=True, leg=Leg.PUBLIC),))
+    assert found(Invariant.RESETS, history(taps=ended, provider=frozenset({"198.51.100.20"}))).held is held
+    assert not found(Invariant.RESETS, history(taps=ended)).held
+
+
 @pytest.mark.parametrize(("code", "leg", "held"), [(13, Leg.VLAN, True), (1, Leg.VLAN, False), (13, Leg.PUBLIC, False)])
 def test_only_a_client_over_its_limit_may_be_told_so(code: int, leg: Leg, held: bool) -> None:
     told = Reset(
@@ -224,6 +239,14 @@ def test_an_agent_that_says_nothing_does_not_lie() -> None:
 def test_a_packet_lost_or_a_role_moved_is_not_untouched() -> None:
     assert not found(Invariant.UNTOUCHED, history(udp=lost((10, 12)))).held
     assert not found(Invariant.UNTOUCHED, history(vips=(VipChange(at(10), B, True),))).held
+
+
+def test_what_may_be_felt_later_is_judged_until_then() -> None:
+    felt = at(1000)
+    assert found(Invariant.UNTOUCHED, history(felt_ns=felt, udp=lost((1000, 1200)))).held
+    assert found(Invariant.UNTOUCHED, history(felt_ns=felt, vips=(VipChange(at(1010), B, True),))).held
+    assert not found(Invariant.UNTOUCHED, history(felt_ns=felt, udp=lost((900, 1200)))).held
+    assert not found(Invariant.UNTOUCHED, history(felt_ns=felt, vips=(VipChange(at(800), B, True),))).held
 
 
 @pytest.mark.parametrize("use", [Resources(A, 200_000, 100, 0), Resources(A, 0, 90_000, 0), Resources(A, 0, 0, 10**8)])
