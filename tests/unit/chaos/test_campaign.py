@@ -1,32 +1,21 @@
 from __future__ import annotations
 
-<<<<<<< HEAD
-=======
 from pathlib import Path
->>>>>>> 4bb8537 (Chaos: the API fails and the token is revoked, with agents that watch an account)
 from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
 
 from natpair.chaos import campaign
-<<<<<<< HEAD
-from natpair.chaos.campaign import Options, Schedule, jobs, pairable, paired, schedules
-from natpair.chaos.catalogue import CATALOGUE, row
-from natpair.chaos.fault import Fault, Invariant, NotPossible
-from natpair.chaos.scene import Scene
-from natpair.chaos.text import listing
-from natpair.errors import LabError
-from unit.chaos.histories import fault as a_fault
-=======
-from natpair.chaos.campaign import Options, jobs, pairable, paired, run, schedules
+from natpair.chaos.campaign import Options, Schedule, jobs, pairable, paired, run, schedules
 from natpair.chaos.catalogue import CATALOGUE, row
 from natpair.chaos.fault import Fault, Invariant, NotPossible
 from natpair.chaos.result import FaultResult, Verdict
+from natpair.chaos.scene import Scene
 from natpair.chaos.text import listing
 from natpair.errors import LabError
 from natpair.lab.topology import Design
->>>>>>> 4bb8537 (Chaos: the API fails and the token is revoked, with agents that watch an account)
+from unit.chaos.histories import fault as a_fault
 
 MOST_IMPOSSIBLE = 12
 
