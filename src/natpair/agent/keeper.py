@@ -42,7 +42,8 @@ _NOTICE_SECONDS = 0.15
 """A notice is looked into so much later: the moment itself may be a takeover's, and notices come in swarms."""
 _REMEMBERED = 20
 RULESET = "ruleset"
-_Look = (CommandFailed, NetlinkError, OSError, NatpairError)
+_Look = (CommandFailed, NetlinkError, OSError, NatpairError, RuntimeError)
+"""What a look or a repair may end in; RuntimeError where no thread can be started."""
 
 Report = Callable[..., None]
 

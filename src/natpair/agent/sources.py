@@ -217,16 +217,15 @@ class Sources:
         """While `preparing` is set: do packets for a FIP reach our public interface?"""
         while True:
             await self.preparing.wait()
-            baseline = await _arrived()
+            baseline: int | None = None
             while self.preparing.is_set():
-                await asyncio.sleep(_ARRIVAL_POLL_SECONDS)
-                if await _arrived() > baseline:
+                seen = (await nft.counters()).get("fip_in")
+                if baseline is None:
+                    baseline = seen
+                elif seen is not None and seen > baseline:
                     handle(ArrivalSeen())
                     self.preparing.clear()
-
-
-async def _arrived() -> int:
-    return (await nft.counters()).get("fip_in", 0)
+                await asyncio.sleep(_ARRIVAL_POLL_SECONDS)
 
 
 def _flow_count() -> int:

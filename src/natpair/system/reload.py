@@ -189,7 +189,8 @@ def _bird() -> None:
     if "Unable to connect" in done.stdout + done.stderr:
         return  # a socket left by a BIRD that is gone
     if "Reconfigur" not in done.stdout:
-        raise DaemonError(f"bird refused its file: {done.stdout.strip().splitlines()[-1]}")
+        said = done.stdout.strip().splitlines()
+        raise DaemonError(f"bird refused its file: {said[-1] if said else 'without a word'}")
 
 
 def _keepalived() -> None:

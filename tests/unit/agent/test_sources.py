@@ -73,7 +73,7 @@ class Outside:
         return "cache internal:\ncurrent active connections:\t\t 17\n\nexternal inject: ..."
 
     async def counters(self) -> dict[str, int]:
-        return {"fip_in": self.arrived, "relayed": self.relayed}
+        return {} if "counters" in self.mute else {"fip_in": self.arrived, "relayed": self.relayed}
 
     async def has_address(self, _: IPv4Address) -> bool:
         return self.vip_here
@@ -320,6 +320,20 @@ async def test_what_was_relayed_before_the_first_look_is_history(
             assert made._facts().relaying_seconds == 0
             await asyncio.sleep(0)
     running.cancel()
+
+
+async def test_counters_that_cannot_be_read_are_no_baseline(outside: Outside) -> None:
+    made = made_from(outside)
+    outside.arrived = 100
+    outside.mute.add("counters")
+    events: list[Event] = []
+    running = asyncio.ensure_future(made.arrivals(events.append))
+    made.preparing.set()
+    await asyncio.sleep(0.05)
+    outside.mute.clear()
+    await asyncio.sleep(0.05)
+    running.cancel()
+    assert events == []
 
 
 async def test_arrivals_are_told_only_while_somebody_waits_for_them(outside: Outside) -> None:
