@@ -35,7 +35,8 @@ CLIENTS = 3
 PRIORITY = {0: 240, 1: 239}
 HEALTH_SECONDS = 0.5
 GATEWAY_MISSES = 3
-BGP_MISSES = 12
+DOUBTFUL_PACE = 0.7
+BGP_MISSES = 17
 """Readings after which the gateway, and the route servers by their hold time, count as gone."""
 READ_BACK_SECONDS = 5.0
 _CLOSED = (Traffic.CLOSED, False)
@@ -90,7 +91,7 @@ class Machine:
         self.name = self.terms.me
         self._new_keepalived()
         self.world.clock.every(self.terms.beat, self._beat)
-        self.world.clock.every(HEALTH_SECONDS, self._ask_gateway)
+        self.world.clock.after(HEALTH_SECONDS, self._ask_gateway)
         self.world.clock.every(READ_BACK_SECONDS, self._read_vrrp)
 
     # --- power, agent, standstill
@@ -185,8 +186,10 @@ class Machine:
             self.read_health()
 
     def _ask_gateway(self) -> None:
-        """One question each time, three misses in a row count; the first makes doubtful."""
+        """One question each time, three misses in a row count; the first makes doubtful, and asks sooner."""
         self._misses = 0 if self.world.leg_carries(self.name, Path.PUBLIC) else self._misses + 1
+        pace = DOUBTFUL_PACE if self._misses else 1
+        self.world.clock.after(HEALTH_SECONDS * pace, self._ask_gateway)
         self.read_health()
 
     def read_health(self) -> None:

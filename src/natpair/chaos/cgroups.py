@@ -45,13 +45,13 @@ class Group:
 
     def close(self) -> None:
         """Set free and remove."""
-        for pid in (self.folder / "cgroup.procs").read_text().split():
-            with suppress(OSError):
-                (self._parent / "cgroup.procs").write_text(f"{pid}\n")
         wait_until(self._removed, deadline_seconds=_SECONDS, what=f"the end of the control group {self.folder}")
 
     def _removed(self) -> bool:
         with suppress(OSError):
+            # Each time anew: what a member starts before it is set free is born a member.
+            for pid in (self.folder / "cgroup.procs").read_text().split():
+                (self._parent / "cgroup.procs").write_text(f"{pid}\n")
             self.folder.rmdir()
         return not self.folder.exists()
 

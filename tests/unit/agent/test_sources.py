@@ -289,6 +289,20 @@ async def test_only_a_machine_that_stood_still_as_a_whole_is_frozen(
     assert sum(isinstance(event, Tick) for event in events) == len(jumps) == len(spoken)
 
 
+async def test_a_gateway_that_has_not_answered_is_asked_sooner(
+    outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    monkeypatch.setattr(sources.GatewayProbe, "ask", lambda _: asked.append(0) or True)
+    monkeypatch.setattr(sources.GatewayProbe, "doubtful", property(lambda _: True))
+    monkeypatch.setattr(sources, "_DOUBTFUL_PACE", 0.001)
+    running = asyncio.ensure_future(made_from(outside).health(lambda _: None))
+    async with asyncio.timeout(1):  # 100 ms is its interval
+        while len(asked) < 20:
+            await asyncio.sleep(0.001)
+    running.cancel()
+
+
 # --- looks and arrivals
 
 
