@@ -23,7 +23,7 @@ WELL = Health(
     bgp_total=4,
     flows=1000,
 )
-SICK = replace(WELL, public_up=False)
+SICK = replace(WELL, gateway=False)
 NO_BGP = replace(WELL, bgp_established=0)
 MUTE = replace(WELL, conntrackd=False)
 TERMS = {name: Terms.of(gateway(), name, HASH) for name in ("nat-a", "nat-b")}
@@ -56,6 +56,8 @@ def node(phase: Phase, said: PeerMessage | None = None, *, me: str = "nat-a", **
     base = initial(TERMS[me], 0.0, reserved=5000)
     usual: dict[str, Any] = {"vrrp": _VRRP.get(phase, VrrpRole.FAULT), "health": WELL, "generation_seen": 10}
     usual["peer"] = PeerView(heard=dict.fromkeys(Path, 0.0), said=said)
+    if said is not None and said.ready:
+        usual["peer_ready_since"] = -60.0
     if phase in CLAIMING:
         usual |= {"epoch": MINE, "refresh_at": 60.0}
     if phase is Phase.STANDBY and said is not None:

@@ -216,6 +216,11 @@ class Machine:
         self.servers = False
         self.read_health()
 
+    def regain_servers(self) -> None:
+        """At least one session is up again."""
+        self.servers = True
+        self.read_health()
+
     def restart_conntrackd(self) -> None:
         self.handle(ConntrackdStarted())
 

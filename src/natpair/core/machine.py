@@ -22,7 +22,9 @@ from natpair.core.actions import (
     Reply,
     SaveDrained,
     Speak,
+    WakeAt,
 )
+from natpair.core.comparison import CARRIER_SPREAD
 from natpair.core.events import (
     AccountSeen,
     ArrivalSeen,
@@ -160,7 +162,8 @@ def _on_peer(state: NodeState, event: PeerHeard, now: float) -> Move:
         peer=heard,
         generation_seen=seen,
         peer_mac=said.mac or state.peer_mac,
-        peer_fit_since=_fit_since(state, said, now),
+        peer_fit_since=_unbroken(state, state.peer_fit_since, now) if _could_take_over(state, said) else None,
+        peer_ready_since=_unbroken(state, state.peer_ready_since, now) if said.ready else None,
     )
     asked = said.challenge
     if not asked and state.answer is not None:
@@ -174,11 +177,13 @@ def _on_peer(state: NodeState, event: PeerHeard, now: float) -> Move:
     return known, ()
 
 
-def _fit_since(state: NodeState, said: PeerMessage, now: float) -> float | None:
-    """Since when the peer could take over without a break; a silence is a break, too."""
-    fit = said.ready and said.synced and not said.drained and said.config_hash == state.terms.config_hash
-    unbroken = state.peer_fit_since is not None and state.peer.age(now) <= state.terms.fresh
-    return (state.peer_fit_since if unbroken else now) if fit else None
+def _could_take_over(state: NodeState, said: PeerMessage) -> bool:
+    return said.ready and said.synced and not said.drained and said.config_hash == state.terms.config_hash
+
+
+def _unbroken(state: NodeState, since: float | None, now: float) -> float:
+    """Since when the peer says something without a break; a silence is a break, too."""
+    return since if since is not None and state.peer.age(now) <= state.terms.fresh else now
 
 
 def _on_health(state: NodeState, event: HealthRead, now: float) -> Move:
@@ -187,7 +192,8 @@ def _on_health(state: NodeState, event: HealthRead, now: float) -> Move:
     lost_at = None if has else (now if had else state.bgp_lost_at)
     read = replace(state, health=event.health, bgp_lost_at=lost_at)
     unfit_at = None if read.fit(now) else now if state.unfit_at is None else state.unfit_at
-    return replace(read, unfit_at=unfit_at), ()
+    fell_ill = unfit_at == now and state.unfit_at is None and state.claims_active
+    return replace(read, unfit_at=unfit_at), (WakeAt(now + CARRIER_SPREAD),) if fell_ill else ()
 
 
 def _on_probed(state: NodeState, event: VlanProbed, now: float) -> Move:

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from natpair.core import handover
 from natpair.core.actions import Conntrack, ConntrackJob, ProbeVlan, Speak, WakeAt
+from natpair.core.comparison import outdone
 from natpair.core.messages import Phase, VrrpRole
 from natpair.core.moves import Move, Rule, abandon, enter, lost_role, promote, raise_epoch
 from natpair.core.state import HEARD_LATELY, Challenge, NodeState, lacks_too_many
@@ -140,8 +141,7 @@ def _active(state: NodeState, now: float) -> Move | None:
         # What was asked for the old epoch would never count as done for the new one.
         again = (Conntrack(ConntrackJob.COMPLETE, raised.epoch),) if raised.completing else ()
         return raised, (*again, *reserve, Speak())
-    better = said is not None and said.ready and not said.doubtful and not state.may_be_everywhere(now)
-    if better and not state.fit(now):
+    if outdone(state, now):
         return abandon(state, Phase.YIELDING, now, f"unhealthy, and {state.terms.peer} is well")
     if state.fenced and said is not None and said.flushed_for == state.epoch:
         return replace(state, fenced=False), (Conntrack(ConntrackJob.BULK, state.epoch),)

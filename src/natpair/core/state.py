@@ -6,7 +6,7 @@ Times are seconds on the monotonic clock that `step()` gets as `now`; nothing he
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from natpair.core.account import Account
@@ -54,6 +54,8 @@ class Terms:
     watch: Watch = field(default_factory=Watch)
     prefer: str = ""
     failback: float | None = None
+    notice: float = 1.0
+    """Within this two nodes notice that a gateway answers again: two probes."""
 
     @property
     def fresh(self) -> float:
@@ -77,6 +79,7 @@ class Terms:
             watch=gateway.watch,
             prefer=gateway.pair.prefer or "",
             failback=None if gateway.pair.failback_seconds is None else float(gateway.pair.failback_seconds),
+            notice=2 * gateway.health.probe_interval_ms / 1000,
         )
 
 
@@ -195,7 +198,8 @@ class NodeState:
     """One node. Only `core/machine.py` and `core/rules.py` make new ones.
 
     `copying` is read back from the kernel: clients are forwarded, and what matches no flow is copied to the peer.
-    `peer_fit_since`: from then on without a break the peer has said that it could take the role over.
+    `peer_fit_since`: from then on without a break the peer has said that it could take the role over without harm;
+    `peer_ready_since`: that it could take it, even if flows break.
     """
 
     terms: Terms
@@ -216,6 +220,7 @@ class NodeState:
     duplicate_until: float = 0.0
     copying: bool = False
     peer_fit_since: float | None = None
+    peer_ready_since: float | None = None
     refresh_at: float = 0.0
     flushed_for: int = 0
     flushing: int = 0
@@ -255,17 +260,6 @@ class NodeState:
         health = self.health
         bgp = health.bgp_established > 0 or (self.bgp_lost_at is not None and now - self.bgp_lost_at < BGP_GRACE)
         return health.can_forward and health.public_up and health.gateway and bgp
-
-    def may_be_everywhere(self, now: float) -> bool:
-        """All that is wrong is that the route servers went away less than a hold time ago: the peer may lose them, too.
-
-        Two nodes notice that up to a third of the hold time apart (RFC 4271 section 4.4), and the later one then has
-        its grace. Clients lose nothing meanwhile: who keeps a session is the fabric's choice, and relays.
-        """
-        lost_at = self.bgp_lost_at
-        if lost_at is None or now >= lost_at + self.terms.hold:
-            return False
-        return not self.fit(now) and replace(self, bgp_lost_at=now).fit(now)
 
     def fit(self, now: float) -> bool:
         """Well, and nobody undoes what natpair puts right: good enough to be given the role."""

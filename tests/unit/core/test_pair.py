@@ -7,6 +7,7 @@ from hypothesis import Phase as Stage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from natpair.core.comparison import CARRIER_SPREAD
 from natpair.core.events import Verb
 from natpair.core.handover import ARRIVAL_LIMIT
 from natpair.core.messages import Phase, VrrpRole
@@ -23,7 +24,7 @@ from simulation.faults import (
     network_faults,
     requests,
 )
-from simulation.machine import Machine
+from simulation.machine import HEALTH_SECONDS, Machine
 from simulation.world import TWO_CLAIMANTS_SECONDS, Broken, Leg, World
 
 GATEWAYS: dict[Profile, Gateway] = {
@@ -125,21 +126,75 @@ def test_whatever_operators_ask_every_request_has_its_end_and_somebody_serves(
         assert len(set(numbers)) == len(numbers)
 
 
-@examples
-@given(seeds, profiles, st.floats(0, 1), st.booleans())
-def test_route_servers_that_are_away_for_both_move_no_role(
-    seed: int, profile: Profile, part: float, active_first: bool
-) -> None:
-    """Each node notices by its own hold timers, up to a third of the hold time apart (RFC 4271 section 4.4)."""
-    world = started(profile, seed)
-    ((active, standby),) = world.at_rest()
-    promoted, hold = len(world.promotions), world.machines[active.name].terms.hold
-    first, second = (active, standby) if active_first else (standby, active)
-    first.lose_servers()
-    world.run(part * hold / 3)
-    second.lose_servers()
-    world.run(3 * hold)
+parts, first_is_active = st.floats(0, 1), st.booleans()
+
+
+def unmoved(world: World, promoted: int) -> None:
     assert len(world.promotions) == promoted, "\n".join(world.history)
+
+
+@examples
+@given(seeds, profiles, parts, first_is_active, parts, first_is_active, st.sampled_from([1, 2, 10]))
+def test_route_servers_that_are_away_for_both_move_no_role(
+    seed: int, profile: Profile, gone: float, active_loses: bool, back: float, active_regains: bool, holds: float
+) -> None:
+    """Hold timers run out up to a third of the hold time apart (RFC 4271 section 4.4); sessions come back in turn.
+
+    Away for longer than BGP_GRACE: a standby that never said that it lost them was the better one.
+    """
+    world = started(profile, seed)
+    (pair,) = world.at_rest()
+    promoted, hold = len(world.promotions), pair[0].terms.hold
+    first, second = pair if active_loses else reversed(pair)
+    first.lose_servers()
+    world.run(gone * hold / 3)
+    second.lose_servers()
+    world.run(holds * hold)
+    first, second = pair if active_regains else reversed(pair)
+    first.regain_servers()
+    world.run(back * (hold - 0.5))
+    second.regain_servers()
+    world.run(3 * hold)
+    unmoved(world, promoted)
+
+
+@examples
+@given(seeds, profiles, st.sampled_from([Leg.DOWN, Leg.DEAD]), parts, first_is_active, parts, first_is_active)
+def test_uplinks_that_are_away_for_both_at_once_move_no_role(
+    seed: int, profile: Profile, how: Leg, gone: float, active_loses: bool, back: float, active_regains: bool
+) -> None:
+    """As when their common switch starts anew."""
+    world = started(profile, seed)
+    (pair,) = world.at_rest()
+    promoted = len(world.promotions)
+    first, second = pair if active_loses else reversed(pair)
+    world.set_leg(first.name, Path.PUBLIC, how)
+    world.run(gone * CARRIER_SPREAD / 2)
+    world.set_leg(second.name, Path.PUBLIC, how)
+    world.run(20)
+    first, second = pair if active_regains else reversed(pair)
+    world.set_leg(first.name, Path.PUBLIC, Leg.UP)
+    world.run(back * HEALTH_SECONDS / 2)
+    world.set_leg(second.name, Path.PUBLIC, Leg.UP)
+    world.run(20)
+    unmoved(world, promoted)
+
+
+@pytest.mark.parametrize("profile", Profile)
+def test_an_uplink_or_route_servers_that_only_the_active_loses_move_the_role_once(profile: Profile) -> None:
+    for how in (Leg.DOWN, Leg.DEAD):
+        world = started(profile)
+        active, standby = pair_of(world)
+        world.set_leg(active.name, Path.PUBLIC, how)
+        world.run(0.5 if how is Leg.DOWN else 3.0)
+        assert world.claimants() == [standby], how
+    world = started(profile)
+    active, standby = pair_of(world)
+    active.lose_servers()
+    world.run(active.terms.hold - 0.1)
+    assert world.claimants() == [active]
+    world.run(1.5)
+    assert world.claimants() == [standby]
 
 
 @settings(max_examples=10)

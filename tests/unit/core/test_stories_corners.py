@@ -1,4 +1,4 @@
-"""The corners: one dies in the middle of a handover, links flap, the internet is away for both, nobody else is left."""
+"""The corners: one dies in the middle of a handover, links flap, nobody else is left."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from natpair.core.machine import step
 from natpair.core.messages import MAX_GENERATION, Phase, VrrpRole
 from natpair.core.state import FALL_HOLD_MAX, FALLS_FORGOTTEN, Handover, NodeState, PeerView, message_of
 from natpair.core.wire import Path
-from nodes import MINE, NEWER, NO_BGP, SICK, THEIRS, WELL, active, hears, node, says, standby
+from nodes import MINE, NEWER, SICK, THEIRS, WELL, active, hears, node, says, standby
 from script import at, play
 
 MASTER, FAULT = VrrpChanged(VrrpRole.MASTER), VrrpChanged(VrrpRole.FAULT)
@@ -84,7 +84,7 @@ def test_a_vip_that_does_not_come_back_lets_the_election_decide() -> None:
 # --- the last one that can forward
 
 
-@pytest.mark.parametrize("health", [SICK, replace(WELL, gateway=False), replace(WELL, astray=("ruleset",))])
+@pytest.mark.parametrize("health", [SICK, replace(WELL, public_up=False), replace(WELL, astray=("ruleset",))])
 @pytest.mark.parametrize("phase", [Phase.FAULT, Phase.BOOTING, Phase.DRAINED, Phase.STANDBY])
 def test_nobody_steps_down_for_a_peer_that_could_not_serve(phase: Phase, health: object) -> None:
     state = active(said=says(phase, ready=False, synced=False))
@@ -97,40 +97,6 @@ def test_a_machine_that_stood_still_while_nobody_else_was_there_goes_on_serving(
     assert outcome.state.phase is Phase.ACTIVE
     newer = step(outcome.state, hears(Phase.ACTIVE, epoch=NEWER), 100.1).state
     assert newer.phase is Phase.YIELDING, "one that came meanwhile is heard at its next beat"
-
-
-# --- the internet is away for both
-
-
-def test_a_peer_that_misses_its_gateway_too_is_no_better() -> None:
-    said = says(Phase.STANDBY, doubtful=True)
-    state = play(active(said=said), at(0.1, HealthRead(replace(WELL, gateway=False))))
-    assert play(state, at(0.2, hears(Phase.STANDBY, doubtful=True))).phase is Phase.ACTIVE
-    play(state, at(0.2, hears(Phase.STANDBY), Phase.YIELDING))
-
-
-HOLD = active().terms.hold
-
-
-def test_an_active_without_route_servers_waits_whether_its_peer_loses_them_too() -> None:
-    state = play(active(), at(0.1, HealthRead(NO_BGP)), at(HOLD, hears(Phase.STANDBY)))
-    play(state, at(0.1 + HOLD, hears(Phase.STANDBY), Phase.YIELDING))
-
-
-def test_route_servers_that_come_back_in_time_change_nothing() -> None:
-    state = play(active(), at(0.1, HealthRead(NO_BGP)), at(HOLD, HealthRead(WELL)))
-    play(state, at(HOLD + 1, hears(Phase.STANDBY)))
-
-
-@pytest.mark.parametrize("also", [{"gateway": False}, {"public_up": False}, {"astray": ("ruleset",)}])
-def test_route_servers_are_not_waited_for_when_more_is_wrong(also: dict[str, object]) -> None:
-    sick = replace(NO_BGP, **also)  # type: ignore[arg-type]
-    play(active(), at(0.1, HealthRead(sick), Phase.YIELDING))
-
-
-def test_a_node_that_never_had_a_session_is_not_waited_for() -> None:
-    state = active(health=NO_BGP, said=says(Phase.STANDBY))
-    play(state, at(0.1, Tick(), Phase.YIELDING))
 
 
 # --- flaps

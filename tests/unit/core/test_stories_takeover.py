@@ -421,7 +421,8 @@ def test_an_agent_that_starts_on_a_serving_node_changes_nothing(flags: tuple[boo
 def test_a_ready_peer_heard_before_the_first_reading_does_not_take_the_role_from_an_adopted_node() -> None:
     fresh = node(Phase.BOOTING, epoch=0, vrrp=VrrpRole.INIT, health=Health())
     state = play(adopt(fresh, MINE, 0.0), at(0.05, hears(Phase.STANDBY)))
-    play(state, at(0.1, HealthRead(SICK), Phase.YIELDING))
+    state = play(state, at(0.1, HealthRead(SICK)), at(0.7, hears(Phase.STANDBY)))
+    play(state, at(0.06 + TERMS["nat-a"].notice, hears(Phase.STANDBY), Phase.YIELDING))
 
 
 def test_an_adopted_epoch_older_than_the_reserved_ones_does_not_lower_them() -> None:

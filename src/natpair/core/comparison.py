@@ -1,0 +1,55 @@
+"""Is the peer the better one, and has it been for longer than two nodes need to notice one and the same thing?
+
+What both lose at once, and what both get back, each notices by its own timers. For that long one of them looks better
+and is not, and a role that moved then would have moved for nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from natpair.core.state import NodeState
+
+CARRIER_SPREAD = 0.1
+"""Seconds between the two nodes' news that the switch of both uplinks is off; a change is told at once."""
+_LONG_AGO = float("-inf")
+
+
+def outdone(state: NodeState, now: float) -> bool:
+    """This node is not well and its peer is, and that is no matter of who noticed first."""
+    said = state.peer.fresh(state.terms, now)
+    if said is None or not said.ready or said.doubtful or state.fit(now):
+        return False
+    return now >= max(_loss_is_told(state, now), _return_is_told(state, now))
+
+
+def _only_outside(state: NodeState, now: float) -> bool:
+    """All that is wrong is beyond this machine: uplink, gateway, route servers. The peer may have lost that, too."""
+    mended = replace(state.health, public_up=True, gateway=True)
+    return replace(state, health=mended, bgp_lost_at=now).fit(now)
+
+
+def _only_servers(state: NodeState, now: float) -> bool:
+    """Clients lose nothing while that is waited for: whoever keeps a session is the fabric's choice, and relays."""
+    return _only_outside(state, now) and state.health.public_up and state.health.gateway
+
+
+def _loss_is_told(state: NodeState, now: float) -> float:
+    """From then on a peer that lost the same would have said so.
+
+    Hold timers run out up to a third of the hold time apart (RFC 4271 section 4.4), and the later node then has its
+    grace. A gateway that is not there makes the peer doubtful before it makes anybody unwell: no need to wait.
+    """
+    if _only_servers(state, now):
+        return _LONG_AGO if state.bgp_lost_at is None else state.bgp_lost_at + state.terms.hold
+    if _only_outside(state, now) and not state.health.public_up and state.unfit_at is not None:
+        return state.unfit_at + CARRIER_SPREAD
+    return _LONG_AGO
+
+
+def _return_is_told(state: NodeState, now: float) -> float:
+    """From then on this node would have what its peer got back a while ago. A peer that never lost it is not new."""
+    since = state.peer_ready_since
+    if since is None or not _only_outside(state, now):
+        return _LONG_AGO
+    return since + (state.terms.hold if _only_servers(state, now) else state.terms.notice)
