@@ -173,7 +173,7 @@ from pathlib import Path
 from natpair.system import sysctl
 text = Path(sys.argv[1]).read_text()
 refused = sysctl.load(text)
-left = sysctl.differing(text)
+left = sysctl.differing(sysctl.parse(text))
 assert set(left) <= set(refused), left
 assert all(assignment.optional for assignment in refused)
 print(len(sysctl.parse(text)) - len(refused))

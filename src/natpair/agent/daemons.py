@@ -70,18 +70,23 @@ class Daemons:
         """Flows that it replicates: the node's own are not among them."""
 
     async def run(self, handle: Callable[[Event], None], interval: float, wake: Callable[[], None]) -> None:
-        """Ask both every `interval` seconds; neither waits for the other, and nobody waits for them."""
+        """Ask both every `interval` seconds; `wake` when an answer is news. Nobody waits for them."""
         while True:
-            await asyncio.gather(self._ask_bird(), self._ask_conntrackd())
-            self._follow_conntrackd(handle)
-            wake()
+            if await self.once(handle):
+                wake()
             await asyncio.sleep(interval)
+
+    async def once(self, handle: Callable[[Event], None]) -> bool:
+        """One round, in which neither waits for the other; True if something is not as it was."""
+        before = (self.bgp, self.conntrackd, self.cached)
+        await asyncio.gather(self._ask_bird(), self._ask_conntrackd())
+        self._follow_conntrackd(handle)
+        return before != (self.bgp, self.conntrackd, self.cached)
 
     async def _ask_bird(self) -> None:
         announcement: Announcement | None = None
         try:
-            self.bgp = await bird.sessions()
-            announcement = await bird.announced()
+            self.bgp, announcement = await bird.reading()
             self._bird.heard()
         except DaemonError:
             self.bgp = (0, self.bgp[1])

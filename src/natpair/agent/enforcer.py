@@ -276,4 +276,4 @@ class Enforcer:
 
 def _same(observed: Announcement | None, wished: Announcement) -> bool:
     """Alike in BIRD's eyes: under the policy that sends no MED the role file still defines one."""
-    return observed is not None and role_file(observed) == role_file(wished)
+    return observed == wished or (observed is not None and role_file(observed) == role_file(wished))

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from pathlib import Path
 
 from natpair.agent.enforcer import Enforcer
 from natpair.agent.vlan import GatewayProbe, Vlan
@@ -26,10 +25,11 @@ from natpair.core.model import Gateway
 from natpair.core.state import Health
 from natpair.errors import DaemonError
 from natpair.system import keepalived, links, nft
+from natpair.system.files import read_small
 
 Handle = Callable[[Event], None]
 
-_FLOWS = Path("/proc/sys/net/netfilter/nf_conntrack_count")
+_FLOWS = "/proc/sys/net/netfilter/nf_conntrack_count"
 _VRRP_SECONDS = 5.0
 # Three nft processes each time, some 60 ms of CPU; changes that give notice are seen at once.
 _DOUBTFUL_PACE = 0.7
@@ -236,6 +236,6 @@ class Sources:
 
 def _flow_count() -> int:
     try:
-        return int(_FLOWS.read_text())
+        return int(read_small(_FLOWS))
     except (OSError, ValueError):
         return 0

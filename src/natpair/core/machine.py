@@ -81,7 +81,6 @@ class Step:
 
 def step(state: NodeState, event: Event, now: float) -> Step:
     """Record `event` and settle. RuntimeError if the rules do not come to rest: a bug, never an input."""
-    before = message_of(state, now)
     record = RECORD[type(event)]
     current, actions = record(state, event, now)
     for _ in range(_MOVES_PER_STEP):
@@ -92,9 +91,13 @@ def step(state: NodeState, event: Event, now: float) -> Step:
         actions = (*actions, *more)
     else:
         raise RuntimeError(f"rules do not settle in {current.phase} after {event!r}")
-    if Speak() not in actions and _ESSENCE(message_of(current, now)) != _ESSENCE(before):
+    if current is not state and Speak() not in actions and _news(state, current, now):
         actions = (*actions, Speak())
     return Step(current, _without_twins(actions))
+
+
+def _news(before: NodeState, after: NodeState, now: float) -> bool:
+    return bool(_ESSENCE(message_of(after, now)) != _ESSENCE(message_of(before, now)))
 
 
 def _without_twins(actions: tuple[Action, ...]) -> tuple[Action, ...]:

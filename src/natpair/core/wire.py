@@ -60,17 +60,18 @@ class Envelope:
 
 def seal(key: bytes, envelope: Envelope) -> bytes:
     """The datagram for `envelope`."""
-    line = json.dumps(
+    head = json.dumps(
         {
             "v": _VERSION,
             "from": envelope.sender,
             "stamp": [envelope.stamp.boot, envelope.stamp.counter],
             "path": envelope.path.value,
             "echo": [[echo.boot, echo.counter] for echo in envelope.echoes],
-            "body": envelope.message.model_dump(mode="json"),
         },
         separators=(",", ":"),
-    ).encode()
+    )
+    # Put together as text: a body that becomes a dict first takes longer, and this is done twelve times a second.
+    line = f'{head[:-1]},"body":{envelope.message.model_dump_json()}}}'.encode()
     return line + b"\n" + hmac.new(key, line, hashlib.sha256).hexdigest().encode()
 
 

@@ -17,20 +17,30 @@ _COMMUNITY = re.compile(r"\((\d+),\s*(\d+)\)")
 
 async def command(text: str, *, socket: str = paths.BIRD_CTL) -> list[str]:
     """The reply's lines without codes. DaemonError when BIRD refuses (8xxx, 9xxx) or is mute for a second."""
+    return (await ask(text, socket=socket))[0]
+
+
+async def ask(*texts: str, socket: str = paths.BIRD_CTL) -> list[list[str]]:
+    """One reply for each command, all on one connection: making one costs more than a question. Fails as `command`."""
+    replies: list[list[str]] = []
     try:
         async with asyncio.timeout(_SECONDS):
             reader, writer = await asyncio.open_unix_connection(socket)
             try:
+                # At once: each turn of waiting for a reply before the next question costs more than the question.
+                writer.write("".join(f"{text}\n" for text in texts).encode())
                 await _reply(reader)
-                writer.write(text.encode() + b"\n")
-                code, lines = await _reply(reader)
+                for text in texts:
+                    code, lines = await _reply(reader)
+                    if code >= 8000:
+                        cure = "see the log of natpair-bird"
+                        raise DaemonError(f"BIRD refused '{text}': {' '.join(lines)}", cure=cure)
+                    replies.append(lines)
             finally:
                 writer.close()
     except (OSError, TimeoutError) as error:
         raise DaemonError(f"BIRD does not answer on {socket}", cure="see the log of natpair-bird") from error
-    if code >= 8000:
-        raise DaemonError(f"BIRD refused '{text}': {' '.join(lines)}", cure="see the log of natpair-bird")
-    return lines
+    return replies
 
 
 async def _reply(reader: asyncio.StreamReader) -> tuple[int, list[str]]:
@@ -57,15 +67,26 @@ async def announce(role_text: str, *, role_file: str = paths.BIRD_ROLE) -> None:
 
 async def announced() -> Announcement | None:
     """The role BIRD's running configuration holds, asked from BIRD itself; None if it has none."""
-    community = _COMMUNITY.search(" ".join(await command("eval COMM")))
-    if community is None:
-        return None
-    med = int((await command("eval MED"))[0])
-    return Announcement(primary=community[2] == "1", med=med or None)
+    return _announcement(*await ask("eval COMM", "eval MED"))
 
 
 async def sessions() -> tuple[int, int]:
     """How many BGP sessions are Established, and how many there are."""
-    rows = [line.split() for line in await command("show protocols")]
+    return _counted(*await ask("show protocols"))
+
+
+async def reading() -> tuple[tuple[int, int], Announcement | None]:
+    """`sessions` and `announced` at once, for those who ask again and again."""
+    protocols, community, med = await ask("show protocols", "eval COMM", "eval MED")
+    return _counted(protocols), _announcement(community, med)
+
+
+def _announcement(community: list[str], med: list[str]) -> Announcement | None:
+    found = _COMMUNITY.search(" ".join(community))
+    return None if found is None else Announcement(primary=found[2] == "1", med=int(med[0]) or None)
+
+
+def _counted(protocols: list[str]) -> tuple[int, int]:
+    rows = [line.split() for line in protocols]
     bgp = [row for row in rows if len(row) > 3 and row[1] == "BGP"]
     return sum("Established" in row for row in bgp), len(bgp)

@@ -40,7 +40,7 @@ def drift(
 
 
 def _sysctls(text: str) -> Iterator[Drift]:
-    for assignment in sysctl.differing(text):
+    for assignment in sysctl.differing(sysctl.parse(text)):
         # An optional one belongs to the machine, which a namespace or a container cannot change.
         if not assignment.optional:
             yield Drift(f"sysctl {assignment.key}", assignment.value, sysctl.current(assignment) or "absent")

@@ -14,6 +14,7 @@ from pathlib import Path
 from natpair.core import paths
 from natpair.core.messages import VrrpRole
 from natpair.errors import DaemonError
+from natpair.system.files import read_small
 
 _LINE = re.compile(r'^INSTANCE "(?P<name>[^"]*)" (?P<state>[A-Z_]+) (?P<priority>\d+)$')
 _ROLES = {
@@ -93,10 +94,11 @@ def parse_dump(text: str) -> VrrpDump:
 
 def write_track(path: str, value: int) -> bool:
     """Set a track file by rename, which Keepalived's inotify sees at once; False if it held that already."""
-    target = Path(path)
     text = f"{value}\n"
-    if target.exists() and target.read_bytes() == text.encode():
-        return False
+    with contextlib.suppress(FileNotFoundError, UnicodeDecodeError):
+        if read_small(path) == text:
+            return False
+    target = Path(path)
     fresh = target.with_name(f".{target.name}.new")
     fresh.write_text(text)
     fresh.replace(target)

@@ -6,10 +6,12 @@ child network namespace says to keys that belong to the machine.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from natpair.errors import DaemonError
+from natpair.system.files import read_small
 
 PROC_SYS = Path("/proc/sys")
 
@@ -48,9 +50,9 @@ def load(text: str, *, root: Path = PROC_SYS) -> tuple[Assignment, ...]:
     return tuple(refused)
 
 
-def differing(text: str, *, root: Path = PROC_SYS) -> tuple[Assignment, ...]:
-    """The assignments of `text` that the kernel does not have at present."""
-    return tuple(assignment for assignment in parse(text) if current(assignment, root) != assignment.value)
+def differing(assignments: Iterable[Assignment], *, root: Path = PROC_SYS) -> tuple[Assignment, ...]:
+    """Those of `assignments` that the kernel does not have at present."""
+    return tuple([assignment for assignment in assignments if current(assignment, root) != assignment.value])
 
 
 def _set(assignment: Assignment, root: Path) -> bool:
@@ -66,6 +68,6 @@ def _set(assignment: Assignment, root: Path) -> bool:
 def current(assignment: Assignment, root: Path = PROC_SYS) -> str | None:
     """What the kernel has now for the key of `assignment`; None if it has no such key."""
     try:
-        return (root / assignment.key).read_text().strip()
+        return read_small(f"{root}/{assignment.key}").strip()
     except OSError:
         return None

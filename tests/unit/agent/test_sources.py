@@ -44,6 +44,7 @@ class Outside:
     vip_here: bool = False
     up: bool = True
     incarnation: int = 1
+    established: int = 3
     arrived: int = 0
     relayed: int = 0
     astray: tuple[str, ...] = ()
@@ -61,12 +62,9 @@ class Outside:
         self._mute("keepalived")
         return VrrpDump(self.role, self.adverts)
 
-    async def sessions(self) -> tuple[int, int]:
+    async def reading(self) -> tuple[tuple[int, int], Announcement]:
         self._mute("bird")
-        return (3, 4)
-
-    async def announced(self) -> Announcement:
-        return PRIMARY
+        return (self.established, 4), PRIMARY
 
     async def command(self, *_: object, **__: object) -> str:
         self._mute("conntrackd")
@@ -108,8 +106,7 @@ class Outside:
 def outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Outside:
     made = Outside()
     monkeypatch.setattr(sources.keepalived, "dump", made.dump)
-    monkeypatch.setattr(daemons.bird, "sessions", made.sessions)
-    monkeypatch.setattr(daemons.bird, "announced", made.announced)
+    monkeypatch.setattr(daemons.bird, "reading", made.reading)
     monkeypatch.setattr(daemons.conntrackd, "command", made.command)
     monkeypatch.setattr(daemons.conntrackd, "incarnation", lambda: made.incarnation)
     monkeypatch.setattr(daemons, "listener_of", lambda _: made.pid)
@@ -119,7 +116,7 @@ def outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Outside:
     monkeypatch.setattr(sources.links, "is_up", lambda _: made.up)
     monkeypatch.setattr(sources.GatewayProbe, "ask", lambda _: "gateway" not in made.mute)
     (tmp_path / "count").write_text("1234\n")
-    monkeypatch.setattr(sources, "_FLOWS", tmp_path / "count")
+    monkeypatch.setattr(sources, "_FLOWS", str(tmp_path / "count"))
     return made
 
 
@@ -192,7 +189,7 @@ async def test_a_notice_is_read_at_once(outside: Outside) -> None:
 
 
 async def test_a_missing_count_is_none(outside: Outside, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "_FLOWS", Path("/nowhere"))
+    monkeypatch.setattr(sources, "_FLOWS", "/nowhere")
     events = await collect(made_from(outside).health, readings)
     assert readings(events)[0].health.flows == 0
 
@@ -410,10 +407,31 @@ def asks(outside: Outside, killed: list[str] | None = None) -> Daemons:
 
 async def rounds(made: Daemons, count: int, handle: Callable[[Event], None] = lambda _: None) -> None:
     """Let it ask so many times."""
-    done = asyncio.Semaphore(0)
-    running = asyncio.ensure_future(made.run(handle, 0.001, done.release))
     for _ in range(count):
-        await done.acquire()
+        await made.once(handle)
+        await asyncio.sleep(0.001)
+
+
+async def test_only_news_wakes_those_who_judge_the_health(outside: Outside) -> None:
+    made = asks(outside)
+    assert await made.once(lambda _: None), "the first answers are news"
+    assert not await made.once(lambda _: None)
+    for change in ({"established": 2}, {"mute": {"conntrackd"}}, {"mute": {"bird"}}):
+        for name, value in change.items():
+            setattr(outside, name, value)
+        assert await made.once(lambda _: None), change
+        assert not await made.once(lambda _: None), "and only once"
+
+
+async def test_it_asks_for_ever_and_tells_of_news(outside: Outside) -> None:
+    made, woken = asks(outside), asyncio.Event()
+    async with asyncio.timeout(5):
+        running = asyncio.ensure_future(made.run(lambda _: None, 0.001, woken.set))
+        for established in (3, 2, 1):
+            outside.established = established
+            await woken.wait()
+            woken.clear()
+            assert made.bgp == (established, 4)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 

@@ -32,9 +32,11 @@ async def playing(
     asked = folder / "bird.ctl"
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(banner.encode())
-        if line := (await reader.readline()).decode().strip():
-            writer.write(answer(line).encode())
+        said = banner
+        writer.write(said.encode())
+        while said and (line := (await reader.readline()).decode().strip()):
+            said = answer(line)
+            writer.write(said.encode())
         writer.close()
 
     server = await asyncio.start_unix_server(serve, asked)
@@ -48,13 +50,13 @@ async def playing(
 @pytest.fixture
 def control(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Lets the functions without a socket argument speak to the stand-in."""
-    command = bird.command
+    ask = bird.ask
 
     def use(socket: str) -> None:
-        async def elsewhere(text: str) -> list[str]:
-            return await command(text, socket=socket)
+        async def elsewhere(*texts: str, **_: str) -> list[list[str]]:
+            return await ask(*texts, socket=socket)
 
-        monkeypatch.setattr(bird, "command", elsewhere)
+        monkeypatch.setattr(bird, "ask", elsewhere)
 
     return use
 
@@ -112,6 +114,32 @@ async def test_the_announcement_is_asked_from_bird_itself(
     async with playing(tmp_path, answers.__getitem__) as socket:
         control(socket)
         assert await bird.announced() == expected
+
+
+ANSWERS = {"show protocols": PROTOCOLS, "eval COMM": "0023 (65000,1)\n", "eval MED": "0023 7\n"}
+
+
+async def test_a_reading_is_all_of_it_on_one_connection(tmp_path: Path) -> None:
+    connections: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append("")
+        writer.write(b"0001 BIRD 2.0.12 ready.\n")
+        while line := (await reader.readline()).decode().strip():
+            connections[-1] += f"{line};"
+            writer.write(ANSWERS[line].encode())
+        writer.close()
+
+    async with await asyncio.start_unix_server(serve, tmp_path / "bird.ctl"):
+        replies = await bird.ask(*ANSWERS, socket=str(tmp_path / "bird.ctl"))
+    assert connections == ["show protocols;eval COMM;eval MED;"]
+    assert [len(lines) for lines in replies] == [7, 1, 1]
+
+
+async def test_a_reading_is_sessions_and_announcement(tmp_path: Path, control: Callable[[str], None]) -> None:
+    async with playing(tmp_path, ANSWERS.__getitem__) as socket:
+        control(socket)
+        assert await bird.reading() == ((2, 3), Announcement(primary=True, med=7))
 
 
 async def test_the_role_file_is_in_place_before_bird_reads_it(tmp_path: Path, control: Callable[[str], None]) -> None:

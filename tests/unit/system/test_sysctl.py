@@ -23,9 +23,9 @@ def test_lines_become_assignments() -> None:
 
 def test_what_differs_is_written(tmp_path: Path) -> None:
     root = tree(tmp_path, a="0\n", b="2\n")
-    assert [a.key for a in differing(TEXT, root=root)] == ["net/a"]
+    assert [a.key for a in differing(parse(TEXT), root=root)] == ["net/a"]
     assert load(TEXT, root=root) == ()
-    assert differing(TEXT, root=root) == ()
+    assert differing(parse(TEXT), root=root) == ()
 
 
 def test_an_optional_key_may_be_missing(tmp_path: Path) -> None:
