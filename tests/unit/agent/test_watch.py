@@ -204,6 +204,9 @@ async def test_no_fault_of_the_api_holds_it_up_or_passes_unsaid(pair: WatchedPai
     began = time.monotonic()
     seen = await watching.once(told.handle, told.record)
     took = time.monotonic() - began
+    async with asyncio.timeout(5):
+        while not gaps:  # an answer can be here sooner than a beat, and a gap is known when it is over
+            await asyncio.sleep(0)
     beating.cancel()
     assert took < 5, "a part has its time limit"
     assert max(gaps) < 0.5, "the agent's own loop goes on meanwhile"
