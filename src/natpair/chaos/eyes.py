@@ -143,6 +143,11 @@ class Eyes:
                 found |= {sessions[name] for name in primary_sessions(shown) if name in sessions}
         return tuple(sorted(found))
 
+    def news(self) -> tuple[VipChange, ...]:
+        """Every change of the VIP's owner that was seen up to now, in order."""
+        running = [change for node, monitor in self._monitors.items() for change in self._changes(node, monitor)]
+        return tuple(sorted([*self._read, *running], key=lambda change: change.time_ns))
+
     # Ends
 
     def vips(self) -> tuple[VipChange, ...]:

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from natpair.chaos import timeline
 from natpair.chaos.fault import Fault, Invariant, Limits
-from natpair.chaos.history import History
+from natpair.chaos.history import Aftermath, History
 from natpair.drill.analysis import (
     OLD_FLOW_NS,
     connect_refused,
@@ -177,11 +177,8 @@ def fip_only(history: History, fault: Fault) -> Finding:
     return _finding(Invariant.FIP_ONLY, len(wrong), 0, "sightings", sorted(set(wrong)))
 
 
-def heals(history: History, fault: Fault) -> Finding:
-    """I9: the time from the beginning of the repair to a whole pair, its flows on both nodes, few changes of role."""
-    after, limits = history.aftermath, fault.limits
-    bound = limits.heal_seconds * 1000
-    value = None if after.ready_ns is None else to_ms(max(0, after.ready_ns - history.repair_ns))
+def unlike_a_pair(after: Aftermath) -> list[str]:
+    """What keeps two nodes from being one active and one standby with its flows, by kernels and fabric."""
     wrong = []
     if len(after.owners) != 1:
         wrong.append(f"the VIP is on {' and '.join(after.owners) or 'no node'}")
@@ -191,6 +188,15 @@ def heals(history: History, fault: Fault) -> Finding:
         wrong.append(f"the standby lacks {after.flows_missing} of {after.flows_active} flows")
     if len(after.owners) == 1 and not after.flows_active:
         wrong.append("the active node has no flow of a client by which to judge its standby")
+    return wrong
+
+
+def heals(history: History, fault: Fault) -> Finding:
+    """I9: the time from the beginning of the repair to a whole pair, its flows on both nodes, few changes of role."""
+    after, limits = history.aftermath, fault.limits
+    bound = limits.heal_seconds * 1000
+    value = None if after.ready_ns is None else to_ms(max(0, after.ready_ns - history.repair_ns))
+    wrong = unlike_a_pair(after)
     taken = timeline.takings(history)
     if taken > limits.transitions:
         wrong.append(f"the VIP was taken {taken} times, {limits.transitions} are allowed")

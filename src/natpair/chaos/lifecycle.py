@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-
+from natpair.chaos.boots import Tell, boots, untold
 from natpair.chaos.cgroups import Group, pids
 from natpair.chaos.eyes import owners
 from natpair.chaos.fault import Fault, Limits
@@ -14,8 +10,6 @@ from natpair.chaos.processes import NO_OUTAGE_MS
 from natpair.chaos.scene import LEGS, Scene
 
 _BOOTS = 3
-_SKEWS_SECONDS = (0.05, 0.5, 3.0)
-"""Most often a boot is a matter of seconds; the tightest races are worth as many tries."""
 _OUTBOUND_FIRST = ("echo", "idle")
 """Flows whose client speaks first: without any entry only these can be picked up again."""
 _SERVICES = ("conntrackd", "speaker", "keepalived", "agent")
@@ -36,41 +30,12 @@ def last_node_doubts(scene: Scene) -> None:
     scene.require("keeps the VIP", owners(scene.lab) == (node.name,), "the last node gave the VIP up")
 
 
-def boots(times: int, seed: int) -> Callable[[Scene], None]:
-    """An injection: both nodes lose power and come back at nearly the same moment, so many times, by a seed's skews."""
-
-    def inject(scene: Scene) -> None:
-        chance = random.Random(seed)  # noqa: S311 - a repeatable draw, no secret
-        for number in range(1, times + 1):
-            skew = chance.random() * chance.choice(_SKEWS_SECONDS)
-            first, second = chance.sample(scene.lab.nodes, 2)
-            _boot_both(scene, first, second, skew)
-            name = f"boot {number}, {second} {1000 * skew:.0f} ms later"
-            serves = scene.wait(lambda: len(owners(scene.lab)) == 1 and scene.lab.best_path() == owners(scene.lab), 20)
-            scene.check(f"{name}: one active", serves, 5000)
-            began = time.monotonic()
-            scene.wait_ready()
-            scene.check(f"{name}: synced standby", (time.monotonic() - began) * 1000, 15_000)
-
-    return inject
-
-
-def _boot_both(scene: Scene, first: str, second: str, skew: float) -> None:
-    for node in scene.lab.nodes:
-        scene.power_cut(node)
-    with ThreadPoolExecutor(2) as both:
-        booting = both.submit(scene.boot, first)
-        scene.pass_time(skew)
-        both.submit(scene.boot, second).result()
-        booting.result()
-
-
-def boots_fault(times: int, seed: int) -> Fault:
-    """Fault 56 with so many boots: exactly one node takes the VIP in each, and keeps it."""
+def boots_fault(times: int, seed: int, tell: Tell = untold) -> Fault:
+    """Fault 56 with so many boots: exactly one node takes the VIP in each, and keeps it. `tell` hears of each."""
     return Fault(
         56,
         "both nodes boot at once, with random skew",
-        boots(times, seed),
+        boots(times, seed, tell),
         15_000,
         limits=Limits(transitions=times, path_ms=5000, flow_kinds=_OUTBOUND_FIRST, broken_ratio=1),
         scale=f"{times} times in place of 50",

@@ -234,11 +234,10 @@ class Scene:
         self.dark.append(Dark(node, leg, time.monotonic_ns(), _OPEN))
 
     def _lighten(self, node: str, leg: str) -> None:
-        now = time.monotonic_ns()
-        self.dark[:] = [
-            Dark(d.node, d.leg, d.from_ns, now) if (d.node, d.leg, d.to_ns) == (node, leg, _OPEN) else d
-            for d in self.dark
-        ]
+        # In place, one by one: two nodes that boot at once are noted by two threads, and neither may undo the other's.
+        for place, d in enumerate(self.dark):
+            if (d.node, d.leg, d.to_ns) == (node, leg, _OPEN):
+                self.dark[place] = Dark(node, leg, d.from_ns, time.monotonic_ns())
 
     def darkness(self, end_ns: int) -> tuple[Dark, ...]:
         """All darkness, what lasts still until `end_ns`."""
