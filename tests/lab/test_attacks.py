@@ -221,7 +221,7 @@ def test_one_client_that_floods_is_bounded_and_the_others_do_not_notice(
     held = int(lab.exec(active, ["sh", "-c", f"conntrack -L -p udp -s {source} 2>/dev/null | wc -l"]).stdout)
     record_property("flood", f"{sent} sent, {held} flows held; the other: {victim}")
     assert sent > 20_000, "it was a flood"
-    assert held <= 3000 * 1.1, "one in two is counted"
+    assert held <= 3000
     assert int(str(victim["tried"])) >= 40
     assert int(str(victim["failed"])) <= int(str(victim["tried"])) / 100
     assert counter(lab, active, "over_rate") + counter(lab, active, "over_flows") > 10_000

@@ -120,7 +120,7 @@ class Heartbeat(_Model):
     key_file: str = "/etc/natpair/pair.key"
 
 
-_SAMPLE = 1024
+_LIST = 256
 
 
 class Nat(_Model):
@@ -140,14 +140,14 @@ class Nat(_Model):
         return self.max_flows_per_client or self.max_flows // 8
 
     @property
-    def flows_a_count(self) -> int:
-        """One in so many new flows of a client is counted: a count walks fewer than twice `_SAMPLE` of them."""
-        return max(1, self.flows_per_client // _SAMPLE)
+    def lists_per_client(self) -> int:
+        """A client's flows are counted in so many lists: a new one walks fewer than twice `_LIST` of them."""
+        return max(1, self.flows_per_client // _LIST)
 
     @property
-    def counts_per_client(self) -> int:
-        """So many counted flows make `flows_per_client`, give or take 3 %."""
-        return self.flows_per_client // self.flows_a_count
+    def flows_per_list(self) -> int:
+        """Full lists hold `flows_per_client` at most; the first of them is full at about 85 % of that."""
+        return self.flows_per_client // self.lists_per_client
 
     @property
     def new_flows_per_client(self) -> int:

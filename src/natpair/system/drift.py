@@ -50,7 +50,7 @@ def _ruleset(status: Mapping[str, Any] | None) -> Iterator[Drift]:
     marks: dict[str, str] = {}
     for family in ("ip", "inet"):
         try:
-            listing = run(["nft", "-j", "list", "table", family, "natpair"], timeout=_SECONDS).stdout
+            listing = run(["nft", "-j", "--terse", "list", "table", family, "natpair"], timeout=_SECONDS).stdout
         except (CommandFailed, Unsupported) as error:
             yield Drift(f"nftables table {family} natpair", "loaded", _reason(error))
             continue

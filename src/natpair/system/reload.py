@@ -120,7 +120,7 @@ def _forwarding() -> None:
 def _ruleset() -> None:
     state: dict[str, str] = {}
     for family in ("ip", "inet"):
-        listing = run(["nft", "-j", "list", "table", family, "natpair"], timeout=_SECONDS, ok=(0, 1))
+        listing = run(["nft", "-j", "--terse", "list", "table", family, "natpair"], timeout=_SECONDS, ok=(0, 1))
         if listing.rc == 0:
             state |= switches(listing.stdout)
     if not Path(paths.NFTABLES).exists():

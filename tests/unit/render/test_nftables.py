@@ -6,6 +6,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from natpair.core import paths
+from natpair.core.model import Nat
 from natpair.render.base import Sides
 from natpair.render.nftables import ANY_PEER, Traffic, nftables_files, off_limits, peer_guard, snat_statement
 from samples import gateway, rendered
@@ -102,19 +103,22 @@ def test_nothing_is_refused_aloud_but_what_opens_a_flow_too_many() -> None:
 
 
 def test_each_client_has_its_limits_and_defaults_are_shares_of_the_table() -> None:
-    text = rendered("nftables.nft").text
-    limit, full, sampled, last = rules(text, "new_flow")
+    known, limit, pings, _, count, last = rules(rendered("nftables.nft").text, "new_flow")
+    assert (known, last) == ("ct status confirmed accept", "accept")
     assert "ip saddr limit rate over 1024/second burst 1024 packets" in limit
-    assert (full, last) == ("ip saddr @clients_full goto full_client", "goto count_flow")
-    assert sampled == "numgen random mod 32 != 0 accept"
-    count, *_ = rules(text, "count_flow")
-    assert "ip saddr ct count over 1024" in count, "32 times that is an eighth of the table"
-    own = gateway(extra="[nat]\nmax_flows_per_client = 2000\nnew_flows_per_second_per_client = 77\n")
-    text = rendered("nftables.nft", own).text
-    limit, _, sampled, _ = rules(text, "new_flow")
+    assert "ip saddr . jhash icmp id mod 128 ct count over 256 }" in pings
+    assert "ip saddr . symhash mod 128 ct count over 256 }" in count, "128 times that is an eighth of the table"
+    own = gateway(extra="[nat]\nmax_flows_per_client = 500\nnew_flows_per_second_per_client = 77\n")
+    _, limit, _, _, count, _ = rules(rendered("nftables.nft", own).text, "new_flow")
     assert "rate over 77/second burst 77 packets" in limit
-    assert sampled == "numgen random mod 1 != 0 accept", "of few each one is counted"
-    assert "ct count over 2000 " in rules(text, "count_flow")[0]
+    assert "ip saddr . symhash mod 1 ct count over 500 }" in count, "few are in one list, and the limit is exact"
+
+
+@pytest.mark.parametrize("limit", [1, 255, 511, 512, 2999, 32_768, 16_777_216])
+def test_full_lists_hold_what_a_client_may_have_and_none_is_long(limit: int) -> None:
+    nat = Nat(max_flows_per_client=limit)
+    assert 0.99 * limit <= nat.lists_per_client * nat.flows_per_list <= limit
+    assert 1 <= nat.flows_per_list < 512
 
 
 def test_clients_reach_the_internet_and_no_private_network_but_the_one_the_wan_stands_in() -> None:
