@@ -86,6 +86,7 @@ healths = any_of(
     relaying_seconds=st.sampled_from([0.0, 20.0]),
     mac=st.just(""),
     cached=st.none() | st.sampled_from([0, 500, 1000]),
+    foreign_version=st.sampled_from([0, 2]),
     contested=st.sampled_from(["", "02:00:00:00:00:09"]),
     astray=st.sampled_from([(), ("ruleset",)]),
 )

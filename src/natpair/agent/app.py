@@ -133,6 +133,7 @@ class Agent:
             lacking=lacking,
             mac=self.vlan.mac,
             contested=self.contest.by(),
+            foreign_version=self.link.foreign_version,
         )
 
     def _on_step(self, name: str, seconds: float) -> None:

@@ -6,18 +6,21 @@ import asyncio
 import contextlib
 import secrets
 import socket
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address
 
 from natpair.core.messages import Flow, PeerMessage
 from natpair.core.model import Gateway
-from natpair.core.wire import Envelope, Path, Session, Stamp, WireError, receive, seal, unseal
+from natpair.core.wire import Envelope, OtherVersion, Path, Session, Stamp, WireError, receive, seal, unseal
 
 _BURST = 64
 """Datagrams read in one go: enough for a backlog, not enough for a flood to starve the loop."""
 _SAMPLE_COPIES = 2
 """Messages that carry the same sample, in case one is lost."""
+_FOREIGN_SECONDS = 3.0
+"""A version that was not heard for so long is not spoken any more."""
 
 
 def addresses(gateway: Gateway, node: str) -> Mapping[Path, IPv4Address]:
@@ -49,6 +52,7 @@ class PeerLink:
         self._session = Session(own=Stamp(secrets.token_hex(8), 0), peer=gateway.peer_of(me).name)
         self._sockets: dict[Path, socket.socket] = {}
         self._latest: PeerMessage | None = None
+        self._foreign: tuple[float, int] = (-_FOREIGN_SECONDS, 0)
         self.rejected = 0
 
     def open(self) -> None:
@@ -92,8 +96,10 @@ class PeerLink:
                 return
             try:
                 envelope = unseal(self._key, datagram)
-            except WireError:
+            except WireError as error:
                 self.rejected += 1
+                if isinstance(error, OtherVersion):
+                    self._foreign = (time.monotonic(), error.version)
                 continue
             newest = max(self._session.seen.values(), default=-1)
             known = self._session.trusted
@@ -107,6 +113,12 @@ class PeerLink:
             if self._latest is None or envelope.stamp.counter > newest or self._session.trusted != known:
                 self._latest = envelope.message
             self._on_message(path, self._latest)
+
+    @property
+    def foreign_version(self) -> int:
+        """The other version of the protocol that somebody with the pair's key speaks; 0 if nobody lately did."""
+        at, version = self._foreign
+        return version if time.monotonic() - at < _FOREIGN_SECONDS else 0
 
     def close(self) -> None:
         """Close both sockets."""

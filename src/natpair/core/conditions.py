@@ -20,7 +20,7 @@ from natpair.core.account_conditions import (
 )
 from natpair.core.messages import Phase, VrrpRole
 from natpair.core.state import NodeState, flows_lacking, lacks_too_many
-from natpair.core.wire import Path
+from natpair.core.wire import VERSION, Path
 
 RELAY_PATIENCE = 6.0
 """Seconds a standby may relay before it is news: any fabric has converged by then."""
@@ -168,6 +168,14 @@ def _relaying(state: NodeState, now: float) -> str | None:
     if state.claims_active or now - state.since < RELAY_PATIENCE or seconds < RELAY_PATIENCE:
         return None
     return f"packets for a FIP have come here, and not to {state.terms.peer}, for {seconds:.0f} s"
+
+
+def _peer_version(state: NodeState, now: float) -> str | None:
+    version = state.health.foreign_version
+    # One who is understood speaks our version: what else was heard is a recording.
+    if not version or state.peer.fresh(state.terms, now) is not None:
+        return None
+    return f"{state.terms.peer} speaks protocol {version}, this node {VERSION}: they do not understand each other"
 
 
 def _contested(state: NodeState, now: float) -> str | None:
@@ -327,6 +335,13 @@ CATALOGUE: tuple[Kind, ...] = (
         _WARNING,
         "the same gateway.toml on both nodes, then 'natpair apply'",
         _config_differs,
+    ),
+    Kind(
+        "peer-version",
+        "The agents speak different versions of their protocol: to each the other is silent.",
+        _WARNING,
+        "upgrade the node with the older natpair ('natpair --version')",
+        _peer_version,
     ),
     Kind(
         "vip-contested",

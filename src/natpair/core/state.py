@@ -91,7 +91,7 @@ class Health:
     `astray` names what is wrong and does not stay repaired. Of `sampled` flows that the active peer lately named,
     this node lacks `lacking`. `doubtful`: the last question to the gateway is unanswered, which may be a lost packet
     or the first sign that the internet is away. `mac` is that of the private interface, `contested` that of a
-    stranger who lately claimed the VIP by ARP.
+    stranger who lately claimed the VIP by ARP. `foreign_version` is what the peer speaks if we do not understand it.
     """
 
     private_up: bool = False
@@ -111,6 +111,7 @@ class Health:
     doubtful: bool = False
     mac: str = ""
     contested: str = ""
+    foreign_version: int = 0
     limiting: bool = False
 
     @property

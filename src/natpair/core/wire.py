@@ -20,7 +20,8 @@ from pydantic import ValidationError
 
 from natpair.core.messages import PeerMessage
 
-_VERSION = 1
+VERSION = 1
+"""Of the datagram and of what its fields mean. A new field of the message does not raise it: see `core/messages.py`."""
 _MAX_DATAGRAM = 4096
 _ECHO_WINDOW = 400
 """How many of our own messages back an echo may point: some seconds of both paths."""
@@ -37,6 +38,14 @@ class Path(StrEnum):
 
 class WireError(ValueError):
     """A datagram that is not a message of our peer; the text says why, never what it held."""
+
+
+class OtherVersion(WireError):
+    """Sealed with the pair's key, by an agent that speaks `version`."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(f"version {version}, this agent speaks {VERSION}")
+        self.version = version
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +71,7 @@ def seal(key: bytes, envelope: Envelope) -> bytes:
     """The datagram for `envelope`."""
     head = json.dumps(
         {
-            "v": _VERSION,
+            "v": VERSION,
             "from": envelope.sender,
             "stamp": [envelope.stamp.boot, envelope.stamp.counter],
             "path": envelope.path.value,
@@ -99,8 +108,8 @@ def _stamp(raw: list[object]) -> Stamp:
 
 
 def _parse(raw: Mapping[str, object]) -> Envelope:
-    if raw["v"] != _VERSION:
-        raise WireError(f"version {raw['v']!r}, this agent speaks {_VERSION}")
+    if (version := raw["v"]) != VERSION:
+        raise OtherVersion(version) if isinstance(version, int) else TypeError("version")
     echoes, stamp = raw["echo"], raw["stamp"]
     if not isinstance(echoes, list) or not isinstance(stamp, list):
         raise TypeError("echo")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import hmac
 import json
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -12,6 +14,7 @@ from ipaddress import IPv4Address, IPv4Interface
 
 import pytest
 
+from natpair.agent import peerlink
 from natpair.agent.peerlink import PeerLink, addresses
 from natpair.core.messages import SAMPLE_SIZE, Flow, PeerMessage, Phase
 from natpair.core.model import Gateway
@@ -221,3 +224,23 @@ async def test_a_sample_goes_by_the_private_path_a_few_times_and_is_no_part_of_w
         await until(lambda: len(at_b) >= 10)
     assert samples == [(flow,) * SAMPLE_SIZE] * 2
     assert all(message.sample == () for _, message in at_b)
+
+
+async def test_a_peer_that_speaks_another_version_is_named_as_long_as_it_speaks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pair, heard = on_loopback(), Heard()
+    a = link(pair, "nat-a", heard)
+    line = b'{"v":2,"anything":"else"}'
+    target = (str(addresses(pair, "nat-a")[Path.PUBLIC]), pair.heartbeat.port)
+    async with opened(a):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            udp.sendto(line + b"\n" + b"0" * 64, target)
+            await until(lambda: a.rejected == 1)
+            assert a.foreign_version == 0, "anybody could have sent that"
+            udp.sendto(line + b"\n" + hmac.new(KEY, line, hashlib.sha256).hexdigest().encode(), target)
+            await until(lambda: a.rejected == 2)
+        assert a.foreign_version == 2
+        monkeypatch.setattr(peerlink, "_FOREIGN_SECONDS", 0.0)
+        assert a.foreign_version == 0
+    assert heard == []

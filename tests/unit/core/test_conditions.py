@@ -66,12 +66,17 @@ TRIPS: dict[str, list[tuple[NodeState, float]]] = {
     "vrrp-fault": [(standby(vrrp=VrrpRole.FAULT, peer=heard(Phase.ACTIVE, private=-5.0, public=-5.0)), 5.0)],
     "fabric-disagrees": [(standby(health=replace(WELL, relaying_seconds=60.0)), 60.0)],
     "config-differs": [(active(said=says(Phase.STANDBY, config_hash="other")), 0.0)],
+    "peer-version": [(active(peer=ALONE, health=replace(WELL, foreign_version=2)), 0.0)],
     "share-missing": [(active(account=Account(lacks=(Lack("192.0.2.221", "nat-b", "is not shared", True),))), 0.0)],
     "maintenance-ahead": [(active(account=Account(planned=(Work("nat-b", "key", "reboot", 7200.0),))), 0.0)],
     "account-unseen": [(active(account=Account(troubles=(Trouble("token", "no", refused=True),))), 0.0)],
     "drained": [(node(Phase.DRAINED, says(Phase.ACTIVE), drained=True), 0.0)],
 }
 CASES = [(code, state, now) for code, cases in TRIPS.items() for state, now in cases]
+
+
+def test_a_recording_of_another_version_says_nothing_of_a_peer_that_is_understood() -> None:
+    assert "peer-version" not in codes(sees(foreign_version=2))
 
 
 @pytest.mark.parametrize(("code", "state", "now"), CASES, ids=[code for code, _, _ in CASES])

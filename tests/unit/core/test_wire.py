@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from natpair.core.messages import PeerMessage, Phase, VrrpRole
-from natpair.core.wire import Envelope, Path, Session, Stamp, WireError, receive, seal, unseal
+from natpair.core.wire import Envelope, OtherVersion, Path, Session, Stamp, WireError, receive, seal, unseal
 from node_strategies import messages
 
 KEY = b"k" * 32
@@ -124,8 +124,26 @@ def test_even_with_the_key_nonsense_is_refused(datagram: bytes) -> None:
 
 
 def test_another_version_is_named_as_such() -> None:
-    with pytest.raises(WireError, match="version 2"):
-        unseal(KEY, with_changes(v=2))
+    with pytest.raises(OtherVersion, match="version 2") as caught:
+        unseal(KEY, with_changes(v=2, body="whatever that version says"))
+    assert caught.value.version == 2
+
+
+def test_without_the_key_nobody_can_claim_another_version() -> None:
+    with pytest.raises(WireError) as caught:
+        unseal(b"x" * 32, with_changes(v=2))
+    assert not isinstance(caught.value, OtherVersion)
+
+
+def test_the_next_release_and_the_last_one_are_understood() -> None:
+    """A rolling upgrade: fields that are not known here are passed over, but sealed; optional ones may be missing."""
+    more = unseal(KEY, with_changes(hint=1, body={**BODY, "of_tomorrow": {"x": [1]}}))
+    assert more == ENVELOPE
+    less = unseal(KEY, with_changes(body={"phase": "active", "vrrp": "MASTER"}))
+    assert less.message == PeerMessage(phase=Phase.ACTIVE, vrrp=VrrpRole.MASTER)
+    for needed in ("phase", "vrrp"):
+        with pytest.raises(WireError, match="malformed"):
+            unseal(KEY, with_changes(body={name: value for name, value in BODY.items() if name != needed}))
 
 
 def test_a_refusal_never_shows_what_the_datagram_held() -> None:
