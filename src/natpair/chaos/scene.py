@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -206,14 +206,15 @@ class Scene:
             self.lab.link(node, leg, state)
 
     def make_whole(self) -> None:
-        """Undo all that is still undone: nodes without power, frozen things, rules in switches, dead cables.
+        """Undo all that is still undone: frozen things, nodes without power, rules in switches, dead cables.
 
-        Power comes first, because what was done inside a node can be taken back only while it runs.
+        A node that comes back finds its peer well. What was done inside a node without power waits until it has some.
         """
+        later = list(self._refusing())
         for node in self.lab.nodes:
             self.boot(node)
-        while self.undo:
-            self.undo.pop()()
+        for undo in later:
+            undo()
         for switch in LEGS:
             switchrules.put(self.lab, switch)
         if self.lab.switch_faults("vlan").partition is not None:
@@ -221,6 +222,15 @@ class Scene:
         for node in self.lab.nodes:
             for leg in LEGS:
                 self.link(node, leg, "up")
+
+    def _refusing(self) -> Iterator[Callable[[], object]]:
+        """Take everything back, last done first; what could not be."""
+        while self.undo:
+            undo = self.undo.pop()
+            try:
+                undo()
+            except LabError:
+                yield undo
 
     def drop(self, switch: Leg, *rules: str, entering: Sequence[str] = ()) -> None:
         """Make a switch drop what the nft matches say; without any it forwards all again."""

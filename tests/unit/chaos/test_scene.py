@@ -10,6 +10,7 @@ import pytest
 
 from natpair.chaos import switchrules
 from natpair.chaos.scene import LEGS, Scene
+from natpair.errors import LabError
 
 
 @pytest.fixture(autouse=True)
@@ -25,13 +26,30 @@ def _scene(dark: set[str]) -> Scene:
     return Scene(lab, "nat-a", "nat-b", MagicMock(), MagicMock())
 
 
-def test_power_is_back_before_anything_inside_a_node_is_taken_back() -> None:
+def test_what_was_done_inside_a_dark_node_is_taken_back_when_it_has_power_all_else_before() -> None:
     dark = {"nat-a"}
     scene = _scene(dark)
-    found: list[bool] = []
-    scene.undo.append(lambda: found.append("nat-a" in dark))
+    found: list[tuple[str, bool]] = []
+
+    def inside() -> None:
+        if "nat-a" in dark:
+            raise LabError("nat-a is powered off")
+        found.append(("inside", "nat-a" in dark))
+
+    scene.undo += [lambda: found.append(("outside", "nat-a" in dark)), inside]
     scene.make_whole()
-    assert found == [False]
+    assert found == [("outside", True), ("inside", False)]
+
+
+def test_what_cannot_be_taken_back_at_all_is_said() -> None:
+    scene = _scene(set())
+
+    def refuse() -> None:
+        raise LabError("no")
+
+    scene.undo.append(refuse)
+    with pytest.raises(LabError):
+        scene.make_whole()
 
 
 def test_last_done_is_first_undone_and_both_legs_of_both_nodes_are_up() -> None:
