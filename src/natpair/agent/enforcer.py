@@ -186,7 +186,8 @@ class Enforcer:
             try:
                 await self._observe_ruleset()
             except OSError as error:
-                # No process can be started to look with. The one that waits can still carry out a change of role.
+                # No process can be started to look with. The one that waits can still carry out a change of role, once:
+                # loading the same again and again would not show whether it is there.
                 blind = error
                 self._look = True
         relay = wish.traffic is Traffic.RELAY
@@ -195,7 +196,8 @@ class Enforcer:
             # down must not keep a node from ceasing to serve, so a refusal counts only afterwards.
             with contextlib.suppress(OSError):
                 await self._routes.add()
-        await self._switch(wish)
+        if blind is None or self._expected is not None or wish != self._made:
+            await self._switch(wish)
         if not relay and self.observed.relay_routes:
             await self._routes.remove()
         if relay != self.observed.relay_routes:

@@ -6,7 +6,6 @@ the state it stands for (see `render/nftables.py`).
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from dataclasses import dataclass
@@ -64,10 +63,10 @@ async def transact(text: str) -> None:
 
 async def read() -> Ruleset | None:
     """The ruleset in force; None if natpair's tables or their marks are not all there."""
-    # A process for each: two list commands in one make nft 1.0.6 look for the first table in the second's family.
-    parts = [arun(["nft", "--stateless", *words], timeout=_SECONDS) for words in _LISTS]
+    # A process for each: two list commands in one make nft 1.0.6 look for the first table in the second's family. One
+    # after the other: a node that can start hardly any process can still look.
     try:
-        listing = "".join([done.stdout for done in await asyncio.gather(*parts)])
+        listing = "".join([(await arun(["nft", "--stateless", *words], timeout=_SECONDS)).stdout for words in _LISTS])
     except CommandFailed as error:
         if error.rc is None:
             raise

@@ -69,6 +69,7 @@ class Machine:
     foreign: str = ""
     pinned: str = ""
     spare: bool = False
+    looks: int = 0
 
     def refuse(self, what: str, error: Exception) -> None:
         if what in self.broken:
@@ -94,6 +95,8 @@ class Machine:
     async def read(self) -> Ruleset | None:
         self.refuse("nft", CommandFailed(["nft"], None, "hangs"))
         self.refuse("fork", NO_FORK)
+        self.looks += 1
+        self.refuse("look", NO_FORK)
         if len(self.marks) < 4:
             return None
         on = {name: self.marks[name] == "on" for name in ("duplicate", "fence")}
@@ -378,6 +381,20 @@ def test_before_the_first_wish_the_ruleset_is_not_known_to_be_good(monkeypatch: 
     made = Enforcer(gateway(), "nat-a", lambda *_: None, lambda _: None, Repairs(quiet))
     assert not made.ruleset_ok()
     assert made.trouble == "", "what was not tried yet has not failed"
+
+
+async def test_what_cannot_be_looked_at_is_loaded_once() -> None:
+    async with at_work() as rig:
+        await rig.wish(RELAY)
+        rig.machine.broken.add("look")
+        rig.machine.log.clear()
+        rig.enforcer.want(LOCAL)
+        looks = rig.machine.looks
+        await until(lambda: rig.machine.looks > looks + 4)
+        assert rig.machine.log.count("nft") == 1
+        rig.machine.broken.clear()
+        await rig.wish(LOCAL)
+        assert rig.is_as(LOCAL)
 
 
 @pytest.mark.parametrize("looked", [False, True])
