@@ -80,10 +80,10 @@ async def read() -> Ruleset | None:
 
 
 async def counters() -> dict[str, int]:
-    """Packets of each named counter of table ip natpair; empty if the table is gone."""
+    """Packets of each named counter of table ip natpair; empty if the table is gone, or no process can be started."""
     try:
         done = await arun(["nft", "-j", "list", "counters", "table", "ip", "natpair"], timeout=_SECONDS)
-    except CommandFailed:
+    except (CommandFailed, OSError):
         return {}
     entries = (entry["counter"] for entry in json.loads(done.stdout)["nftables"] if "counter" in entry)
     return {entry["name"]: int(entry["packets"]) for entry in entries}

@@ -25,7 +25,7 @@ def document(state: NodeState, now: float = 0.0) -> dict[str, Any]:
 
 def test_problems_come_first_with_their_cure() -> None:
     said = lines(document(active(health=SICK)))
-    assert said[0] == "✗ critical: public link is down\n    check the uplink"
+    assert said[0] == "✗ critical: the gateway does not answer ARP\n    check the uplink"
     assert lines(document(active()))[0] == "✓ all is well"
 
 

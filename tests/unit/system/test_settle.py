@@ -36,7 +36,7 @@ def test_equal_is_not_worse() -> None:
         (None, "does not answer"),
         (said(standby(), "other"), "another configuration"),
         (said(node(Phase.BOOTING, says(Phase.ACTIVE))), "is booting and was standby"),
-        (said(standby(health=SICK)), "not any more: public link up"),
+        (said(standby(health=SICK)), "not any more: gateway answers"),
         (said(standby(health=MUTE)), "not any more: conntrackd answers"),
         (said(standby(health=NO_BGP)), "none of 4 BGP sessions"),
         (said(standby(said=says(Phase.STANDBY))), "neither nat-a nor nat-b serves"),
