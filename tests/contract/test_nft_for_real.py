@@ -22,7 +22,7 @@ SWITCH = (
     """
 from pathlib import Path
 from natpair.system import nft
-await nft.transact("\\n".join(Path(path).read_text() for path in sys.argv[1:]))
+await nft.Loader().transact("\\n".join(Path(path).read_text() for path in sys.argv[1:]))
 """
     + READ
 )
@@ -120,11 +120,11 @@ def test_clients_that_are_counted_are_no_difference(machine: Scratch) -> None:
     body = """
 from natpair.system import nft
 before = await nft.read()
-await nft.transact("add element ip natpair client_rate { 192.168.1.7 limit rate over 5/second }")
-await nft.transact("add element ip natpair client_flows { 192.168.1.7 . 3 ct count over 9 }")
-await nft.transact("add element ip natpair clients_full { 192.168.1.7 }")
+await nft.Loader().transact("add element ip natpair client_rate { 192.168.1.7 limit rate over 5/second }")
+await nft.Loader().transact("add element ip natpair client_flows { 192.168.1.7 . 3 ct count over 9 }")
+await nft.Loader().transact("add element ip natpair clients_full { 192.168.1.7 }")
 print((await nft.read()) == before)
-await nft.transact("add element ip natpair fips { 192.0.2.222 }")
+await nft.Loader().transact("add element ip natpair fips { 192.0.2.222 }")
 print((await nft.read()) == before)
 """
     assert call(machine, body).split() == ["True", "False"]
@@ -135,7 +135,7 @@ def test_a_refused_transaction_leaves_everything_as_it_was(machine: Scratch) -> 
     bad = """
 from natpair.system import nft
 try:
-    await nft.transact("flush chain ip natpair role_forward\\nadd rule ip natpair nowhere accept")
+    await nft.Loader().transact("flush chain ip natpair role_forward\\nadd rule ip natpair nowhere accept")
 except CommandFailed as error:
     print("refused", error.rc)
 """

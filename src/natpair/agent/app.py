@@ -214,7 +214,7 @@ class Agent:
             Task("health", sources.health(decider.handle)),
             Task("election", sources.election(decider.handle)),
             Task("VIP", sources.vip(decider.handle, lambda: self.decider.state.holds_vip)),
-            Task("looks", sources.looks()),
+            Task("looks", sources.looks(lambda: self.decider.state.claims_active)),
             Task("arrivals", sources.arrivals(decider.handle)),
             Task("conntrackd jobs", self._run_jobs()),
             Task("reservations", self._run_reservations()),

@@ -31,12 +31,12 @@ Handle = Callable[[Event], None]
 
 _FLOWS = "/proc/sys/net/netfilter/nf_conntrack_count"
 _VRRP_SECONDS = 5.0
-# Three nft processes each time, some 60 ms of CPU; changes that give notice are seen at once.
 _DOUBTFUL_PACE = 0.7
 """Of the probe interval. Not less: of two nodes whose internet is away the later must have its doubts, an interval
 after the first, before the other is sure."""
 _COUNTERS_SECONDS = 4.0
 _FULL_LOOK_EVERY = 4
+"""Each takes four nft processes, some 60 ms of CPU; changes that give notice are seen at once."""
 _ARRIVAL_POLL_SECONDS = 0.02
 _FROZEN_SECONDS = 1.0
 
@@ -77,7 +77,7 @@ class Sources:
         self.look_at_vip = asyncio.Event()
         """Set when addresses may have changed."""
         self.counters: dict[str, int] = {}
-        """Packets by named counter, as of the last full look."""
+        """Packets by named counter, as they were read last."""
 
     def wake(self) -> None:
         """Read the health now instead of at the next interval."""
@@ -203,17 +203,25 @@ class Sources:
         missing = due - (self._adverts[1] - before[1])
         return missing > 0.5 * gap / self._advert and gap > 2 * self._advert
 
-    async def looks(self) -> None:
-        """The counters, and now and then a full look at what is in force, for changes that gave no notice."""
+    async def looks(self, serves: Callable[[], bool]) -> None:
+        """The counters, and now and then a full look at what is in force, for changes that gave no notice.
+
+        A node that `serves` relays nothing: its counters have time until the full look.
+        """
         for number in itertools.count(1):
             await asyncio.sleep(_COUNTERS_SECONDS)
-            if number % _FULL_LOOK_EVERY == 0:
+            full = number % _FULL_LOOK_EVERY == 0
+            if full:
                 self._enforcer.look_again()
-            before = self.counters
-            self.counters = await nft.counters()
-            relaying = self._grew(before, "relayed")
-            self._readings.relaying = self._readings.relaying + _COUNTERS_SECONDS if relaying else 0.0
-            self._readings.limiting = self._grew(before, "over_flows") or self._grew(before, "over_rate")
+            if full or not serves():
+                await self._read_counters()
+
+    async def _read_counters(self) -> None:
+        before = self.counters
+        self.counters = await nft.counters()
+        relaying = self._grew(before, "relayed")
+        self._readings.relaying = self._readings.relaying + _COUNTERS_SECONDS if relaying else 0.0
+        self._readings.limiting = self._grew(before, "over_flows") or self._grew(before, "over_rate")
 
     def _grew(self, before: Mapping[str, int], counter: str) -> bool:
         # A first look, or one after a ruleset that was away, has nothing to compare with: the count is all of history.

@@ -195,7 +195,7 @@ def _on_health(state: NodeState, event: HealthRead, now: float) -> Move:
     lost_at = None if has else (now if had else state.bgp_lost_at)
     read = replace(state, health=event.health, bgp_lost_at=lost_at)
     unfit_at = None if read.fit(now) else now if state.unfit_at is None else state.unfit_at
-    fell_ill = unfit_at == now and state.unfit_at is None and state.claims_active
+    fell_ill = state.claims_active and state.unfit_at is None and unfit_at is not None
     return replace(read, unfit_at=unfit_at), (WakeAt(now + CARRIER_SPREAD),) if fell_ill else ()
 
 

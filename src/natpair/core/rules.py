@@ -91,14 +91,14 @@ def _challenging(state: NodeState, now: float) -> Move | None:
     if patient and (said.evidence is None or challenge.evidence is None):
         return None
     ours, theirs = challenge.evidence or 0, said.evidence or 0
-    if _heard_on_vlan(state, now):
-        # The VLAN between us works, so it is VRRP alone that is not understood, and counts of clients differ by chance.
-        refused = replace(state, refusals=state.refusals + 1)
-        return enter(refused, Phase.REFUSED, now, f"{state.terms.peer} is active, and heard on the VLAN but for VRRP")
-    if ours > theirs:
+    # Heard there, the VLAN between us works: it is VRRP alone that is not understood, and counts differ by chance. By
+    # now a heartbeat that came just before the peer's leg died has grown too old to count.
+    heard = _heard_on_vlan(state, now)
+    if ours > theirs and not heard:
         return promote(state, now, f"{state.terms.peer} is active but sees {theirs} clients on the VLAN, we see {ours}")
     refused = replace(state, refusals=state.refusals + 1)
-    return enter(refused, Phase.REFUSED, now, f"{state.terms.peer} is active and sees {theirs} clients, we see {ours}")
+    why = "is heard on the VLAN, but for VRRP" if heard else f"sees {theirs} clients, we see {ours}"
+    return enter(refused, Phase.REFUSED, now, f"{state.terms.peer} is active and {why}")
 
 
 def _heard_on_vlan(state: NodeState, now: float) -> bool:

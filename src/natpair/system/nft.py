@@ -56,11 +56,6 @@ class Loader:
         await self._spare.close()
 
 
-async def transact(text: str) -> None:
-    """Apply `text` as one kernel transaction; CommandFailed leaves everything as it was (nft(8))."""
-    await Loader().transact(text)
-
-
 async def read() -> Ruleset | None:
     """The ruleset in force; None if natpair's tables or their marks are not all there."""
     # A process for each: two list commands in one make nft 1.0.6 look for the first table in the second's family. One

@@ -307,7 +307,7 @@ async def test_relaying_that_lasts_adds_up_and_ends(outside: Outside, monkeypatc
     monkeypatch.setattr(sources, "_COUNTERS_SECONDS", 0.01)
     monkeypatch.setattr(sources, "_FULL_LOOK_EVERY", 1)
     made = made_from(outside)
-    running = asyncio.ensure_future(made.looks())
+    running = asyncio.ensure_future(made.looks(lambda: False))
     async with asyncio.timeout(5):
         while made._facts().relaying_seconds < 0.03:
             outside.relayed += 1
@@ -318,6 +318,25 @@ async def test_relaying_that_lasts_adds_up_and_ends(outside: Outside, monkeypatc
     assert outside.looked > 3
 
 
+async def test_a_node_that_serves_reads_its_counters_with_the_full_look(
+    outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "_COUNTERS_SECONDS", 0.001)
+    made, read = made_from(outside), list[int]()
+
+    async def counters() -> dict[str, int]:
+        read.append(outside.looked)
+        return {}
+
+    monkeypatch.setattr(sources.nft, "counters", counters)
+    running = asyncio.ensure_future(made.looks(lambda: True))
+    async with asyncio.timeout(5):
+        while outside.looked < 4:
+            await asyncio.sleep(0)
+    running.cancel()
+    assert read[:3] == [1, 2, 3], "once for each full look, and not in between"
+
+
 async def test_what_was_relayed_before_the_first_look_is_history(
     outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,7 +344,7 @@ async def test_what_was_relayed_before_the_first_look_is_history(
     monkeypatch.setattr(sources, "_FULL_LOOK_EVERY", 1)
     made = made_from(outside)
     outside.relayed = 5000
-    running = asyncio.ensure_future(made.looks())
+    running = asyncio.ensure_future(made.looks(lambda: False))
     async with asyncio.timeout(5):
         while outside.looked < 3:
             assert made._facts().relaying_seconds == 0
