@@ -7,14 +7,17 @@ reboot of the node or the end of the lab undoes them. The agent repairs, or step
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from natpair.core import paths
+from natpair.drill.events import AGENT
 from natpair.drill.kinds import KINDS, Kind, KindName
 from natpair.drill.stage import Injection, Stage
 from natpair.lab.fabric import Knobs
@@ -27,6 +30,8 @@ Act = Callable[[Lab, str], None]
 _MOST = 0.6
 """Part of the flows that speak by themselves; the others are idle until they are asked."""
 _SLACK_SECONDS = 2.0
+_FROZEN_SECONDS = 1.0
+"""Less than the agent's watchdog of 5 s; each connection of the drill speaks several times in it."""
 _ESTABLISHED = "/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established"
 _MASK = "/run/established"
 _MUTE_FLUSH = Path(__file__).with_name("mute_flush.py")
@@ -54,6 +59,27 @@ def open_input_and_fip_on_lo(lab: Lab, node: str) -> None:
         lab.exec(node, ["ip", "address", "add", f"{fip}/32", "dev", "lo"], check=False)
     rules = "flush chain inet natpair input\nchain inet natpair input { policy accept; }\n"
     lab.exec(node, ["nft", "-f", "-"], stdin=rules, check=False)
+
+
+def flushed_with_fips_on_lo() -> Kind:
+    """`drill flush` on a node whose own stack answers for the FIPs.
+
+    The agent is frozen for a second. Otherwise it removes the FIP from `lo` within 0.15 s, often before the flush,
+    and repairs the flush within 0.1 s, in which no packet of a connection may arrive.
+    """
+    flush = KINDS[KindName.FLUSH]
+
+    def inject(stage: Stage) -> Injection:
+        thaw = threading.Timer(_FROZEN_SECONDS, stage.lab.kill, (stage.victim, AGENT, signal.SIGCONT))
+        thaw.start()
+        stage.lab.kill(stage.victim, AGENT, signal.SIGSTOP)
+        try:
+            open_input_and_fip_on_lo(stage.lab, stage.victim)
+            return flush.inject(stage)
+        finally:
+            thaw.join()
+
+    return replace(flush, inject=inject)
 
 
 def remove_leak_guards(lab: Lab, node: str) -> None:

@@ -16,8 +16,8 @@ import pytest
 
 from lab.sabotage import (
     crash_judged_as_if_med_counted,
+    flushed_with_fips_on_lo,
     mute,
-    open_input_and_fip_on_lo,
     remove_leak_guards,
     sabotaged,
     switchover_and_expiry,
@@ -117,7 +117,7 @@ def test_partition(lab: Lab) -> None:
 
 class TestNegativeControls:
     def test_a_fip_on_lo_resets_connections(self, lab: Lab) -> None:
-        report, run = one(KindName.FLUSH, sabotaged(KindName.FLUSH, open_input_and_fip_on_lo))
+        report, run = one(KindName.FLUSH, flushed_with_fips_on_lo())
         assert run.resets > 0
         assert "resets" in {failure.bound for failure in report.failed}
         for node in lab.nodes:

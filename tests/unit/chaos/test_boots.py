@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -60,7 +61,8 @@ def test_what_a_running_watch_saw_is_news_already(tmp_path: Path) -> None:
     lab: Any = MagicMock()
     lab.gateway.pair.vip.ip = "192.168.1.1"
     watch = eyes.Eyes(lab, tmp_path)
-    line = "[2026-11-26T02:00:00.000000] 3: eth1    inet 192.168.1.1/24 scope global secondary eth1"
+    now = datetime.now(UTC).replace(tzinfo=None)  # `ip -ts` stamps UTC and says nothing about it
+    line = f"[{now.isoformat(timespec='microseconds')}] 3: eth1    inet 192.168.1.1/24 scope global secondary eth1"
     watch._monitors[A] = SimpleNamespace(lines=lambda: [line])  # type: ignore[assignment]
     watch._read.append(VipChange(0, A, False))
     assert [(change.node, change.owned) for change in watch.news()] == [(A, False), (A, True)]
