@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 
 from natpair.core.account import Account, Lack, Trouble, Work
-from natpair.core.conditions import CATALOGUE, RELAY_PATIENCE, Condition, Severity, conditions
+from natpair.core.condition import Condition, Severity
+from natpair.core.conditions import CATALOGUE, conditions
+from natpair.core.conditions_traffic import RELAY_PATIENCE
 from natpair.core.messages import Phase, VrrpRole
 from natpair.core.state import NodeState, PeerView
 from natpair.core.wire import Path

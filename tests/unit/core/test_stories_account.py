@@ -9,7 +9,8 @@ import pytest
 
 from natpair.core.account import APART, MOST_REPAIRS, REPAIR_WINDOW, Account, Lack, Trouble, Work, looked
 from natpair.core.actions import Conntrack, Journal, Note, RepairShares, Reply
-from natpair.core.conditions import Severity, conditions
+from natpair.core.condition import Severity
+from natpair.core.conditions import conditions
 from natpair.core.events import AccountSeen, Asked, Event, RepairEnded, Tick, TrafficSwitched, Verb, VrrpChanged
 from natpair.core.handover import ARP_GRACE
 from natpair.core.machine import REQUEST_LIMIT, adopt, step

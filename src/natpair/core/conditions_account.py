@@ -1,9 +1,10 @@
-"""Judges of the conditions that come of a look at the provider's account; the catalogue in `conditions` lists them."""
+"""The conditions that come of a look at the provider's account."""
 
 # ruff: noqa: ARG001 - all judges share one signature, not all need the time
 from __future__ import annotations
 
 from natpair.core.account import MOST_REPAIRS, Work
+from natpair.core.condition import Kind, Severity
 from natpair.core.machine import peer_unready
 from natpair.core.state import NodeState
 from natpair.core.watching import no_way_out
@@ -73,3 +74,33 @@ def _how_soon(work: Work, now: float) -> str:
         return "begun"
     hours, minutes = divmod(round(left / 60), 60)
     return f"in {hours} h {minutes} min" if hours else f"in {minutes} min"
+
+
+_CRITICAL, _WARNING = Severity.CRITICAL, Severity.WARNING
+
+KINDS: tuple[Kind, ...] = (
+    Kind(
+        "share-missing",
+        "A node may not announce a FIP: the provider does not share it there. A warning if only the standby lacks it.",
+        _CRITICAL,
+        "share it again, such as by 'natpair cloud apply'; 'watch.repair_shares' lets the agents do it",
+        share_missing,
+        hurts_now,
+        _WARNING,
+    ),
+    Kind(
+        "maintenance-ahead",
+        "The provider is about to work on a node's machine. A warning when it is the active one's and due.",
+        _WARNING,
+        "nothing, if the role moves in time; else 'natpair switchover' before it begins",
+        maintenance_ahead,
+        work_is_due,
+    ),
+    Kind(
+        "account-unseen",
+        "The provider's account cannot be read: missing shares and planned work go unnoticed. The pair still serves.",
+        _WARNING,
+        "mend what it says: the token of 'linode.token_file', its scopes, the way to the API",
+        account_unseen,
+    ),
+)

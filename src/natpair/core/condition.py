@@ -1,0 +1,47 @@
+"""What a condition is: code, severity, words, fix. The modules `conditions_*` hold those that there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from natpair.core.state import NodeState
+
+
+class Severity(StrEnum):
+    """How soon somebody has to look."""
+
+    CRITICAL = "critical"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One thing that is wrong: what, how bad, and what to do."""
+
+    code: str
+    severity: Severity
+    text: str
+    cure: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """An entry of the catalogue. `judge` gives the detail for people, or None while all is well.
+
+    `severity` is the worst it can be; where `urgent` says that it is not now, `otherwise` holds.
+    """
+
+    code: str
+    meaning: str
+    severity: Severity
+    cure: str
+    judge: Callable[[NodeState, float], str | None]
+    urgent: Callable[[NodeState, float], bool] = lambda _state, _now: True
+    otherwise: Severity = Severity.INFO
+
+    def severity_now(self, state: NodeState, now: float) -> Severity:
+        """How bad it is as things stand."""
+        return self.severity if self.urgent(state, now) else self.otherwise
