@@ -148,7 +148,7 @@ LISTENER = """
 import http.server, json, os, signal, socket, socketserver, sys
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        body = json.dumps({"config_hash": "0" * 16, "role": "standby", "peer_view": {}}).encode()
+        body = json.dumps({"config_hash": "0" * 16, "role": sys.argv[2], "peer_view": {}}).encode()
         self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers()
         self.wfile.write(body)
     def log_message(self, *_): pass
@@ -160,7 +160,7 @@ socketserver.UnixStreamServer(sys.argv[1], Answer).serve_forever()
 
 def test_an_agent_that_does_not_come_back_with_the_new_configuration_undoes_it(machine: Scratch) -> None:
     agent = subprocess.Popen(
-        machine.argv([sys.executable, "-c", LISTENER, paths.AGENT_SOCKET]), stdout=subprocess.PIPE, text=True
+        machine.argv([sys.executable, "-c", LISTENER, paths.AGENT_SOCKET, "standby"]), stdout=subprocess.PIPE, text=True
     )
     try:
         machine.run("timeout", "10", "sh", "-c", f"until [ -S {paths.AGENT_SOCKET} ]; do sleep 0.05; done")
@@ -262,3 +262,22 @@ def test_live_flows_are_counted_and_asked_about(machine: Scratch) -> None:
     assert "192.0.2.221" in fips(machine)
     machine.natpair("apply", other, "--yes")
     assert "192.0.2.5" in fips(machine)
+
+
+def test_an_edited_file_is_not_taken_for_the_one_in_force(machine: Scratch) -> None:
+    """No applied copy, and the agent runs with something else than gateway.toml says: any flow may break."""
+    machine.write(paths.CONFIG, EXAMPLE.config.read_text())
+    entry = ("-s", "192.168.1.9", "-d", "198.51.100.9", "-p", "udp", "--sport", "5", "--dport", "7", "-t", "99")
+    machine.run("conntrack", "-I", *entry, "-n", "192.0.2.221")
+    agent = subprocess.Popen(
+        machine.argv([sys.executable, "-c", LISTENER, paths.AGENT_SOCKET, "active"]), stdout=subprocess.PIPE, text=True
+    )
+    try:
+        machine.run("timeout", "10", "sh", "-c", f"until [ -S {paths.AGENT_SOCKET} ]; do sleep 0.05; done")
+        refused = machine.natpair("apply", ok=(75,))
+    finally:
+        agent.kill()
+        agent.communicate()
+    assert "which configuration is in force cannot be told" in refused.stderr
+    assert "1 live flows would break" in refused.stderr
+    assert tables(machine) == []

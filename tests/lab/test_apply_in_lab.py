@@ -14,6 +14,7 @@ from commands import complaints
 from lab.killed_applies import GENTLE, Figures, kill_many, variants
 from natpair.cli.output import plain
 from natpair.core import paths
+from natpair.drill.traffic import Traffic
 from natpair.lab.node import PROGRAM
 from natpair.lab.report import look
 from natpair.lab.wait import wait_until
@@ -32,6 +33,25 @@ def lab() -> Iterator[Lab]:
         yield made
     finally:
         made.down()
+
+
+def test_a_node_fresh_from_lab_up_is_as_an_apply_leaves_it(lab: Lab) -> None:
+    """An edit in place under live flows is asked about; going back to what `lab up` made works."""
+    active, _ = lab.wait_ready()
+    place = lab.folder / "nodes" / active / "etc/natpair/gateway.toml"
+    text = place.read_text()
+    place.write_text(text.replace('fips = ["192.0.2.221"]', 'fips = ["192.0.2.222"]'))
+    try:
+        with Traffic(lab.popen, [str(a.ip) for a in lab.topology.internet], 5) as traffic:
+            traffic.wait_open()
+            refused = lab.exec(active, [*PROGRAM, "apply"], check=False)
+            traffic.finish()
+        assert refused.returncode == 75
+        assert "live flows would break" in refused.stderr
+        assert "pair.fips" in lab.exec(active, [*PROGRAM, "diff"]).stdout
+    finally:
+        place.write_text(text)
+    assert lab.exec(active, [*PROGRAM, "generations"]).stdout.count("applied")
 
 
 def test_killed_at_random_moments_the_next_apply_converges_and_clients_notice_nothing(lab: Lab) -> None:

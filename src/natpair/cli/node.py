@@ -59,13 +59,21 @@ def read_config(file: Path) -> str:
 
 
 def in_force() -> Gateway | None:
-    """The configuration that this node works by now; None if none was applied, or it cannot be read any more."""
-    from natpair.config.load import load
-    from natpair.system.settle import config_in_force
+    """The configuration that this node works by now; None if none was applied, or which one cannot be told.
 
-    path = Path(config_in_force())
+    It is the copy that the last apply left. Without one, gateway.toml counts only if the agent runs with the same: the
+    file may have been edited since.
+    """
+    from natpair.config.load import load
+    from natpair.core.digest import config_hash
+
+    applied, edited = Path(paths.APPLIED), Path(paths.CONFIG)
     try:
-        return load(path) if path.exists() else None
+        if applied.exists():
+            return load(applied)
+        status = status_or_none()
+        found = load(edited) if status is not None and edited.exists() else None
+        return found if status and found and config_hash(found) == status["config_hash"] else None
     except ConfigError:
         return None
 
@@ -113,22 +121,30 @@ def status_or_none() -> Mapping[str, Any] | None:
 
 
 def serves(gateway: Gateway | None) -> bool:
-    """Whether clients' traffic passes here now: this machine holds the VIP. True to the kernel, agent or not."""
+    """Whether clients' traffic passes here now: this machine holds the VIP. True to the kernel, agent or not.
+
+    Where the configuration in force cannot be told, the agent is asked.
+    """
     from natpair.system.machine import own_addresses
 
-    return gateway is not None and gateway.pair.vip.ip in own_addresses()
+    if gateway is None:
+        return (status_or_none() or {}).get("role") == "active"
+    return gateway.pair.vip.ip in own_addresses()
 
 
 def what_if(old: Gateway | None, new: Gateway, me: Node) -> tuple[Effect, ...]:
     """What the change does to the pair, and to the flows that pass here now: none do on a node that does not serve."""
-    from natpair.core.whatif import Scene, effects
+    from natpair.core.whatif import Scene, anything, effects
     from natpair.system.flowtable import live_flows
 
-    if old is None or me.name not in {node.name for node in old.node}:
+    flows = live_flows() if serves(old) else ()
+    if old is None:
+        return (anything(flows),) if status_or_none() is not None else ()
+    if me.name not in {node.name for node in old.node}:
         return ()
     peer = (status_or_none() or {}).get("peer_view", {})
     relayed = bool(peer.get("fresh") and peer.get("ready"))
-    return effects(old, new, Scene(me.name, live_flows() if serves(old) else (), relayed))
+    return effects(old, new, Scene(me.name, flows, relayed))
 
 
 def tell(found: Sequence[Effect]) -> None:

@@ -59,6 +59,12 @@ def effects(old: Gateway, new: Gateway, scene: Scene) -> tuple[Effect, ...]:
     return tuple(sorted(found, key=lambda effect: (-effect.breaks, -effect.stalls, -effect.ages)))
 
 
+def anything(flows: Sequence[Flow]) -> Effect:
+    """The effect of a change from nobody knows what: every flow counts as broken."""
+    text = "which configuration is in force cannot be told (there is no applied copy): any key may differ"
+    return Effect("gateway.toml", text, breaks=len(flows), elsewhere=True)
+
+
 def _fips(old: Gateway, new: Gateway, scene: Scene) -> Iterator[Effect]:
     for fip in old.pair.fips:
         if fip not in new.pair.fips:

@@ -13,10 +13,13 @@ from pathlib import Path
 import natpair
 from natpair.core import paths
 from natpair.core.model import Gateway
+from natpair.core.rendered import RenderedFile
 from natpair.lab.init import Unit
 from natpair.lab.userdata import Seed
 from natpair.render.bundle import render_all
 from natpair.render.services import Service, services
+from natpair.system import generations
+from natpair.system.machine import capabilities
 
 PROGRAM = (sys.executable, "-m", "natpair")
 """natpair itself inside a node: the interpreter that runs us, with the code that runs us."""
@@ -41,7 +44,7 @@ def make_disk(folder: Path, gateway: Gateway, name: str, config_text: str, key: 
     etc = blank_disk(folder, name)
     put(etc, paths.CONFIG, config_text)
     put(etc, paths.KEY, key, 0o600)
-    _install(etc, gateway, name)
+    _install(folder, gateway, name, config_text)
 
 
 def seed_disk(folder: Path, seed: Seed) -> None:
@@ -51,11 +54,11 @@ def seed_disk(folder: Path, seed: Seed) -> None:
     """
     if folder.exists():
         shutil.rmtree(folder)
-    etc = blank_disk(folder, seed.node)
+    blank_disk(folder, seed.node)
     for file in seed.files:
         lay(folder, file.path, file.content, file.mode)
     if is_installed(folder):
-        _install(etc, seed.gateway, seed.node)
+        _install(folder, seed.gateway, seed.node, seed.text)
 
 
 def is_installed(disk: Path) -> bool:
@@ -73,12 +76,18 @@ def blank_disk(folder: Path, name: str) -> Path:
     return etc
 
 
-def _install(etc: Path, gateway: Gateway, name: str) -> None:
+def _install(disk: Path, gateway: Gateway, name: str, text: str) -> None:
+    """Leave the node as `natpair apply` would: the rendered files, the applied copy, a generation to go back to."""
+    etc = disk / "etc"
     token = gateway.linode.token_file
     if token is not None and Path(token).is_relative_to("/etc"):
         put(etc, token, _TOKEN, 0o600)
-    for file in render_all(gateway, name):
+    rendered = render_all(gateway, name, capabilities=capabilities())
+    bundle = (RenderedFile(paths.CONFIG, text), RenderedFile(paths.APPLIED, text), *rendered)
+    for file in bundle:
         put(etc, file.path, file.text, file.mode)
+    state = disk / "var-lib"
+    generations.save(bundle, "applied", folder=state / Path(paths.GENERATIONS).relative_to("/var/lib"))
 
 
 def lay(disk: Path, path: str, content: bytes, mode: int) -> None:

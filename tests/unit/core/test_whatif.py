@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from natpair.core.whatif import Effect, Flow, Scene, effects
+from natpair.core.whatif import Effect, Flow, Scene, anything, effects
 from samples import gateway
 
 FIP = IPv4Address("192.0.2.221")
@@ -75,3 +75,8 @@ def test_the_machine_s_own_addresses_and_the_election() -> None:
     assert of(('"203.0.113.3/24"', '"203.0.113.9/24"'))[0].key == "node.public_address"
     assert of(('"203.0.113.4/24"', '"203.0.113.9/24"')) == ()
     assert of(extra="[vrrp]\nrouter_id = 52\n")[0].stalls == 3
+
+
+def test_from_nobody_knows_what_every_flow_counts_as_broken() -> None:
+    flows = (Flow("udp", False, IPv4Address("192.168.1.9"), IPv4Address("192.0.2.221"), 9),) * 3
+    assert (anything(flows).breaks, anything(()).breaks) == (3, 0)
