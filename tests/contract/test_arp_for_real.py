@@ -92,3 +92,25 @@ except OSError:
 
 def test_a_closed_port_is_closed(machine: Scratch) -> None:
     assert both(machine, "node.close()\nprint(node.socket.fileno())") == "-1"
+
+
+def test_a_port_knows_that_its_interface_is_another_one_by_now(machine: Scratch) -> None:
+    body = """
+import subprocess
+def ip(words):
+    subprocess.run(["ip", *words.split()], check=True)
+print(node.stale)
+ip("link set eth1 address 02:00:00:00:00:77")
+print(node.stale)
+node = ArpPort("eth1", IPv4Address("192.168.1.3"))
+print(node.stale, node.mac.hex(":"))
+for words in ("delete eth1", "add eth1 type veth peer name far0", "set far0 up", "set eth1 up"):
+    ip("link " + words)
+print(node.stale)
+node.ask([IPv4Address("192.168.1.101")])
+node, vlan = ArpPort("eth1", IPv4Address("192.168.1.3")), ArpPort("far0", IPv4Address("192.168.1.101"))
+node.ask([IPv4Address("192.168.1.101")])
+show(hear(vlan, 1))
+"""
+    expected = ["False", "True", "False 02:00:00:00:00:77", "True", "192.168.1.3 True False"]
+    assert both(machine, body).splitlines() == expected

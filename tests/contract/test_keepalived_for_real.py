@@ -102,3 +102,64 @@ def test_a_reload_keeps_the_role(machine: Scratch, log: Callable[[], str]) -> No
     eventually(lambda: "Reloading" in log(), True)
     eventually(lambda: role(machine), "MASTER")
     assert "FAULT" not in "".join(log().split("Entering")[before + 1 :])
+
+
+REPLUG = """
+import subprocess
+from natpair.agent.bindings import Bindings
+from natpair.core.messages import Phase
+from natpair.system import keepalived, links
+from contract.daemons import GATEWAY
+def ip(*words):
+    subprocess.run(["ip", *words], check=True)
+steps = []
+bindings = Bindings(GATEWAY, "nat-a", lambda: Phase.STANDBY, lambda event, **fields: steps.append(fields["step"]))
+mac = links.identity("eth1").mac
+ip("link", "delete", "eth1")
+bindings.look()
+await asyncio.sleep(1)
+ip("link", "add", "eth1", "address", mac, "type", "veth", "peer", "name", "far0")
+ip("link", "set", "far0", "up")
+ip("link", "set", "eth1", "up")
+bindings.look()
+await asyncio.sleep(1)
+ip("address", "add", "192.168.1.3/24", "dev", "eth1")
+await asyncio.sleep(3)
+print((await keepalived.dump()).role, len(steps))
+bindings.look()
+async with asyncio.timeout(10):
+    while not await links.has_address(GATEWAY.pair.vip.ip):
+        await asyncio.sleep(0.2)
+print("MASTER", *steps)
+"""
+
+
+def test_an_interface_that_was_made_anew_leaves_it_deaf_until_it_is_told(machine: Scratch) -> None:
+    track(machine, "health", 1)
+    eventually(lambda: role(machine), "MASTER")
+    assert call(machine, REPLUG).splitlines() == ["BACKUP 0", "MASTER keepalived-reloaded"]
+
+
+DEAF = """
+from natpair.agent.bindings import Bindings
+from natpair.core.messages import Phase
+from natpair.system import keepalived
+from contract.daemons import GATEWAY
+import subprocess
+for words in ("link delete eth1", "link add eth1 type veth peer name far0", "link set far0 up", "link set eth1 up",
+              "address add 192.168.1.3/24 dev eth1"):
+    subprocess.run(["ip", *words.split()], check=True)
+# This agent starts afterwards, and knows of nothing.
+bindings = Bindings(GATEWAY, "nat-a", lambda: Phase.STANDBY, lambda event, **fields: print(fields["why"]))
+async with asyncio.timeout(30):
+    while (dump := await keepalived.dump()).role != "MASTER":
+        bindings.deaf(dump)
+        await asyncio.sleep(0.5)
+print("MASTER")
+"""
+
+
+def test_a_deaf_one_is_found_out_by_what_it_does_not_hear(machine: Scratch) -> None:
+    track(machine, "health", 1)
+    eventually(lambda: role(machine), "MASTER")
+    assert call(machine, DEAF).splitlines() == ["deaf", "MASTER"]

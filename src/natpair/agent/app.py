@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from natpair.agent import journal
+from natpair.agent.bindings import Bindings
 from natpair.agent.contest import Contest
 from natpair.agent.control import application, serve
 from natpair.agent.daemons import Daemons
@@ -109,7 +110,8 @@ class Agent:
         )
         self.link = PeerLink(gateway, node, key, self._on_message, self.sync.asked)
         self.daemons = Daemons(self.enforcer.bird_says, lambda name: self._on_step(f"{name}-killed-for-silence", 0.0))
-        self.sources = Sources(gateway, node, self.enforcer, self.vlan, self._others)
+        self.bindings = Bindings(gateway, node, lambda: self.decider.state.phase, self.events.record)
+        self.sources = Sources(gateway, node, self.enforcer, self.vlan, self._others, self.bindings.deaf)
         self.decider = Decider(state, self, self.events)
         self._jobs: asyncio.Queue[Conntrack] = asyncio.Queue()
         self._ceilings: asyncio.Queue[int] = asyncio.Queue()
@@ -227,7 +229,13 @@ class Agent:
         # Interfaces may come late or come back: opening what is open already costs nothing.
         self.link.open()
         self.vlan.open()
+        self._look_at_interfaces()
         self.link.send(self.decider.message())
+
+    def _look_at_interfaces(self) -> None:
+        self.bindings.look()
+        if self.vlan.renew() and self.decider.state.claims_active:
+            self.claim_vip()  # clients know the VIP under the old MAC
 
     async def _run_jobs(self) -> None:
         while True:
@@ -292,6 +300,7 @@ class Agent:
 
     def _on_links(self, notices: socket.socket) -> None:
         links.drain(notices)
+        self._look_at_interfaces()
         self.sources.wake()
         self.sources.look_at_vip.set()
         self.enforcer.look_again()

@@ -217,6 +217,8 @@ class Enforcer:
             self._authors = self._repairs.authors
             self._expected = None
         self.observed = replace(self.observed, ruleset=ruleset, relay_routes=await self._routes.present())
+        if self._made is not None and self._made.peer_mac:
+            await self._pin_peer(self._made.peer_mac)  # an interface that was made anew has forgotten it
 
     async def _switch(self, wish: Desired) -> None:
         seen = self._expected

@@ -55,7 +55,13 @@ class Sources:
     """Reads health, the election and the clock. The `handle` of each task takes the events."""
 
     def __init__(
-        self, gateway: Gateway, node: str, enforcer: Enforcer, vlan: Vlan, others: Callable[[Health], Health]
+        self,
+        gateway: Gateway,
+        node: str,
+        enforcer: Enforcer,
+        vlan: Vlan,
+        others: Callable[[Health], Health],
+        deaf: Callable[[keepalived.VrrpDump], bool] = lambda _: False,
     ) -> None:
         me = gateway.node_named(node)
         self._private, self._public = me.private_interface, me.public_interface
@@ -65,6 +71,7 @@ class Sources:
         self._enforcer = enforcer
         self._vlan = vlan
         self._others = others
+        self._deaf = deaf
         self._probe = GatewayProbe(me.public_interface, me.public_address.ip, gateway.health.probe_failures)
         self._probe.target = gateway.health.public_gateway
         self._readings = Readings()
@@ -177,7 +184,8 @@ class Sources:
             return VrrpRole.MASTER if await links.has_address(self._vip) else VrrpRole.INIT
         self._readings.keepalived = True
         self._adverts = (time.monotonic(), state.adverts_sent)
-        return state.role
+        # A backup that hears nothing would take over from nobody: it is none.
+        return VrrpRole.INIT if self._deaf(state) else state.role
 
     async def ticks(self, handle: Handle, beat: float, speak: Callable[[], None]) -> None:
         """The beat: a message to the peer, a step for the timers, and a watch on our own standstill."""

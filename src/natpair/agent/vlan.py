@@ -46,6 +46,16 @@ class Vlan:
                 self._port = ArpPort(self._node.private_interface, self._node.private_address.ip)
                 asyncio.get_running_loop().add_reader(self._port.socket.fileno(), self._read)
 
+    def renew(self) -> bool:
+        """Open the socket anew if the interface is another one by now; whether it was."""
+        if self._port is None or not self._port.stale:
+            return False
+        asyncio.get_running_loop().remove_reader(self._port.socket.fileno())
+        self._port.close()
+        self._port = None
+        self.open()
+        return True
+
     def clients(self) -> tuple[IPv4Address, ...]:
         """The clients heard last, at most four, the latest first."""
         return tuple(list(reversed(self._clients))[:_SHARED])
@@ -138,6 +148,10 @@ class GatewayProbe:
 
     def ask(self) -> bool:
         """Judge the last question, ask the next one; True while the gateway counts as reachable."""
+        if self._port is not None and self._port.stale:
+            # Nobody heard what was asked by way of an interface that is no more.
+            self._port.close()
+            self._port, self._asked = None, False
         if self._port is None:
             try:
                 self._port = ArpPort(self._interface, self._address)

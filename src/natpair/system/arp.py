@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
 import socket
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
+from natpair.system import links
+
 _ETH_P_ARP = 0x0806
-_SIOCGIFHWADDR = 0x8927
 _BROADCAST = b"\xff" * 6
 _FRAME = struct.Struct("!6s6sH HHBBH 6s4s6s4s")
 _REQUEST, _REPLY = 1, 2
@@ -32,11 +33,25 @@ class ArpPort:
     """A packet socket for ARP on `interface`, speaking as `address`. OSError if the interface is missing."""
 
     def __init__(self, interface: str, address: IPv4Address) -> None:
-        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.htons(_ETH_P_ARP))
-        self.socket.bind((interface, _ETH_P_ARP))
+        self._interface = interface
         self._address = address
-        raw = fcntl.ioctl(self.socket, _SIOCGIFHWADDR, struct.pack("256s", interface.encode()))
-        self.mac: bytes = raw[18:24]
+        # Before the socket: an interface that changes in between is then seen to have changed.
+        found = links.identity(interface)
+        if found is None:
+            raise OSError(errno.ENODEV, f"there is no {interface}")
+        self._identity = found
+        self.mac = bytes.fromhex(found.mac.replace(":", ""))
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.htons(_ETH_P_ARP))
+        try:
+            self.socket.bind((interface, _ETH_P_ARP))
+        except OSError:
+            self.socket.close()
+            raise
+
+    @property
+    def stale(self) -> bool:
+        """The interface of this name is another one by now, or has another MAC, or is gone."""
+        return links.identity(self._interface) != self._identity
 
     def ask(self, targets: Iterable[IPv4Address]) -> None:
         """Broadcast a request for each target; a link that is down loses them, as it would any frame."""

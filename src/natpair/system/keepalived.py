@@ -62,10 +62,11 @@ class NotifyFifo:
 
 @dataclass(frozen=True, slots=True)
 class VrrpDump:
-    """One instance in Keepalived's JSON: its role and how many adverts it has ever sent."""
+    """One instance in Keepalived's JSON: its role and how many adverts it has ever sent and received."""
 
     role: VrrpRole
     adverts_sent: int
+    adverts_received: int = 0
 
 
 async def dump(pid_file: str = paths.KEEPALIVED_PID, json_file: str = paths.KEEPALIVED_JSON) -> VrrpDump:
@@ -87,7 +88,9 @@ def parse_dump(text: str) -> VrrpDump:
     document = json.loads(text)
     try:
         first = (document["vrrp"] if isinstance(document, dict) else document)[0]
-        return VrrpDump(_STATES[int(first["data"]["state"])], int(first["stats"]["advert_sent"]))
+        counted = first["stats"]
+        role = _STATES[int(first["data"]["state"])]
+        return VrrpDump(role, int(counted["advert_sent"]), int(counted["advert_rcvd"]))
     except (KeyError, IndexError, TypeError) as error:
         raise ValueError("no VRRP instance in the dump") from error
 

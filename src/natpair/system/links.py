@@ -7,6 +7,7 @@ import fcntl
 import socket
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from pyroute2 import AsyncIPRoute, NetlinkError
@@ -14,6 +15,7 @@ from pyroute2 import AsyncIPRoute, NetlinkError
 RELAY_METRIC = 10
 """Below the blackhole route's metric: while it exists, packets for a FIP go to the peer."""
 _SIOCGIFFLAGS = 0x8913
+_SIOCGIFHWADDR = 0x8927
 _IFF_UP_RUNNING = 0x1 | 0x40
 _NETLINK_ADD_MEMBERSHIP = 1
 _SOL_NETLINK = 270
@@ -38,6 +40,39 @@ def is_up(interface: str) -> bool:
             return False
     flags = struct.unpack("16sh14x", answer)[1]
     return bool(flags & _IFF_UP_RUNNING == _IFF_UP_RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which interface a name stands for: one that was made anew has another index, an exchanged card another MAC.
+
+    A socket that is bound to an interface is bound to the index, and stays deaf when the name comes back.
+    """
+
+    index: int
+    mac: str
+
+
+def identity(interface: str) -> Identity | None:
+    """The interface that has this name now; None if there is none."""
+    request = struct.pack("256s", interface.encode())
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            index = socket.if_nametoindex(interface)
+            answer = fcntl.ioctl(probe, _SIOCGIFHWADDR, request)
+        except OSError:
+            return None
+    return Identity(index, answer[18:24].hex(":"))
+
+
+def is_local(address: IPv4Address) -> bool:
+    """Some interface of this node holds `address`: a socket can be bound to it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((str(address), 0))
+        except OSError:
+            return False
+    return True
 
 
 async def has_address(address: IPv4Address) -> bool:

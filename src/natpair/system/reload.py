@@ -193,8 +193,13 @@ def _bird() -> None:
         raise DaemonError(f"bird refused its file: {said[-1] if said else 'without a word'}")
 
 
+def keepalived_pid() -> int | None:
+    """Keepalived's main process; None while it does not run."""
+    return _pid(Path(paths.KEEPALIVED_PID), "keepalived")
+
+
 def _keepalived() -> None:
-    pid = _pid(Path(paths.KEEPALIVED_PID), "keepalived")
+    pid = keepalived_pid()
     if pid is not None:
         os.kill(pid, signal.SIGHUP)
 

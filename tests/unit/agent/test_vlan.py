@@ -27,6 +27,8 @@ class Wire:
         self.socket.setblocking(False)
         self.asked: list[IPv4Address] = []
         self.claimed: list[IPv4Address] = []
+        self.stale = False
+        self.closed = False
         self.answering: set[IPv4Address] = set()
         self._waiting: list[Heard] = []
         wires[interface] = self
@@ -42,6 +44,9 @@ class Wire:
 
     def claim(self, vip: IPv4Address) -> None:
         self.claimed.append(vip)
+
+    def close(self) -> None:
+        self.closed = True
 
     def heard(self) -> list[Heard]:
         try:
@@ -229,3 +234,28 @@ def test_without_a_next_hop_link_and_bgp_have_to_do() -> None:
     probe = GatewayProbe("eth0", IPv4Address("203.0.113.3"), 1)
     assert [probe.ask() for _ in range(5)] == [True] * 5
     assert wires["eth0"].asked == []
+
+
+async def test_an_interface_that_is_another_one_by_now_gets_a_socket_of_its_own() -> None:
+    probed = Probed()
+    first = probed.wire
+    assert not probed.vlan.renew()
+    first.stale = True
+    assert probed.vlan.renew()
+    assert first.closed
+    assert probed.wire is not first
+    await probed.hear(CLIENTS[0])
+    assert probed.vlan.clients() == (CLIENTS[0],)
+
+
+def test_a_gateway_is_asked_by_way_of_the_interface_that_is_there_now() -> None:
+    probe, _ = gateway_probe(failures=2)
+    assert probe.ask()  # one question unanswered
+    first = wires["eth0"]
+    first.stale = True
+    assert probe.ask(), "nobody heard what was asked by way of the old one: it does not count"
+    assert first.closed
+    wires["eth0"].answering = {ROUTER}
+    probe.ask()
+    assert probe.ask()
+    assert not probe.doubtful

@@ -1,0 +1,73 @@
+"""Sees that Keepalived is bound to the interface that has the name now, and tells it when it is not.
+
+Keepalived 2.2.7 notices that its interface is deleted and made anew, and that it is up again. But it opens its sockets
+only once, so it enters BACKUP deaf and takes over from nobody. A reload opens them anew and keeps the role.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from natpair.core.binding import ENDS_AFTER, Binding, Ear, is_deaf, is_due, listened, looked, told
+from natpair.core.messages import Phase, VrrpRole
+from natpair.core.model import Gateway
+from natpair.system import links, reload
+from natpair.system.keepalived import VrrpDump
+
+SETTLED = frozenset({Phase.BOOTING, Phase.STANDBY, Phase.REFUSED, Phase.ACTIVE, Phase.FAULT, Phase.DRAINED})
+"""Phases in which a reload disturbs no takeover and no handover."""
+
+Report = Callable[..., None]
+
+
+class Bindings:
+    """`phase` says where this node stands; `report` writes the event log."""
+
+    def __init__(self, gateway: Gateway, node: str, phase: Callable[[], Phase], report: Report) -> None:
+        me = gateway.node_named(node)
+        self._interface, self._address = me.private_interface, me.private_address.ip
+        self._down_seconds = gateway.timing.advert_ms * gateway.timing.down_after / 1000
+        self._phase = phase
+        self._report = report
+        # An agent that starts takes Keepalived to be bound rightly; if it is not, its deafness will tell.
+        self._binding = Binding(links.identity(self._interface))
+        self._ear: Ear | None = None
+        self._deaf_looks = 0
+
+    def look(self) -> None:
+        """After a notice of the kernel, and now and then: reload Keepalived if its interface is another one by now."""
+        found, now = links.identity(self._interface), time.monotonic()
+        usable = found != self._binding.told and links.is_local(self._address)
+        self._binding = looked(self._binding, found, usable=usable)
+        if found is None or not is_due(self._binding, now) or self._phase() not in SETTLED:
+            return
+        before, self._binding = self._binding.told, told(self._binding, found, now)
+        self._tell("another interface", interface=self._interface, before=str(before), after=str(found))
+
+    def deaf(self, dump: VrrpDump) -> bool:
+        """Judge what Keepalived says; True while it hears nothing although it has to. It is helped, then."""
+        ear = Ear(time.monotonic(), dump.role is VrrpRole.BACKUP, dump.adverts_received)
+        if self._ear is not None and ear.heard != self._ear.heard:
+            self._deaf_looks = 0
+        self._ear = listened(self._ear, ear)
+        if not is_deaf(self._ear, ear, self._down_seconds):
+            return False
+        if self._phase() in SETTLED:
+            self._help(ear)
+        return True
+
+    def _help(self, ear: Ear) -> None:
+        self._deaf_looks += 1
+        self._ear = ear  # what it hears is counted anew from here on
+        if self._deaf_looks <= ENDS_AFTER:
+            self._tell("deaf", interface=self._interface)
+        elif (pid := reload.keepalived_pid()) is not None:
+            self._report("step", step="keepalived-ended-for-deafness")
+            os.kill(pid, signal.SIGTERM)
+
+    def _tell(self, why: str, **more: object) -> None:
+        self._report("step", step="keepalived-reloaded", why=why, **more)
+        reload.perform(reload.Step.KEEPALIVED)
