@@ -14,6 +14,8 @@ import pytest
 from golden.cases import CASES
 from judges.scratch import Scratch, scratch_node
 from natpair.core import paths
+from natpair.render.base import Sides
+from natpair.render.nftables import peer_guard
 
 pytestmark = pytest.mark.root
 
@@ -86,6 +88,23 @@ def test_the_traffic_state_outlives_an_apply(machine: Scratch) -> None:
     assert ruleset.count('comment "natpair traffic=local"') == 2
     assert "192.0.2.222" in ruleset
     assert "192.0.2.222" in machine.run("ip", "route", "show", "type", "blackhole").stdout
+
+
+def test_the_peer_s_guard_outlives_an_apply(machine: Scratch) -> None:
+    """Nobody may speak in the peer's name for a moment because of it: one owner of all four marks."""
+    machine.natpair("apply", str(EXAMPLE.config))
+    mac = "02:00:00:00:00:04"
+    machine.run("nft", "-f", "-", stdin=peer_guard(Sides.of(EXAMPLE.gateway(), "nat-a"), mac))
+    machine.run("nft", "-f", paths.SYNC_FENCE_ON)
+    machine.run("nft", "-f", paths.DUPLICATE_ON)
+    before = {
+        chain: machine.run("nft", "--stateless", "list", "chain", *chain.split()).stdout
+        for chain in ("ip natpair peer_guard", "ip natpair duplicate", "inet natpair sync_fence")
+    }
+    assert mac in before["ip natpair peer_guard"]
+    machine.natpair("apply", variant(machine, ('fips = ["192.0.2.221"]', 'fips = ["192.0.2.221", "192.0.2.222"]')))
+    for chain, text in before.items():
+        assert machine.run("nft", "--stateless", "list", "chain", *chain.split()).stdout == text
 
 
 def test_bird_is_told(machine: Scratch) -> None:

@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import natpair
 from commands import complaints
 from lab.killed_applies import GENTLE, Figures, kill_many, variants
 from natpair.cli.output import plain
@@ -80,6 +82,28 @@ def answer(lab: Lab, node: str, *words: str, ok: tuple[int, ...] = (0,)) -> list
     assert done.returncode in ok, f"{words}: {done.returncode} {done.stderr}"
     lines = done.stdout.splitlines() if words[0] == "events" else [done.stdout]
     return [json.loads(line) for line in lines]
+
+
+def test_the_agent_of_an_older_natpair_does_not_bring_its_ruleset_back(lab: Lab) -> None:
+    """An upgrade, gateway.toml unchanged: the new template counts something more, and that stays."""
+    active, standby = lab.wait_ready()
+    template = Path(natpair.__file__).parent / "render/templates/nftables.nft.j2"
+    newer = template.read_text().replace("counter forged {", "counter of_tomorrow { }\n    counter forged {")
+    (lab.folder / "nodes" / standby / "etc/newer.j2").write_text(newer)
+    lab.exec(standby, ["mount", "--bind", "/etc/newer.j2", str(template)])
+    try:
+        said = lab.exec(standby, [*PROGRAM, "apply"])
+        assert "another version of natpair" in said.stderr
+        lab.wait_ready()
+        assert "of_tomorrow" in lab.exec(standby, ["nft", "list", "table", "ip", "natpair"]).stdout
+        status = lab.status(standby)
+        assert status is not None
+        assert [repair["thing"] for repair in status["repairs"]] == []
+        assert lab.exec(standby, [*PROGRAM, "diff"]).stdout.count("everything is in place") == 1
+    finally:
+        lab.exec(standby, ["umount", str(template)])
+    lab.exec(standby, [*PROGRAM, "apply"])
+    assert lab.wait_ready() == (active, standby)
 
 
 def test_what_commands_on_a_node_say_is_as_their_schemas(lab: Lab) -> None:

@@ -33,11 +33,13 @@ from natpair.core.events import AccountSeen, ConntrackDone, Event, PeerHeard, Tr
 from natpair.core.machine import adopt
 from natpair.core.messages import PeerMessage, Phase, VrrpRole
 from natpair.core.model import Gateway
+from natpair.core.rendered import rendered_digest
 from natpair.core.snapshot import snapshot
 from natpair.core.state import Health, NodeState, Terms, initial
 from natpair.core.wire import Path as Leg
 from natpair.errors import ConfigError, DaemonError, NatpairError, Problem
-from natpair.system import conntrackd, links
+from natpair.render.bundle import render_all
+from natpair.system import conntrackd, links, machine
 from natpair.system.keepalived import NotifyFifo
 from natpair.system.kept import Kept
 from natpair.system.nft import Ruleset
@@ -119,6 +121,8 @@ class Agent:
         self._watcher = watcher
         self._waiting = False
         self._notifier = Notifier()
+        self.rendered = rendered_digest(render_all(gateway, node, capabilities=machine.capabilities()))
+        """What this version of natpair makes of the configuration: an apply compares it with what it puts in place."""
 
     def _others(self, health: Health) -> Health:
         """`health` with what the other tasks have found."""
@@ -200,6 +204,7 @@ class Agent:
         document["repairs"] = list(self.repairs.latest)
         document["rejected_heartbeats"] = self.link.rejected
         document["last_transition"] = self.decider.last_transition
+        document["rendered"] = self.rendered
         document["time"] = time.time()
         return document
 

@@ -23,7 +23,7 @@ from natpair.render.base import Sides
 from natpair.render.bird import role_file
 from natpair.render.bundle import render_all
 from natpair.render.nftables import ANY_PEER, TRAFFIC_FILES, peer_guard
-from natpair.system import bird, keepalived, links, nft
+from natpair.system import applylock, bird, keepalived, links, nft
 from natpair.system.links import RelayRoutes
 
 _RETRY_SECONDS = 0.2
@@ -209,7 +209,11 @@ class Enforcer:
 
     async def _observe_ruleset(self) -> None:
         self._look = False
+        resting = applylock.under_way()
         ruleset = await nft.read()
+        if resting and self._expected is not None and ruleset is not None:
+            # An apply's: it has brought the marks back, and answers for the rest. Our own text may be older.
+            self._expected = ruleset
         if self._expected is not None and ruleset != self._expected:
             self.foreign_changes += 1
             self._foreign = Wrong(RULESET, "changed" if ruleset else "gone", "as rendered")

@@ -26,7 +26,7 @@ from natpair.render.base import Sides
 from natpair.render.bundle import render_all
 from natpair.render.host import BLACKHOLE_METRIC
 from natpair.render.nftables import off_limits
-from natpair.system import conntrackd, machine, reload, suspects
+from natpair.system import applylock, conntrackd, machine, reload, suspects
 from natpair.system.files import read_if_there
 from natpair.system.kept import Addresses, Files, Finding, Guard, Kept, Routes, Rules, Sysctls
 from natpair.system.passage import Passage
@@ -122,12 +122,18 @@ class Keeper:
                     await asyncio.sleep(_NOTICE_SECONDS)
 
     async def look(self, *, everything: bool = True) -> None:
-        """One look, and what follows from it; if not at everything, at what gives no notice and what was wrong."""
+        """One look, and what follows from it; if not at everything, at what gives no notice and what was wrong.
+
+        While an apply is at work, what could be put right is its own to change, and to bring back.
+        """
         wrong: dict[str, Wrong] = {}
+        resting = applylock.under_way()
         for kind in self._kinds:
             if kind.noticed and not everything and not self._wrong:
                 continue
             for finding in await self._findings(kind):
+                if resting and finding.mend is not None:
+                    continue
                 if not await self._mend(finding):
                     wrong[finding.wrong.thing] = finding.wrong
         # Once may be the order of things: a route whose address came back a moment later.
@@ -173,7 +179,7 @@ def _unchanged(config: str | None, ours: str) -> Callable[[], bool]:
     """Whether the files on disk are still this agent's to keep: nobody has applied another configuration."""
 
     def check() -> bool:
-        if Path(paths.APPLY_JOURNAL).exists():
+        if applylock.under_way():
             return False
         try:
             return config_hash(parse(read_if_there(Path(config or config_in_force())) or "")) == ours

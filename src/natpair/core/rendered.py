@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+
+from natpair.core import paths
+
+SOME_MAC = "00:00:00:00:00:00"
+"""Stands for the peer's MAC in the file of the peer guard: only a running pair knows it."""
 
 
 class Checker(StrEnum):
@@ -24,6 +31,17 @@ class RenderedFile:
     text: str
     mode: int = 0o644
     checker: Checker | None = None
+
+
+def digest_of(files: Iterable[RenderedFile]) -> str:
+    """12 hex digits over paths, modes and texts, whatever the order of the files: equal for equal files."""
+    lines = sorted(f"{file.path}\0{file.mode:o}\0{file.text}\0" for file in files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:12]
+
+
+def rendered_digest(files: Iterable[RenderedFile]) -> str:
+    """The digest of what natpair has made of a configuration: with another version it may be another one."""
+    return digest_of(file for file in files if file.path not in {paths.CONFIG, paths.APPLIED})
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv4Network
 from natpair.core import paths
 from natpair.core.desired import Traffic
 from natpair.core.regions import route_servers
+from natpair.core.rendered import SOME_MAC
 from natpair.render.base import Checker, RenderedFile, Sides, fill
 
 TABLE = "natpair"
@@ -50,7 +51,7 @@ class Chain:
 
 
 def nftables_files(sides: Sides) -> tuple[RenderedFile, ...]:
-    """The ruleset and the seven transactions that change it."""
+    """The ruleset and the transactions that change it; in the peer guard's, SOME_MAC stands for the peer's."""
     states = tuple(
         _transaction(sides, TRAFFIC_FILES[state], f"Traffic state {state.value}.", *_traffic_chains(sides, state))
         for state in Traffic
@@ -64,7 +65,8 @@ def nftables_files(sides: Sides) -> tuple[RenderedFile, ...]:
             (paths.SYNC_FENCE_OFF, "Take the peer's flow entries.", _fence(sides, on=False)),
         )
     )
-    return (_ruleset(sides), *states, *switches)
+    guard = RenderedFile(paths.PEER_GUARD, peer_guard(sides, SOME_MAC), checker=Checker.NFT_FRAGMENT)
+    return (_ruleset(sides), *states, *switches, guard)
 
 
 def snat_statement(fips: tuple[IPv4Address, ...]) -> str:

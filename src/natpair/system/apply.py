@@ -7,7 +7,6 @@ kill `resume` does it: the next apply, the next start of the agent, the next boo
 
 from __future__ import annotations
 
-import fcntl
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,9 +16,9 @@ from pathlib import Path
 from typing import Protocol
 
 from natpair.core import paths
-from natpair.core.rendered import RenderedFile
+from natpair.core.rendered import RenderedFile, digest_of
 from natpair.errors import NatpairError, NoInput, NotReady
-from natpair.system import generations, judges, reload, unconfirmed
+from natpair.system import applylock, generations, judges, reload, unconfirmed
 from natpair.system.files import Change, Replacement, read_if_there, recover
 from natpair.system.reload import Step
 from natpair.system.unconfirmed import Unconfirmed
@@ -212,7 +211,7 @@ def _keep_what_is_there(bundle: Sequence[RenderedFile], effects: Effects) -> int
         if text is not None and file.path not in {paths.CONFIG, *(kept.path for kept in there)}:
             mode = effects.place(file.path).stat().st_mode & 0o7777
             there.append(RenderedFile(file.path, text, mode, file.checker))
-    if known is not None and known.digest == generations.digest_of(there):
+    if known is not None and known.digest == digest_of(there):
         return known.number
     return generations.save(there, "found in place", folder=folder).number
 
@@ -253,13 +252,7 @@ def _differs(file: RenderedFile, place: Path) -> bool:
 @contextmanager
 def alone(effects: Effects = REAL) -> Iterator[None]:
     """Hold the lock of this machine's apply; NotReady if another process has it."""
-    journal = effects.place(paths.APPLY_JOURNAL)
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    with journal.with_suffix(".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise NotReady("another natpair apply is at work", cure="wait until it has ended") from error
+    with applylock.alone(effects.place(paths.APPLY_LOCK)):
         yield
 
 

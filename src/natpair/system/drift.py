@@ -11,7 +11,7 @@ from typing import Any
 from natpair.core import paths
 from natpair.core.rendered import RenderedFile
 from natpair.errors import CommandFailed, Unsupported
-from natpair.system import reload, sysctl
+from natpair.system import nft, sysctl
 from natpair.system.process import run
 
 _SECONDS = 10.0
@@ -48,13 +48,13 @@ def _sysctls(text: str) -> Iterator[Drift]:
 
 def _ruleset(status: Mapping[str, Any] | None) -> Iterator[Drift]:
     marks: dict[str, str] = {}
-    for family in ("ip", "inet"):
+    for family in nft.FAMILIES:
         try:
-            listing = run(["nft", "-j", "--terse", "list", "table", family, "natpair"], timeout=_SECONDS).stdout
+            listing = nft.table(family)
         except (CommandFailed, Unsupported) as error:
             yield Drift(f"nftables table {family} natpair", "loaded", _reason(error))
             continue
-        marks |= reload.switches(listing)
+        marks |= nft.marks(listing)
     wanted = status["desired"]["traffic"] if status else None
     if wanted and "traffic" in marks and marks["traffic"] != wanted:
         yield Drift("traffic state", str(wanted), marks["traffic"])

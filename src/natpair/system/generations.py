@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from natpair.core import paths
-from natpair.core.rendered import Checker, RenderedFile
+from natpair.core.rendered import Checker, RenderedFile, digest_of
 from natpair.errors import NoInput
 from natpair.system.files import write_atomic
 
@@ -42,12 +41,6 @@ class Generation:
     def bundle(self) -> tuple[RenderedFile, ...]:
         """What an apply puts in place to go back here: the files, and gateway.toml as it was."""
         return (RenderedFile(paths.CONFIG, self.config), *self.files)
-
-
-def digest_of(files: Sequence[RenderedFile]) -> str:
-    """The digest of a bundle, whatever the order of its files."""
-    lines = sorted(f"{file.path}\0{file.mode:o}\0{file.text}\0" for file in files)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()[:12]
 
 
 def save(files: Sequence[RenderedFile], why: str, *, folder: Path = FOLDER) -> Generation:

@@ -12,11 +12,14 @@ from dataclasses import dataclass
 
 from natpair.core.desired import Traffic
 from natpair.errors import CommandFailed
-from natpair.system.process import Spare, arun
+from natpair.system.process import Spare, arun, run
 
 _SECONDS = 5.0
-_MARK = re.compile(r'comment "natpair (traffic|duplicate|fence|peer)=([a-z0-9:]+)"')
-_MARKS = {"traffic", "duplicate", "fence", "peer"}
+_LIST_SECONDS = 20.0
+FAMILIES = ("ip", "inet")
+MARKS = ("traffic", "duplicate", "fence", "peer")
+"""What the agent switches in the ruleset; each is read back by the comment of its chain's first rule."""
+_MARK = re.compile(rf'comment "natpair ({"|".join(MARKS)})=([a-z0-9:]+)"')
 # Terse, without elements: the sets that the ruleset fills itself are no part of what was rendered, and 32,000 elements
 # (250 clients, each with its lists) took nft 1.0.6 1.5 s. The set of that table that is rendered is listed on its own.
 _LISTS = (
@@ -56,6 +59,28 @@ class Loader:
         await self._spare.close()
 
 
+def marks(listing: str) -> dict[str, str]:
+    """The marks in what `nft list` has printed, by name."""
+    return dict(_MARK.findall(listing))
+
+
+def table(family: str) -> str:
+    """natpair's table of `family` as the kernel holds it; CommandFailed if it is not there or cannot be read."""
+    return run(["nft", "--stateless", "--terse", "list", "table", family, "natpair"], timeout=_LIST_SECONDS).stdout
+
+
+def marks_in_force() -> dict[str, str]:
+    """The marks of both tables, those that are there. CommandFailed if nft does not answer."""
+    found: dict[str, str] = {}
+    for family in FAMILIES:
+        try:
+            found |= marks(table(family))
+        except CommandFailed as error:
+            if error.rc is None:
+                raise
+    return found
+
+
 async def read() -> Ruleset | None:
     """The ruleset in force; None if natpair's tables or their marks are not all there."""
     # A process for each: two list commands in one make nft 1.0.6 look for the first table in the second's family. One
@@ -66,11 +91,11 @@ async def read() -> Ruleset | None:
         if error.rc is None:
             raise
         return None
-    marks = dict(_MARK.findall(listing))
-    if marks.keys() != _MARKS or marks["traffic"] not in set(Traffic):
+    found = marks(listing)
+    if found.keys() != set(MARKS) or found["traffic"] not in set(Traffic):
         return None
     return Ruleset(
-        listing, Traffic(marks["traffic"]), marks["duplicate"] == "on", marks["fence"] == "on", marks["peer"]
+        listing, Traffic(found["traffic"]), found["duplicate"] == "on", found["fence"] == "on", found["peer"]
     )
 
 

@@ -5,9 +5,7 @@ Which steps a set of changed files needs is data; each step may be run again wit
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -17,19 +15,20 @@ from enum import StrEnum
 from pathlib import Path
 
 from natpair.core import paths
+from natpair.core.rendered import SOME_MAC
 from natpair.errors import DaemonError
-from natpair.system import sysctl
+from natpair.system import nft, sysctl
 from natpair.system.files import read_if_there
 from natpair.system.process import run
 
 _SECONDS = 20.0
 _CONNECT_SECONDS = 0.2
-_COMMENT = re.compile(r"^natpair (traffic|duplicate|fence)=([a-z]+)$")
 _SWITCH_FILES: Mapping[str, str] = {
     "traffic": f"{paths.GENERATED}/traffic-{{}}.nft",
     "duplicate": f"{paths.GENERATED}/duplicate-{{}}.nft",
     "fence": f"{paths.GENERATED}/sync-fence-{{}}.nft",
 }
+_ANY_PEER = "any"
 _NO_RULESET = "".join(f"add table {family} natpair\ndelete table {family} natpair\n" for family in ("ip", "inet"))
 _RULESET_FILES = frozenset(
     {
@@ -41,6 +40,7 @@ _RULESET_FILES = frozenset(
         paths.DUPLICATE_OFF,
         paths.SYNC_FENCE_ON,
         paths.SYNC_FENCE_OFF,
+        paths.PEER_GUARD,
     }
 )
 
@@ -91,16 +91,6 @@ def perform(step: Step) -> None:
     _ACTIONS[step]()
 
 
-def switches(listing: str) -> dict[str, str]:
-    """Traffic state, duplicate window and sync fence as `nft -j list table` shows them in its comments."""
-    found: dict[str, str] = {}
-    for item in json.loads(listing)["nftables"]:
-        match = _COMMENT.match(item.get("rule", {}).get("comment", ""))
-        if match:
-            found[match[1]] = match[2]
-    return found
-
-
 def _modules() -> None:
     lines = (read_if_there(Path(paths.MODULES_LOAD)) or "").splitlines()
     names = [line for line in lines if line and not line.startswith("#")]
@@ -118,17 +108,24 @@ def _forwarding() -> None:
 
 
 def _ruleset() -> None:
-    state: dict[str, str] = {}
-    for family in ("ip", "inet"):
-        listing = run(["nft", "-j", "--terse", "list", "table", family, "natpair"], timeout=_SECONDS, ok=(0, 1))
-        if listing.rc == 0:
-            state |= switches(listing.stdout)
     if not Path(paths.NFTABLES).exists():
         run(["nft", "-f", "-"], stdin=_NO_RULESET, timeout=_SECONDS)
         return
-    wanted = [paths.NFTABLES, *(_SWITCH_FILES[name].format(value) for name, value in sorted(state.items()))]
-    # One transaction: on the active node not a packet meets a closed ruleset in between.
-    run(["nft", "-f", "-"], stdin="".join(f'include "{path}"\n' for path in wanted), timeout=_SECONDS)
+    # One transaction: on the active node not a packet meets a closed ruleset in between, or a peer without its guard.
+    marks = nft.marks_in_force()
+    texts = [f'include "{path}"' for path in (paths.NFTABLES, *switch_files(marks))]
+    run(["nft", "-f", "-"], stdin="\n".join([*texts, _peer_guard(marks.get("peer", _ANY_PEER))]), timeout=_SECONDS)
+
+
+def switch_files(marks: Mapping[str, str]) -> tuple[str, ...]:
+    """The files that bring the chains of `marks` back to what they say."""
+    return tuple(_SWITCH_FILES[name].format(value) for name, value in sorted(marks.items()) if name in _SWITCH_FILES)
+
+
+def _peer_guard(mac: str) -> str:
+    """The transaction that lets only `mac` speak in the peer's name; empty if anybody may."""
+    text = None if mac == _ANY_PEER else read_if_there(Path(paths.PEER_GUARD))
+    return (text or "").replace(SOME_MAC, mac)
 
 
 def _guard() -> None:

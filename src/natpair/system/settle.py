@@ -59,11 +59,16 @@ def _critical(status: Status) -> set[str]:
 class Settled:
     """Restarts an agent that runs with another configuration than `wanted_hash`, then waits for its health.
 
-    Without an agent at the beginning there is nothing to wait for. `progress` is told when waiting begins.
+    `rendered` is the digest of the files: another version of natpair makes others of the same configuration. Without
+    an agent at the beginning there is nothing to wait for. `progress` is told when waiting begins.
     """
 
-    def __init__(self, wanted_hash: str, limit_seconds: float, progress: Callable[[str], None]) -> None:
+    def __init__(
+        self, wanted_hash: str, limit_seconds: float, progress: Callable[[str], None], rendered: str = ""
+    ) -> None:
         self._wanted = wanted_hash
+        self._rendered = rendered
+        self._told: int | None = None
         self._limit = limit_seconds
         self._progress = progress
         self.before = agent_status()
@@ -72,11 +77,11 @@ class Settled:
         """Wait until the node is as well as before; DaemonError says what is missing when the time is over."""
         if self.before is None:
             return
-        self._follow(self._wanted)
+        self._follow(self._wanted, self._rendered)
         self._progress(f"waiting until this node is as well as before (at most {self._limit:g} s)")
         end, well_since, pause = time.monotonic() + self._limit, None, Event()
         while True:
-            reason = worse(self.before, agent_status(), self._wanted)
+            reason = self._old_one() or worse(self.before, agent_status(), self._wanted)
             now = time.monotonic()
             well_since = None if reason else well_since or now
             if well_since is not None and now >= well_since + STEADY_SECONDS:
@@ -88,22 +93,35 @@ class Settled:
                 )
             pause.wait(_POLL_SECONDS)
 
+    def _old_one(self) -> str:
+        """Whether the agent that was told to end still answers, in words."""
+        stays = self._told is not None and reload.listener_of(paths.AGENT_SOCKET) == self._told
+        return "the agent has not ended yet" if stays else ""
+
     def undone(self) -> None:
         """Let the agent run with the previous configuration again."""
         if self.before is not None:
-            self._follow(str(self.before["config_hash"]))
+            self._follow(str(self.before["config_hash"]), str(self.before.get("rendered", "")))
 
     def follow(self) -> None:
         """Let the agent run with the new configuration, and wait for nothing."""
         if self.before is not None:
-            self._follow(self._wanted)
+            self._follow(self._wanted, self._rendered)
 
-    def _follow(self, wanted: str) -> None:
+    def _follow(self, wanted: str, rendered: str) -> None:
         # By what the agent says it runs with, not by what changed on disk: the file may have been edited in place.
         status = agent_status()
-        if status is not None and status["config_hash"] != wanted:
+        if status is None:
+            return
+        if status["config_hash"] != wanted:
             self._progress("the agent runs with another configuration: it is restarted")
-            reload.restart_agent()
+        elif rendered and status.get("rendered") != rendered:
+            # Another version of natpair makes other files of the same gateway.toml; an old agent would load its own.
+            self._progress("the agent runs with files that another version of natpair has made: it is restarted")
+        else:
+            return
+        self._told = reload.listener_of(paths.AGENT_SOCKET)
+        reload.restart_agent()
 
 
 class Regardless(Settled):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -22,6 +25,7 @@ from natpair.core.model import BgpPolicy
 from natpair.core.paths import TRACK_BOOST, TRACK_HEALTH
 from natpair.errors import CommandFailed, DaemonError
 from natpair.render.bird import role_file
+from natpair.system import applylock
 from natpair.system.nft import Ruleset
 from samples import gateway
 
@@ -308,6 +312,60 @@ async def test_a_strangers_change_is_found_mended_and_counted() -> None:
         await until(lambda: rig.is_as(LOCAL))
         assert rig.enforcer.foreign_changes == 1
         assert rig.steps.count("repaired") == 2, "once at the start, once for the stranger"
+
+
+@contextmanager
+def apply_at_work(folder: Path) -> Iterator[Callable[[], None]]:
+    """An apply in a process of its own; the value kills it."""
+    lock = folder / "apply.lock"
+    code = (
+        "import pathlib, sys, time; from natpair.system.applylock import alone\n"
+        "with alone(pathlib.Path(sys.argv[1])): print(flush=True); time.sleep(60)"
+    )
+    running = subprocess.Popen([sys.executable, "-c", code, str(lock)], stdout=subprocess.PIPE)
+    assert running.stdout is not None
+
+    def kill() -> None:
+        running.kill()
+        running.wait()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(applylock, "_LOCK", lock)
+        running.stdout.readline()
+        try:
+            yield kill
+        finally:
+            kill()
+            running.stdout.close()
+
+
+async def test_an_apply_s_ruleset_stands_and_a_role_still_changes_meanwhile(tmp_path: Path) -> None:
+    with apply_at_work(tmp_path) as kill:
+        async with at_work() as rig:
+            await rig.wish(RELAY)
+            rig.machine.foreign = "the ruleset of the apply"
+            rig.enforcer.look_again()
+            await rig.wish(LOCAL)
+            assert rig.is_as(LOCAL)
+            assert rig.machine.foreign, "it is not loaded over"
+            assert (rig.enforcer.foreign_changes, rig.steps.count("repaired")) == (0, 1)
+            kill()
+            rig.enforcer.look_again()
+            await asyncio.sleep(0.05)
+            assert rig.machine.foreign, "what the apply left is what is in force"
+            rig.machine.foreign = "somebody else's"
+            rig.enforcer.look_again()
+            await until(lambda: not rig.machine.foreign)
+
+
+async def test_a_dead_apply_lets_nobody_rest(tmp_path: Path) -> None:
+    with apply_at_work(tmp_path) as kill:
+        kill()
+        async with at_work() as rig:
+            await rig.wish(LOCAL)
+            rig.machine.foreign = "an accept in the wrong place"
+            rig.enforcer.look_again()
+            await until(lambda: not rig.machine.foreign)
 
 
 async def test_a_repair_names_the_stranger_and_not_our_own_nft(monkeypatch: pytest.MonkeyPatch) -> None:

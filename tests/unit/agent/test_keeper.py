@@ -11,7 +11,7 @@ from natpair.agent import keeper
 from natpair.agent.keeper import RULESET, Keeper, Repairs
 from natpair.core.digest import config_hash
 from natpair.core.repair import LIMIT, Wrong
-from natpair.system import suspects
+from natpair.system import applylock, suspects
 from natpair.system.kept import Files, Finding, Sysctls
 from samples import gateway, rendered, text_with
 
@@ -87,6 +87,19 @@ async def test_what_refuses_is_told_once_when_it_stays_and_makes_the_node_unfit(
     assert (thing.value, made.astray) == (1, ())
 
 
+async def test_while_an_apply_is_at_work_nothing_is_put_right_and_nothing_held_against_the_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(applylock, "_LOCK", tmp_path / "lock")
+    made, _, log = at_work(thing := Thing())
+    with applylock.alone(tmp_path / "lock"):
+        for _ in range(3):
+            await made.look()
+    assert (thing.value, made.astray, log.lines) == (0, (), [])
+    await made.look()
+    assert thing.value == 1
+
+
 async def test_what_gives_notice_is_not_looked_at_all_the_time_unless_it_was_wrong() -> None:
     made, _, _ = at_work(quiet := Thing(), loud := Thing(noticed=True))
     await made.look(everything=False)
@@ -153,8 +166,8 @@ async def test_files_are_put_back_told_and_left_alone_while_another_configuratio
 def test_files_are_ours_until_another_gateway_toml_or_an_apply_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, journal = tmp_path / "gateway.toml", tmp_path / "apply"
-    monkeypatch.setattr(keeper.paths, "APPLY_JOURNAL", str(journal))
+    config, lock = tmp_path / "gateway.toml", tmp_path / "apply.lock"
+    monkeypatch.setattr(applylock, "_LOCK", lock)
     unchanged = keeper._unchanged(config, config_hash(gateway()))
     assert not unchanged(), "no file at all"
     config.write_text("# a comment\n" + text_with())
@@ -164,8 +177,9 @@ def test_files_are_ours_until_another_gateway_toml_or_an_apply_is_there(
     config.write_bytes(b"# m\xfcde\n" + text_with().encode())
     assert not unchanged(), "what cannot be read is somebody else's"
     config.write_text(text_with())
-    journal.touch()
-    assert not unchanged()
+    with applylock.alone(lock):
+        assert not unchanged()
+    assert unchanged(), "one that ended or was killed keeps nobody from it"
 
 
 def test_suspects_are_processes_of_known_names(tmp_path: Path) -> None:

@@ -210,4 +210,4 @@ def test_the_fence_stops_the_peers_entries() -> None:
 def test_every_state_has_its_file() -> None:
     made = {file.path for file in nftables_files(Sides.of(gateway(), "nat-b"))}
     assert {paths.TRAFFIC_LOCAL, paths.TRAFFIC_RELAY, paths.TRAFFIC_CLOSED, paths.NFTABLES} <= made
-    assert len(made) == 8
+    assert len(made) == 9

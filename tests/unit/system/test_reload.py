@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from natpair.core import paths
+from natpair.core.rendered import SOME_MAC
 from natpair.render.bundle import render_all
-from natpair.system.reload import Step, steps_for, switches
+from natpair.system import nft
+from natpair.system.reload import Step, steps_for, switch_files
 from samples import gateway
 
 
@@ -30,14 +30,20 @@ def test_only_what_is_read_at_a_start_needs_no_step() -> None:
     assert silent == [paths.BIRD_ROLE_STANDBY, paths.TMPFILES]
 
 
-def test_switches_are_read_from_comments() -> None:
-    rules = [
-        {"metainfo": {"version": "1.0.6"}},
-        {"table": {"family": "ip", "name": "natpair"}},
-        {"rule": {"chain": "role_raw", "comment": "natpair traffic=relay"}},
-        {"rule": {"chain": "role_forward", "comment": "natpair traffic=relay"}},
-        {"rule": {"chain": "duplicate", "comment": "natpair duplicate=off"}},
-        {"rule": {"chain": "other", "comment": "somebody's traffic=local"}},
-        {"rule": {"chain": "other"}},
-    ]
-    assert switches(json.dumps({"nftables": rules})) == {"traffic": "relay", "duplicate": "off"}
+LISTING = """
+table ip natpair {
+  chain role_raw { counter comment "natpair traffic=relay" }
+  chain role_forward { counter comment "natpair traffic=relay" }
+  chain duplicate { counter comment "natpair duplicate=off" }
+  chain peer_guard { counter comment "natpair peer=02:00:00:00:00:04" }
+  chain other { counter comment "somebody's traffic=local" }
+}
+"""
+
+
+def test_the_marks_are_read_from_comments_and_each_has_what_brings_it_back() -> None:
+    assert nft.marks(LISTING) == {"traffic": "relay", "duplicate": "off", "peer": "02:00:00:00:00:04"}
+    everything = dict(zip(nft.MARKS, ("local", "on", "off", "02:00:00:00:00:04"), strict=True))
+    assert set(switch_files(everything)) == {paths.TRAFFIC_LOCAL, paths.DUPLICATE_ON, paths.SYNC_FENCE_OFF}
+    (guard,) = [file for file in render_all(gateway(), "nat-a") if file.path == paths.PEER_GUARD]
+    assert nft.marks(guard.text.replace(SOME_MAC, everything["peer"])) == {"peer": everything["peer"]}

@@ -81,6 +81,19 @@ def test_an_agent_with_another_configuration_is_restarted_and_waited_for(monkeyp
     assert machine.restarts == 1
 
 
+def test_another_version_s_files_of_the_same_configuration_restart_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch, lambda asked: {**said(standby()), "rendered": "new" if asked > 3 else "old"})
+    Settled(HASH, 9, silent, "new").done()
+    assert machine.restarts == 1
+
+
+def test_an_agent_that_does_not_end_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    Machine(monkeypatch, lambda _: {**said(standby()), "rendered": "old"})
+    monkeypatch.setattr(settle.reload, "listener_of", lambda _: 7)
+    with pytest.raises(DaemonError, match="has not ended"):
+        Settled(HASH, 1, silent, "new").done()
+
+
 def test_health_that_does_not_come_back_is_an_error_that_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch, lambda asked: said(standby(health=NO_BGP if asked > 1 else standby().health)))
     with pytest.raises(DaemonError, match="none of 4 BGP sessions"):

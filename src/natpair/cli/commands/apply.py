@@ -87,11 +87,13 @@ def command(
 def carry_out(wanted: machine.Target, terms: Terms, health_seconds: float, *, drain: bool) -> Plan:
     """Apply `wanted`, handing the role over for the while if `drain`."""
     from natpair.core.digest import config_hash
+    from natpair.core.rendered import rendered_digest
     from natpair.system.apply import apply
     from natpair.system.settle import Settled
 
+    settle = Settled(config_hash(wanted.gateway), health_seconds, talk, rendered_digest(wanted.bundle))
     with machine.drained_meanwhile() if drain else nullcontext():
-        return apply(wanted.bundle, terms=terms, settle=Settled(config_hash(wanted.gateway), health_seconds, talk))
+        return apply(wanted.bundle, terms=terms, settle=settle)
 
 
 def report(

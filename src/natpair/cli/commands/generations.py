@@ -115,6 +115,7 @@ def _go_back(
     from natpair.config.compare import compare
     from natpair.config.load import find_node, parse
     from natpair.core.digest import config_hash
+    from natpair.core.rendered import rendered_digest
     from natpair.system.apply import go_back
     from natpair.system.machine import own_addresses
     from natpair.system.settle import Regardless, Settled
@@ -126,7 +127,8 @@ def _go_back(
     machine.tell(effects)
     machine.agree(effects, yes=yes)
     _keep_edits()
-    settle = (Regardless if regardless else Settled)(config_hash(gateway), health_seconds, talk)
+    digest = rendered_digest(to.files)
+    settle = (Regardless if regardless else Settled)(config_hash(gateway), health_seconds, talk, digest)
     plan = go_back(to.number, why, settle=settle)
     changes = compare(old, gateway) if old is not None else ()
     report(plan, me.name, changes, effects, dry_run=False, as_json=as_json)
