@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,6 +47,9 @@ class Recorder:
     def reserve(self, ceiling: int) -> None:
         self.calls.append(("reserve", ceiling))
 
+    def save_drained(self, drained: bool) -> None:
+        self.calls.append(("save_drained", drained))
+
     def repair_shares(self) -> None:
         self.calls.append(("repair_shares", None))
 
@@ -57,7 +62,12 @@ class Bench:
     effects: Recorder
     events: Path
     remembered: list[Remembered]
-    drained: list[bool]
+    journal: Events
+
+    def lines(self) -> list[dict[str, Any]]:
+        """What stands in the event log."""
+        assert self.journal.flush(5.0)
+        return [json.loads(text) for text in self.events.read_text().splitlines()]
 
 
 def alive(state: NodeState, age: float = 0.0) -> NodeState:
@@ -73,8 +83,8 @@ class BenchMaker:
         self._folder, self._patch = folder, patch
 
     def __call__(self, state: NodeState) -> Bench:
-        effects, remembered, drained = Recorder(), list[Remembered](), list[bool]()
+        effects, remembered = Recorder(), list[Remembered]()
         self._patch.setattr(journal, "remember", remembered.append)
-        self._patch.setattr(journal, "save_drained", drained.append)
-        events = self._folder / "events.jsonl"
-        return Bench(Decider(state, effects, Events(str(events))), effects, events, remembered, drained)
+        path = self._folder / "events.jsonl"
+        events = Events(str(path))
+        return Bench(Decider(state, effects, events), effects, path, remembered, events)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from natpair.agent import journal
 from natpair.agent.bindings import Bindings
@@ -18,6 +20,7 @@ from natpair.agent.contest import Contest
 from natpair.agent.control import application, serve
 from natpair.agent.daemons import Daemons
 from natpair.agent.decider import Decider, transition_id
+from natpair.agent.disk import Disks
 from natpair.agent.enforcer import Enforcer
 from natpair.agent.keeper import Keeper, Repairs, kinds_of
 from natpair.agent.peerlink import PeerLink
@@ -48,6 +51,8 @@ from natpair.system.sdnotify import Notifier
 _KEY_BYTES = 32
 _ALIVE_SECONDS = 1.0
 _DISK_RETRY_SECONDS = 10.0
+_FLUSH_SECONDS = 1.0
+"""So long the end of an agent waits for its last words to reach the disk."""
 _WATCHER_RETRY_SECONDS = 60.0
 
 
@@ -92,8 +97,10 @@ class Agent:
         key: bytes,
         watcher: Watcher | None = None,
         kinds: Sequence[Kept] = (),
+        disks: Disks | None = None,
     ) -> None:
-        self.events = journal.Events(node=node)
+        self.disks = disks or Disks()
+        self.events = journal.Events(node=node, lane=self.disks.var)
         self.repairs = Repairs(self.events.record)
         self.keeper = Keeper(kinds, self.repairs)
         self.enforcer = Enforcer(gateway, node, self._on_step, self._on_traffic, self.repairs)
@@ -139,8 +146,16 @@ class Agent:
             lacking=lacking,
             mac=self.vlan.mac,
             contested=self.contest.by(),
+            **self._disk(),
             foreign_version=self.link.foreign_version,
         )
+
+    def _disk(self) -> dict[str, Any]:
+        stall = self.disks.stalled(time.monotonic())
+        if stall is not None:
+            return {"disk_path": stall.path, "disk_seconds": stall.seconds}
+        refused = next(iter(self.disks.var.failures().values()), "")
+        return {"disk_path": self.disks.var.path, "disk_error": refused} if refused else {}
 
     def _on_step(self, name: str, seconds: float) -> None:
         self.events.record("step", step=name, took_ms=round(seconds * 1000, 2))
@@ -184,6 +199,10 @@ class Agent:
         """Effects: reserve generations behind the takeover's back."""
         self._ceilings.put_nowait(ceiling)
 
+    def save_drained(self, drained: bool) -> None:
+        """Effects: write the operator's wish down behind the takeover's back."""
+        self.disks.var.put("drained", lambda: journal.save_drained(drained))
+
     def repair_shares(self) -> None:
         """Effects: let the watcher mend what it has just told."""
         if self._watcher is not None:
@@ -203,6 +222,7 @@ class Agent:
         document["foreign_changes"] = self.enforcer.foreign_changes
         document["repairs"] = list(self.repairs.latest)
         document["rejected_heartbeats"] = self.link.rejected
+        document["events_dropped"] = self.events.dropped
         document["last_transition"] = self.decider.last_transition
         document["rendered"] = self.rendered
         document["time"] = time.time()
@@ -225,6 +245,7 @@ class Agent:
             Task("arrivals", sources.arrivals(decider.handle)),
             Task("conntrackd jobs", self._run_jobs()),
             Task("reservations", self._run_reservations()),
+            Task("disk", self.disks.watch(self.events.record)),
             Task("watchdog", self._run_watchdog()),
             Task("control", serve(application(decider, self.status))),
             *([Task("account", self._run_watcher(self._watcher))] if self._watcher is not None else []),
@@ -262,10 +283,9 @@ class Agent:
         while True:
             ceiling = await self._ceilings.get()
             try:
-                await asyncio.to_thread(journal.reserve_generation, ceiling)
-            except (OSError, RuntimeError) as error:
-                # Neither a full disk nor a thread that cannot be started must end an agent; what is reserved already
-                # lasts for hundreds of promotions.
+                await self.disks.var.ask("epoch", partial(journal.reserve_generation, ceiling), None)
+            except OSError as error:
+                # A full disk must not end an agent; what is reserved already lasts for hundreds of promotions.
                 self.events.record("step", step="reservation-failed", detail=str(error))
                 await asyncio.sleep(_DISK_RETRY_SECONDS)
                 self._ceilings.put_nowait(ceiling)
@@ -328,7 +348,11 @@ async def run(gateway: Gateway, node: str, watcher: Watcher | None = None, confi
     key = read_key(gateway.heartbeat.key_file)
     state = initial(terms, time.monotonic(), reserved=journal.reserved_generation(), drained=journal.is_drained())
     state = replace(state, account=Account(handed=journal.recall().handed))
-    agent = Agent(gateway, node, state, key, watcher, kinds_of(gateway, node, config))
+    disks = Disks()
+    log = journal.LogStream(disks.log)
+    journal.event_log(log)
+    logging.basicConfig(stream=log, format="%(levelname)s %(name)s %(message)s")
+    agent = Agent(gateway, node, state, key, watcher, kinds_of(gateway, node, config, disks.etc.ask), disks)
     try:
         fifo = NotifyFifo()
     except OSError as error:
@@ -348,6 +372,7 @@ async def run(gateway: Gateway, node: str, watcher: Watcher | None = None, confi
     agent.link.close()
     await agent.enforcer.close()
     fifo.close()
+    disks.flush(_FLUSH_SECONDS)
 
 
 async def _adopt(agent: Agent) -> None:

@@ -55,6 +55,9 @@ class Effects(Protocol):
     def reserve(self, ceiling: int) -> None:
         """Reserve generations in the background."""
 
+    def save_drained(self, drained: bool) -> None:
+        """Write the operator's wish to the disk, in the background."""
+
     def repair_shares(self) -> None:
         """Share again what the last look at the account found missing."""
 
@@ -84,7 +87,7 @@ class Decider:
         for action in outcome.actions:
             self._act(action)
         if _durable(before) != _durable(self.state):
-            self._keep("state", lambda: journal.remember(_durable(self.state)))
+            self._remember()
         self._note_rival()
 
     def _note_rival(self) -> None:
@@ -94,13 +97,13 @@ class Decider:
             self._rival = said.epoch
             self._events.record("peer-active", peer=self.state.terms.peer, epoch=said.epoch)
 
-    def _keep(self, what: str, write: Callable[[], None]) -> None:
-        """Write a small file; a full disk is news and no reason to stop deciding."""
+    def _remember(self) -> None:
+        """Write state.json, which lies in memory; when that is full it is news and no reason to stop deciding."""
         try:
-            write()
+            journal.remember(_durable(self.state))
         except OSError as error:
-            self._events.record("step", step=f"{what}-not-written", detail=str(error))
-            self._log.error("not written", file=what, reason=str(error))
+            self._events.record("step", step="state-not-written", detail=str(error))
+            self._log.error("not written", file="state", reason=str(error))
 
     def expect_reply(self, number: int, callback: Callable[[Reply], None]) -> None:
         """Call `callback` when request `number` has its answer."""
@@ -136,7 +139,7 @@ class Decider:
 
     @_act.register
     def _(self, action: SaveDrained) -> None:
-        self._keep("drained", lambda: journal.save_drained(action.drained))
+        self._effects.save_drained(action.drained)
 
     @_act.register
     def _(self, action: WakeAt) -> None:

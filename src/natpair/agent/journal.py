@@ -2,52 +2,153 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import time
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
+from natpair.agent.disk import Lane
 from natpair.core import paths
 from natpair.core.messages import MAX_GENERATION
 
 _EVENTS_LIMIT_BYTES = 4 * 1024 * 1024
+_WAITING_LINES = 4096
+"""Lines that wait for a disk, about a megabyte: hours of ordinary life, minutes of a bad day."""
+_RECENT_LINES = 2000
+_TAIL_BYTES = 512 * 1024
 
 
-def event_log() -> structlog.stdlib.BoundLogger:
-    """The agent's logger: one JSON object a line on stderr, which the supervisor keeps."""
+class LogStream:
+    """A text stream whose writes go to `lane`: a supervisor that does not read must not hold up who logs.
+
+    What waits is bounded; lines beyond that are dropped and counted.
+    """
+
+    def __init__(self, lane: Lane, descriptor: int = 1) -> None:
+        self._lane = lane
+        self._descriptor = descriptor
+        self._waiting: deque[str] = deque()
+        self.dropped = 0
+
+    def write(self, text: str) -> int:
+        """Take `text`; never waits."""
+        if len(self._waiting) >= _WAITING_LINES:
+            self.dropped += 1
+        else:
+            self._waiting.append(text)
+            self._lane.put("log", self._empty)
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing to do: the lane writes as soon as it can."""
+
+    def _empty(self) -> None:
+        while self._waiting:
+            text = self._waiting[0].encode(errors="replace")
+            while text:
+                text = text[os.write(self._descriptor, text) :]
+            self._waiting.popleft()
+
+
+def event_log(stream: LogStream | None = None) -> structlog.stdlib.BoundLogger:
+    """The agent's logger: one JSON object a line on `stream` or standard output, which the supervisor keeps."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.JSONRenderer(),
         ],
-        logger_factory=structlog.PrintLoggerFactory(),
+        logger_factory=structlog.WriteLoggerFactory(stream),  # type: ignore[arg-type]
     )
     log: structlog.stdlib.BoundLogger = structlog.get_logger()
     return log
 
 
 class Events:
-    """`events.jsonl`: one object a line, wall-clock times, never waited for, never larger than two files."""
+    """`events.jsonl`: one object a line, wall-clock times, never larger than two files.
 
-    def __init__(self, path: str = paths.EVENTS, *, node: str = "") -> None:
+    Whoever records never waits: `lane` writes. What waits for the disk is bounded, and what is dropped is counted.
+    """
+
+    def __init__(self, path: str = paths.EVENTS, *, node: str = "", lane: Lane | None = None) -> None:
         self._path = Path(path)
         self._node = node
+        self._lane = lane or Lane("events", path)
+        self._waiting: deque[str] = deque()
+        # Each counted by one thread alone: the loop's, the lane's, the lane's.
+        self._overflowed = self._refused = self._told = 0
         self.transition = ""
+        self.recent: deque[dict[str, object]] = deque(maxlen=_RECENT_LINES)
+        """The newest lines, oldest first, also those of earlier agents once `recall` has read them."""
 
     def record(self, event: str, **fields: object) -> None:
-        """Append one event; a full disk loses the line and nothing else."""
+        """Note one event; a disk that hangs or is full loses the line in the file and nothing else."""
         head = {"time": time.time(), "node": self._node, "event": event, "transition": self.transition}
-        line = json.dumps({**head, **fields})
-        with contextlib.suppress(OSError):
-            if self._path.exists() and self._path.stat().st_size > _EVENTS_LIMIT_BYTES:
-                self._path.replace(self._path.with_suffix(".1.jsonl"))
-            with self._path.open("a") as file:
-                file.write(line + "\n")
+        self.recent.append(head | fields)
+        if len(self._waiting) >= _WAITING_LINES:
+            self._overflowed += 1
+            return
+        self._waiting.append(json.dumps({**head, **fields}))
+        self._lane.put("events", self._write)
+
+    def recall(self) -> None:
+        """Fill `recent` with the end of the file, once. Reads a disk: call it from a lane."""
+        before = tuple(self.recent)
+        first = float(str(before[0]["time"])) if before else float("inf")
+        older = [line for line in _tail(self._path) if float(str(line["time"])) < first]
+        self.recent.extendleft(reversed(older[-(_RECENT_LINES - len(before)) :]))
+
+    def flush(self, seconds: float) -> bool:
+        """Wait until all lines are in the file; False if that takes longer."""
+        return self._lane.flush(seconds)
+
+    @property
+    def dropped(self) -> int:
+        """Lines that will never reach the disk: it was too slow, or refused them."""
+        return self._overflowed + self._refused
+
+    def _write(self) -> None:
+        lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        dropped = self.dropped
+        if dropped > self._told:
+            head = {"time": time.time(), "node": self._node, "event": "events-lost", "transition": ""}
+            lines.append(json.dumps({**head, "count": dropped - self._told}))
+        try:
+            self._append(lines)
+        except OSError:
+            self._refused += len(lines) - (dropped > self._told)
+            raise
+        self._told = dropped
+
+    def _append(self, lines: Iterable[str]) -> None:
+        if self._path.exists() and self._path.stat().st_size > _EVENTS_LIMIT_BYTES:
+            self._path.replace(self._path.with_suffix(".1.jsonl"))
+        with self._path.open("a") as file:
+            file.write("".join(f"{line}\n" for line in lines))
+
+
+def _tail(path: Path) -> list[dict[str, object]]:
+    """The last lines of the file, as far as they are whole; none if there is no file."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return []
+    found = []
+    for line in text.splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and isinstance(entry.get("time"), int | float):
+            found.append(entry)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from natpair.render.host import BLACKHOLE_METRIC
 from natpair.render.nftables import off_limits
 from natpair.system import applylock, conntrackd, machine, reload, suspects
 from natpair.system.files import read_if_there
-from natpair.system.kept import Addresses, Files, Finding, Guard, Kept, Routes, Rules, Sysctls
+from natpair.system.kept import Addresses, Aside, Files, Finding, Guard, Kept, Routes, Rules, Sysctls, at_once
 from natpair.system.passage import Passage
 from natpair.system.settle import config_in_force
 
@@ -159,8 +159,11 @@ class Keeper:
         return True
 
 
-def kinds_of(gateway: Gateway, node: str, config: str | None) -> tuple[Kept, ...]:
-    """Everything that is kept on `node`; `config` is the file that the agent was started with."""
+def kinds_of(gateway: Gateway, node: str, config: str | None, aside: Aside = at_once) -> tuple[Kept, ...]:
+    """Everything that is kept on `node`; `config` is the file that the agent was started with.
+
+    `aside` does what may wait for a disk.
+    """
     me = gateway.node_named(node)
     bundle = render_all(gateway, node, capabilities=machine.capabilities())
     files = {file.path: file.text for file in bundle}
@@ -171,7 +174,7 @@ def kinds_of(gateway: Gateway, node: str, config: str | None) -> tuple[Kept, ...
         Rules(me, gateway.private_network, off_limits(Sides.of(gateway, node))),
         Guard(files[paths.GUARD], me.public_interface),
         Passage(),
-        Files(bundle, _unchanged(config, config_hash(gateway)), tell),
+        Files(bundle, _unchanged(config, config_hash(gateway)), tell, aside),
     )
 
 

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from natpair.agent.disk import Lane
+from natpair.core import paths
 from natpair.core.account import Lack, Trouble, Work
 from natpair.core.events import AccountSeen, Event, RepairEnded
 from natpair.core.model import Gateway
@@ -32,6 +34,7 @@ REPAIR_SECONDS = 25.0
 _LIMITS = Limits(connect_seconds=5, try_seconds=10, total_seconds=15, tries=3, answer_bytes=512 * 1024)
 _PATIENCE = sharing.Patience(settle_seconds=10, look_every_seconds=1)
 _JITTER = 0.1
+_DISK_CURE = "see the condition 'disk-stalled'"
 
 Handle = Callable[[Event], None]
 
@@ -53,6 +56,7 @@ class AccountWatch:
         self._fips = gateway.pair.fips
         self._limits, self._patience = limits, patience
         self._repair_wanted = False
+        self._etc = Lane("disk-token", paths.ETC)
 
     def repair(self) -> None:
         """Share again what the look that is being told found missing."""
@@ -72,12 +76,15 @@ class AccountWatch:
         self._repair_wanted = False
         try:
             # Read anew each time: a token is exchanged without a restart.
-            token = read_token(Path(self._api.token_file or ""), {})
+            token = await self._etc.ask("token", lambda: read_token(Path(self._api.token_file or ""), {}))
             transport = Transport(
                 token, base_url=self._api.api_url, limits=self._limits, plain_http=self._api.plain_http
             )
         except NatpairError as error:
             handle(AccountSeen(None, None, None, (Trouble("token", error.message, error.cure, refused=True),)))
+            return None
+        except OSError as error:
+            handle(AccountSeen(None, None, None, (Trouble("token", str(error.strerror), _DISK_CURE, refused=False),)))
             return None
         async with transport:
             client = LinodeClient(transport)

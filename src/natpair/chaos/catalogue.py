@@ -1,10 +1,10 @@
-"""The fault matrix: 69 rows, each a `Fault` or a `NotPossible`, in the order of their numbers."""
+"""The fault matrix: each row a `Fault` or a `NotPossible`, in the order of their numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from natpair.chaos import account, fabric, kernel, lifecycle, links, load, neighbours, processes
+from natpair.chaos import account, disk, fabric, kernel, lifecycle, links, load, neighbours, processes
 from natpair.chaos.fault import Fault, NotPossible
 from natpair.errors import LabError
 
@@ -22,6 +22,7 @@ _ALL: tuple[Fault | NotPossible, ...] = (
     *fabric.FAULTS,
     *account.FAULTS,
     *kernel.FAULTS,
+    *disk.FAULTS,
     *load.FAULTS,
     *neighbours.FAULTS,
     *lifecycle.FAULTS,

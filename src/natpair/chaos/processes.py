@@ -194,7 +194,7 @@ FAULTS = (
         busy,
         1000,
         limits=Limits(transitions=0),
-        scale="8 s in place of 10 min; no stalled disk, which a namespace cannot have",
+        scale="8 s in place of 10 min; a stalled disk is fault 70",
     ),
     Fault(
         49,

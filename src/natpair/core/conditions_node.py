@@ -28,6 +28,16 @@ def _astray(state: NodeState, now: float) -> str | None:
     return f"wrong, and put right in vain or not at all: {', '.join(things)}" if things else None
 
 
+def _disk_stalled(state: NodeState, now: float) -> str | None:
+    health = state.health
+    return f"{health.disk_path} has not answered for {health.disk_seconds:.0f} s" if health.disk_seconds else None
+
+
+def _disk_refuses(state: NodeState, now: float) -> str | None:
+    health = state.health
+    return f"{health.disk_path} cannot be written: {health.disk_error}" if health.disk_error else None
+
+
 def _drained(state: NodeState, now: float) -> str | None:
     return f"{state.terms.me} is drained" if state.drained else None
 
@@ -92,6 +102,22 @@ KINDS: tuple[Kind, ...] = (
         _WARNING,
         "'repairs' in 'natpair status --json' names who may have done it: stop that",
         _astray,
+    ),
+    Kind(
+        "disk-stalled",
+        "A disk does not answer. The node serves and takes over as usual; events, 'drain' and repairs of files wait, "
+        "and a restart of anything may hang.",
+        _WARNING,
+        "look for I/O errors with 'dmesg', and at the state of the volume; replace the machine if it stays",
+        _disk_stalled,
+    ),
+    Kind(
+        "disk-refuses",
+        "A disk answers, and refuses to be written: it is full or read-only. Events are lost meanwhile "
+        "('events_dropped' in 'natpair status --json' counts them).",
+        _WARNING,
+        "make room ('df -h', 'df -i'); if it has become read-only, see 'dmesg'",
+        _disk_refuses,
     ),
     Kind(
         "drained",

@@ -113,6 +113,10 @@ class Health:
     contested: str = ""
     foreign_version: int = 0
     limiting: bool = False
+    disk_path: str = ""
+    """What has not answered for `disk_seconds`, or was refused with `disk_error`; empty while all is well."""
+    disk_seconds: float = 0.0
+    disk_error: str = ""
 
     @property
     def can_forward(self) -> bool:

@@ -55,6 +55,17 @@ def read_small(path: str) -> str:
         os.close(descriptor)
 
 
+def probe(path: Path) -> None:
+    """Write one block of `path` and wait until the disk has it: takes as long as the disk takes. OSError if refused."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        # In place: nothing is allocated, and no file grows.
+        os.pwrite(descriptor, b"natpair writes this to see that the disk answers\n", 0)
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _write(path: Path, text: str, mode: int, *, sync: bool) -> None:
     # A leftover of an interrupted run is replaced; O_EXCL then never follows somebody's link.
     path.unlink(missing_ok=True)

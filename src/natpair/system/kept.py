@@ -5,14 +5,13 @@ Each kind is given what is wanted by the rendered files or the model; none of th
 
 from __future__ import annotations
 
-import asyncio
 import re
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from pyroute2 import AsyncIPRoute, NetlinkError
 
@@ -31,6 +30,8 @@ _UNICAST, _BLACKHOLE = 1, 6
 _MAIN_RULE, _DEFAULT_RULE = 32766, 32767
 _SOMEWHERE = "192.0.0.8"
 """An address of the world that nobody has (RFC 7600): where would a packet for it go?"""
+_FILE_SECONDS = 10.0
+"""For a file to be put back and its daemon told; a disk that takes longer hangs."""
 _BYTECODE = re.compile(r'bytecode ["\']([^"\']+)["\']')
 
 
@@ -49,6 +50,21 @@ class Kept(Protocol):
 
     async def findings(self) -> list[Finding]:
         """What is wrong now; OSError, NetlinkError or CommandFailed if it cannot be looked at."""
+
+
+T = TypeVar("T")
+
+
+class Aside(Protocol):
+    """Does what may wait for a disk without keeping the caller's other tasks waiting."""
+
+    async def __call__(self, name: str, work: Callable[[], T], seconds: float = ..., /) -> T:
+        """The answer of `work`; OSError if there is none in time."""
+
+
+async def at_once(_name: str, work: Callable[[], T], _seconds: float = 0.0, /) -> T:
+    """An `Aside` for those who have nothing else to do: waits."""
+    return work()
 
 
 class Sysctls:
@@ -80,22 +96,33 @@ class Files:
 
     noticed: ClassVar[bool] = False
 
-    def __init__(self, bundle: Sequence[RenderedFile], ours: Callable[[], bool], tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        bundle: Sequence[RenderedFile],
+        ours: Callable[[], bool],
+        tell: Callable[[str], None],
+        aside: Aside = at_once,
+    ) -> None:
         self._watched = tuple(file for file in bundle if _stands(file))
         self._ours = ours
         self._tell = tell
+        self._aside = aside
 
     async def findings(self) -> list[Finding]:
         """Every file with another text; none while somebody applies another configuration."""
+        return [self._finding(*found) for found in await self._aside("files", self._look)]
+
+    def _look(self) -> list[tuple[RenderedFile, bool]]:
         wrong = [file for file in self._watched if not _stands(file)]
-        return [self._finding(file) for file in wrong] if wrong and self._ours() else []
+        return [(file, Path(file.path).exists()) for file in wrong] if wrong and self._ours() else []
 
-    def _finding(self, file: RenderedFile) -> Finding:
-        there = Path(file.path).exists()
+    def _put_back(self, file: RenderedFile) -> None:
+        write_atomic(Path(file.path), file.text, mode=file.mode, sync=False)
+        self._tell(file.path)
 
+    def _finding(self, file: RenderedFile, there: bool) -> Finding:
         async def mend() -> None:
-            write_atomic(Path(file.path), file.text, mode=file.mode, sync=False)
-            await asyncio.to_thread(self._tell, file.path)
+            await self._aside(f"mend {file.path}", lambda: self._put_back(file), _FILE_SECONDS)
 
         return Finding(Wrong(file.path, "another text" if there else "nothing", "as rendered"), mend)
 

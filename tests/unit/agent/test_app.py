@@ -46,7 +46,7 @@ def test_a_missing_key_names_the_file(tmp_path: Path) -> None:
 
 @pytest.fixture
 def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Agent:
-    monkeypatch.setattr(app.journal, "Events", lambda node: Events(str(tmp_path / "events.jsonl"), node=node))
+    monkeypatch.setattr(app.journal, "Events", lambda **fields: Events(str(tmp_path / "events.jsonl"), **fields))
     monkeypatch.setattr(app.journal, "remember", lambda state: None)
     return Agent(gateway(), "nat-a", initial(TERMS["nat-a"], time.monotonic()), KEY)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import replace
 from typing import get_args
 
@@ -61,7 +60,7 @@ async def test_a_transition_is_written_down_with_a_name_of_its_own(bench: BenchM
     made = bench(alive(standby(said=says(Phase.YIELDING))))
     assert made.decider.last_transition is None
     made.decider.handle(MASTER)
-    (line,) = [json.loads(text) for text in made.events.read_text().splitlines()]
+    (line,) = made.lines()
     assert (line["event"], line["before"], line["after"]) == ("transition", "standby", "active")
     assert line["transition"]
     assert made.decider.last_transition is not None
@@ -82,7 +81,7 @@ async def test_drained_is_written_down(bench: BenchMaker) -> None:
     made = bench(alive(standby()))
     made.decider.handle(Asked(1, Verb.DRAIN))
     made.decider.handle(Asked(2, Verb.UNDRAIN))
-    assert made.drained == [True, False]
+    assert made.effects.named("save_drained") == [True, False]
 
 
 async def test_nothing_is_remembered_while_nothing_changes(bench: BenchMaker) -> None:
@@ -113,7 +112,7 @@ async def test_work_ahead_is_acted_on_written_down_and_remembered(bench: BenchMa
     lack = Lack("192.0.2.221", "nat-b", "is not shared to nat-b", repairable=True)
     made.decider.handle(AccountSeen((lack,), (Work("nat-a", "key", "reboot", None),), ()))
     assert made.effects.named("repair_shares") == [None]
-    (line,) = [json.loads(text) for text in made.events.read_text().splitlines()]
+    (line,) = made.lines()
     assert line["event"] == "note"
     assert "nat-b is not ready" in line["text"]
     made.decider.state = replace(made.decider.state, account=replace(made.decider.state.account, handed=("key",)))

@@ -69,6 +69,7 @@ def test_events_are_one_object_a_line_with_the_transition_they_belong_to(tmp_pat
     events.record("fifo", role="MASTER")
     events.transition = "nat-a-22-1"
     events.record("step", step="announced", took_ms=1.5)
+    assert events.flush(5.0)
     first, second = (json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines())
     assert (first["event"], first["transition"], first["role"]) == ("fifo", "", "MASTER")
     assert (second["transition"], second["step"], second["took_ms"]) == ("nat-a-22-1", "announced", 1.5)
@@ -80,6 +81,7 @@ def test_the_log_never_grows_beyond_two_files(tmp_path: Path, monkeypatch: pytes
     events = Events(str(tmp_path / "events.jsonl"))
     for number in range(200):
         events.record("step", number=number)
+        assert events.flush(5.0)
     files = sorted(tmp_path.iterdir())
     assert len(files) == 2
     assert sum(file.stat().st_size for file in files) < 2500

@@ -60,6 +60,8 @@ TRIPS: dict[str, list[tuple[NodeState, float]]] = {
     "vip-contested": [(sees(contested="02:00:00:00:00:09"), 0.0)],
     "client-limited": [(sees(limiting=True), 0.0)],
     "repair-gave-up": [(sees(astray=("ruleset",)), 0.0)],
+    "disk-stalled": [(sees(disk_path="/var/lib/natpair", disk_seconds=12.0), 0.0)],
+    "disk-refuses": [(sees(disk_path="/var/lib/natpair", disk_error="No space left on device"), 0.0)],
     "conntrackd-mute": [(sees(conntrackd=False), 0.0)],
     "bgp-degraded": [(sees(bgp_established=3), 0.0)],
     "private-path-silent": [(active(peer=heard(Phase.STANDBY, private=5.0)), 0.0)],

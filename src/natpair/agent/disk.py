@@ -1,0 +1,167 @@
+"""Whatever may wait for a disk, done by threads of its own: the loop that decides never does.
+
+A disk that hangs keeps whoever touches it for as long as it hangs, and no signal ends that. So each lane is a daemon
+thread, which ends with the process; its jobs are few and named, and a newer job of the same name replaces one that
+still waits. That bounds what waits without a limit to choose.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from natpair.core import paths
+from natpair.errors import NatpairError
+from natpair.system.files import probe
+
+T = TypeVar("T")
+Work = Callable[[], None]
+
+PROBE_SECONDS = 5.0
+"""How often the disk is asked whether it still answers: one block is written, and waited for."""
+PATIENCE_SECONDS = 3.0
+"""A disk that has not answered for so long is stalled; a busy one takes less."""
+_ASK_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """A job that does not end: what it is at, and for how many seconds."""
+
+    path: str
+    seconds: float
+
+
+class Lane:
+    """One thread that does its jobs one after the other. `path` is what it works on, in words for people."""
+
+    def __init__(self, name: str, path: str) -> None:
+        self.path = path
+        self._name = name
+        self._jobs: dict[str, Work] = {}
+        self._changed = threading.Condition()
+        self._running: tuple[str, float] | None = None
+        self._thread: threading.Thread | None = None
+        self._failed: dict[str, tuple[Work, str]] = {}
+
+    def put(self, name: str, work: Work) -> None:
+        """Have `work` done soon, in place of a job of the same name that still waits. Never waits, never raises."""
+        with self._changed:
+            self._jobs[name] = work
+            self._changed.notify()
+        self._start()
+
+    async def ask(self, name: str, work: Callable[[], T], seconds: float | None = _ASK_SECONDS) -> T:
+        """The answer of `work`, or its OSError, ValueError or NatpairError.
+
+        OSError, too, if the lane has no answer within `seconds` (None: however long it takes).
+        """
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+
+        def settle(result: T | None, error: Exception | None) -> None:
+            if not answer.done():
+                answer.set_result(result) if error is None else answer.set_exception(error)  # type: ignore[arg-type]
+
+        def job() -> None:
+            result: T | None = None
+            failure: Exception | None = None
+            try:
+                result = work()
+            except (OSError, ValueError, NatpairError) as error:
+                failure = error
+            with contextlib.suppress(RuntimeError):  # the loop ended meanwhile
+                loop.call_soon_threadsafe(settle, result, failure)
+
+        if name in self._jobs:
+            raise OSError(errno.EBUSY, f"{self.path} has not answered yet")
+        self.put(name, job)
+        try:
+            async with asyncio.timeout(seconds):
+                return await answer
+        except TimeoutError as error:
+            raise OSError(errno.ETIMEDOUT, f"{self.path} does not answer") from error
+
+    def stalled(self, now: float) -> Stall | None:
+        """The job that has been running for longer than a disk takes; `now` on the monotonic clock."""
+        running = self._running
+        if running is None or now - running[1] < PATIENCE_SECONDS:
+            return None
+        return Stall(self.path, now - running[1])
+
+    def failures(self) -> dict[str, str]:
+        """Jobs that the disk refused the last time, by name, with its words."""
+        return {name: why for name, (_, why) in self._failed.copy().items()}
+
+    def retry(self) -> None:
+        """Try again what was refused, unless newer work of the same name waits."""
+        for name, (work, _) in self._failed.copy().items():
+            if name not in self._jobs:
+                self.put(name, work)
+
+    def flush(self, seconds: float) -> bool:
+        """Wait until nothing waits and nothing runs; False if that takes longer than `seconds`."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._jobs and self._running is None, seconds)
+
+    def _start(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            with contextlib.suppress(RuntimeError):  # no thread can be started now: the next job tries again
+                thread.start()
+                self._thread = thread
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: bool(self._jobs))
+                name = next(iter(self._jobs))
+                work = self._jobs.pop(name)
+                self._running = (name, time.monotonic())
+            try:
+                work()
+                self._failed.pop(name, None)
+            except OSError as error:
+                self._failed[name] = (work, error.strerror or str(error))
+            with self._changed:
+                self._running = None
+                self._changed.notify_all()
+
+
+class Disks:
+    """The lanes of one agent. A stalled /var must not keep /etc from being looked at, nor the log either of them."""
+
+    def __init__(self, *, var: str = "", etc: str = "") -> None:
+        self.var = Lane("disk-var", var or paths.VAR)
+        self.etc = Lane("disk-etc", etc or paths.ETC)
+        self.log = Lane("disk-log", "standard output (the log)")
+
+    def stalled(self, now: float) -> Stall | None:
+        """The longest stall of any lane."""
+        found = [stall for lane in (self.var, self.etc, self.log) if (stall := lane.stalled(now)) is not None]
+        return max(found, key=lambda stall: stall.seconds, default=None)
+
+    async def watch(self, report: Callable[..., None]) -> None:
+        """Ask the disk again and again; `report` gets what it refuses, once for each refusal of a kind."""
+        told: dict[str, str] = {}
+        while True:
+            self.var.put("probe", lambda: probe(Path(self.var.path) / ".alive"))
+            await asyncio.sleep(PROBE_SECONDS)
+            failing = self.var.failures()
+            for name in failing.keys() - told.keys():
+                report("step", step=f"{name}-not-written", detail=failing[name])
+            told = failing
+            self.var.retry()
+
+    def flush(self, seconds: float) -> None:
+        """Let what waits reach the disk, for `seconds` at most."""
+        end = time.monotonic() + seconds
+        for lane in (self.var, self.log):
+            lane.flush(max(0.0, end - time.monotonic()))
