@@ -95,8 +95,8 @@ def test_what_makes_no_sense_is_refused() -> None:
         jobs(Options())
     with pytest.raises(LabError, match="no schedule 4"):
         jobs(Options(campaign=3, schedule=4))
-    with pytest.raises(LabError, match="no fault 70"):
-        row(70)
+    with pytest.raises(LabError, match="no fault 999"):
+        row(999)
 
 
 class Built:
