@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from natpair.core import paths
 from natpair.errors import LabError
 from natpair.lab import ping
 from natpair.lab.wait import wait_until
 from natpair.lab.world import Lab
+from natpair.system import sysctl
 from samples import EXAMPLE
 
 pytestmark = pytest.mark.lab
@@ -87,6 +90,54 @@ def test_a_client_reaches_the_internet_under_the_floating_address(lab: Lab):
     finally:
         serving.kill()
         serving.communicate()
+
+
+NOT_SETTINGS = re.compile(
+    r"net\.(core\.flow_limit_table_len|netfilter\.nf_(conntrack_count|log\.\d+|log\..*)|ipv4\.tcp_fastopen_key"
+    r"|ipv6\.conf\.[^.]+\.stable_secret|ipv4\.tcp_(available|allowed)_.*)$"
+)
+"""Counts, secrets and lists of what there is."""
+MACHINE = """
+for one in eth0 eth1; do ip link add $one type veth peer name far-$one; ip link set $one up; done
+ip link set lo up
+sysctl -qw net.ipv4.conf.default.promote_secondaries=1 net.ipv4.conf.lo.promote_secondaries=1
+for one in eth0 eth1; do sysctl -qw net.ipv4.conf.$one.promote_secondaries=1; done
+sysctl -a -r '^net[.]' 2>/dev/null
+"""
+"""A machine that has only just been switched on, with what systemd's 50-default.conf (Debian 13's
+linux-sysctl-defaults) and networkd set; IPv4 of a new namespace is as compiled if this machine was left alone."""
+LOOSE = {
+    "net.ipv4.conf.lo.promote_secondaries",
+    *(f"net.ipv4.conf.{one}.forwarding" for one in ("all", "default", "lo")),
+}
+"""Of no matter, as nothing is ever removed from lo; and what the kernel sets where a file says ip_forward."""
+
+
+def settings(listed: str) -> dict[str, str]:
+    pairs = (line.partition(" = ") for line in listed.splitlines())
+    found = {key: " ".join(value.split()) for key, mark, value in pairs if mark and not NOT_SETTINGS.match(key)}
+    return {key: value for key, value in found.items() if ".far-" not in key}
+
+
+def unlike(lab: Lab, node: str) -> set[str]:
+    """The settings in which a booted node is neither like a machine nor as natpair's files say."""
+    booted = settings(lab.exec(node, ["sysctl", "-a", "-r", "^net[.]"], check=False).stdout)
+    fresh = settings(subprocess.run(["unshare", "--net", "sh", "-c", MACHINE], capture_output=True, text=True).stdout)
+    text = "".join(lab.exec(node, ["cat", path]).stdout for path in (paths.SYSCTL, paths.FORWARDING))
+    ours = {assignment.key.replace("/", "."): assignment.value for assignment in sysctl.parse(text)}
+    assert len(booted) > 500
+    assert len(fresh) > 500
+    differing = {key for key in booted.keys() & fresh.keys() if booted[key] != fresh[key]}
+    return {key for key in differing - LOOSE if booted[key] != ours.get(key)}
+
+
+def test_a_node_has_the_settings_of_a_machine_and_those_of_its_files(lab: Lab):
+    active, standby = lab.wait_ready()
+    assert [unlike(lab, node) for node in (active, standby)] == [set(), set()]
+    changed = {"net.ipv6.conf.eth0.accept_dad": "0", "net.ipv4.conf.eth1.arp_notify": "1"}
+    lab.exec(standby, ["sysctl", "-qw", *(f"{key}={value}" for key, value in changed.items())])
+    assert unlike(lab, standby) == set(changed), "a comparison that sees nothing"
+    lab.exec(standby, ["sysctl", "-qw", "net.ipv6.conf.eth0.accept_dad=1", "net.ipv4.conf.eth1.arp_notify=0"])
 
 
 def test_a_client_set_up_by_the_printed_commands_goes_out_and_its_check_agrees(lab: Lab, tmp_path: Path):

@@ -34,6 +34,7 @@ from itertools import islice
 from natpair.core.model import Gateway, Node
 from natpair.core.regions import route_servers
 from natpair.errors import LabError
+from natpair.lab.machine import node_settings
 
 VLAN = "vlan"
 PUBLIC = "public"
@@ -310,7 +311,10 @@ _ROUTER_SYSCTLS = (
 
 
 def _interface_sysctls(interfaces: Iterable[str], *, router: bool = False) -> tuple[tuple[str, str], ...]:
-    """Settings that exist per interface. The "all" value does not do for these: the kernel takes the maximum."""
+    """Settings of clients, fabric and internet hosts, per interface: they say nothing that no test asked for.
+
+    The "all" value does not do for these: the kernel takes the maximum.
+    """
     settings = [("ipv6", "accept_dad", "0"), ("ipv6", "accept_ra", "0")]
     if router:
         # A packet with a private source must stay visible: the fabric judges nothing.
@@ -360,7 +364,7 @@ def _node(node: Node, gateway: Gateway) -> Host:
         f"route add default via {_gateway4(node, gateway).ip} dev {node.public_interface}",
         f"route add default via {six} dev {node.public_interface}",
     )
-    return Host(node.name, HostKind.NODE, lines, _interface_sysctls((node.private_interface, node.public_interface)))
+    return Host(node.name, HostKind.NODE, lines, node_settings((node.private_interface, node.public_interface)))
 
 
 def _cable(host: str, interface: str, switch: str) -> Link:

@@ -1,0 +1,147 @@
+"""What a lab node starts with, against a real Debian machine: its settings, and every difference that is left.
+
+Debian 12 ships no setting of the network: a machine has what its kernel is compiled with, and what its network
+manager sets. A network namespace takes over what the machine that runs the lab has been given (IPv4), so that all of
+it is set here. `tests/lab/test_world.py` compares a booted node with a machine that has only just been switched on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+Settings = tuple[tuple[str, str], ...]
+
+_KERNELS_IPV4: Mapping[str, int] = MappingProxyType(
+    {
+        "accept_redirects": 1,
+        "arp_evict_nocarrier": 1,
+        "igmpv2_unsolicited_report_interval": 10000,
+        "igmpv3_unsolicited_report_interval": 1000,
+        "secure_redirects": 1,
+        "send_redirects": 1,
+        "shared_media": 1,
+    }
+    | dict.fromkeys(
+        (
+            "accept_local",
+            "arp_accept",
+            "arp_announce",
+            "arp_filter",
+            "arp_ignore",
+            "arp_notify",
+            "bc_forwarding",
+            "disable_policy",
+            "disable_xfrm",
+            "drop_gratuitous_arp",
+            "drop_unicast_in_l2_multicast",
+            "force_igmp_version",
+            "ignore_routes_with_linkdown",
+            "log_martians",
+            "proxy_arp",
+            "proxy_arp_pvlan",
+            "route_localnet",
+            "rp_filter",
+            "src_valid_mark",
+        ),
+        0,
+    )
+)
+"""net/ipv4/conf of a kernel as it is compiled (net/ipv4/devinet.c); what differs for "all" stands in `_lines`."""
+_KERNELS_IPV6: Mapping[str, int] = MappingProxyType(
+    {"accept_ra": 1, "accept_redirects": 1, "autoconf": 1, "disable_ipv6": 0}
+)
+_ANYWHERE = ("all", "default")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing in which a lab node is not like a machine, and why it may stay so."""
+
+    what: str
+    machine: str
+    lab: str
+    reason: str
+
+
+DIFFERENCES: tuple[Difference, ...] = (
+    Difference(
+        "kernel",
+        "Debian 12's own, 6.1",
+        "that of the machine that runs the lab",
+        "namespaces share it; what depends on the kernel is asked of the kernel (core.whatif, docs/architecture.md)",
+    ),
+    Difference(
+        "nf_conntrack_max, nf_conntrack_buckets, net.core.*mem_max, net.ipv4.neigh.default.gc_thresh*",
+        "as natpair sets them",
+        "as the machine that runs the lab has them",
+        "the kernel lets only the initial network namespace set them; the rendered file marks them as optional",
+    ),
+    Difference(
+        "test for duplicates of the node's own IPv6 address",
+        "done before network-online.target, for which natpair waits",
+        "left out (nodad); the link-local address is tested",
+        "a second for each boot, after which nothing differs",
+    ),
+    Difference(
+        "router advertisements on the public interface",
+        "sent by the provider; often the default route comes from them",
+        "none are sent; a static default route, as Linode's Network Helper writes it",
+        "by effect: a default route that expires is judged by tests/contract/test_ways_for_real.py",
+    ),
+    Difference(
+        "network manager",
+        "systemd-networkd or ifupdown",
+        "none: addresses are set once, at boot",
+        "what one does is done by hand (chaos, row 79; tests/contract); promote_secondaries is as networkd sets it",
+    ),
+    Difference(
+        "PID 1",
+        "systemd",
+        "lab.init, which reads the same service table as the units",
+        "systemd does not run in a bare namespace without a cgroup of its own; what it adds is tested on real machines",
+    ),
+    Difference(
+        "/etc",
+        "of a fresh image",
+        "a copy of that of the machine that runs the lab, without its own natpair",
+        "the lab installs nothing; what is in /etc matters to none of the daemons, which have their files named",
+    ),
+    Difference(
+        "disk",
+        "a file system of its own",
+        "a folder of the machine that runs the lab",
+        "a full, read-only or stalled disk is made by chaos (rows 46 and 70)",
+    ),
+    Difference(
+        "clock",
+        "one for each machine",
+        "that of the machine that runs the lab",
+        "CLOCK_REALTIME has no namespace",
+    ),
+)
+"""All that is left. What is not here is the same, as far as the network's settings go by test."""
+
+
+def node_settings(interfaces: Iterable[str]) -> Settings:
+    """What a machine has before natpair comes: the kernel's own values, and what a network manager sets.
+
+    As networkd does for each interface that it manages, and Debian 13 for all (linux-sysctl-defaults): an address that
+    is removed does not take along the others of its network.
+    """
+    return tuple(_lines(tuple(interfaces)))
+
+
+def _lines(interfaces: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    yield "net/ipv4/ip_forward", "0"
+    yield "net/ipv6/conf/all/forwarding", "0"
+    for place in (*_ANYWHERE, *interfaces):
+        for key, value in _KERNELS_IPV4.items():
+            yield f"net/ipv4/conf/{place}/{key}", str(value)
+        for key, value in _KERNELS_IPV6.items():
+            yield f"net/ipv6/conf/{place}/{key}", str(value)
+        # Each "all" is compiled otherwise than the "default" of new interfaces.
+        yield f"net/ipv6/conf/{place}/accept_dad", "0" if place == "all" else "1"
+        yield f"net/ipv4/conf/{place}/accept_source_route", "0" if place == "all" else "1"
+        yield f"net/ipv4/conf/{place}/promote_secondaries", "0" if place == "all" else "1"
