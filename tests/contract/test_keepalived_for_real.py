@@ -62,10 +62,10 @@ def log(machine: Scratch) -> Iterator[Callable[[], str]]:
 def test_the_health_file_decides_whether_it_may_be_elected(machine: Scratch) -> None:
     track(machine, "health", 1)
     eventually(lambda: role(machine), "MASTER")
-    assert "192.168.1.1/24" in machine.run("ip", "address", "show", "eth1").stdout
+    assert "192.168.1.1/32" in machine.run("ip", "address", "show", "eth1").stdout
     track(machine, "health", 0)
     eventually(lambda: role(machine), "FAULT")
-    assert "192.168.1.1/24" not in machine.run("ip", "address", "show", "eth1").stdout
+    assert "192.168.1.1/32" not in machine.run("ip", "address", "show", "eth1").stdout
 
 
 def test_adverts_are_counted(machine: Scratch) -> None:
@@ -102,6 +102,18 @@ def test_a_reload_keeps_the_role(machine: Scratch, log: Callable[[], str]) -> No
     eventually(lambda: "Reloading" in log(), True)
     eventually(lambda: role(machine), "MASTER")
     assert "FAULT" not in "".join(log().split("Entering")[before + 1 :])
+
+
+def test_an_own_address_that_comes_back_after_the_vip_is_still_what_daemons_speak_from(machine: Scratch) -> None:
+    """As `networkctl reconfigure` does it on a machine whose secondary addresses are promoted."""
+    machine.run("sysctl", "-qw", "net.ipv4.conf.eth1.promote_secondaries=1")
+    track(machine, "health", 1)
+    eventually(lambda: role(machine), "MASTER")
+    machine.run("ip", "address", "del", "192.168.1.3/24", "dev", "eth1")
+    assert "192.168.1.1/" in machine.run("ip", "address", "show", "eth1").stdout
+    machine.run("ip", "address", "add", "192.168.1.3/24", "dev", "eth1")
+    for target in ("192.168.1.4", "192.168.1.101"):
+        assert "src 192.168.1.3 " in machine.run("ip", "route", "get", target).stdout
 
 
 REPLUG = """

@@ -207,7 +207,7 @@ def test_keepalived_outlives_a_reload_in_real_time() -> None:
         argv = ["env", f"TMPDIR={paths.KEEPALIVED_TMP}", "chrt", "--rr", str(service.rt_priority), *service.argv]
         daemon = subprocess.Popen(machine.argv(argv), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         try:
-            wait_for(machine, "ip -4 address show eth1 | grep -q 192.168.1.1/24")
+            wait_for(machine, "ip -4 address show eth1 | grep -q 192.168.1.1/32")
             first = machine.run("cat", paths.VRRP_PID).stdout
             machine.python("from natpair.system.reload import Step, perform\nperform(Step.KEEPALIVED)")
             for boost in ("10", "0", "10"):

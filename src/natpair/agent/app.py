@@ -22,7 +22,7 @@ from natpair.agent.daemons import Daemons
 from natpair.agent.decider import Decider, transition_id
 from natpair.agent.disk import Disks
 from natpair.agent.enforcer import Enforcer
-from natpair.agent.keeper import Keeper, Repairs, kinds_of
+from natpair.agent.keeper import Keeper, Known, Repairs, kinds_of
 from natpair.agent.peerlink import PeerLink
 from natpair.agent.sources import Sources
 from natpair.agent.syncwatch import SyncWatch
@@ -45,6 +45,7 @@ from natpair.render.bundle import render_all
 from natpair.system import conntrackd, links, machine
 from natpair.system.keepalived import NotifyFifo
 from natpair.system.kept import Kept
+from natpair.system.kept_ways import Wire
 from natpair.system.nft import Ruleset
 from natpair.system.sdnotify import Notifier
 
@@ -96,13 +97,13 @@ class Agent:
         state: NodeState,
         key: bytes,
         watcher: Watcher | None = None,
-        kinds: Sequence[Kept] = (),
+        kinds: Callable[[Known], Sequence[Kept]] = lambda _known: (),
         disks: Disks | None = None,
     ) -> None:
         self.disks = disks or Disks()
         self.events = journal.Events(node=node, lane=self.disks.var)
         self.repairs = Repairs(self.events.record)
-        self.keeper = Keeper(kinds, self.repairs)
+        self.keeper = Keeper(kinds(self), self.repairs)
         self.enforcer = Enforcer(gateway, node, self._on_step, self._on_traffic, self.repairs)
         self.contest = Contest(
             lambda: self.vlan.claim_once(),
@@ -156,6 +157,16 @@ class Agent:
             return {"disk_path": stall.path, "disk_seconds": stall.seconds}
         refused = next(iter(self.disks.var.failures().values()), "")
         return {"disk_path": self.disks.var.path, "disk_error": refused} if refused else {}
+
+    def may_hold_vip(self) -> bool:
+        """Known: by Keepalived's word, or on the way to it or from it."""
+        state = self.decider.state
+        return state.vrrp is VrrpRole.MASTER or state.claims_active or state.phase is Phase.PREPARING
+
+    def wire(self) -> Wire:
+        """Known: from ARP, from the ruleset in force, and from BIRD."""
+        gateway, macs = self.sources.next_hop
+        return Wire(gateway, macs, self.enforcer.pinned, self.daemons.bgp[0] > 0)
 
     def _on_step(self, name: str, seconds: float) -> None:
         self.events.record("step", step=name, took_ms=round(seconds * 1000, 2))
@@ -352,7 +363,11 @@ async def run(gateway: Gateway, node: str, watcher: Watcher | None = None, confi
     log = journal.LogStream(disks.log)
     journal.event_log(log)
     logging.basicConfig(stream=log, format="%(levelname)s %(name)s %(message)s")
-    agent = Agent(gateway, node, state, key, watcher, kinds_of(gateway, node, config, disks.etc.ask), disks)
+
+    def kinds(known: Known) -> Sequence[Kept]:
+        return kinds_of(gateway, node, config, known, disks.etc.ask)
+
+    agent = Agent(gateway, node, state, key, watcher, kinds, disks)
     try:
         fifo = NotifyFifo()
     except OSError as error:

@@ -254,6 +254,11 @@ class Enforcer:
         if self._expected is not None:
             self._on_traffic(self._expected)
 
+    @property
+    def pinned(self) -> str:
+        """The MAC that the peer's address on the VLAN was pinned to; empty if to none."""
+        return self._made.peer_mac if self._made is not None else ""
+
     async def _pin_peer(self, mac: str) -> None:
         """Who claims the peer's address by ARP is not believed once its MAC is known."""
         with contextlib.suppress(OSError):  # without the link there is no neighbour either

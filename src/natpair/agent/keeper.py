@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from pyroute2 import NetlinkError
 
@@ -29,6 +30,7 @@ from natpair.render.nftables import off_limits
 from natpair.system import applylock, conntrackd, machine, reload, suspects
 from natpair.system.files import read_if_there
 from natpair.system.kept import Addresses, Aside, Files, Finding, Guard, Kept, Routes, Rules, Sysctls, at_once
+from natpair.system.kept_ways import Neighbours, Strangers, Ways, Wire
 from natpair.system.passage import Passage
 from natpair.system.settle import config_in_force
 
@@ -159,7 +161,17 @@ class Keeper:
         return True
 
 
-def kinds_of(gateway: Gateway, node: str, config: str | None, aside: Aside = at_once) -> tuple[Kept, ...]:
+class Known(Protocol):
+    """What the rest of the agent knows, for kinds that cannot be judged without."""
+
+    def may_hold_vip(self) -> bool:
+        """This node is or becomes the elected one."""
+
+    def wire(self) -> Wire:
+        """The MACs."""
+
+
+def kinds_of(gateway: Gateway, node: str, config: str | None, known: Known, aside: Aside = at_once) -> tuple[Kept, ...]:
     """Everything that is kept on `node`; `config` is the file that the agent was started with.
 
     `aside` does what may wait for a disk.
@@ -167,10 +179,14 @@ def kinds_of(gateway: Gateway, node: str, config: str | None, aside: Aside = at_
     me = gateway.node_named(node)
     bundle = render_all(gateway, node, capabilities=machine.capabilities())
     files = {file.path: file.text for file in bundle}
+    routes = Routes(gateway.pair.fips, me.public_interface, BLACKHOLE_METRIC)
     return (
         Sysctls(files[paths.SYSCTL] + files[paths.FORWARDING]),
         Addresses(me, gateway.pair.fips),
-        Routes(gateway.pair.fips, me.public_interface, BLACKHOLE_METRIC),
+        Strangers(gateway, node, known.may_hold_vip),
+        routes,
+        Ways(gateway, node),
+        Neighbours(gateway, node, routes, known.wire),
         Rules(me, gateway.private_network, off_limits(Sides.of(gateway, node))),
         Guard(files[paths.GUARD], me.public_interface),
         Passage(),

@@ -90,6 +90,11 @@ class Sources:
         """Read the health now instead of at the next interval."""
         self._wake.set()
 
+    @property
+    def next_hop(self) -> tuple[str, frozenset[str]]:
+        """The IPv4 next hop that is asked for, and the MACs that lately answered; empty while none is known."""
+        return str(self._probe.target or ""), self._probe.macs
+
     async def health(self, handle: Handle) -> None:
         """Read everything at the probe interval, and the links at once when the kernel gives notice.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import Callable
 from ipaddress import IPv4Address
 
@@ -14,6 +15,8 @@ from natpair.system.arp import ArpPort, Heard
 PROBE_SECONDS = 0.020
 _KNOWN_LIMIT = 64
 _SHARED = 4
+_MACS_KEPT = 4
+"""Answers of the next hop whose MACs are known: of two routers that share an address both may answer."""
 _GRATUITOUS_TIMES = (0.0, 0.1, 0.3, 1.0)
 """When to claim the VIP: at once, and again for those whose copy of the first was lost or overtaken."""
 
@@ -144,6 +147,7 @@ class GatewayProbe:
         """Questions in a row that got no answer."""
         self._asked = False
         self._port: ArpPort | None = None
+        self._macs: deque[str] = deque(maxlen=_MACS_KEPT)
         self.target: IPv4Address | None = None
 
     def ask(self) -> bool:
@@ -160,13 +164,20 @@ class GatewayProbe:
         if self.target is None:
             # Nothing to ask: without a known next hop the link and BGP have to do.
             return True
-        if any(heard.address == self.target for heard in self._port.heard()):
+        answers = [heard.mac.hex(":") for heard in self._port.heard() if heard.address == self.target]
+        if answers:
+            self._macs.extend(answers)
             self._misses = 0
         elif self._asked:
             self._misses += 1
         self._port.ask([self.target])
         self._asked = True
         return self._misses < self._failures
+
+    @property
+    def macs(self) -> frozenset[str]:
+        """The MACs that answered for the next hop lately."""
+        return frozenset(self._macs)
 
     @property
     def doubtful(self) -> bool:

@@ -29,7 +29,9 @@ def address_deleted(scene: Scene) -> None:
     node = scene.lab.gateway.node_named(scene.active)
     fip = scene.lab.gateway.pair.fips[0]
     scene.run(node.name, "ip", "route", "del", "blackhole", f"{fip}/32", check=False)
-    scene.run(node.name, "ip", "address", "del", str(scene.lab.gateway.pair.vip), "dev", node.private_interface)
+    scene.run(
+        node.name, "ip", "address", "flush", "dev", node.private_interface, "to", f"{scene.lab.gateway.pair.vip.ip}/32"
+    )
     back = scene.wait(lambda: any(has_vip(scene.lab, name) for name in scene.lab.nodes), 10)
     scene.check("VIP back", back, _REPAIR_MS)
     if scene.eyes.agents_speak:

@@ -10,6 +10,7 @@ from natpair.render.conntrackd import NETLINK_BUFFER_MAX_BYTES
 
 BLACKHOLE_METRIC = 1000
 _TIME_WAIT_SECONDS = 120
+_UNANSWERED_SECONDS = 300
 _MODULES = (
     "nf_conntrack",
     "nf_conntrack_netlink",
@@ -38,7 +39,16 @@ class Setting:
     keys: tuple[str, ...]
 
 
-FORWARDING = Setting("This node routes.", 1, ("net/ipv4/ip_forward",))
+def forwarding(sides: Sides) -> tuple[Setting, ...]:
+    """What makes a node a router, in the order in which it must be set: the first one sets all the others."""
+    return (
+        Setting("This node routes.", 1, ("net/ipv4/ip_forward",)),
+        Setting(
+            "Between these two: network managers set this for each interface (systemd since version 256).",
+            1,
+            _ipv4(sides, "forwarding", everywhere=False),
+        ),
+    )
 
 
 def settings(sides: Sides) -> tuple[Setting, ...]:
@@ -51,7 +61,7 @@ def host_files(sides: Sides) -> tuple[RenderedFile, ...]:
     return (
         RenderedFile(paths.SYSCTL, fill("sysctl.conf.j2", sides, settings=settings(sides))),
         # Not in sysctl.d: systemd would read it seconds before the ruleset and the egress guard stand.
-        RenderedFile(paths.FORWARDING, fill("sysctl.conf.j2", sides, settings=(FORWARDING,))),
+        RenderedFile(paths.FORWARDING, fill("sysctl.conf.j2", sides, settings=forwarding(sides))),
         RenderedFile(paths.MODULES_LOAD, fill("modules.conf.j2", sides, modules=_MODULES)),
         RenderedFile(paths.TMPFILES, fill("tmpfiles.conf.j2", sides)),
         RenderedFile(paths.ROUTES, fill("routes.ip.j2", sides, metric=BLACKHOLE_METRIC)),
@@ -67,8 +77,22 @@ def _ipv4(sides: Sides, name: str, *, everywhere: bool = True) -> tuple[str, ...
     )
 
 
+def _ipv6(name: str, *places: str) -> tuple[str, ...]:
+    return tuple(f"net/ipv6/conf/{place}/{name}" for place in places)
+
+
 def _router_settings(sides: Sides) -> tuple[Setting, ...]:
+    private, public = sides.node.private_interface, sides.node.public_interface
+    learnt = (key for name in ("accept_ra", "autoconf") for key in _ipv6(name, private))
+    proxies = (key for name in ("proxy_arp", "proxy_arp_pvlan") for key in _ipv4(sides, name, everywhere=False))
     return (
+        Setting(
+            "The sessions with the route servers run over IPv6.",
+            0,
+            _ipv6("disable_ipv6", "all", "default", public),
+        ),
+        Setting("No instance on the VLAN tells a node its IPv6 routes and addresses.", 0, tuple(learnt)),
+        Setting("A router takes no redirects, in IPv6 neither.", 0, _ipv6("accept_redirects", private, public)),
         Setting(
             "IPv4 is what is translated; as an IPv6 router the node would also lose its own SLAAC address.",
             0,
@@ -81,6 +105,7 @@ def _router_settings(sides: Sides) -> tuple[Setting, ...]:
         ),
         Setting("Answer ARP for an address only on its own link.", 1, _ipv4(sides, "arp_ignore")),
         Setting("Ask by ARP only with an address of that link.", 2, _ipv4(sides, "arp_announce")),
+        Setting("Answer ARP for nobody else.", 0, tuple(proxies)),
         Setting("Relayed replies leave by the link they came in on: tell nobody.", 0, _ipv4(sides, "send_redirects")),
         Setting("A router takes no redirects.", 0, _ipv4(sides, "accept_redirects")),
         Setting("Nor do packets choose their own path.", 0, _ipv4(sides, "accept_source_route")),
@@ -119,6 +144,11 @@ def _flow_settings(sides: Sides) -> tuple[Setting, ...]:
             "TCP opening and closing: at least 4 min (RFC 5382 REQ-5), after a reset too (RFC 7857 section 2).",
             nat.tcp_transitory_seconds,
             _conntrack(*(f"tcp_timeout_{state}" for state in transitory)),
+        ),
+        Setting(
+            "TCP that waits for an answer: the kernel's own value, which others' tuning must not shorten.",
+            _UNANSWERED_SECONDS,
+            _conntrack("tcp_timeout_unacknowledged", "tcp_timeout_max_retrans"),
         ),
         Setting(
             "A closed TCP port is held for 2 min (RFC 6888 REQ-8).",

@@ -5,6 +5,7 @@ Each kind is given what is wanted by the rendered files or the model; none of th
 
 from __future__ import annotations
 
+import math
 import re
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -21,11 +22,16 @@ from natpair.core.repair import Wrong
 from natpair.errors import CommandFailed
 from natpair.system import sysctl
 from natpair.system.files import read_if_there, write_atomic
-from natpair.system.links import RELAY_METRIC
+from natpair.system.links import RELAY_METRIC, SPARE_METRIC, SPARE_PROTOCOL, index_of, interface_named
 from natpair.system.process import arun
 
 _SECONDS = 5.0
-_TABLE_MAIN = 254
+_TABLE_MAIN, TABLE_LOCAL = 254, 255
+_DAD_FAILED = 0x08
+_TICKS = 100
+"""rta_expires counts in USER_HZ."""
+_EXPIRES_SOON = 30.0
+"""Seconds; more than the time between two looks at everything."""
 _UNICAST, _BLACKHOLE = 1, 6
 _MAIN_RULE, _DEFAULT_RULE = 32766, 32767
 _SOMEWHERE = "192.0.0.8"
@@ -46,7 +52,9 @@ class Finding:
 class Kept(Protocol):
     """One kind of thing that is watched. `noticed`: the kernel gives notice when it changes."""
 
-    noticed: ClassVar[bool]
+    @property
+    def noticed(self) -> bool:
+        """Whether a look can wait for a notice."""
 
     async def findings(self) -> list[Finding]:
         """What is wrong now; OSError, NetlinkError or CommandFailed if it cannot be looked at."""
@@ -141,16 +149,32 @@ class Addresses:
         self._fips = {str(fip) for fip in fips}
 
     async def findings(self) -> list[Finding]:
-        """Own addresses that are missing from a link that exists, and FIPs that have become local."""
+        """Own addresses that a link lacks or that may not be used there, and FIPs that have become local."""
         async with AsyncIPRoute() as route:
-            there = [_address(message) async for message in await route.get_addr()]
+            messages = [message async for message in await route.get_addr()]
+        there = [_address(message) for message in messages]
+        refused = {_address(message)[:2] for message in messages if message["flags"] & _DAD_FAILED}
         present = {(index, address) for index, address, _ in there}
         found = [self._local_fip(*entry) for entry in there if entry[1] in self._fips]
         for interface, own in self._own:
-            index = _index(interface)
-            if index is not None and (index, str(own.ip)) not in present:
+            index = index_of(interface)
+            if index is None:
+                continue
+            if (index, str(own.ip)) not in present:
                 found.append(self._missing(interface, index, own))
+            elif (index, str(own.ip)) in refused:
+                found.append(self._refused(interface, index, own))
         return found
+
+    def _refused(self, interface: str, index: int, own: IPv4Interface | IPv6Interface) -> Finding:
+        async def mend() -> None:
+            async with AsyncIPRoute() as route:
+                # Without another test: gateway.toml says whose it is, and the kernel never tests again by itself.
+                await route.addr("del", index=index, address=str(own.ip), prefixlen=own.network.prefixlen)
+                await route.addr("add", index=index, address=str(own.ip), prefixlen=own.network.prefixlen, flags=2)
+
+        wanted = f"usable on {interface}"
+        return Finding(Wrong(f"address {own.ip}", "refused as a duplicate (dadfailed)", wanted), mend)
 
     def _missing(self, interface: str, index: int, own: IPv4Interface | IPv6Interface) -> Finding:
         async def mend() -> None:
@@ -165,19 +189,27 @@ class Addresses:
             async with AsyncIPRoute() as route:
                 await route.addr("del", index=index, address=address, prefixlen=length)
 
-        return Finding(Wrong(f"address {address}", f"local, on {_name(index)}", "a FIP is never local"), mend)
+        return Finding(Wrong(f"address {address}", f"local, on {interface_named(index)}", "a FIP is never local"), mend)
 
 
 class Routes:
-    """The FIPs' blackholes, nothing in front of them, and the default routes as they were last seen."""
+    """The FIPs' blackholes, nothing in front of them, and the default routes as they were last seen.
 
-    noticed: ClassVar[bool] = True
+    A default route that router advertisements brought may expire: it is still listed then, and used no more.
+    """
 
     def __init__(self, fips: Iterable[IPv4Address], public: str, metric: int) -> None:
         self._fips = {str(fip) for fip in fips}
         self._public = public
         self._metric = metric
-        self._defaults: dict[int, str] = {}
+        self._expires_soon = False
+        self.hops: dict[int, str] = {}
+        """The next hop of the default route on the public interface as last seen, by address family."""
+
+    @property
+    def noticed(self) -> bool:
+        """Kept: of the end of a route's life the kernel gives no notice."""
+        return not self._expires_soon
 
     async def findings(self) -> list[Finding]:
         """Blackholes that are missing, foreign routes to a FIP, default routes that have gone."""
@@ -211,18 +243,25 @@ class Routes:
         return Finding(Wrong(f"route {fip}", f"a foreign one, metric {metric}", "only natpair's own"), mend)
 
     def _lost_defaults(self, routes: list[Any]) -> list[Finding]:
-        index = _index(self._public)
-        seen = {m["family"]: m for m in routes if m["dst_len"] == 0 and m.get_attr("RTA_OIF") == index}
-        self._defaults |= {f: m.get_attr("RTA_GATEWAY") for f, m in seen.items() if m.get_attr("RTA_GATEWAY")}
+        index = index_of(self._public)
+        listed = [m for m in routes if m["dst_len"] == 0 and m["type"] == _UNICAST and m.get_attr("RTA_OIF") == index]
+        usable = [m for m in listed if _left(m) > 0]
+        self._expires_soon = any(0 < _left(m) < _EXPIRES_SOON for m in listed)
+        # The best one last, so that it counts; one that has expired is better than knowing none.
+        for message in sorted(listed, key=lambda m: (_left(m) > 0, not _is_spare(m), -_metric(m))):
+            if message.get_attr("RTA_GATEWAY") and (message in usable or message["family"] not in self.hops):
+                self.hops[message["family"]] = message.get_attr("RTA_GATEWAY")
         if index is None:
             return []
-        return [self._no_default(family, hop, index) for family, hop in self._defaults.items() if family not in seen]
+        there = {m["family"] for m in usable}
+        return [self._no_default(family, hop, index) for family, hop in self.hops.items() if family not in there]
 
     def _no_default(self, family: int, hop: str, index: int) -> Finding:
         async def mend() -> None:
+            everything = "0.0.0.0/0" if family == socket.AF_INET else "::/0"
+            spare = {"priority": SPARE_METRIC, "proto": SPARE_PROTOCOL}
             async with AsyncIPRoute() as route:
-                everything = "0.0.0.0/0" if family == socket.AF_INET else "::/0"
-                await route.route("replace", dst=everything, gateway=hop, oif=index, family=family)
+                await route.route("replace", dst=everything, gateway=hop, oif=index, family=family, **spare)
 
         name = "IPv4" if family == socket.AF_INET else "IPv6"
         return Finding(Wrong(f"{name} default route", "none", f"via {hop} on {self._public}"), mend)
@@ -244,11 +283,13 @@ class Rules:
         self._client = str(network.broadcast_address - 1)
 
     async def findings(self) -> list[Finding]:
-        """The main table's rule if it is gone; foreign rules without a mark while a client's packet goes astray."""
+        """The kernel's own rules if they are gone; foreign rules without a mark while a client's packet goes astray."""
         async with AsyncIPRoute() as route:
             rules = [m async for m in await route.get_rules(family=socket.AF_INET)]
-            if not any(m.get_attr("FRA_TABLE") == _TABLE_MAIN for m in rules):
-                return [self._no_main()]
+            sixes = [m async for m in await route.get_rules(family=socket.AF_INET6)]
+            lost = [*_lost_rules(socket.AF_INET, rules), *_lost_rules(socket.AF_INET6, sixes)]
+            if lost:
+                return lost
             aliens = [m for m in rules if m.get_attr("FRA_PRIORITY") not in {None, _MAIN_RULE, _DEFAULT_RULE}]
             unmarked = [m for m in aliens if m.get_attr("FRA_FWMARK") is None]
             everywhere = await self._astray(route, self._client, _SOMEWHERE)
@@ -267,7 +308,7 @@ class Rules:
 
     async def _astray(self, route: AsyncIPRoute, source: str, target: str) -> str:
         """Where a client's packet would go if not out on the WAN; empty if all is well or a link is missing."""
-        private, public = _index(self._private), _index(self._public)
+        private, public = index_of(self._private), index_of(self._public)
         if private is None or public is None:
             return ""
         try:
@@ -276,14 +317,7 @@ class Rules:
         except NetlinkError as error:
             return f"clients get {error.args[-1]}"
         out = answer.get_attr("RTA_OIF")
-        return "" if out == public else f"clients leave on {_name(out) if out else 'nothing'}"
-
-    def _no_main(self) -> Finding:
-        async def mend() -> None:
-            async with AsyncIPRoute() as route:
-                await route.rule("add", priority=_MAIN_RULE, table=_TABLE_MAIN, family=socket.AF_INET)
-
-        return Finding(Wrong("ip rule main", "none", "the main table is asked"), mend)
+        return "" if out == public else f"clients leave on {interface_named(out) if out else 'nothing'}"
 
     def _alien(self, message: Any, found: str) -> Finding:
         priority = message.get_attr("FRA_PRIORITY")
@@ -306,7 +340,7 @@ class Guard:
 
     async def findings(self) -> list[Finding]:
         """One, if the filter is missing or has another program."""
-        if _index(self._public) is None or self._program is None:
+        if index_of(self._public) is None or self._program is None:
             return []
         try:
             done = await arun(["tc", "filter", "show", "dev", self._public, "egress"], timeout=_SECONDS)
@@ -324,6 +358,22 @@ class Guard:
 
     async def _mend(self) -> None:
         await arun(["tc", "-batch", "-"], stdin=self._text, timeout=_SECONDS)
+
+
+def _lost_rules(family: int, rules: list[Any]) -> list[Finding]:
+    """What is missing of the rules by which local addresses are known, and the main table is asked."""
+    tables = {m.get_attr("FRA_TABLE") for m in rules}
+    own = ((TABLE_LOCAL, "local", 0), (_TABLE_MAIN, "main", _MAIN_RULE))
+    return [_no_rule(family, *one) for one in own if one[0] not in tables]
+
+
+def _no_rule(family: int, table: int, name: str, priority: int) -> Finding:
+    async def mend() -> None:
+        async with AsyncIPRoute() as route:
+            await route.rule("add", priority=priority, table=table, family=family)
+
+    command = "ip rule" if family == socket.AF_INET else "ip -6 rule"
+    return Finding(Wrong(f"{command} {name}", "none", f"the {name} table is asked"), mend)
 
 
 def _stands(file: RenderedFile) -> bool:
@@ -353,15 +403,15 @@ def _is_relay(message: Any) -> bool:
     return bool(message["type"] == _UNICAST and message.get_attr("RTA_PRIORITY") == RELAY_METRIC)
 
 
-def _index(interface: str) -> int | None:
-    try:
-        return socket.if_nametoindex(interface)
-    except OSError:
-        return None
+def _left(route: Any) -> float:
+    """Seconds that a route is still used for; endless for most."""
+    ticks = (route.get_attr("RTA_CACHEINFO") or {}).get("rta_expires", 0)
+    return float(ticks) / _TICKS if ticks else math.inf
 
 
-def _name(index: int) -> str:
-    try:
-        return socket.if_indextoname(index)
-    except OSError:
-        return f"interface {index}"
+def _metric(route: Any) -> int:
+    return int(route.get_attr("RTA_PRIORITY") or 0)
+
+
+def _is_spare(route: Any) -> bool:
+    return bool(route["proto"] == SPARE_PROTOCOL)

@@ -14,13 +14,18 @@ from pyroute2 import AsyncIPRoute, NetlinkError
 
 RELAY_METRIC = 10
 """Below the blackhole route's metric: while it exists, packets for a FIP go to the peer."""
+SPARE_METRIC = 4096
+"""Above all that network managers use: a spare route is for the time in which the real one is missing."""
+SPARE_PROTOCOL = 110
+"""By which natpair knows its spare routes again (rtm_protocol; /etc/iproute2/rt_protos gives this number to nobody)."""
 _SIOCGIFFLAGS = 0x8913
 _SIOCGIFHWADDR = 0x8927
 _IFF_UP_RUNNING = 0x1 | 0x40
 _NETLINK_ADD_MEMBERSHIP = 1
 _SOL_NETLINK = 270
 _RTNLGRP_LINK, _RTNLGRP_TC, _RTNLGRP_IPV4_IFADDR, _RTNLGRP_IPV4_ROUTE, _RTNLGRP_IPV4_RULE = 1, 4, 5, 7, 8
-_RTNLGRP_IPV6_IFADDR, _RTNLGRP_IPV6_ROUTE = 9, 11
+_RTNLGRP_IPV6_IFADDR, _RTNLGRP_IPV6_ROUTE, _RTNLGRP_IPV6_RULE = 9, 11, 19
+_RTNLGRP_IPV4_NETCONF, _RTNLGRP_IPV6_NETCONF = 24, 25
 _NFT_MSG_NEWGEN = 0x0A0F
 _NFTA_GEN_PROC_NAME = 3
 _NFGEN_HEADER_BYTES = 20
@@ -28,6 +33,22 @@ _NFNLGRP_NFTABLES = 7
 _NETLINK_NETFILTER = 12
 _RT_TABLE_MAIN = 254
 _NUD_PERMANENT = 0x80
+
+
+def index_of(interface: str) -> int | None:
+    """The number of an interface; None while there is none of that name."""
+    try:
+        return socket.if_nametoindex(interface)
+    except OSError:
+        return None
+
+
+def interface_named(index: int) -> str:
+    """The name of an interface by its number, for people."""
+    try:
+        return socket.if_indextoname(index)
+    except OSError:
+        return f"interface {index}"
 
 
 def is_up(interface: str) -> bool:
@@ -147,10 +168,13 @@ def _as_os_error() -> Iterator[None]:
 def notice_sockets() -> tuple[socket.socket, socket.socket]:
     """Two non-blocking sockets: one readable when links, addresses, routes, rules or filters change, one for rulesets.
 
-    What they say is a reason to look and no more (and ENOBUFS is one, too).
+    What they say is a reason to look and no more (and ENOBUFS is one, too). Of sysctls the kernel gives notice when
+    forwarding or reverse path filtering of an interface changes.
     """
     addresses = (_RTNLGRP_IPV4_IFADDR, _RTNLGRP_IPV6_IFADDR, _RTNLGRP_IPV4_ROUTE, _RTNLGRP_IPV6_ROUTE)
-    links = _notices(socket.NETLINK_ROUTE, _RTNLGRP_LINK, _RTNLGRP_TC, _RTNLGRP_IPV4_RULE, *addresses)
+    rules = (_RTNLGRP_IPV4_RULE, _RTNLGRP_IPV6_RULE)
+    settings = (_RTNLGRP_IPV4_NETCONF, _RTNLGRP_IPV6_NETCONF)
+    links = _notices(socket.NETLINK_ROUTE, _RTNLGRP_LINK, _RTNLGRP_TC, *rules, *addresses, *settings)
     return links, _notices(_NETLINK_NETFILTER, _NFNLGRP_NFTABLES)
 
 

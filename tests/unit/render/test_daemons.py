@@ -59,7 +59,7 @@ def test_keepalived_elects_and_does_nothing_else() -> None:
         "auth_pass",
     ):
         assert unwanted not in text
-    assert re.findall(r"virtual_ipaddress \{\s*(.*?)\s*\}", text) == ["192.168.1.1/24 dev eth1"]
+    assert re.findall(r"virtual_ipaddress \{\s*(.*?)\s*\}", text) == ["192.168.1.1/32 dev eth1"]
 
 
 def test_conntrackd_yields_to_keepalived_and_never_resyncs_by_itself() -> None:
