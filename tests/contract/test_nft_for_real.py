@@ -121,7 +121,7 @@ def test_clients_that_are_counted_are_no_difference(machine: Scratch) -> None:
 from natpair.system import nft
 before = await nft.read()
 await nft.Loader().transact("add element ip natpair client_rate { 192.168.1.7 limit rate over 5/second }")
-await nft.Loader().transact("add element ip natpair client_flows { 192.168.1.7 . 3 ct count over 9 }")
+await nft.Loader().transact("add element ip natpair client_flows { 192.168.1.7 . udp . 3 ct count over 9 }")
 await nft.Loader().transact("add element ip natpair clients_full { 192.168.1.7 }")
 print((await nft.read()) == before)
 await nft.Loader().transact("add element ip natpair fips { 192.0.2.222 }")

@@ -26,6 +26,8 @@ pytestmark = pytest.mark.root
 
 SERVER, FIP = "198.51.100.10", "192.0.2.221"
 METADATA = "169.254.169.254"
+PAIRS = (("arrived", "routed"), ("offered", "passed"))
+NULL_SEGMENT = "9c400007" + "00000000" * 2 + "5000ffff" + "00000000"
 
 ECHO = """
 import socket, sys
@@ -59,6 +61,15 @@ except TimeoutError:
 except OSError as error:
     print(error.strerror)
 """
+RAW = """
+import socket, struct, sys
+source, target, protocol, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+payload = bytes.fromhex(sys.argv[5])
+head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), 0, 0, 64, protocol, 0,
+    socket.inet_aton(source), socket.inet_aton(target))
+line = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+for _ in range(count): line.sendto(head + payload, (target, 0))
+"""
 FORGE = """
 import socket, struct, sys
 source, sport, target, tport, text = sys.argv[1:6]
@@ -85,9 +96,26 @@ for number in range(1, int(sys.argv[2]) + 1):
     check = ~(0x0800 + number) & 0xFFFF
     line.sendto(struct.pack("!BBHHH", 8, 0, check, number, 0), (sys.argv[1], 0))
 """
+ADVERTISE = """
+import socket, struct, sys, time
+def lladdr():
+    for line in open("/proc/net/if_inet6"):
+        packed, _, _, scope, flags, name = line.split()
+        if name == sys.argv[1] and scope == "20" and not int(flags, 16) & 0x40: return True
+while not lladdr(): time.sleep(0.05)
+line = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+line.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+to = ("ff02::1", 0, 0, socket.if_nametoindex(sys.argv[1]))
+advertisement = struct.pack("!BBHBBHII", 134, 0, 0, 64, 8, 1800, 0, 0)
+for _ in range(6):
+    line.sendto(advertisement, to)
+    time.sleep(0.05)
+print("sent")
+"""
 LISTEN = """
 import socket, struct, sys
 line = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800)); line.settimeout(float(sys.argv[1]))
+line.setsockopt(socket.SOL_SOCKET, 33, 1 << 24)  # SO_RCVBUFFORCE: on a busy machine it is read late
 print("up", flush=True)
 try:
     while True:
@@ -237,9 +265,9 @@ def test_no_client_asks_the_platform_for_the_nodes_user_data(world: World) -> No
     for forbidden in (True, False):
         if not forbidden:
             # The control: without that one rule the question would leave, in the node's name.
-            rules = world.node.run("nft", "-a", "list", "chain", "ip", "natpair", "forward").stdout.splitlines()
+            rules = world.node.run("nft", "-a", "list", "chain", "ip", "natpair", "new_flow").stdout.splitlines()
             (handle,) = [line.rsplit(" ", 1)[1] for line in rules if "169.254.0.0/16" in line]
-            world.node.run("nft", "delete", "rule", "ip", "natpair", "forward", "handle", handle)
+            world.node.run("nft", "delete", "rule", "ip", "natpair", "new_flow", "handle", handle)
         with world.watch(world.server) as seen:
             assert world.ask("user-data", host=METADATA) == "silence"
         assert any(METADATA in packet for packet in seen) is not forbidden
@@ -322,6 +350,148 @@ def test_what_another_table_drops_is_offered_and_does_not_pass(world: World) -> 
     world.ask("to nobody", host="192.168.7.7")
     world.ask("to the node", host="192.168.1.3")
     assert world.counter("offered") == 2, "what clients may not reach is not counted"
+
+
+@pytest.mark.parametrize("hook", ["prerouting", "forward", "postrouting"])
+def test_wherever_another_table_drops_one_of_the_pairs_of_counters_tells(world: World, hook: str) -> None:
+    world.switch("traffic-local")
+    world.node.run("nft", "add table ip stranger")
+    world.node.run("nft", f"add chain ip stranger c {{ type filter hook {hook} priority -100; policy drop; }}")
+    try:
+        assert world.ask("lost") == "silence"
+    finally:
+        world.node.run("nft", "delete", "table", "ip", "stranger")
+    lost = {pair: world.counter(pair[0]) - world.counter(pair[1]) for pair in PAIRS}
+    assert sorted(lost.values()) == [0, 1], lost
+
+
+def test_what_natpair_or_the_kernel_drops_is_held_against_nobody(world: World) -> None:
+    """NULL segments, a tenant's unknown protocols, the last hop of a traceroute, what is over a limit or off limits."""
+    limited(world, 300, 1)
+    world.ask("first")
+    world.client.run(sys.executable, "-c", RAW, "192.168.1.101", SERVER, "6", "60", NULL_SEGMENT)
+    world.client.run(sys.executable, "-c", RAW, "192.168.1.101", SERVER, "253", "60", "00" * 16)
+    world.open("192.168.1.101", 60)
+    world.ask("to nobody", host="192.168.7.7")
+    world.client.run("ping", "-c", "30", "-i", "0.01", "-W", "1", "-t", "1", SERVER, ok=(1,))
+    dropped = ("not_forwarded", "other_protocol", "over_rate", "off_limits")
+    assert {name: world.counter(name) > 0 for name in dropped} == dict.fromkeys(dropped, True)
+    assert world.counter("offered") == world.counter("passed") > 0
+    assert world.counter("arrived") == world.counter("routed") > 200
+
+
+OTHERS_NAT = {
+    "iptables": "type nat hook postrouting priority srcnat; oifname eth0 masquerade",
+    "ahead": "type nat hook postrouting priority srcnat - 50; oifname eth0 masquerade",
+    "destination": "type nat hook prerouting priority dstnat - 50; ip daddr 198.51.100.10 dnat to 203.0.113.1",
+    "late": "type filter hook postrouting priority 900; oifname eth0 ip saddr set 203.0.113.3",
+}
+"""What others add. The first is what `iptables -t nat -A POSTROUTING -o eth0 -j MASQUERADE` makes."""
+
+
+def add_nat(world: World, text: str) -> None:
+    hook, rule = text.rsplit("; ", 1)
+    world.node.run("nft", "-f", "-", stdin=f"table ip nat {{\nchain c {{\n{hook};\n{rule}\n}}\n}}\n")
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["others first", "ours first"])
+@pytest.mark.parametrize("kind", [*OTHERS_NAT])
+def test_flows_of_clients_leave_by_the_fip_whatever_nat_others_add(world: World, kind: str, first: bool) -> None:
+    text = OTHERS_NAT[kind]
+    if first:
+        world.node.run("nft", "-f", "-", stdin="add table ip natpair\ndelete table ip natpair\n")
+        add_nat(world, text)
+        world.node.run("nft", "-f", "/run/g/nftables.nft")
+    world.switch("traffic-local")
+    if not first:
+        add_nat(world, text)
+    try:
+        with world.watch(world.server) as seen, world.echo() as asked:
+            answer = world.ask("hello", port=41234)
+        if kind == "late":
+            assert (answer, world.counter("leak_guard")) == ("silence", 1), "rewritten without a flow"
+        else:
+            assert (answer, asked) == ("hello", [f"{FIP}:41234 hello"])
+        assert not [packet for packet in seen if packet.startswith("203.0.113.3 >") and "protocol 17" in packet]
+    finally:
+        world.node.run("nft", "delete", "table", "ip", "nat")
+
+
+def test_a_flow_that_has_another_source_than_a_fip_is_stopped(world: World) -> None:
+    """The control of the last layer: with natpair's own translation gone, the masquerade of another tool would win."""
+    world.switch("traffic-local")
+    add_nat(world, OTHERS_NAT["iptables"])
+    try:
+        world.node.run("nft", "flush", "chain", "ip", "natpair", "nat_postrouting")
+        assert world.ask("hello") == "silence"
+        assert world.counter("leak_guard") == 1
+        world.node.run("nft", "flush", "chain", "ip", "natpair", "leak_guard")
+        with world.echo() as asked:
+            assert world.ask("hello", port=40001) == "hello"
+        assert asked == ["203.0.113.3:40001 hello"], "without both it leaves"
+    finally:
+        world.node.run("nft", "delete", "table", "ip", "nat")
+
+
+def test_a_nodes_own_packet_from_its_private_address_does_not_borrow_a_fip(world: World) -> None:
+    world.switch("traffic-local")
+    with world.watch(world.server) as seen:
+        own = ("-c", SEND, "192.168.1.3", "40501", SERVER, "7", "own")
+        assert world.node.run(sys.executable, *own).stdout.strip() != "own"
+    assert not [packet for packet in seen if packet.startswith((FIP, "192.168.1.3"))]
+    assert (world.counter("own_leak"), world.counter("leak_guard")) == (1, 0)
+
+
+def test_a_question_is_kept_for_seconds_and_a_talk_for_minutes(world: World) -> None:
+    world.switch("traffic-local")
+    for port in (53, 123, 443, 500, 5060):
+        world.client.run(sys.executable, "-c", SEND, "192.168.1.101", "41000", SERVER, str(port), "x")
+    listed = world.node.run("conntrack", "-L", "-p", "udp").stdout.splitlines()
+    left = {line.split("dport=")[1].split()[0]: int(line.split()[2]) for line in listed}
+    assert {port: -(-seconds // 10) * 10 for port, seconds in left.items()} == {
+        "53": 20, "123": 20, "443": 30, "500": 120, "5060": 120,
+    }  # fmt: skip
+
+
+def test_one_kind_of_flows_does_not_take_the_share_of_another(world: World) -> None:
+    limited(world, 300, 1_000_000)
+    assert world.open("192.168.1.101", 300) > 290
+    world.client.run(sys.executable, "-c", PINGS, SERVER, "300")
+    assert world.counter("over_flows") == 0
+    world.client.run(sys.executable, "-c", PINGS, SERVER, "400")
+    assert world.counter("over_flows") == 100, "the control: each kind has its limit"
+
+
+def test_a_stranger_cannot_fill_the_table_with_what_it_begins_at_the_node(world: World) -> None:
+    for port in range(100):
+        segment = f"{20000 + port:04x}0016" + "00000001" + "00000000" + "5002ffff" + "00000000"
+        world.server.run(sys.executable, "-c", RAW, SERVER, "203.0.113.3", "6", "4", segment)
+    listed = world.node.run("conntrack", "-L", "-p", "tcp").stdout.splitlines()
+    assert all(int(line.split()[2]) <= 10 for line in listed), listed
+
+
+@pytest.mark.parametrize("leg", ["vlan", "wan"])
+def test_heartbeats_come_no_faster_than_a_peer_sends_them(world: World, leg: str) -> None:
+    there, source, target = {
+        "vlan": (world.client, "192.168.1.4", "192.168.1.3"),
+        "wan": (world.server, "203.0.113.4", "203.0.113.3"),
+    }[leg]
+    datagram = "0ec50ec5" + "0030" + "0000" + "00" * 40
+    there.run(sys.executable, "-c", RAW, source, target, "17", "5000", datagram)
+    assert 2500 < world.counter("over_peer") < 5000
+
+
+def test_a_router_advertisement_of_a_tenant_changes_no_route(world: World) -> None:
+    """With what a real machine has: it takes advertisements, as it is no router for IPv6."""
+    for name in ("eth1", "eth0"):
+        world.node.run("sysctl", "-qw", f"net.ipv6.conf.{name}.disable_ipv6=0", f"net.ipv6.conf.{name}.accept_ra=1")
+    # On the public side, the negative control, the next hop's are heard.
+    for there, link, name, heard in ((world.client, "far0", "eth1", False), (world.server, "far1", "eth0", True)):
+        there.run("sysctl", "-qw", f"net.ipv6.conf.{link}.disable_ipv6=0")
+        told = there.run(sys.executable, "-c", ADVERTISE, link).stdout.strip()
+        routes = world.node.run("ip", "-6", "route", "show", "default", "dev", name).stdout
+        assert (told, "proto ra" in routes) == ("sent", heard)
+        world.node.run("ip", "-6", "route", "flush", "proto", "ra")
 
 
 def test_a_client_cannot_reach_its_own_fip(world: World) -> None:

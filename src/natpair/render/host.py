@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from natpair.core import paths
 from natpair.render.base import RenderedFile, Sides, fill
 from natpair.render.conntrackd import NETLINK_BUFFER_MAX_BYTES
+from natpair.render.nftables import ONE_SHOT_SECONDS
 
 BLACKHOLE_METRIC = 1000
 _TIME_WAIT_SECONDS = 120
@@ -14,6 +15,7 @@ _UNANSWERED_SECONDS = 300
 _MODULES = (
     "nf_conntrack",
     "nf_conntrack_netlink",
+    "nfnetlink_cttimeout",
     "nf_nat",
     "nf_tables",
     "nft_chain_nat",
@@ -156,9 +158,14 @@ def _flow_settings(sides: Sides) -> tuple[Setting, ...]:
             _conntrack("tcp_timeout_time_wait"),
         ),
         Setting(
-            "UDP: at least 2 min, 5 recommended (RFC 4787 REQ-5).",
+            "UDP that has been used for more than 2 s: at least 2 min, 5 recommended (RFC 4787 REQ-5).",
             nat.udp_seconds,
-            _conntrack("udp_timeout", "udp_timeout_stream"),
+            _conntrack("udp_timeout_stream"),
+        ),
+        Setting(
+            "UDP that was over within 2 s: 2 min (RFC 4787 REQ-5). For known ports the ruleset has less.",
+            ONE_SHOT_SECONDS,
+            _conntrack("udp_timeout"),
         ),
         Setting("ICMP queries: at least 1 min (RFC 5508 REQ-2).", nat.icmp_seconds, _conntrack("icmp_timeout")),
     )

@@ -29,6 +29,21 @@ _OFF_LIMITS = tuple(
     map(IPv4Network, ("169.254.0.0/16", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"))
 )
 
+MOST_CLIENTS = 262_144
+"""Elements of a set with one for each client: a tenant may send from every address of a large subnet."""
+REPLICATED = ("tcp", "udp", "icmp")
+"""What conntrackd carries to the peer. Anything else would end in a takeover, so it is not forwarded at all."""
+ONE_SHOT_SECONDS = 120
+"""A UDP flow that is over within two seconds is kept so long: RFC 4787 REQ-5 asks for two minutes."""
+_QUESTION_PORTS = (53, 123)
+_QUESTION_SECONDS = 20
+_KNOWN_SECONDS = 30
+_PEER_RATE = "500/second burst 500 packets"
+"""A peer sends a heartbeat every 20 to 200 ms, and one more for each change; each costs the agent 13 microseconds."""
+_STRANGER_RATE = "50/second burst 100 packets"
+_UNPINNED_RATE = "20/second burst 20 packets"
+"""Heartbeats from another card than the peer's last one: they are sealed, and may tell of a new card."""
+
 # A fixed seed: the kernel would pick a random one, and the two nodes would map a client to different FIPs.
 _JHASH_SEED = 0x6E617470
 _INDENT = " " * 8
@@ -88,12 +103,18 @@ def _ruleset(sides: Sides) -> RenderedFile:
         network=gateway.private_network,
         own_ports=f"{gateway.sync.port}, {gateway.heartbeat.port}",
         snat=snat_statement(gateway.pair.fips),
-        may_leave=", ".join(map(str, (node.public_address.ip, *gateway.pair.fips))),
         route_servers=route_servers(gateway),
         management=_management(sides),
         nat=gateway.nat,
         off_limits=", ".join(map(str, off_limits(sides))),
-        nowhere=f"{gateway.private_network}, {node.public_address.ip}, 224.0.0.0/3",
+        clients=min(gateway.private_network.num_addresses, MOST_CLIENTS),
+        most_clients=MOST_CLIENTS,
+        protocols=", ".join(REPLICATED),
+        question_ports=", ".join(map(str, _QUESTION_PORTS)),
+        question_seconds=_QUESTION_SECONDS,
+        known_seconds=_KNOWN_SECONDS,
+        one_shot_seconds=ONE_SHOT_SECONDS,
+        peer_rate=_PEER_RATE,
         peer_any=_peer_guard(sides, ANY_PEER).rules,
         role_raw_closed=raw.rules,
         role_forward_closed=forward.rules,
@@ -119,13 +140,16 @@ def _peer_guard(sides: Sides, mac: str) -> Chain:
     comment = f"{COMMENT_PEER}{mac}"
     if mac == ANY_PEER:
         return Chain("ip", "peer_guard", _rules(comment))
-    other = f'iifname "{sides.node.private_interface}" ether saddr != {mac}'
+    other = f"ether saddr != {mac}"
     network, peer = sides.gateway.private_network, sides.peer.private_address.ip
+    beat = f"ip daddr {sides.node.private_address.ip} udp dport {sides.gateway.heartbeat.port}"
     return Chain(
         "ip",
         "peer_guard",
         _rules(
             comment,
+            # Sealed, so they need no guard; and a peer that was replaced tells its new card by them.
+            f"{other} ip saddr {peer} {beat} limit rate {_UNPINNED_RATE} return",
             f"{other} ip saddr {peer} counter name forged drop",
             # What the peer relays; from anybody else it would be a reply made up on the VLAN.
             f"{other} ip saddr != {network} ip daddr @fips counter name forged drop",
@@ -143,10 +167,11 @@ def _management(sides: Sides) -> str:
     if not firewall.management_tcp_ports:
         return ""
     ports = ", ".join(map(str, sorted(set(firewall.management_tcp_ports))))
+    begin = f'tcp dport {{ {ports} }} ct state new ct timeout set "stranger" limit rate {_STRANGER_RATE} accept'
     if not firewall.management_sources:
-        return f'iifname "{sides.node.public_interface}" tcp dport {{ {ports} }} accept'
+        return f'iifname "{sides.node.public_interface}" {begin}'
     sources = ", ".join(map(str, _disjoint(sides)))
-    return f"ip saddr {{ {sources} }} tcp dport {{ {ports} }} accept"
+    return f"ip saddr {{ {sources} }} {begin}"
 
 
 def _disjoint(sides: Sides) -> tuple[object, ...]:
@@ -171,9 +196,10 @@ _Rules = tuple[str, ...]
 def _local(sides: Sides) -> tuple[_Rules, _Rules]:
     private, public, network = sides.node.private_interface, sides.node.public_interface, sides.gateway.private_network
     forward = (
-        f'iifname "{private}" oifname "{public}" ip saddr {network} ct state established,related accept',
-        f'iifname "{private}" oifname "{public}" ip saddr {network} ct state new jump new_flow',
+        f'iifname "{private}" oifname "{public}" ip saddr {network} ct state established,related'
+        " counter name offered accept",
         f'iifname "{public}" oifname "{private}" ip daddr {network} ct state established,related accept',
+        f'iifname "{private}" oifname "{public}" ip saddr {network} ct state new jump new_flow',
         # Replies that the standby has relayed come in by the VLAN and leave by it.
         f'iifname "{private}" oifname "{private}" ip daddr {network} ct direction reply'
         " ct state established,related accept",

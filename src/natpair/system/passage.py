@@ -23,7 +23,9 @@ _ON_THE_WAY = frozenset({"ingress", "prerouting", "forward", "postrouting", "egr
 _FAMILIES = frozenset({"ip", "inet", "netdev"})
 _SCAN_EVERY = 8
 """Looks of which one asks for all chains, should a notice have been lost."""
-_OFFERED, _PASSED = "offered", "passed"
+_PAIRS = (("arrived", "routed"), ("offered", "passed"))
+"""Counters before and behind the chains of others. In between natpair itself drops nothing, nor does the kernel's
+routing (TTL, MTU, no route): what of the first is missing in the second was dropped by somebody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Passage:
         self._looks = 0
         self._chains: tuple[Chain, ...] = ()
         self._rules = ""
-        self._tally: Tally | None = None
+        self._tallies: dict[str, Tally] = {}
 
     def changed(self) -> None:
         """Some ruleset has changed."""
@@ -77,13 +79,14 @@ class Passage:
             await self._scan()
         self._looks += 1
         counts = await nft.counters() if self._chains else {}
-        if _OFFERED not in counts or _PASSED not in counts:
+        for before, behind in _PAIRS:
+            if before in counts and behind in counts:
+                offered, passed = counts[before], counts[behind]
+                self._tallies[before] = self._tallies.get(before, Tally(offered, passed)).read(offered, passed)
+        blocked = [tally for tally in self._tallies.values() if tally.blocked]
+        if not blocked:
             return []
-        offered, passed = counts[_OFFERED], counts[_PASSED]
-        self._tally = self._tally.read(offered, passed) if self._tally is not None else Tally(offered, passed)
-        if not self._tally.blocked:
-            return []
-        found = f"{self._tally.lost} packets of clients came in and none left"
+        found = f"{blocked[0].lost} packets of clients came in and none left"
         return [Finding(Wrong(", ".join(map(str, self._chains)), found, "clients get through"), None)]
 
     async def _scan(self) -> None:
@@ -92,7 +95,7 @@ class Passage:
         chains = chains_in_the_way(listed.stdout)
         rules = "".join([await self._rules_of(chain) for chain in chains])
         if (chains, rules) != (self._chains, self._rules):
-            self._tally = None
+            self._tallies = {}
         self._chains, self._rules = chains, rules
 
     async def _rules_of(self, chain: Chain) -> str:

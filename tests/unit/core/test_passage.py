@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from natpair.core.passage import LOST_PACKETS, Tally
+from natpair.core.passage import FORGOTTEN_LOOKS, LOST_PACKETS, Tally
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,12 @@ def test_blocked_is_many_in_a_row_of_which_none_passed(readings: list[tuple[int,
 
 def test_counts_that_go_back_start_anew() -> None:
     assert Tally(1000, 5).read(3, 5) == Tally(3, 5)
+
+
+def test_blame_ends_when_nobody_sends_any_more_and_not_before() -> None:
+    tally = Tally(0, 5).read(100, 5)
+    for _ in range(FORGOTTEN_LOOKS - 1):
+        tally = tally.read(100, 5)
+        assert tally.blocked
+    assert not tally.read(100, 5).blocked
+    assert tally.read(101, 5).read(101, 5).blocked, "one more packet that is lost, and it is not forgotten"

@@ -8,7 +8,15 @@ import pytest
 from natpair.core import paths
 from natpair.core.model import Nat
 from natpair.render.base import Sides
-from natpair.render.nftables import ANY_PEER, Traffic, nftables_files, off_limits, peer_guard, snat_statement
+from natpair.render.nftables import (
+    ANY_PEER,
+    MOST_CLIENTS,
+    Traffic,
+    nftables_files,
+    off_limits,
+    peer_guard,
+    snat_statement,
+)
 from samples import gateway, rendered
 
 
@@ -71,9 +79,10 @@ def test_a_switch_flushes_what_it_refills_and_nothing_else(name: str) -> None:
 def test_local_forwards_clients_out_replies_in_and_what_the_peer_relayed() -> None:
     assert rules(traffic(Traffic.LOCAL), "role_raw")[1:] == []
     assert rules(traffic(Traffic.LOCAL), "role_forward")[1:] == [
-        'iifname "eth1" oifname "eth0" ip saddr 192.168.1.0/24 ct state established,related accept',
-        'iifname "eth1" oifname "eth0" ip saddr 192.168.1.0/24 ct state new jump new_flow',
+        'iifname "eth1" oifname "eth0" ip saddr 192.168.1.0/24 ct state established,related'
+        " counter name offered accept",
         'iifname "eth0" oifname "eth1" ip daddr 192.168.1.0/24 ct state established,related accept',
+        'iifname "eth1" oifname "eth0" ip saddr 192.168.1.0/24 ct state new jump new_flow',
         'iifname "eth1" oifname "eth1" ip daddr 192.168.1.0/24 ct direction reply ct state established,related accept',
     ]
 
@@ -103,15 +112,27 @@ def test_nothing_is_refused_aloud_but_what_opens_a_flow_too_many() -> None:
 
 
 def test_each_client_has_its_limits_and_defaults_are_shares_of_the_table() -> None:
-    known, limit, pings, _, count, last = rules(rendered("nftables.nft").text, "new_flow")
-    assert (known, last) == ("ct status confirmed accept", "accept")
+    known, off, other, limit, pings, _, count, *kinds, last = rules(rendered("nftables.nft").text, "new_flow")
+    assert (known, last) == ("ct status confirmed counter name offered accept", "counter name offered accept")
+    assert "counter name off_limits drop" in off
+    assert other == "ip protocol != { tcp, udp, icmp } counter name other_protocol drop"
     assert "ip saddr limit rate over 1024/second burst 1024 packets" in limit
-    assert "ip saddr . jhash icmp id mod 128 ct count over 256 }" in pings
-    assert "ip saddr . symhash mod 128 ct count over 256 }" in count, "128 times that is an eighth of the table"
+    assert "ip saddr . ip protocol . jhash icmp id mod 128 ct count over 256 }" in pings
+    assert "ip saddr . ip protocol . symhash mod 128 ct count over 256 }" in count, "128 times that is an eighth"
+    assert [rule.rsplit(" ", 1)[1] for rule in kinds] == ['"udp_known"', '"udp_question"']
     own = gateway(extra="[nat]\nmax_flows_per_client = 500\nnew_flows_per_second_per_client = 77\n")
-    _, limit, _, _, count, _ = rules(rendered("nftables.nft", own).text, "new_flow")
+    _, _, _, limit, _, _, count, *_ = rules(rendered("nftables.nft", own).text, "new_flow")
     assert "rate over 77/second burst 77 packets" in limit
-    assert "ip saddr . symhash mod 1 ct count over 500 }" in count, "few are in one list, and the limit is exact"
+    assert "ip saddr . ip protocol . symhash mod 1 ct count over 500 }" in count, "few are in one list: an exact limit"
+
+
+@pytest.mark.parametrize(("prefix", "size"), [(24, 256), (20, 4096), (12, MOST_CLIENTS)])
+def test_sets_of_clients_have_room_for_the_subnet_and_an_end(prefix: int, size: int) -> None:
+    large = gateway(("192.168.1.1/24", f"192.168.1.1/{prefix}"), ("192.168.1.3/24", f"192.168.1.3/{prefix}"),
+                    ("192.168.1.4/24", f"192.168.1.4/{prefix}"))  # fmt: skip
+    text = rendered("nftables.nft", large).text
+    sizes = {name: int(found) for name, found in re.findall(r"set (\w+) \{[^}]*?size (\d+)", text)}
+    assert (sizes["client_rate"], sizes["clients_full"]) == (size, size)
 
 
 @pytest.mark.parametrize("limit", [1, 255, 511, 512, 2999, 32_768, 16_777_216])
@@ -133,16 +154,17 @@ def test_clients_reach_the_internet_and_no_private_network_but_the_one_the_wan_s
 
 def test_the_peer_is_who_has_its_mac_once_that_is_known() -> None:
     view = Sides.of(gateway(), "nat-a")
-    mark, peer, relayed = rules(peer_guard(view, "02:00:00:00:00:04"), "peer_guard")
+    mark, beats, peer, relayed = rules(peer_guard(view, "02:00:00:00:00:04"), "peer_guard")
     assert 'comment "natpair peer=02:00:00:00:00:04"' in mark
-    assert peer == 'iifname "eth1" ether saddr != 02:00:00:00:00:04 ip saddr 192.168.1.4 counter name forged drop'
+    assert "udp dport 3781 limit rate 20/second" in beats, "sealed: a peer on a new card may be heard"
+    assert peer == "ether saddr != 02:00:00:00:00:04 ip saddr 192.168.1.4 counter name forged drop"
     assert "ip saddr != 192.168.1.0/24 ip daddr @fips" in relayed
     assert len(rules(peer_guard(view, ANY_PEER), "peer_guard")) == 1
 
 
 def test_translation_has_no_random_flag_and_one_address() -> None:
     assert rules(rendered("nftables.nft").text, "nat_postrouting")[1:] == [
-        'oifname "eth0" ip saddr 192.168.1.0/24 snat to 192.0.2.221'
+        'iifname "eth1" oifname "eth0" ip saddr 192.168.1.0/24 snat to 192.0.2.221'
     ]
 
 
@@ -154,19 +176,30 @@ def test_several_addresses_are_chosen_alike_on_both_nodes() -> None:
     assert chosen[0] == chosen[1]
 
 
-def test_only_own_address_and_fips_leave() -> None:
+def test_clients_leave_with_a_fip_and_the_node_with_its_own_address() -> None:
     assert rules(rendered("nftables.nft").text, "leak_guard")[1:] == [
-        'oifname "eth0" ip saddr != { 203.0.113.3, 192.0.2.221 } counter name leak_guard drop'
+        'oifname != "eth0" accept',
+        "ip saddr @fips counter name passed accept",
+        'iifname "eth1" counter name leak_guard drop',
+        "ip saddr 192.168.1.0/24 counter name own_leak drop",
+        "ip saddr != 203.0.113.3 counter name leak_guard drop",
     ]
+
+
+def test_natpairs_own_translation_is_ahead_of_everybody_elses() -> None:
+    for chain in ("nat_prerouting", "nat_postrouting"):
+        assert "priority -199;" in rules(rendered("nftables.nft").text, chain)[0], "the lowest that the kernel takes"
 
 
 def test_vrrp_sync_heartbeat_and_bgp_are_untracked_both_ways() -> None:
     text = rendered("nftables.nft").text
-    for chain in ("raw_prerouting", "raw_output"):
-        four, six = (rules(table, chain) for table in text.split("table inet natpair {"))
-        untracked = [rule for rule in four + six if "notrack" in rule]
+    for way in ("prerouting", "output"):
+        four, six = text.split("table inet natpair {")
+        own = ("from_vlan", "from_wan") if way == "prerouting" else ("raw_output",)
+        chains = [rules(six, f"raw_{way}"), *(rules(four, chain) for chain in own)]
+        untracked = [rule for chain in chains for rule in chain if "notrack" in rule]
         for what in ("ip protocol 112", "udp dport { 3780, 3781 }", "udp dport 3781", "tcp sport 179", "tcp dport 179"):
-            assert any(what in rule for rule in untracked), (chain, what)
+            assert any(what in rule for rule in untracked), (way, what)
 
 
 def test_input_is_closed_and_silent_about_fips() -> None:
@@ -174,7 +207,9 @@ def test_input_is_closed_and_silent_about_fips() -> None:
     assert chain[0].endswith("policy drop;")
     assert chain[2] == "ip daddr @fips drop"
     assert chain[3] == "jump sync_fence"
-    assert chain[-1] == 'iifname "eth0" tcp dport { 22 } accept'
+    assert chain[-1].startswith('iifname "eth0" tcp dport { 22 } ct state new')
+    (advertisement,) = [rule for rule in chain if "nd-router-advert" in rule]
+    assert advertisement.startswith('iifname "eth0" ip6 hoplimit 255 ip6 saddr fe80::/10 ')
 
 
 @pytest.mark.parametrize(
@@ -191,7 +226,8 @@ def test_input_is_closed_and_silent_about_fips() -> None:
 def test_management_is_what_the_file_says(extra: str, rule: str | None) -> None:
     text = rendered("nftables.nft", gateway(extra=f"[firewall]\n{extra}\n")).text.split("table inet natpair {")[1]
     found = [line for line in rules(text, "input") if "tcp dport" in line and "route_servers" not in line]
-    assert found == ([rule] if rule else [])
+    begins = 'ct state new ct timeout set "stranger" limit rate 50/second burst 100 packets'
+    assert found == ([rule.replace("accept", f"{begins} accept")] if rule else [])
 
 
 def test_the_window_copies_what_it_does_not_know_to_the_peer_then_drops_it() -> None:
