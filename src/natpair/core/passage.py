@@ -26,8 +26,8 @@ class Tally:
     def read(self, offered: int, passed: int) -> Tally:
         """The tally after a new reading; counts that went back are those of a new table.
 
-        After `FORGOTTEN_LOOKS` readings in which nobody sent, what was lost before says nothing about now: a node that is
-        not active carries no packet of clients that could clear it.
+        After `FORGOTTEN_LOOKS` readings in which nobody sent, what was lost before says nothing about now: a node that
+        is not active carries no packet of clients that could clear it.
         """
         lost = offered - self.offered
         quiet = self.quiet + 1 if lost == self.lost else 0
