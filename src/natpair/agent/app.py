@@ -178,7 +178,10 @@ class Agent:
 
     def _on_message(self, path: Leg, message: PeerMessage) -> None:
         self.vlan.learn(message.clients)
+        known = self.decider.state.peer_mac
         self.decider.handle(PeerHeard(path, message))
+        if (mac := self.decider.state.peer_mac) != known:
+            self.disks.var.put("peer-mac", lambda: journal.save_peer_mac(mac))
 
     def want(self, wish: Desired) -> None:
         """Effects: hand the wish to the enforcer."""
@@ -358,7 +361,8 @@ async def run(gateway: Gateway, node: str, watcher: Watcher | None = None, confi
     terms = Terms.of(gateway, node, config_hash(gateway))
     key = read_key(gateway.heartbeat.key_file)
     state = initial(terms, time.monotonic(), reserved=journal.reserved_generation(), drained=journal.is_drained())
-    state = replace(state, account=Account(handed=journal.recall().handed))
+    left = journal.recall()
+    state = replace(state, account=Account(handed=left.handed), peer_mac=left.peer_mac or journal.peer_mac())
     disks = Disks()
     log = journal.LogStream(disks.log)
     journal.event_log(log)

@@ -177,4 +177,5 @@ def transition_id(*, node: str, epoch: int) -> str:
 
 
 def _durable(state: NodeState) -> journal.Remembered:
-    return journal.Remembered(state.claims_active, state.epoch, state.boosted, state.fenced, state.account.handed)
+    handed = state.account.handed
+    return journal.Remembered(state.claims_active, state.epoch, state.boosted, state.fenced, handed, state.peer_mac)

@@ -74,6 +74,7 @@ class Enforcer:
         self._on_step = on_step
         self._on_traffic = on_traffic
         self._repairs = repairs
+        self._pinned: str | None = None
         self._foreign: Wrong | None = None
         self._authors: tuple[str, ...] = ()
         self._made: Desired | None = None
@@ -198,6 +199,7 @@ class Enforcer:
                 await self._routes.add()
         if blind is None or self._expected is not None or wish != self._made:
             await self._switch(wish)
+        await self._pin_peer("" if wish.peer_gone else wish.peer_mac)
         if not relay and self.observed.relay_routes:
             await self._routes.remove()
         if relay != self.observed.relay_routes:
@@ -245,7 +247,7 @@ class Enforcer:
         self._expected = None  # until it is read back
         self._on_step("repaired" if seen is None else f"traffic-{wish.traffic}", time.monotonic() - began)
         self._made = wish
-        await self._pin_peer(wish.peer_mac)
+        self._pinned = None  # the link may have been made anew meanwhile
         self._expected = await nft.read()
         self.observed = replace(self.observed, ruleset=self._expected)
         if self._foreign is not None:
@@ -261,6 +263,9 @@ class Enforcer:
 
     async def _pin_peer(self, mac: str) -> None:
         """Who claims the peer's address by ARP is not believed once its MAC is known."""
+        if mac == self._pinned:
+            return
+        self._pinned = mac
         with contextlib.suppress(OSError):  # without the link there is no neighbour either
             await links.pin_neighbour(self._sides.node.private_interface, self._sides.peer.private_address.ip, mac)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -21,6 +22,7 @@ _WAITING_LINES = 4096
 """Lines that wait for a disk, about a megabyte: hours of ordinary life, minutes of a bad day."""
 _RECENT_LINES = 2000
 _TAIL_BYTES = 512 * 1024
+_MAC = re.compile("[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
 class LogStream:
@@ -160,6 +162,7 @@ class Remembered:
     boosted: bool = False
     fenced: bool = False
     handed: tuple[str, ...] = ()
+    peer_mac: str = ""
 
 
 def recall(path: str = paths.STATE) -> Remembered:
@@ -167,7 +170,8 @@ def recall(path: str = paths.STATE) -> Remembered:
     try:
         raw = json.loads(Path(path).read_text())
         active, boosted, fenced = raw["role"] == "active", bool(raw["boosted"]), bool(raw["fenced"])
-        return Remembered(active, int(raw["epoch"]), boosted, fenced, tuple(map(str, raw.get("handed", ()))))
+        handed, mac = tuple(map(str, raw.get("handed", ()))), _mac(str(raw.get("peer_mac", "")))
+        return Remembered(active, int(raw["epoch"]), boosted, fenced, handed, mac)
     except (OSError, ValueError, KeyError, TypeError):
         return Remembered()
 
@@ -176,7 +180,7 @@ def remember(state: Remembered, path: str = paths.STATE) -> None:
     """Replace state.json; /run is memory, so no fsync."""
     role = "active" if state.active else "standby"
     document: dict[str, object] = {"role": role, "epoch": state.epoch, "boosted": state.boosted}
-    document |= {"fenced": state.fenced, "handed": state.handed}
+    document |= {"fenced": state.fenced, "handed": state.handed, "peer_mac": state.peer_mac}
     target = Path(path)
     fresh = target.with_suffix(".new")
     fresh.write_text(json.dumps(document))
@@ -215,3 +219,22 @@ def save_drained(drained: bool, path: str = paths.DRAINED) -> None:
         target.touch()
     else:
         target.unlink(missing_ok=True)
+
+
+def peer_mac(path: str = paths.PEER_MAC) -> str:
+    """The peer's MAC as a sealed heartbeat last told it, also before the last reboot; empty if that is not known."""
+    try:
+        return _mac(Path(path).read_text().strip())
+    except (OSError, ValueError):
+        return ""
+
+
+def save_peer_mac(mac: str, path: str = paths.PEER_MAC) -> None:
+    """Write the peer's MAC down for the next boot. It may wait for the disk: not to be called from the loop."""
+    fresh = Path(path).with_suffix(".new")
+    fresh.write_text(f"{mac}\n")
+    fresh.replace(path)
+
+
+def _mac(text: str) -> str:
+    return text if _MAC.fullmatch(text) else ""

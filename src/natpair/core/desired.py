@@ -30,8 +30,9 @@ class Traffic(StrEnum):
 class Desired:
     """The whole of it: traffic, the dup window, the sync fence, BGP, Keepalived's two track files, the peer's MAC.
 
-    `peer_mac` is empty while anybody may speak in the peer's name: it has not told its own yet, or it is long gone and
-    may come back with another.
+    `peer_mac` is empty only while the peer has not told its own yet. It stays while the peer is away: without it
+    anybody on the VLAN could speak in its name just when there is no second node. `peer_gone`: it may come back with
+    another, so ARP may say where its address is; VRRP is heard from a new one when a sealed heartbeat has told it.
     """
 
     traffic: Traffic
@@ -41,6 +42,7 @@ class Desired:
     eligible: bool
     boost: int
     peer_mac: str = ""
+    peer_gone: bool = False
 
 
 def desired(state: NodeState, now: float) -> Desired:
@@ -52,7 +54,8 @@ def desired(state: NodeState, now: float) -> Desired:
         announcement=state.announcement(),
         eligible=_eligible(state, now),
         boost=BOOST if state.boosted else 0,
-        peer_mac="" if state.peer.silent(state.terms, now) else state.peer_mac,
+        peer_mac=state.peer_mac,
+        peer_gone=state.peer.silent(state.terms, now),
     )
 
 

@@ -224,6 +224,15 @@ async def test_the_same_wish_twice_does_nothing(wish: Desired) -> None:
         assert rig.machine.log[done:] == []
 
 
+async def test_a_peer_that_is_gone_keeps_its_guard_and_loses_its_neighbour_entry() -> None:
+    known = replace(LOCAL, peer_mac="02:00:00:00:00:04")
+    async with at_work() as rig:
+        for wish, pinned in ((known, known.peer_mac), (replace(known, peer_gone=True), ""), (known, known.peer_mac)):
+            await rig.wish(wish)
+            assert rig.is_as(wish), "VRRP is heard from that card alone"
+            assert rig.machine.pinned == pinned
+
+
 @settings(max_examples=40)
 @given(st.lists(wishes, min_size=1, max_size=12))
 def test_a_random_walk_of_wishes_ends_where_it_should(walk: list[Desired]) -> None:

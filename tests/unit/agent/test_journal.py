@@ -13,7 +13,8 @@ from natpair.agent import journal
 from natpair.agent.journal import Events, Remembered
 
 keys = st.lists(st.text(max_size=5), max_size=2).map(tuple)
-remembered = st.builds(Remembered, st.booleans(), st.integers(0, 2**40), st.booleans(), st.booleans(), keys)
+macs = st.sampled_from(["", "02:00:00:00:00:04"])
+remembered = st.builds(Remembered, st.booleans(), st.integers(0, 2**40), st.booleans(), st.booleans(), keys, macs)
 
 
 @given(state=remembered)
@@ -90,3 +91,14 @@ def test_the_log_never_grows_beyond_two_files(tmp_path: Path, monkeypatch: pytes
 
 def test_a_log_that_cannot_be_written_is_no_failure(tmp_path: Path) -> None:
     Events(str(tmp_path / "no" / "such" / "folder")).record("step")
+
+
+def test_the_peers_mac_outlives_a_reboot_and_nothing_else_is_taken_for_one(tmp_path: Path) -> None:
+    path = tmp_path / "peer-mac"
+    assert journal.peer_mac(str(path)) == ""
+    for mac in ("02:00:00:00:00:04", "02:00:00:00:00:05"):
+        journal.save_peer_mac(mac, str(path))
+        assert journal.peer_mac(str(path)) == mac
+    for damage in (b"", b"02:00", b"any accept", b"\xff\xfe"):
+        path.write_bytes(damage)
+        assert journal.peer_mac(str(path)) == ""

@@ -6,11 +6,15 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from natpair.core.announcement import STANDBY_MED
 from natpair.core.desired import BOOST, DRAIN_RELAY, Traffic, desired
+from natpair.core.events import PeerHeard
+from natpair.core.machine import step
 from natpair.core.messages import CLAIMING, Phase
-from natpair.core.state import Handover, NodeState
+from natpair.core.state import Handover, NodeState, message_of
+from natpair.core.wire import Path
 from node_strategies import NOW, states
 from nodes import SICK, node, says, standby
 
@@ -100,3 +104,16 @@ def test_the_giver_is_out_of_the_election_once_it_has_let_go() -> None:
     giving = Handover(20, 0.0, prepared_at=0.1)
     assert desired(node(Phase.HANDING_OVER, handover=giving), 0.2).eligible
     assert not desired(node(Phase.HANDING_OVER, handover=replace(giving, released_at=0.2)), 0.2).eligible
+
+
+@settings(max_examples=200)
+@given(states(), st.floats(0, 1e6))
+def test_the_peers_mac_stands_until_a_sealed_word_tells_another(state: NodeState, later: float) -> None:
+    """While the standby is away anybody could speak in its name otherwise, and be the only one who does."""
+    known = replace(state, peer_mac="02:00:00:00:00:04")
+    wish = desired(known, NOW + later)
+    assert wish.peer_mac == "02:00:00:00:00:04"
+    assert wish.peer_gone is known.peer.silent(known.terms, NOW + later), "then ARP may say where it is now"
+    said = message_of(known, NOW).model_copy(update={"mac": "02:00:00:00:00:05"})
+    moved = step(known, PeerHeard(Path.PUBLIC, said), NOW).state
+    assert desired(moved, NOW).peer_mac == "02:00:00:00:00:05"
