@@ -433,6 +433,34 @@ def test_a_flow_that_has_another_source_than_a_fip_is_stopped(world: World) -> N
         world.node.run("nft", "delete", "table", "ip", "nat")
 
 
+SWEEP = """
+import asyncio
+from ipaddress import IPv4Network
+from natpair.system import flowtable
+async def main():
+    found = await flowtable.contradicting()
+    print(*found, *[await flowtable.delete(IPv4Network("192.168.1.0/24"), address) for address in found])
+asyncio.run(main())
+"""
+
+
+def test_a_flow_of_another_source_is_noted_and_its_client_is_heard_when_it_is_deleted(world: World) -> None:
+    """The masquerade of another tool had it while natpair's table was away; the client talks on from one port."""
+    world.node.run("nft", "flush", "ruleset")
+    add_nat(world, OTHERS_NAT["iptables"])
+    with world.echo() as asked:
+        assert world.ask("before") == "before"
+        world.node.run("nft", "-f", "/run/g/nftables.nft")
+        world.switch("traffic-local")
+        assert world.ask("lost") == "silence"
+        assert world.node.python(SWEEP).stdout == "203.0.113.3 1\n"
+        assert world.ask("again") == "again"
+        world.node.run("nft", "flush", "set", "ip", "natpair", "astray")
+        assert world.node.python(SWEEP).stdout == "\n", "the control: nothing is noted of flows that are right"
+    world.node.run("nft", "delete", "table", "ip", "nat")
+    assert asked == ["203.0.113.3:40000 before", f"{FIP}:40000 again"]
+
+
 def test_a_nodes_own_packet_from_its_private_address_does_not_borrow_a_fip(world: World) -> None:
     world.switch("traffic-local")
     with world.watch(world.server) as seen:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from natpair.agent import journal
 from natpair.agent.bindings import Bindings
 from natpair.agent.contest import Contest
+from natpair.agent.contradictions import Contradictions
 from natpair.agent.control import application, serve
 from natpair.agent.daemons import Daemons
 from natpair.agent.decider import Decider, transition_id
@@ -123,6 +124,8 @@ class Agent:
         self.bindings = Bindings(gateway, node, lambda: self.decider.state.phase, self.events.record)
         self.sources = Sources(gateway, node, self.enforcer, self.vlan, self._others, self.bindings.deaf)
         self.decider = Decider(state, self, self.events)
+        self.contradictions = Contradictions(gateway.private_network, gateway.pair.fips, self.events.record)
+        self.sources.on_leak = self.contradictions.look
         self._jobs: asyncio.Queue[Conntrack] = asyncio.Queue()
         self._ceilings: asyncio.Queue[int] = asyncio.Queue()
         self._terms = state.terms
@@ -172,6 +175,8 @@ class Agent:
         self.events.record("step", step=name, took_ms=round(seconds * 1000, 2))
         if name == "repaired":
             self.sources.wake()
+        if name in {"repaired", "traffic-local"}:
+            self.contradictions.look()
 
     def _on_traffic(self, seen: Ruleset) -> None:
         self.decider.handle(TrafficSwitched(local=seen.traffic is Traffic.LOCAL, duplicate=seen.duplicate))
@@ -260,6 +265,7 @@ class Agent:
             Task("conntrackd jobs", self._run_jobs()),
             Task("reservations", self._run_reservations()),
             Task("disk", self.disks.watch(self.events.record)),
+            Task("contradictions", self.contradictions.run(self.enforcer.settled)),
             Task("watchdog", self._run_watchdog()),
             Task("control", serve(application(decider, self.status))),
             *([Task("account", self._run_watcher(self._watcher))] if self._watcher is not None else []),
@@ -372,6 +378,7 @@ async def run(gateway: Gateway, node: str, watcher: Watcher | None = None, confi
         return kinds_of(gateway, node, config, known, disks.etc.ask)
 
     agent = Agent(gateway, node, state, key, watcher, kinds, disks)
+    agent.contradictions.given_up = journal.given_up(gateway.pair.fips)
     try:
         fifo = NotifyFifo()
     except OSError as error:

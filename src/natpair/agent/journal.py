@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import structlog
@@ -219,6 +221,17 @@ def save_drained(drained: bool, path: str = paths.DRAINED) -> None:
         target.touch()
     else:
         target.unlink(missing_ok=True)
+
+
+def given_up(fips: Iterable[IPv4Address], path: str = paths.FIPS) -> tuple[IPv4Address, ...]:
+    """Floating addresses that the last agent of this boot had and that are not in `fips`, which are written down."""
+    try:
+        before = {IPv4Address(line) for line in Path(path).read_text().split()}
+    except (OSError, ValueError):
+        before = set()
+    with contextlib.suppress(OSError):
+        Path(path).write_text("\n".join(map(str, fips)))
+    return tuple(sorted(before - set(fips)))
 
 
 def peer_mac(path: str = paths.PEER_MAC) -> str:

@@ -83,6 +83,8 @@ class Sources:
         """Set while this node waits for the fabric to send it what is for a FIP."""
         self.look_at_vip = asyncio.Event()
         """Set when addresses may have changed."""
+        self.on_leak: Callable[[], None] = lambda: None
+        """Called when the leak guard has stopped packets since the last look."""
         self.counters: dict[str, int] = {}
         """Packets by named counter, as they were read last."""
 
@@ -234,6 +236,8 @@ class Sources:
         self.counters = await nft.counters()
         relaying = self._grew(before, "relayed")
         self._readings.relaying = self._readings.relaying + _COUNTERS_SECONDS if relaying else 0.0
+        if self._grew(before, "leak_guard"):
+            self.on_leak()
         self._readings.limiting = self._grew(before, "over_flows") or self._grew(before, "over_rate")
 
     def _grew(self, before: Mapping[str, int], counter: str) -> bool:

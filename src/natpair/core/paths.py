@@ -53,6 +53,7 @@ VRRP_PID = f"{RUN}/vrrp.pid"
 KEEPALIVED_TMP = f"{RUN}/keepalived"
 KEEPALIVED_JSON = f"{KEEPALIVED_TMP}/keepalived.json"
 STATE = f"{RUN}/state.json"
+FIPS = f"{RUN}/fips"
 
 VAR = "/var/lib/natpair"
 EPOCH = f"{VAR}/epoch"

@@ -1,0 +1,69 @@
+"""Flow entries that contradict what is configured now, and what is done about them.
+
+A client that talks all the time under a FIP that was given up renews its dead entry with each packet. Such packets are
+dropped by the leak guard, which notes to which address their replies would have gone; entries of that address are
+deleted, and the client's next packet begins a flow that is right. conntrackd tells the peer of each deletion.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from ipaddress import IPv4Address, IPv4Network
+
+from natpair.errors import CommandFailed, Unsupported
+from natpair.system import flowtable
+
+_LOOKS_SECONDS = (0.5, 1.5, 2.0, 3.0)
+"""Pauses before each look, once there is a reason to look: clients speak in their own time."""
+_AT_ONCE = 16
+"""Addresses dealt with in one look; each is a pass over the table, in a process of its own."""
+
+Report = Callable[..., None]
+
+
+class Contradictions:
+    """Looks for them only with a reason: a start, a promotion, a repair of the ruleset, packets that were stopped."""
+
+    def __init__(self, network: IPv4Network, fips: Iterable[IPv4Address], report: Report) -> None:
+        self._network = network
+        self._fips = frozenset(fips)
+        self._report = report
+        self._reason = asyncio.Event()
+        self.given_up: tuple[IPv4Address, ...] = ()
+        """Floating addresses of the configuration before."""
+
+    def look(self) -> None:
+        """There is a reason to look."""
+        self._reason.set()
+
+    async def run(self, settled: asyncio.Event) -> None:
+        """For ever; first for `given_up`, once `settled` says that the new rules hold."""
+        await settled.wait()
+        for address in self.given_up:
+            await self._delete(address)
+        while True:
+            for pause in _LOOKS_SECONDS:
+                await asyncio.sleep(pause)
+                await self._once()
+            await self._reason.wait()
+            self._reason.clear()
+
+    async def _once(self) -> None:
+        try:
+            found = await flowtable.contradicting()
+        except (CommandFailed, OSError):
+            return  # the next look, or the next reason
+        for address in found[:_AT_ONCE]:
+            await self._delete(address)
+
+    async def _delete(self, address: IPv4Address) -> None:
+        if address in self._fips:
+            return
+        try:
+            count = await flowtable.delete(self._network, address)
+        except (CommandFailed, OSError, Unsupported) as error:
+            self._report("step", step="flows-not-deleted", detail=str(error))
+            return
+        if count:
+            self._report("step", step="flows-deleted", translated=str(address), count=count)
