@@ -16,6 +16,7 @@ _ETH_P_ARP = 0x0806
 _BROADCAST = b"\xff" * 6
 _FRAME = struct.Struct("!6s6sH HHBBH 6s4s6s4s")
 _REQUEST, _REPLY = 1, 2
+_BUFFER_BYTES = 64 * 1024
 _QUEUE = 512
 """Frames read in one go: more than a socket's default buffer holds, and an end for a flood as fast as our reading."""
 
@@ -42,6 +43,8 @@ class ArpPort:
         self._identity = found
         self.mac = bytes.fromhex(found.mac.replace(":", ""))
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.htons(_ETH_P_ARP))
+        # Small: in a flood nobody reads for a while, and what is then read first should not be old.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
         try:
             self.socket.bind((interface, _ETH_P_ARP))
         except OSError:

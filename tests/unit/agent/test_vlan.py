@@ -259,3 +259,16 @@ def test_a_gateway_is_asked_by_way_of_the_interface_that_is_there_now() -> None:
     probe.ask()
     assert probe.ask()
     assert not probe.doubtful
+
+
+async def test_a_flood_of_arp_is_read_at_a_rate_and_then_the_clients_are_heard_again() -> None:
+    probed = Probed()
+    for _ in range(3):
+        await probed.hear(*CLIENTS * 20)
+    assert len(probed.wire.heard()) == 400, "after the first 200 frames nobody reads for a while"
+    probed.wire.say(CLIENTS[4])
+    async with asyncio.timeout(5):
+        while probed.vlan.clients()[0] != CLIENTS[4]:
+            await asyncio.sleep(0.01)
+    await probed.hear(CLIENTS[5])
+    assert probed.vlan.clients()[0] == CLIENTS[5], "few frames are read at once"
