@@ -16,6 +16,7 @@ from natpair.core.actions import ConntrackJob
 from natpair.core.events import Event, Verb
 from natpair.core.messages import CLAIMING, PeerMessage, Phase, VrrpRole
 from natpair.core.model import Watch
+from natpair.core.replies import FipReplies, ReplyState, Where
 from natpair.core.state import Answer, Challenge, Handover, Health, NodeState, PeerView, Request, initial
 from natpair.core.wire import Path
 from nodes import HASH, TERMS
@@ -76,10 +77,23 @@ messages = st.builds(
     challenge=small,
     answer=small,
     evidence=st.none() | small,
+    unanswered=flags,
+    reached=st.none() | flags,
     clients=st.sampled_from([(), ("192.168.1.101",)]),
+)
+replies = any_of(
+    FipReplies,
+    fip=st.just("192.0.2.221"),
+    state=st.sampled_from(ReplyState),
+    where=st.sampled_from(Where),
+    elsewhere=st.sampled_from(["", "192.0.2.221"]),
 )
 healths = any_of(
     Health,
+    replies=st.just(()) | st.tuples(replies),
+    asking=st.just(()),
+    reached=st.sampled_from([None, True, False]),
+    alarms=st.just(()),
     bgp_established=st.sampled_from([0, 1, 4]),
     bgp_total=st.just(4),
     flows=st.sampled_from([0, 500, 1000]),

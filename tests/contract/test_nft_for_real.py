@@ -143,7 +143,7 @@ except CommandFailed as error:
     assert call(machine, READ) == shown("relay", "on", "off")
 
 
-COUNTERS = "from natpair.system import nft\nprint(sorted((await nft.counters()).items()))"
+COUNTERS = "from natpair.system import nft\nprint(sorted((nft.counters()).items()))"
 
 
 def test_the_named_counters_are_there_and_count(machine: Scratch) -> None:
@@ -173,7 +173,7 @@ import subprocess
 from natpair.system.passage import Passage
 def load(offered, passed):
     text = open("/etc/natpair/generated/nftables.nft").read()
-    for name, packets in (("offered", offered), ("passed", passed)):
+    for name, packets in (("offered", offered), ("passed_192.0.2.221", passed)):
         text = text.replace(f"counter {name} {{", f"counter {name} {{ packets {packets} bytes 0;")
     subprocess.run(["nft", "-f", "-"], input=text, text=True, check=True)
 passage = Passage()

@@ -25,12 +25,14 @@ from natpair.agent.disk import Disks
 from natpair.agent.enforcer import Enforcer
 from natpair.agent.keeper import Keeper, Known, Repairs, kinds_of
 from natpair.agent.peerlink import PeerLink
+from natpair.agent.replies import ReplyWatch
 from natpair.agent.sources import Sources
 from natpair.agent.syncwatch import SyncWatch
 from natpair.agent.vlan import Vlan
 from natpair.core import paths
 from natpair.core.account import Account, Trouble
 from natpair.core.actions import Conntrack
+from natpair.core.conditions import alarms
 from natpair.core.desired import Desired, Traffic
 from natpair.core.digest import config_hash
 from natpair.core.events import AccountSeen, ConntrackDone, Event, PeerHeard, TrafficSwitched, VlanProbed, VrrpChanged
@@ -123,6 +125,9 @@ class Agent:
         self.daemons = Daemons(self.enforcer.bird_says, lambda name: self._on_step(f"{name}-killed-for-silence", 0.0))
         self.bindings = Bindings(gateway, node, lambda: self.decider.state.phase, self.events.record)
         self.sources = Sources(gateway, node, self.enforcer, self.vlan, self._others, self.bindings.deaf)
+        self.replies = ReplyWatch(
+            gateway, node, self.sources.way_out, lambda: self.decider.state, lambda: self.sources.wake()
+        )
         self.decider = Decider(state, self, self.events)
         self.contradictions = Contradictions(gateway.private_network, gateway.pair.fips, self.events.record)
         self.sources.on_leak = self.contradictions.look
@@ -152,6 +157,10 @@ class Agent:
             contested=self.contest.by(),
             **self._disk(),
             foreign_version=self.link.foreign_version,
+            replies=self.replies.verdicts,
+            asking=self.replies.asking,
+            reached=self.replies.reached,
+            alarms=alarms(self.decider.state, time.monotonic()),
         )
 
     def _disk(self) -> dict[str, Any]:
@@ -261,6 +270,7 @@ class Agent:
             Task("election", sources.election(decider.handle)),
             Task("VIP", sources.vip(decider.handle, lambda: self.decider.state.holds_vip)),
             Task("looks", sources.looks(lambda: self.decider.state.claims_active)),
+            Task("replies", self.replies.run()),
             Task("arrivals", sources.arrivals(decider.handle)),
             Task("conntrackd jobs", self._run_jobs()),
             Task("reservations", self._run_reservations()),

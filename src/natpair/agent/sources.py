@@ -88,6 +88,10 @@ class Sources:
         self.counters: dict[str, int] = {}
         """Packets by named counter, as they were read last."""
 
+    def way_out(self) -> tuple[IPv4Address | None, bytes]:
+        """The gateway and its MAC, as far as they are known."""
+        return self._probe.target, self._probe.mac
+
     def wake(self) -> None:
         """Read the health now instead of at the next interval."""
         self._wake.set()
@@ -233,7 +237,7 @@ class Sources:
 
     async def _read_counters(self) -> None:
         before = self.counters
-        self.counters = await nft.counters()
+        self.counters = nft.counters()
         relaying = self._grew(before, "relayed")
         self._readings.relaying = self._readings.relaying + _COUNTERS_SECONDS if relaying else 0.0
         if self._grew(before, "leak_guard"):
@@ -250,7 +254,7 @@ class Sources:
             await self.preparing.wait()
             baseline: int | None = None
             while self.preparing.is_set():
-                seen = (await nft.counters()).get("fip_in")
+                seen = nft.counters().get("fip_in")
                 if baseline is None:
                     baseline = seen
                 elif seen is not None and seen > baseline:

@@ -171,6 +171,8 @@ class GatewayProbe:
         self._port: ArpPort | None = None
         self._macs: deque[str] = deque(maxlen=_MACS_KEPT)
         self.target: IPv4Address | None = None
+        self.mac = b""
+        """Of the target, as it answered last; empty before it has."""
 
     def ask(self) -> bool:
         """Judge the last question, ask the next one; True while the gateway counts as reachable."""
@@ -186,10 +188,10 @@ class GatewayProbe:
         if self.target is None:
             # Nothing to ask: without a known next hop the link and BGP have to do.
             return True
-        answers = [heard.mac.hex(":") for heard in self._port.heard() if heard.address == self.target]
+        answers = [heard.mac for heard in self._port.heard() if heard.address == self.target]
         if answers:
-            self._macs.extend(answers)
-            self._misses = 0
+            self._macs.extend(mac.hex(":") for mac in answers)
+            self._misses, self.mac = 0, answers[-1]
         elif self._asked:
             self._misses += 1
         self._port.ask([self.target])

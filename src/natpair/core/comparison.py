@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from natpair.core.messages import PeerMessage
+from natpair.core.replies import FipReplies, Where
 from natpair.core.state import NodeState
 
 CARRIER_SPREAD = 0.1
@@ -20,12 +22,30 @@ def outdone(state: NodeState, now: float) -> bool:
     said = state.peer.fresh(state.terms, now)
     if said is None or not said.ready or said.doubtful or state.fit(now):
         return False
+    if state.can_serve(now) and not state.health.astray:
+        return not said.unanswered and may_help(state, said)
     return now >= max(_loss_is_told(state, now), _return_is_told(state, now))
+
+
+def may_help(state: NodeState, said: PeerMessage) -> bool:
+    """Packets come back for some FIP only if the peer serves, as far as one can know before it does.
+
+    A FIP that the fabric does not send here may be sent there, unless the provider shares it to neither node or another
+    machine answers for it. Beyond the gateway the peer has tried for itself.
+    """
+    return any(_may_help(state, said, one) for one in state.health.silent)
+
+
+def _may_help(state: NodeState, said: PeerMessage, one: FipReplies) -> bool:
+    if one.where is not Where.FIP:
+        return said.reached is True
+    not_there = any(lack.fip == one.fip and lack.node in {"", state.terms.peer} for lack in state.account.lacks)
+    return not one.elsewhere and not not_there
 
 
 def _only_outside(state: NodeState, now: float) -> bool:
     """All that is wrong is beyond this machine: uplink, gateway, route servers. The peer may have lost that, too."""
-    mended = replace(state.health, public_up=True, gateway=True)
+    mended = replace(state.health, public_up=True, gateway=True, replies=())
     return replace(state, health=mended, bgp_lost_at=now).fit(now)
 
 

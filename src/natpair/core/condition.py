@@ -19,19 +19,21 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One thing that is wrong: what, how bad, and what to do."""
+    """One thing that is wrong: what, how bad, and what to do. `node`: on which node it was seen."""
 
     code: str
     severity: Severity
     text: str
     cure: str
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """An entry of the catalogue. `judge` gives the detail for people, or None while all is well.
 
-    `severity` is the worst it can be; where `urgent` says that it is not now, `otherwise` holds.
+    `severity` is the worst it can be; where `urgent` says that it is not now, `otherwise` holds. `told`: the peer shows
+    it, too. `fix` says what to do in this very case, where one sentence for all is not enough.
     """
 
     code: str
@@ -41,6 +43,8 @@ class Kind:
     judge: Callable[[NodeState, float], str | None]
     urgent: Callable[[NodeState, float], bool] = lambda _state, _now: True
     otherwise: Severity = Severity.INFO
+    told: bool = False
+    fix: Callable[[NodeState, float], str] | None = None
 
     def severity_now(self, state: NodeState, now: float) -> Severity:
         """How bad it is as things stand."""

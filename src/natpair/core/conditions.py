@@ -6,9 +6,14 @@ knows; it never asks the outside. Add one to the module of its theme.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from natpair.core import conditions_account, conditions_node, conditions_pair, conditions_traffic
 from natpair.core.condition import Condition, Kind, Severity
+from natpair.core.messages import MOST_ALARMS, Alarm
 from natpair.core.state import NodeState
+
+_ALARM_LENGTH = 200
 
 CATALOGUE: tuple[Kind, ...] = (
     *conditions_pair.KINDS,
@@ -18,11 +23,42 @@ CATALOGUE: tuple[Kind, ...] = (
 )
 
 
+_BY_CODE = {kind.code: kind for kind in CATALOGUE}
+
+
 def conditions(state: NodeState, now: float) -> tuple[Condition, ...]:
-    """What is wrong now, worst first."""
-    found = ((kind, kind.judge(state, now)) for kind in CATALOGUE)
-    active = [
-        Condition(kind.code, kind.severity_now(state, now), text, kind.cure) for kind, text in found if text is not None
-    ]
+    """What is wrong now, worst first: what this node sees, then what its peer alone does."""
+    own = _own(state, now)
     order = list(Severity)
-    return tuple(sorted(active, key=lambda condition: order.index(condition.severity)))
+    return tuple(sorted((*own, *_told(state, now, own)), key=lambda condition: order.index(condition.severity)))
+
+
+def alarms(state: NodeState, now: float) -> tuple[Alarm, ...]:
+    """What the peer should know of `conditions`, the worst first: what it shows itself, and why we could not serve."""
+    found = [one for one in conditions(state, now) if one.node == state.terms.me]
+    telling = [one for one in found if _BY_CODE[one.code].told or one.severity is Severity.CRITICAL]
+    return tuple(Alarm(one.code, one.text[:_ALARM_LENGTH]) for one in telling[:MOST_ALARMS])
+
+
+def _own(state: NodeState, now: float) -> list[Condition]:
+    found = ((kind, kind.judge(state, now)) for kind in CATALOGUE)
+    return [_condition(kind, text, state, now) for kind, text in found if text is not None]
+
+
+def _condition(kind: Kind, text: str, state: NodeState, now: float) -> Condition:
+    cure = kind.fix(state, now) if kind.fix is not None else kind.cure
+    return Condition(kind.code, kind.severity_now(state, now), text, cure, state.terms.me)
+
+
+def _told(state: NodeState, now: float, own: Iterable[Condition]) -> list[Condition]:
+    said = state.peer.fresh(state.terms, now)
+    if said is None:
+        return []
+    mine, peer = {one.code for one in own}, state.terms.peer
+    found = [(_BY_CODE[one.code], one.text) for one in said.alarms if one.code in _BY_CODE and one.code not in mine]
+    # How bad it is depends on who serves, as it does for the peer itself.
+    return [
+        Condition(kind.code, kind.severity if said.active else kind.otherwise, f"{peer}: {text}", kind.cure, peer)
+        for kind, text in found
+        if kind.told
+    ]

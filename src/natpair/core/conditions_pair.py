@@ -18,8 +18,10 @@ def _no_usable_standby(state: NodeState, now: float) -> str | None:
     peer = state.terms.peer
     if said is None:
         return f"{peer}'s agent has been silent for {state.peer.age(now):.1f} s: there is no usable standby"
-    if state.phase is Phase.HANDING_OVER or (said.ready and said.synced):
+    if state.phase is Phase.HANDING_OVER or (said.ready and said.synced and not said.unanswered):
         return None
+    if said.ready and said.unanswered:
+        return f"{peer} would take over, but no packets came back when it served"
     why = "drained" if said.drained else f"{said.phase}" if not said.ready else "not in sync"
     return f"{peer} could not take over now ({why})"
 

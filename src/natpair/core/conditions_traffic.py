@@ -3,7 +3,9 @@
 # ruff: noqa: ARG001 - all judges share one signature, not all need the time
 from __future__ import annotations
 
+from natpair.core.comparison import may_help
 from natpair.core.condition import Kind, Severity
+from natpair.core.replies import FipReplies, Where
 from natpair.core.state import NodeState
 
 RELAY_PATIENCE = 6.0
@@ -19,6 +21,45 @@ def _no_bgp(state: NodeState, now: float) -> str | None:
 def _some_bgp(state: NodeState, now: float) -> str | None:
     up, total = state.health.bgp_established, state.health.bgp_total
     return f"{up} of {total} BGP sessions are Established" if 0 < up < total else None
+
+
+def _no_replies(state: NodeState, now: float) -> str | None:
+    silent = [one for one in state.health.silent if not one.elsewhere] if state.claims_active else []
+    if not silent:
+        return None
+    text = "; ".join(_why_silent(state, one) for one in silent)
+    return f"{text}; {_who_serves(state, now)}"
+
+
+def _why_silent(state: NodeState, one: FipReplies) -> str:
+    head = f"nothing comes back for {one.fip}"
+    if one.where is Where.LINE:
+        return f"{head}: the gateway answers, and nothing that clients talk to behind it does"
+    if one.where is Where.TARGET:
+        return f"{head}, nor for the own address of {state.terms.me}: the line is cut beyond the gateway"
+    lacks = [lack.why for lack in state.account.lacks if lack.fip == one.fip]
+    if lacks:
+        return f"{head}: it {lacks[0]}"
+    if not state.health.bgp_established:
+        return f"{head}: there is no BGP session"
+    return (
+        f"{head} though {state.health.bgp_established} BGP sessions stand and the own address is answered: it is not "
+        "shared here, or the route servers do not take its route, or another machine announces it"
+    )
+
+
+def _who_serves(state: NodeState, now: float) -> str:
+    said, peer = state.peer.fresh(state.terms, now), state.terms.peer
+    if said is None or not said.ready:
+        return f"{peer} cannot take over"
+    if said.unanswered:
+        return f"{peer} had no replies either: the role stays"
+    return f"{peer} is about to take over" if may_help(state, said) else f"{peer} would not get any either"
+
+
+def _elsewhere(state: NodeState, now: float) -> str | None:
+    fips = [one.fip for one in state.health.replies if one.elsewhere] if state.claims_active else []
+    return f"a machine that is not of this pair answers for {', '.join(fips)}: its packets go there" if fips else None
 
 
 def _relaying(state: NodeState, now: float) -> str | None:
@@ -46,6 +87,24 @@ KINDS: tuple[Kind, ...] = (
         _CRITICAL,
         "check the address share, then 'birdc show protocols'",
         _no_bgp,
+    ),
+    Kind(
+        "no-replies",
+        "Packets of clients, or probes, leave under a FIP and nothing comes back for it. The peer takes over once, if "
+        "that may help.",
+        _CRITICAL,
+        "share the FIP to both nodes; see what is announced ('birdc -s /run/natpair/bird.ctl show route export rs1'), "
+        "who else announces it, and whether the line behind the gateway works",
+        _no_replies,
+        told=True,
+    ),
+    Kind(
+        "fip-announced-elsewhere",
+        "Another machine has a FIP as its own address and gets the packets for it. A switchover does not help.",
+        _CRITICAL,
+        "find the machine that announces the FIP (a forgotten one with lelastic or FRR?) and stop it",
+        _elsewhere,
+        told=True,
     ),
     Kind(
         "bgp-degraded",

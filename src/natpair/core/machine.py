@@ -45,6 +45,7 @@ from natpair.core.events import (
 )
 from natpair.core.messages import PeerMessage, Phase, VrrpRole
 from natpair.core.moves import Move, abandon
+from natpair.core.replies import ReplyState
 from natpair.core.rules import RULES
 from natpair.core.state import (
     PULL_PAUSE,
@@ -64,7 +65,7 @@ from natpair.core.wire import Path
 
 _MOVES_PER_STEP = 8
 """More moves than any chain of rules makes: passing it means that two rules chase each other."""
-_ESSENCE = attrgetter(*(PeerMessage.model_fields.keys() - {"flows", "sampled", "lacking", "clients"}))
+_ESSENCE = attrgetter(*(PeerMessage.model_fields.keys() - {"flows", "sampled", "lacking", "clients", "alarms"}))
 """What the peer should hear at once; counts change with every reading, the next beat is early enough for those."""
 _PRESUMED = Health(
     private_up=True, public_up=True, ruleset=True, gateway=True, conntrackd=True, bgp_established=1, bgp_total=1
@@ -167,6 +168,7 @@ def _on_peer(state: NodeState, event: PeerHeard, now: float) -> Move:
         peer_mac=said.mac or state.peer_mac,
         peer_fit_since=_unbroken(state, state.peer_fit_since, now) if _could_take_over(state, said) else None,
         peer_ready_since=_unbroken(state, state.peer_ready_since, now) if said.ready else None,
+        unanswered_at=None if _answered_again(state, said) else state.unanswered_at,
     )
     asked = said.challenge
     if not asked and state.answer is not None:
@@ -184,6 +186,12 @@ def _could_take_over(state: NodeState, said: PeerMessage) -> bool:
     return said.ready and said.synced and not said.drained and said.config_hash == state.terms.config_hash
 
 
+def _answered_again(state: NodeState, said: PeerMessage) -> bool:
+    """The peer serves, and what it lacked, too, has come back: the cause was none of this node."""
+    before = state.peer.said
+    return before is not None and before.unanswered and before.active and said.active and not said.unanswered
+
+
 def _unbroken(state: NodeState, since: float | None, now: float) -> float:
     """Since when the peer says something without a break; a silence is a break, too."""
     return since if since is not None and state.peer.age(now) <= state.terms.fresh else now
@@ -195,8 +203,16 @@ def _on_health(state: NodeState, event: HealthRead, now: float) -> Move:
     lost_at = None if has else (now if had else state.bgp_lost_at)
     read = replace(state, health=event.health, bgp_lost_at=lost_at)
     unfit_at = None if read.fit(now) else now if state.unfit_at is None else state.unfit_at
+    if state.claims_active and event.health.replies:
+        read = replace(read, unanswered_at=_unanswered_at(state, event.health, now))
     fell_ill = state.claims_active and state.unfit_at is None and unfit_at is not None
     return replace(read, unfit_at=unfit_at), (WakeAt(now + CARRIER_SPREAD),) if fell_ill else ()
+
+
+def _unanswered_at(state: NodeState, health: Health, now: float) -> float | None:
+    if health.silent:
+        return now
+    return None if all(one.state is ReplyState.ANSWERED for one in health.replies) else state.unanswered_at
 
 
 def _on_probed(state: NodeState, event: VlanProbed, now: float) -> Move:
@@ -317,6 +333,8 @@ def peer_unready(state: NodeState, now: float) -> str:
         return f"{peer} is not ready ({said.phase}, VRRP {said.vrrp})"
     if not state.health.conntrackd:
         return f"conntrackd does not answer on {state.terms.me}: {peer} does not get new flows"
+    if said.unanswered and not state.health.silent:
+        return f"no packets came back for a FIP when {peer} served"
     if not said.synced:
         return _what_is_lacking(said, state.flows_to_hold, peer)
     return ""

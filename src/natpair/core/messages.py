@@ -66,6 +66,16 @@ class Flow(NamedTuple):
     target_port: _FlowPort
 
 
+class Alarm(NamedTuple):
+    """A condition that the sender tells: its code, and its text as the sender puts it."""
+
+    code: Annotated[str, Field(max_length=40)]
+    text: Annotated[str, Field(max_length=200)]
+
+
+MOST_ALARMS = 4
+
+
 class PeerMessage(BaseModel):
     """One agent's state as its peer may know it.
 
@@ -77,6 +87,8 @@ class PeerMessage(BaseModel):
     carry that of a challenge. `evidence` counts clients that answered ARP on the VLAN just now, None
     while still counting. `sample` holds some flows of an active sender now and then, on the private path only; a
     standby answers with how many it was last asked for (`sampled`, 0 if not lately) and how many of them it lacks.
+    `unanswered`: no packets came back when the sender served lately. An active sender names in `ask` what its peer
+    should try to reach, and `reached` is the peer's answer. `alarms`: conditions that only the sender can see.
 
     During an upgrade the two are of different versions: fields that are not known here are passed over, fields that
     are not there have their defaults, and a change that this does not cover raises the version in `core/wire.py`.
@@ -105,7 +117,11 @@ class PeerMessage(BaseModel):
     clients: Annotated[tuple[IPv4Address, ...], Field(max_length=4)] = ()
     doubtful: bool = False
     unfit: bool = False
+    unanswered: bool = False
+    ask: Annotated[tuple[IPv4Address, ...], Field(max_length=4)] = ()
+    reached: bool | None = None
     mac: Annotated[str, Field(pattern=MAC_PATTERN)] = ""
+    alarms: Annotated[tuple[Alarm, ...], Field(max_length=MOST_ALARMS)] = ()
     sampled: _Count = 0
     lacking: _Count = 0
     sample: Annotated[tuple[Flow, ...], Field(max_length=SAMPLE_SIZE)] = ()

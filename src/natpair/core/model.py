@@ -166,6 +166,7 @@ class Health(_Model):
     """Probes that decide whether a node may be active."""
 
     public_gateway: IPv4Address | None = None
+    probe_target: IPv4Address | None = None
     probe_interval_ms: Annotated[int, Field(ge=100, le=10_000)] = 500
     probe_failures: Annotated[int, Field(ge=1, le=20)] = 3
 

@@ -11,8 +11,9 @@ from ipaddress import IPv4Address
 
 from natpair.core.account import Account
 from natpair.core.announcement import Announcement, announcement_for
-from natpair.core.messages import CLAIMING, PeerMessage, Phase, VrrpRole
+from natpair.core.messages import CLAIMING, Alarm, PeerMessage, Phase, VrrpRole
 from natpair.core.model import BgpPolicy, Gateway, Watch
+from natpair.core.replies import FipReplies, ReplyState
 from natpair.core.wire import Path
 
 BGP_GRACE = 1.5
@@ -33,6 +34,8 @@ UNFIT_SECONDS = 3.0
 """Seconds after which an active node that is not fit says so, which ends the damping of a peer that is well."""
 LACKING_RATIO = 0.05
 """Parts of a sample that may be lacking: flows that began while the VLAN was cut are not worth refusing a handover."""
+UNANSWERED_SECONDS = 300.0
+"""So long a node that gave the role away because no packets came back is not given it for its peer's lack of them."""
 PULL_PAUSE = 6.0
 PULL_PAUSE_MAX = 30.0
 """Seconds between two resyncs that a standby asks for: the first is given time for its effect to show in a sample."""
@@ -92,6 +95,9 @@ class Health:
     this node lacks `lacking`. `doubtful`: the last question to the gateway is unanswered, which may be a lost packet
     or the first sign that the internet is away. `mac` is that of the private interface, `contested` that of a
     stranger who lately claimed the VIP by ARP. `foreign_version` is what the peer speaks if we do not understand it.
+    `replies`: for each FIP, whether packets come back. `asking`: what the peer should try to reach in its own name;
+    `reached`: whether this node, so asked, reaches it. `alarms`: of the conditions that it led to, what the peer should
+    know.
     """
 
     private_up: bool = False
@@ -117,6 +123,15 @@ class Health:
     """What has not answered for `disk_seconds`, or was refused with `disk_error`; empty while all is well."""
     disk_seconds: float = 0.0
     disk_error: str = ""
+    replies: tuple[FipReplies, ...] = ()
+    asking: tuple[IPv4Address, ...] = ()
+    reached: bool | None = None
+    alarms: tuple[Alarm, ...] = ()
+
+    @property
+    def silent(self) -> tuple[FipReplies, ...]:
+        """The FIPs for which nothing comes back while this node serves."""
+        return tuple(one for one in self.replies if one.state is ReplyState.SILENT)
 
     @property
     def can_forward(self) -> bool:
@@ -204,7 +219,8 @@ class NodeState:
 
     `copying` is read back from the kernel: clients are forwarded, and what matches no flow is copied to the peer.
     `peer_fit_since`: from then on without a break the peer has said that it could take the role over without harm;
-    `peer_ready_since`: that it could take it, even if flows break.
+    `peer_ready_since`: that it could take it, even if flows break. `unanswered_at`: when this node last served and no
+    packets came back for a FIP.
     """
 
     terms: Terms
@@ -244,6 +260,7 @@ class NodeState:
     wish: bool = False
     clients: tuple[IPv4Address, ...] = field(default=())
     account: Account = field(default_factory=Account)
+    unanswered_at: float | None = None
 
     @property
     def claims_active(self) -> bool:
@@ -268,7 +285,11 @@ class NodeState:
 
     def fit(self, now: float) -> bool:
         """Well, and nobody undoes what natpair puts right: good enough to be given the role."""
-        return self.can_serve(now) and not self.health.astray
+        return self.can_serve(now) and not self.health.astray and not (self.claims_active and self.health.silent)
+
+    def unanswered(self, now: float) -> bool:
+        """No packets came back for a FIP when this node last served, and that is not long ago."""
+        return self.unanswered_at is not None and now < self.unanswered_at + UNANSWERED_SECONDS
 
     def damped(self, now: float) -> bool:
         """Lost the role for bad health again and again: kept out for 2, 4, 8, … seconds, while the peer serves."""
@@ -340,9 +361,13 @@ def message_of(state: NodeState, now: float) -> PeerMessage:
         answer=state.answer.nonce if state.answer else 0,
         evidence=state.answer.evidence if state.answer else None,
         clients=state.clients,
+        alarms=state.health.alarms,
         sampled=state.health.sampled,
         lacking=state.health.lacking,
         doubtful=state.health.doubtful,
         mac=state.health.mac,
+        unanswered=state.unanswered(now),
+        ask=state.health.asking,
+        reached=state.health.reached,
         unfit=state.claims_active and state.unfit_at is not None and now >= state.unfit_at + UNFIT_SECONDS,
     )

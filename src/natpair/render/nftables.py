@@ -92,6 +92,11 @@ def snat_statement(fips: tuple[IPv4Address, ...]) -> str:
     return f"snat to jhash ip saddr mod {len(fips)} seed {_JHASH_SEED:#x} map {{ {table} }}"
 
 
+def _counters(name: str, fips: tuple[IPv4Address, ...]) -> str:
+    """The elements of a map from each FIP to its own counter."""
+    return ", ".join(f'{fip} : "{name}_{fip}"' for fip in fips)
+
+
 def _ruleset(sides: Sides) -> RenderedFile:
     gateway, node = sides.gateway, sides.node
     raw, forward = _traffic_chains(sides, Traffic.CLOSED)
@@ -103,6 +108,8 @@ def _ruleset(sides: Sides) -> RenderedFile:
         network=gateway.private_network,
         own_ports=f"{gateway.sync.port}, {gateway.heartbeat.port}",
         snat=snat_statement(gateway.pair.fips),
+        passed=_counters("passed", gateway.pair.fips),
+        back=_counters("back", gateway.pair.fips),
         route_servers=route_servers(gateway),
         management=_management(sides),
         nat=gateway.nat,

@@ -7,7 +7,7 @@ boot, so the flows of its first buckets are a fair sample of all, for the price 
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Container, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
@@ -18,8 +18,12 @@ from natpair.core.messages import Flow
 
 _SEEN_REPLY_AND_ASSURED = 0x2 | 0x4
 _TCP_ESTABLISHED = 3
+_SEEN_REPLY = 0x2
 _LOOKED_AT_MOST = 8
 """Times the sample's size: how many flows of other kinds are passed over in search of clients' ones."""
+
+_ORIGINAL_IP = ("CTA_TUPLE_ORIG", "CTA_TUPLE_IP")
+_REPLY_IP = ("CTA_TUPLE_REPLY", "CTA_TUPLE_IP")
 
 
 async def sample(size: int, clients: IPv4Network) -> tuple[Flow, ...]:
@@ -30,6 +34,23 @@ async def sample(size: int, clients: IPv4Network) -> tuple[Flow, ...]:
             found.append(flow)
             if len(found) == size:
                 break
+    return tuple(found)
+
+
+async def answered_destinations(most: int, fips: Container[IPv4Address]) -> tuple[IPv4Address, ...]:
+    """At most `most` addresses that have answered a client behind one of `fips`; OSError if the kernel gives none."""
+    found: dict[IPv4Address, None] = {}
+    try:
+        async with AsyncNFCTSocket() as conntrack:
+            seen = 0
+            async for message in await conntrack.dump(status=_SEEN_REPLY, status_mask=_SEEN_REPLY):
+                seen += 1
+                if IPv4Address(message.get_nested(*_REPLY_IP).get_attr("CTA_IP_V4_DST")) in fips:
+                    found[IPv4Address(message.get_nested(*_ORIGINAL_IP).get_attr("CTA_IP_V4_DST"))] = None
+                if len(found) == most or seen == most * _LOOKED_AT_MOST * _LOOKED_AT_MOST:
+                    break
+    except NetlinkError as error:
+        raise OSError(error.code, str(error)) from error
     return tuple(found)
 
 

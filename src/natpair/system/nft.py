@@ -6,12 +6,12 @@ the state it stands for (see `render/nftables.py`).
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 
 from natpair.core.desired import Traffic
 from natpair.errors import CommandFailed
+from natpair.system import counters as named
 from natpair.system.process import Spare, arun, run
 
 _SECONDS = 5.0
@@ -99,11 +99,12 @@ async def read() -> Ruleset | None:
     )
 
 
-async def counters() -> dict[str, int]:
-    """Packets of each named counter of table ip natpair; empty if the table is gone, or no process can be started."""
+def counters() -> dict[str, int]:
+    """Packets of each named counter of table ip natpair, and `passed` for all FIPs; empty if they cannot be read."""
     try:
-        done = await arun(["nft", "-j", "list", "counters", "table", "ip", "natpair"], timeout=_SECONDS)
-    except (CommandFailed, OSError):
+        found = named.read()
+    except OSError:
         return {}
-    entries = (entry["counter"] for entry in json.loads(done.stdout)["nftables"] if "counter" in entry)
-    return {entry["name"]: int(entry["packets"]) for entry in entries}
+    if found:
+        found["passed"] = sum(packets for name, packets in found.items() if name.startswith("passed_"))
+    return found

@@ -78,7 +78,7 @@ class Passage:
         if self._looks % _SCAN_EVERY == 0:
             await self._scan()
         self._looks += 1
-        counts = await nft.counters() if self._chains else {}
+        counts = nft.counters() if self._chains else {}
         for before, behind in _PAIRS:
             if before in counts and behind in counts:
                 offered, passed = counts[before], counts[behind]

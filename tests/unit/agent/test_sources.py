@@ -70,7 +70,7 @@ class Outside:
         self._mute("conntrackd")
         return "cache internal:\ncurrent active connections:\t\t 17\n\nexternal inject: ..."
 
-    async def counters(self) -> dict[str, int]:
+    def counters(self) -> dict[str, int]:
         return {} if "counters" in self.mute else {"fip_in": self.arrived, "relayed": self.relayed}
 
     async def has_address(self, _: IPv4Address) -> bool:
@@ -324,7 +324,7 @@ async def test_a_node_that_serves_reads_its_counters_with_the_full_look(
     monkeypatch.setattr(sources, "_COUNTERS_SECONDS", 0.001)
     made, read = made_from(outside), list[int]()
 
-    async def counters() -> dict[str, int]:
+    def counters() -> dict[str, int]:
         read.append(outside.looked)
         return {}
 

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 
 from natpair.core.account import Account, Lack, Trouble, Work
 from natpair.core.condition import Condition, Severity
-from natpair.core.conditions import CATALOGUE, conditions
+from natpair.core.conditions import CATALOGUE, alarms, conditions
 from natpair.core.conditions_traffic import RELAY_PATIENCE
-from natpair.core.messages import Phase, VrrpRole
+from natpair.core.messages import Alarm, Phase, VrrpRole
+from natpair.core.replies import FipReplies, ReplyState, Where
 from natpair.core.state import NodeState, PeerView
 from natpair.core.wire import Path
 from node_strategies import NOW, states
@@ -45,7 +46,14 @@ TRIPS: dict[str, list[tuple[NodeState, float]]] = {
     "ruleset-wrong": [(sees(ruleset=False), 0.0)],
     "keepalived-mute": [(sees(keepalived=False), 0.0)],
     "no-bgp": [(active(health=NO_BGP), 0.0)],
+    "no-replies": [
+        (sees(replies=(FipReplies("192.0.2.221", ReplyState.SILENT, where),)), 0.0) for where in Where if where
+    ],
+    "fip-announced-elsewhere": [
+        (sees(replies=(FipReplies("192.0.2.221", ReplyState.SILENT, Where.FIP, elsewhere="192.0.2.221"),)), 0.0)
+    ],
     "no-usable-standby": [
+        (active(said=says(Phase.STANDBY, unanswered=True)), 0.0),
         (active(said=None), 0.0),
         (active(peer=ALONE), 0.0),
         (active(said=says(Phase.DRAINED, drained=True)), 0.0),
@@ -134,6 +142,20 @@ def test_relaying_is_news_only_when_it_lasts_and_on_a_node_that_has_been_standby
     assert "fabric-disagrees" not in codes(standby(health=relaying), RELAY_PATIENCE - 1)
     assert "fabric-disagrees" not in codes(standby(health=replace(WELL, relaying_seconds=RELAY_PATIENCE - 1)), 100.0)
     assert "fabric-disagrees" not in codes(active(health=relaying), 100.0)
+
+
+def test_the_peer_shows_what_only_the_other_sees() -> None:
+    state = sees(replies=(FipReplies("192.0.2.221", ReplyState.SILENT, Where.FIP),))
+    told = alarms(state, 0.0)
+    assert [one.code for one in told] == ["no-replies"]
+    (shown,) = conditions(standby(said=says(Phase.ACTIVE, alarms=told)), 0.0)
+    assert (shown.code, shown.node, shown.severity) == ("no-replies", "nat-b", Severity.CRITICAL)
+    assert shown.text.startswith("nat-b: nothing comes back for 192.0.2.221")
+    assert alarms(standby(said=says(Phase.ACTIVE, alarms=told)), 0.0) == (), "it is not told back"
+
+
+def test_an_alarm_of_another_version_is_passed_over() -> None:
+    assert conditions(standby(said=says(Phase.ACTIVE, alarms=(Alarm("unheard-of", "text"),))), 0.0) == ()
 
 
 def test_a_path_is_not_called_silent_while_the_whole_peer_is() -> None:

@@ -45,7 +45,7 @@ def test_every_state_gives_a_document_of_the_same_shape(state: NodeState) -> Non
     assert document.keys() >= KEYS
     assert document["schema"] == SCHEMA
     assert document["phase"] == state.phase.value
-    assert all(condition.keys() == {"code", "severity", "text", "cure"} for condition in document["conditions"])
+    assert all(condition.keys() == {"code", "severity", "text", "cure", "node"} for condition in document["conditions"])
     assert all(entry.keys() == {"name", "ok", "detail"} for entry in document["health"])
 
 

@@ -1,0 +1,202 @@
+"""Do packets come back for each FIP? Judged by the clients' own replies and, where those prove nothing, by probes.
+
+A client may talk to nobody who is there, so that silence alone proves nothing. A probe is an echo request from the FIP,
+and one from the node's own address, to a target that answers: the gateway, or what `health.probe_target` names. Where
+the gateway answers and clients hear nothing, destinations that have answered clients before are asked as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from types import MappingProxyType
+
+MISSES = 5
+"""Probes in a row without an answer that count: chance takes three, and they are 0.3 s apart."""
+LOST_PACKETS = 12
+"""Packets of clients in a row for which nothing came back, as far as they are needed as evidence."""
+LOST_SECONDS = 2.0
+FAR_ROUNDS = 5
+"""Times that all known destinations are asked in vain; twice as many if it is only one, which may be dead itself."""
+PROVEN_SECONDS = 2.0
+"""So long a reply proves that replies come."""
+SUSPECT_SECONDS = 0.7
+"""Clients' packets without a reply for so long are a reason to probe."""
+
+
+class ReplyState(StrEnum):
+    """What is known of one FIP."""
+
+    UNKNOWN = "unknown"  # clients do not talk, and the target answers nobody
+    ASKING = "asking"
+    ANSWERED = "answered"
+    SILENT = "silent"
+
+
+class Where(StrEnum):
+    """Where replies end, if they do not come."""
+
+    NOWHERE = ""
+    FIP = "fip"  # the target answers the node's own address, but not this FIP
+    LINE = "line"  # the gateway answers, and nobody behind it does
+    TARGET = "target"  # the target answers neither
+
+
+@dataclass(frozen=True, slots=True)
+class FipReplies:
+    """The judgement of one FIP. `lost`: packets of clients since the last reply. `elsewhere`: who answers for it."""
+
+    fip: str
+    state: ReplyState
+    where: Where = Where.NOWHERE
+    lost: int = 0
+    elsewhere: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One FIP's evidence. `asked`: probes in a row without an answer, `far`: rounds in vain beyond the gateway."""
+
+    passed: int | None = None
+    back: int = 0
+    proof_at: float | None = None
+    heard_at: float | None = None
+    lost: int = 0
+    lost_at: float = 0.0
+    lost_last_at: float = 0.0
+    asked: int = 0
+    far: int = 0
+    elsewhere: str = ""
+
+    def counted(self, passed: int, back: int, now: float) -> Track:
+        """After a reading of the FIP's two counts of packets: left, and come back."""
+        if self.passed is None or passed < self.passed or back < self.back:
+            return replace(self, passed=passed, back=back)
+        if back > self.back:
+            return Track(passed, back, proof_at=now, heard_at=now)
+        if passed == self.passed:
+            return self
+        lost = self.lost + passed - self.passed
+        return replace(self, passed=passed, lost=lost, lost_at=self.lost_at or now, lost_last_at=now)
+
+    def suspect(self, now: float) -> bool:
+        """Clients talk and nothing comes back."""
+        return self.lost > 0 and now - self.lost_at >= SUSPECT_SECONDS and now - self.lost_last_at < PROVEN_SECONDS
+
+    def proven(self, now: float) -> bool:
+        """A client's packet was answered just now."""
+        return self.proof_at is not None and now - self.proof_at < PROVEN_SECONDS and not self.suspect(now)
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """The probes from the node's own address: in a row without an answer, and whether there ever was one."""
+
+    asked: int = 0
+    ever: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Replies:
+    """All FIPs of a node that serves. `behind`: the target was chosen, and lies behind the gateway.
+
+    `known`: destinations that have answered clients, as many as are asked. `peer_reaches`: the peer gets answers there.
+    """
+
+    tracks: Mapping[str, Track] = field(default_factory=lambda: MappingProxyType({}))
+    own: Own = Own()
+    behind: bool = False
+    known: int = 0
+    peer_reaches: bool = False
+
+    @classmethod
+    def of(cls, fips: Iterable[str], *, behind: bool) -> Replies:
+        """Nothing known yet."""
+        return cls({fip: Track() for fip in fips}, behind=behind)
+
+    def counted(self, counts: Mapping[str, tuple[int, int]], now: float) -> Replies:
+        """After a reading: packets that left under each FIP, and that came back for it."""
+        tracks = {fip: t.counted(*counts[fip], now) if fip in counts else t for fip, t in self.tracks.items()}
+        return replace(self, tracks=tracks)
+
+    def to_ask(self, now: float) -> tuple[str, ...]:
+        """The FIPs for which no client proves anything."""
+        return tuple(fip for fip, track in self.tracks.items() if not track.proven(now))
+
+    def asked(self, fips: Iterable[str]) -> Replies:
+        """A probe went out from each of `fips`, and from the own address."""
+        asked = {*fips}
+        tracks = {fip: replace(t, asked=t.asked + (fip in asked)) for fip, t in self.tracks.items()}
+        return replace(self, tracks=tracks, own=replace(self.own, asked=self.own.asked + 1))
+
+    def answered(self, address: str, now: float) -> Replies:
+        """The target answered a FIP, or any other address: the own one."""
+        track = self.tracks.get(address)
+        if track is None:
+            return replace(self, own=Own(0, ever=True))
+        return self._with(address, replace(track, asked=0, elsewhere="", heard_at=now))
+
+    def asked_far(self, fip: str, known: int) -> Replies:
+        """All `known` destinations were asked from `fip`; rounds without any count for nothing once there are some."""
+        before = self.tracks[fip].far if self.known or not known else 0
+        return replace(self._with(fip, replace(self.tracks[fip], far=before + 1)), known=known)
+
+    def answered_far(self, fip: str, now: float) -> Replies:
+        """Somebody behind the gateway answered `fip`: the clients' destinations are silent, not the line."""
+        track = self.tracks.get(fip)
+        if track is None:
+            return self
+        return self._with(fip, replace(track, far=0, lost=0, lost_at=0.0, heard_at=now))
+
+    def patient(self, fip: str) -> bool:
+        """Asked beyond the gateway for so long that it may be done less often: some clients talk to nobody at all."""
+        return self.tracks[fip].far > 2 * FAR_ROUNDS
+
+    def claimed(self, fip: str, by: str) -> Replies:
+        """An echo request to `fip` itself was answered, `by` somebody: no natpair does that."""
+        return self._with(fip, replace(self.tracks[fip], elsewhere=by)) if fip in self.tracks else self
+
+    def urgent(self, now: float) -> bool:
+        """Something may be wrong: ask faster."""
+        return any(
+            track.asked > 1 or (track.suspect(now) and not self.patient(fip)) for fip, track in self.tracks.items()
+        )
+
+    def want_far(self, now: float) -> tuple[str, ...]:
+        """The FIPs whose clients hear nothing although the gateway answers the FIP."""
+        if self.behind:
+            return ()
+        return tuple(fip for fip, t in self.tracks.items() if t.suspect(now) and t.heard_at is not None and t.asked < 2)
+
+    @property
+    def doubtful(self) -> bool:
+        """Asked beyond the gateway more than once in vain: time to let the peer try."""
+        return any(track.far > 1 for track in self.tracks.values())
+
+    def verdicts(self, now: float, *, settled: bool) -> tuple[FipReplies, ...]:
+        """What is known of each FIP. Until the fabric is `settled` after a change of role nothing is called silent."""
+        return tuple(self._verdict(fip, track, now, settled=settled) for fip, track in self.tracks.items())
+
+    def _verdict(self, fip: str, track: Track, now: float, *, settled: bool) -> FipReplies:
+        where = Where.NOWHERE if track.proven(now) else self._where(track, now)
+        if where:
+            return FipReplies(
+                fip, ReplyState.SILENT if settled else ReplyState.ASKING, where, track.lost, track.elsewhere
+            )
+        if track.heard_at is not None:
+            return FipReplies(fip, ReplyState.ANSWERED, lost=track.lost)
+        return FipReplies(fip, ReplyState.UNKNOWN if self.own.asked > MISSES else ReplyState.ASKING, lost=track.lost)
+
+    def _where(self, track: Track, now: float) -> Where:
+        lost = track.lost >= LOST_PACKETS and now - track.lost_at >= LOST_SECONDS
+        if track.asked >= MISSES:
+            if self.own.ever and self.own.asked < MISSES:
+                return Where.FIP
+            # A gateway may have stopped to answer pings, which hurts nobody.
+            return Where.TARGET if self.own.ever and (lost or self.behind) else Where.NOWHERE
+        rounds = FAR_ROUNDS if self.known > 1 or self.peer_reaches else 2 * FAR_ROUNDS
+        return Where.LINE if lost and self.known and track.far >= rounds else Where.NOWHERE
+
+    def _with(self, fip: str, track: Track) -> Replies:
+        return replace(self, tracks={**self.tracks, fip: track})

@@ -1,0 +1,258 @@
+"""Do packets come back? Stories of counts and probes, and what is to be said of each FIP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from natpair.core.account import Account, Lack
+from natpair.core.comparison import may_help, outdone
+from natpair.core.events import HealthRead, PeerHeard, Tick
+from natpair.core.machine import peer_unready, step
+from natpair.core.messages import Phase
+from natpair.core.replies import FAR_ROUNDS, MISSES, FipReplies, Replies, ReplyState, Where
+from natpair.core.state import UNANSWERED_SECONDS, message_of
+from natpair.core.wire import Path
+from nodes import WELL, active, says, standby
+
+A, B, OWN = "192.0.2.221", "192.0.2.222", "203.0.113.3"
+PACE = 0.5
+
+
+class Story:
+    """A node that reads its counts and sends its probes each half second."""
+
+    def __init__(self, *fips: str, behind: bool = False) -> None:
+        self.replies = Replies.of(fips, behind=behind)
+        self.now = 100.0
+        self.counts = dict.fromkeys(fips, (0, 0))
+
+    def round(
+        self, *, sent: int = 0, back: int = 0, answer: tuple[str, ...] = (), fips: tuple[str, ...] = (), far: int = -1
+    ) -> None:
+        self.now += PACE
+        for fip in fips or self.counts:
+            out, came = self.counts[fip]
+            self.counts[fip] = (out + sent, came + back)
+        self.replies = self.replies.counted(self.counts, self.now)
+        asked = self.replies.to_ask(self.now)
+        self.replies = self.replies.asked(asked) if asked else self.replies
+        for address in answer:
+            if address in asked or address == OWN:
+                self.replies = self.replies.answered(address, self.now)
+        if far >= 0:
+            for fip in self.replies.want_far(self.now):
+                self.replies = self.replies.asked_far(fip, far)
+
+    def state(self, fip: str = A, *, settled: bool = True) -> tuple[ReplyState, Where]:
+        (found,) = [one for one in self.replies.verdicts(self.now, settled=settled) if one.fip == fip]
+        return found.state, found.where
+
+
+def times(count: int, act: Callable[[], None]) -> None:
+    for _ in range(count):
+        act()
+
+
+def test_an_idle_pair_whose_probes_are_answered_is_well() -> None:
+    story = Story(A, B)
+    times(20, lambda: story.round(answer=(OWN, A, B)))
+    assert story.state(A) == story.state(B) == (ReplyState.ANSWERED, Where.NOWHERE)
+
+
+def test_of_two_fips_the_dead_one_is_named_within_three_seconds() -> None:
+    story = Story(A, B)
+    times(4, lambda: story.round(answer=(OWN, A, B)))
+    times(MISSES, lambda: story.round(answer=(OWN, A)))
+    assert story.state(A) == (ReplyState.ANSWERED, Where.NOWHERE)
+    assert story.state(B) == (ReplyState.SILENT, Where.FIP)
+    assert story.replies.urgent(story.now)
+    story.round(answer=(OWN, A, B))
+    assert story.state(B) == (ReplyState.ANSWERED, Where.NOWHERE), "one answer ends it"
+
+
+def test_two_lost_probes_are_no_news() -> None:
+    story = Story(A)
+    times(3, lambda: story.round(answer=(OWN, A)))
+    times(MISSES - 1, lambda: story.round(answer=(OWN,)))
+    assert story.state()[0] is not ReplyState.SILENT
+
+
+def test_after_a_change_of_role_the_fabric_has_its_time() -> None:
+    story = Story(A)
+    times(MISSES + 2, lambda: story.round(answer=(OWN,)))
+    assert story.state(settled=False) == (ReplyState.ASKING, Where.FIP)
+    assert story.state(settled=True) == (ReplyState.SILENT, Where.FIP)
+
+
+def test_clients_that_are_answered_need_no_probe() -> None:
+    story = Story(A)
+    times(3, lambda: story.round(sent=20, back=20))
+    assert story.replies.to_ask(story.now) == ()
+    assert story.state() == (ReplyState.ANSWERED, Where.NOWHERE)
+
+
+def test_a_target_that_answers_nobody_proves_nothing() -> None:
+    """Some routers answer no pings."""
+    story = Story(A)
+    times(30, lambda: story.round())
+    assert story.state() == (ReplyState.UNKNOWN, Where.NOWHERE)
+
+
+def test_an_idle_pair_says_nothing_when_the_gateway_stops_to_answer_pings() -> None:
+    story = Story(A)
+    times(4, lambda: story.round(answer=(OWN, A)))
+    times(30, lambda: story.round())
+    assert story.state()[0] is not ReplyState.SILENT
+
+
+@pytest.mark.parametrize("sent", [0, 10])
+def test_a_chosen_target_is_the_judge(sent: int) -> None:
+    story = Story(A, behind=True)
+    times(4, lambda: story.round(answer=(OWN, A)))
+    times(MISSES + 1, lambda: story.round(sent=sent))
+    assert story.state() == (ReplyState.SILENT, Where.TARGET)
+    assert story.replies.want_far(story.now) == (), "nobody else is asked"
+
+
+def test_clients_without_replies_and_a_mute_gateway() -> None:
+    story = Story(A)
+    times(4, lambda: story.round(sent=10, back=10, answer=(OWN, A)))
+    story.replies = story.replies.answered(OWN, story.now)
+    times(MISSES + 5, lambda: story.round(sent=10))
+    assert story.state() == (ReplyState.SILENT, Where.TARGET)
+
+
+def test_the_line_behind_the_gateway_is_cut() -> None:
+    story = Story(A)
+    times(4, lambda: story.round(sent=10, back=10, answer=(OWN, A)))
+    times(FAR_ROUNDS + 3, lambda: story.round(sent=10, answer=(OWN, A), far=3))
+    assert story.state() == (ReplyState.SILENT, Where.LINE)
+    assert story.replies.doubtful
+    story.round(sent=10, back=1)
+    assert story.state() == (ReplyState.ANSWERED, Where.NOWHERE)
+
+
+def test_one_silent_destination_takes_longer_unless_the_peer_reaches_it() -> None:
+    story = Story(A)
+    times(4, lambda: story.round(sent=10, back=10, answer=(OWN, A)))
+    times(FAR_ROUNDS + 3, lambda: story.round(sent=10, answer=(OWN, A), far=1))
+    assert story.state()[0] is not ReplyState.SILENT
+    story.replies = replace(story.replies, peer_reaches=True)
+    assert story.state() == (ReplyState.SILENT, Where.LINE)
+
+
+def test_a_client_that_talks_to_nobody_is_no_outage_and_is_asked_about_ever_more_seldom() -> None:
+    story = Story(A)
+    times(40, lambda: story.round(sent=10, answer=(OWN, A), far=0))
+    assert story.state() == (ReplyState.ANSWERED, Where.NOWHERE)
+    assert not story.replies.urgent(story.now)
+
+
+def test_a_dead_server_is_no_outage_where_a_router_behind_the_gateway_answers() -> None:
+    story = Story(A)
+    times(4, lambda: story.round(sent=10, back=10, answer=(OWN, A)))
+
+    def round_() -> None:
+        story.round(sent=10, answer=(OWN, A), far=1)
+        story.replies = story.replies.answered_far(A, story.now)
+
+    times(30, round_)
+    assert story.state() == (ReplyState.ANSWERED, Where.NOWHERE)
+
+
+def test_counts_that_went_back_are_those_of_a_new_table() -> None:
+    story = Story(A)
+    times(3, lambda: story.round(sent=30, back=30))
+    story.counts = {A: (0, 0)}
+    story.round()
+    assert story.replies.tracks[A].lost == 0
+
+
+def test_whoever_answers_for_a_fip_is_kept_until_it_is_ours_again() -> None:
+    story = Story(A)
+    times(MISSES, lambda: story.round(answer=(OWN,)))
+    story.replies = story.replies.claimed(A, A)
+    assert story.replies.verdicts(story.now, settled=True)[0].elsewhere == A
+    story.round(answer=(OWN, A))
+    assert story.replies.verdicts(story.now, settled=True)[0].elsewhere == ""
+
+
+# What a node does about it
+
+SILENT = FipReplies(A, ReplyState.SILENT, Where.FIP)
+CUT = FipReplies(A, ReplyState.SILENT, Where.LINE)
+TAKEN = FipReplies(A, ReplyState.SILENT, Where.FIP, elsewhere=A)
+
+
+@pytest.mark.parametrize(
+    ("found", "peer", "moves"),
+    [
+        ((SILENT,), {}, True),
+        ((SILENT,), {"unanswered": True}, False),
+        ((SILENT,), {"ready": False}, False),
+        ((TAKEN,), {}, False),
+        ((TAKEN, FipReplies(B, ReplyState.SILENT, Where.FIP)), {}, True),
+        ((CUT,), {"reached": True}, True),
+        ((CUT,), {"reached": False}, False),
+        ((CUT,), {}, False),
+        ((FipReplies(A, ReplyState.ASKING, Where.FIP),), {}, False),
+    ],
+    ids=[
+        "fip",
+        "peer-had-none",
+        "peer-not-ready",
+        "taken",
+        "one-taken",
+        "cut-here",
+        "cut-for-both",
+        "untried",
+        "early",
+    ],
+)
+def test_the_role_moves_only_if_that_may_help(
+    found: tuple[FipReplies, ...], peer: dict[str, object], moves: bool
+) -> None:
+    state = active(said=says(Phase.STANDBY, **peer), health=replace(WELL, replies=found))
+    assert outdone(state, 0.1) is moves
+    after = step(state, Tick(), 0.1).state
+    assert (after.phase is Phase.YIELDING) is moves
+
+
+def test_a_silent_fip_is_no_reason_to_call_the_loss_of_route_servers_new() -> None:
+    """Which both may have lost (ADR 0022): the peer that only notices later is not the better one."""
+    none = replace(WELL, bgp_established=0, replies=(SILENT,))
+    assert not outdone(active(health=none, bgp_lost_at=-2.0), 0.1)
+
+
+def test_it_is_not_handed_back_and_forth() -> None:
+    """Given away for nothing coming back, a node remembers that it had none either; so the other keeps the role."""
+    state = step(active(), HealthRead(replace(WELL, replies=(SILENT,))), 0.1).state
+    assert state.phase is Phase.YIELDING
+    later = replace(state, phase=Phase.STANDBY)
+    assert message_of(later, 30.0).unanswered
+    assert not message_of(later, UNANSWERED_SECONDS + 1).unanswered
+    other = active(said=says(Phase.STANDBY, unanswered=True), health=replace(WELL, replies=(SILENT,)))
+    assert step(other, Tick(), 0.2).state.phase is Phase.ACTIVE
+
+
+def test_the_memory_ends_when_the_peer_hears_again_what_it_lacked_too() -> None:
+    state = standby(said=says(Phase.ACTIVE, unanswered=True), unanswered_at=-1.0)
+    healed = step(state, PeerHeard(Path.PRIVATE, says(Phase.ACTIVE)), 0.1).state
+    assert not healed.unanswered(0.1)
+    never = standby(unanswered_at=-1.0)
+    assert step(never, PeerHeard(Path.PRIVATE, says(Phase.ACTIVE)), 0.1).state.unanswered(0.1), "the cause may be ours"
+
+
+def test_no_switchover_to_a_node_that_had_no_replies() -> None:
+    assert "no packets came back" in peer_unready(active(said=says(Phase.STANDBY, unanswered=True)), 0.1)
+    silent = active(said=says(Phase.STANDBY, unanswered=True), health=replace(WELL, replies=(SILENT,)))
+    assert peer_unready(silent, 0.1) == "", "no worse there than here"
+
+
+def test_what_the_provider_does_not_share_there_would_not_be_answered_there() -> None:
+    lacks = Account(lacks=(Lack(A, "nat-b", "is not shared", True),))
+    state = active(health=replace(WELL, replies=(SILENT,)), account=lacks)
+    assert not may_help(state, says(Phase.STANDBY))
