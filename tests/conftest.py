@@ -20,6 +20,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ("neighbours",)
+
 ROOT_PROGRAMS = ("ip", "nft", "unshare", "nsenter", "sysctl")
 LAB_PROGRAMS = (*ROOT_PROGRAMS, "tc", "keepalived", "conntrackd", "conntrack", "bird", "tcpdump")
 
@@ -110,6 +112,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workerinput"):  # labs of the other workers are still up
+        return
     left = lab_namespaces() - session.stash[namespaces_before]
     if left and skips_are_failures():
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,13 @@ PRIVATE_FOLDERS = (
     "/etc/modules-load.d",
     "/etc/tmpfiles.d",
 )
+COPY_OF_ETC = """
+set -e
+mount -t tmpfs none /mnt
+cp -a /etc/. /mnt
+mount --bind /mnt /etc
+umount /mnt
+"""
 
 
 @dataclass(frozen=True)
@@ -53,9 +60,6 @@ class Scratch:
 @contextmanager
 def scratch_node(node: Node) -> Iterator[Scratch]:
     """A machine that has the interfaces and addresses of `node`; gone with all its processes' namespaces afterwards."""
-    missing = [folder for folder in PRIVATE_FOLDERS if not Path(folder).exists()]
-    for folder in missing:
-        Path(folder).mkdir(parents=True)
     holder = subprocess.Popen(["unshare", "--mount", "--net", "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert holder.stdin is not None
     assert holder.stdout is not None
@@ -70,13 +74,14 @@ def scratch_node(node: Node) -> Iterator[Scratch]:
         holder.stdin.close()
         holder.wait(timeout=10)
         holder.stdout.close()
-        for folder in reversed(missing):
-            with suppress(OSError):  # somebody else has come to use it
-                Path(folder).rmdir()
 
 
 def _furnish(scratch: Scratch, node: Node) -> None:
+    # A copy of /etc, so that folders the machine lacks are made here and not there: removing one there would take
+    # away what another scratch node has mounted on it.
+    scratch.run("sh", "-c", COPY_OF_ETC)
     for folder in PRIVATE_FOLDERS:
+        scratch.run("mkdir", "-p", folder)
         scratch.run("mount", "-t", "tmpfs", "none", folder)
     scratch.run("mkdir", "-p", "/run/natpair/bird", "/run/natpair/track", "/run/natpair/keepalived")
     scratch.run("ip", "link", "set", "lo", "up")

@@ -2,7 +2,7 @@
 
 Each function acts on a node behind natpair's back and leaves its traces in that node's namespaces only; a
 reboot of the node or the end of the lab undoes them. The agent repairs, or steps down for, what it watches:
-`sabotaged` therefore makes the sabotage a part of the event, a moment before it.
+`flushed_after` therefore freezes the agent for a moment.
 """
 
 from __future__ import annotations
@@ -37,17 +37,6 @@ _MASK = "/run/established"
 _MUTE_FLUSH = Path(__file__).with_name("mute_flush.py")
 
 
-def sabotaged(name: KindName, act: Act) -> Kind:
-    """The drill `name` whose event begins with `act` on the node that is hit. For `runner.drill(…, kind=…)`."""
-    honest = KINDS[name]
-
-    def inject(stage: Stage) -> Injection:
-        act(stage.lab, stage.victim)
-        return honest.inject(stage)
-
-    return replace(honest, inject=inject)
-
-
 def open_input_and_fip_on_lo(lab: Lab, node: str) -> None:
     """Make the FIPs local and let the node's own stack answer for them.
 
@@ -61,20 +50,22 @@ def open_input_and_fip_on_lo(lab: Lab, node: str) -> None:
     lab.exec(node, ["nft", "-f", "-"], stdin=rules, check=False)
 
 
-def flushed_with_fips_on_lo() -> Kind:
-    """`drill flush` on a node whose own stack answers for the FIPs.
+def flushed_after(act: Act) -> Kind:
+    """`drill flush` on a node that `act` has taken a safeguard from.
 
-    The agent is frozen for a second. Otherwise it removes the FIP from `lo` within 0.15 s, often before the flush,
-    and repairs the flush within 0.1 s, in which no packet of a connection may arrive.
+    The agent is frozen meanwhile, and for a second from the flush on. Otherwise it puts back what `act` did within
+    0.15 s, often before the flush, and repairs the flush within 0.1 s, in which no packet of a connection may arrive.
     """
     flush = KINDS[KindName.FLUSH]
 
     def inject(stage: Stage) -> Injection:
         thaw = threading.Timer(_FROZEN_SECONDS, stage.lab.kill, (stage.victim, AGENT, signal.SIGCONT))
-        thaw.start()
         stage.lab.kill(stage.victim, AGENT, signal.SIGSTOP)
         try:
-            open_input_and_fip_on_lo(stage.lab, stage.victim)
+            act(stage.lab, stage.victim)
+        finally:
+            thaw.start()  # only now: what `act` starts may take longer than the freeze on a busy machine
+        try:
             return flush.inject(stage)
         finally:
             thaw.join()

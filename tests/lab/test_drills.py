@@ -16,10 +16,10 @@ import pytest
 
 from lab.sabotage import (
     crash_judged_as_if_med_counted,
-    flushed_with_fips_on_lo,
+    flushed_after,
     mute,
+    open_input_and_fip_on_lo,
     remove_leak_guards,
-    sabotaged,
     switchover_and_expiry,
 )
 from natpair.core.model import Profile
@@ -117,7 +117,7 @@ def test_partition(lab: Lab) -> None:
 
 class TestNegativeControls:
     def test_a_fip_on_lo_resets_connections(self, lab: Lab) -> None:
-        report, run = one(KindName.FLUSH, flushed_with_fips_on_lo())
+        report, run = one(KindName.FLUSH, flushed_after(open_input_and_fip_on_lo))
         assert run.resets > 0
         assert "resets" in {failure.bound for failure in report.failed}
         for node in lab.nodes:
@@ -125,7 +125,7 @@ class TestNegativeControls:
                 lab.exec(node, ["ip", "address", "del", f"{fip}/32", "dev", "lo"], check=False)
 
     def test_without_leak_guards_private_sources_leak(self, lab: Lab) -> None:
-        report, run = one(KindName.FLUSH, sabotaged(KindName.FLUSH, remove_leak_guards))
+        report, run = one(KindName.FLUSH, flushed_after(remove_leak_guards))
         assert run.leaked_packets > 0
         assert "leaked_packets" in {failure.bound for failure in report.failed}
 

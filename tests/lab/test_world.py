@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -344,7 +345,7 @@ assert seen() == before, seen()
 def test_the_first_lab_of_a_machine_takes_the_namespace_mount_away_again():
     """In a mount namespace with an empty /run, where no `ip netns add` was ever run; two labs share its mount."""
     forget = "umount --recursive --lazy /run/netns 2>/dev/null; mount -t tmpfs none /run"
-    script = f'{forget} && exec {sys.executable} -c "$0"'
+    script = f'{forget} && exec {shlex.quote(sys.executable)} -c "$0"'
     argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, FIRST_EVER]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr

@@ -61,7 +61,7 @@ ALLOWED_THIRD_PARTY: dict[str, frozenset[str]] = {
     "config": frozenset({"pydantic", "pydantic_core", "annotated_types"}),  # the last two are pydantic's own parts
     "render": frozenset({"jinja2"}),
     "system": frozenset({"pyroute2"}),
-    "agent": frozenset({"aiohttp", "prometheus_client", "pyroute2", "structlog"}),
+    "agent": frozenset({"aiohttp", "pyroute2", "structlog"}),
     "emulator": frozenset({"aiohttp"}),
     "linode": frozenset({"aiohttp", "yarl", "pydantic", "stamina"}),  # yarl is the URL type of aiohttp
     "chaos": frozenset({"pydantic"}),  # histories and results as JSON and back

@@ -126,7 +126,9 @@ def test_a_policy_of_before_is_asked_and_put_back(install, during: str) -> None:
 
 def test_a_killed_installation_is_tidied_by_the_next(install) -> None:
     # dpkg finished keepalived meanwhile: only the policy left behind knows that it is ours to keep quiet.
-    killed = f"{OWN_POLICY}; DURING='kill -KILL $PPID' $SCRIPT; ls /usr/sbin | grep policy >>$RECORD; OWNED=keepalived"
+    killed = (
+        f"{OWN_POLICY}; DURING='kill -KILL $PPID' \"$SCRIPT\"; ls /usr/sbin | grep policy >>$RECORD; OWNED=keepalived"
+    )
     record = install(before=killed, after='readlink /usr/sbin/policy-rc.d >>"$RECORD"').record
     assert "policy-rc.d.before-natpair-setup" in record
     assert record[-3:] == ["exit 0", "policy-rc.d", "own"]

@@ -29,9 +29,10 @@ _TOKEN = "lab\n"  # noqa: S105 - no secret: an emulated API takes any word
 
 
 def interpreter_folders() -> tuple[str, ...]:
-    """The folders a host must see to run natpair, wherever they are (also below /tmp)."""
+    """The folders a host must see to run natpair, wherever they are (also below /tmp): of a clone, all of it."""
     package = Path(natpair.__file__).parent.parent
-    return tuple(sorted({sys.prefix, sys.base_prefix, str(package)}))
+    clone = package.parent
+    return tuple(sorted({sys.prefix, sys.base_prefix, str(clone if (clone / "pyproject.toml").exists() else package)}))
 
 
 def new_key() -> str:

@@ -122,14 +122,15 @@ async def test_the_list_does_not_grow_for_ever() -> None:
     assert len(probed.vlan._clients) <= 64
 
 
-async def test_a_probe_ends_with_the_last_answer() -> None:
+async def test_a_probe_ends_with_the_last_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vlan, "PROBE_SECONDS", 20.0)  # the usual 20 ms pass on a busy machine while nothing happens
     probed = Probed()
     await probed.hear(*CLIENTS[:3])
     probed.wire.answering = set(CLIENTS[:3])
     began = asyncio.get_running_loop().time()
     probed.vlan.probe(5)
     assert await probed.result() == (5, 3)
-    assert asyncio.get_running_loop().time() - began < PROBE_SECONDS
+    assert asyncio.get_running_loop().time() - began < 10
 
 
 async def test_a_probe_that_is_not_answered_ends_in_time() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -59,7 +60,7 @@ class Nodes:
 
     @property
     def words(self) -> str:
-        return f"{sys.executable} {self.folder / 'node.py'} {self.folder} {{node}}"
+        return shlex.join([sys.executable, str(self.folder / "node.py"), str(self.folder), "{node}"])
 
     @property
     def asked(self) -> list[str]:

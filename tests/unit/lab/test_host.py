@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from natpair.lab import host
+from natpair.lab import host, node, spawn
 from natpair.lab.init import Unit
 from natpair.lab.spawn import start_time
 from natpair.lab.wait import wait_until
+from repo.rules import ROOT
 
 SLEEPER = Unit("sleeper", ("sleep", "60"))
 
@@ -138,3 +139,10 @@ def test_waiting_gives_up_with_what_was_expected_and_the_diagnosis():
 def test_waiting_returns_the_value():
     values = iter([None, "", "yes"])
     assert wait_until(lambda: next(values), deadline_seconds=5, what="a value") == "yes"
+
+
+def test_a_lab_host_sees_the_whole_clone_wherever_it_lies() -> None:
+    """Also the programs of the tests: a host's own /tmp hides a clone below /tmp, but for what is kept."""
+    kept = node.interpreter_folders()
+    assert spawn.covered(str(Path(__file__)), kept)
+    assert not spawn.covered(str(ROOT.parent), kept)
