@@ -34,13 +34,17 @@ class NatpairError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One fault in a configuration file: where it is, what stands there, what would be accepted."""
+    """One fault in a configuration file: where it is, what stands there, what would be accepted.
+
+    `called` is what people call the key, if that is something else: "node nat-b: name" for `node[1].name`.
+    """
 
     key: str
     value: str
     message: str
     accepted: str = ""
     line: int | None = None
+    called: str = ""
 
 
 class Usage(NatpairError):
@@ -117,7 +121,7 @@ class ApiError(NatpairError):
         self.retry_after_seconds = retry_after_seconds
         if status in {401, 403}:
             self.exit_code = 77
-        elif retryable:
+        elif retryable and status is not None:
             self.exit_code = 75
 
 

@@ -19,7 +19,7 @@ from natpair.chaos.result import SCHEMA, FaultResult, Report, Verdict, count
 from natpair.chaos.runner import PREPARE_SECONDS, Progress, run_fault, verdict_on
 from natpair.chaos.scene import Scene
 from natpair.chaos.text import line
-from natpair.errors import LabError, NatpairError
+from natpair.errors import LabError, NatpairError, Usage
 from natpair.lab import netns
 from natpair.lab.topology import Design
 from natpair.lab.world import Lab
@@ -135,18 +135,18 @@ def _patiently(fault: Fault, scene: Scene) -> None:
 
 
 def jobs(options: Options) -> tuple[Job, ...]:
-    """What is to be run; LabError if the options do not say it."""
+    """What is to be run; Usage if the options do not say it."""
     word = "" if options.design == "natpair" else f" --design {options.design}"
     if options.campaign is not None:
         drawn = schedules(options.campaign, options.seed, pairable())
         command = f"natpair chaos --campaign {options.campaign} --seed {options.seed}{word} --schedule"
         wanted = [s for s in drawn if options.schedule in (None, s.number)]
         if not wanted:
-            raise LabError(f"there is no schedule {options.schedule}", cure=f"one of 1 to {options.campaign}")
+            raise Usage(f"there is no schedule {options.schedule}", cure=f"one of 1 to {options.campaign}")
         return tuple(Job(paired(s), f"{command} {s.number}") for s in wanted)
     ids = tuple(CATALOGUE) if options.everything else options.faults
     if not ids:
-        raise LabError("nothing to break was named", cure="--fault N, --all or --campaign N; natpair chaos --list")
+        raise Usage("nothing to break was named", cure="--fault N, --all or --campaign N; natpair chaos --list")
     return tuple(Job(row(n), f"natpair chaos --fault {n}{word}") for n in ids)
 
 

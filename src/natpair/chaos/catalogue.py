@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from natpair.chaos import account, disk, fabric, kernel, lifecycle, links, load, neighbours, processes
 from natpair.chaos.fault import Fault, NotPossible
-from natpair.errors import LabError
+from natpair.errors import Usage
 
 _IMPOSSIBLE = (
     NotPossible(
@@ -34,8 +34,8 @@ CATALOGUE: Mapping[int, Fault | NotPossible] = {row.id: row for row in sorted(_A
 
 
 def row(number: int) -> Fault | NotPossible:
-    """The row with a number; LabError if there is none."""
+    """The row with a number; Usage if there is none."""
     found = CATALOGUE.get(number)
     if found is None:
-        raise LabError(f"there is no fault {number}", cure=f"one of 1 to {max(CATALOGUE)}; natpair chaos --list")
+        raise Usage(f"there is no fault {number}", cure=f"one of 1 to {max(CATALOGUE)}; natpair chaos --list")
     return found

@@ -12,8 +12,10 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from types import FrameType
 from typing import Any, NoReturn, cast
 
@@ -69,6 +71,18 @@ COMMANDS: Mapping[str, CommandEntry] = {
 }
 
 
+class _ReaderGone(Exception):
+    """A BrokenPipeError that click does not know: it would end the process with a 1."""
+
+
+@contextmanager
+def _own_broken_pipe() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise _ReaderGone from error
+
+
 class LazyGroup(click.Group):
     """A click group that knows its commands from a table and imports one only when it is called."""
 
@@ -76,6 +90,18 @@ class LazyGroup(click.Group):
         super().__init__(**attrs)
         self.entries = entries
         self._package = package
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """As click's; `--help` and `--version` write already here."""
+        with _own_broken_pipe():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click's."""
+        with _own_broken_pipe():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names in the table's order: the order of a node's life, not of the alphabet."""
@@ -89,6 +115,18 @@ class LazyGroup(click.Group):
         module_name, _, attribute = entry.module.partition(":")
         module = importlib.import_module(f"{self._package}.{module_name}")
         return cast(click.Command, getattr(module, attribute or "command"))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's, with the nearest command named when there is none of that name."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            close = get_close_matches(args[0], [name for name, entry in self.entries.items() if not entry.hidden], n=1)
+            if not close or "Did you mean" in error.message:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean '{close[0]}'?", ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands from the table alone, without importing any of them."""
@@ -111,10 +149,23 @@ def cli() -> None:
 
 def entry(command: click.Command = cli) -> NoReturn:
     """The `natpair` program: one command line, ending the process with the exit code of `run`."""
+    _open_missing_streams()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup's SIG_IGN stays
             signal.signal(number, _unwind)
     sys.exit(run(sys.argv[1:], command))
+
+
+def _open_missing_streams() -> None:
+    """`natpair … >&-`: Python has no stream then. Whoever closed it is a reader that went away."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115 - lives as long as the process
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            reading, writing = os.pipe()
+            os.close(reading)
+            os.dup2(writing, number)
+            setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def run(argv: Sequence[str], command: click.Command = cli) -> int:
@@ -143,6 +194,8 @@ def _explain(error: Exception) -> int:
     if os.environ.get("NATPAIR_DEBUG"):
         traceback.print_exception(error)
     match error:
+        case _ReaderGone():
+            return _leave_quietly()
         case NatpairError():
             report_error(error)
             return error.exit_code
@@ -159,9 +212,7 @@ def _explain(error: Exception) -> int:
 
 def _explain_os_error(error: OSError) -> int:
     if isinstance(error, BrokenPipeError):
-        # `natpair … | head`: the reader left, which is no fault; keep the interpreter's last flush quiet.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
+        return _leave_quietly()
     place = f"{error.filename}: " if error.filename else ""
     if error.errno in _CANNOT_WRITE:
         report_error(NatpairError(f"{place}{error.strerror}", cure="make room or make it writable, then run it again"))
@@ -170,6 +221,16 @@ def _explain_os_error(error: OSError) -> int:
         report_error(Unsupported(f"{place}{error.strerror}", cure="run it again as root"))
         return Unsupported.exit_code
     return _explain_bug(error)
+
+
+def _leave_quietly() -> int:
+    """`natpair … | head`: the reader left, which is no fault; keep the interpreter's last flush quiet."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return BROKEN_PIPE
 
 
 def _explain_bug(error: Exception) -> int:

@@ -127,17 +127,17 @@ def report_error(error: NatpairError) -> None:
         talk(f"  {symbols(sys.stderr).arrow} {error.cure}")
 
 
-def problem_block(problem: Problem, source: str = "") -> str:
+def problem_block(problem: Problem, source: str = "", label: str = "accepted") -> str:
     """One fault of a configuration file as lines: where it is, what stands there, what is wrong, what is accepted.
 
     The first line begins with FILE:LINE, which editors and terminals open.
     """
     place = f"{source}:{problem.line}: " if problem.line is not None and source else ""
     line = f" (line {problem.line})" if problem.line is not None and not source else ""
-    head = " = ".join(part for part in (f"{problem.key}{line}".strip(), problem.value) if part)
+    head = " = ".join(part for part in (f"{problem.called or problem.key}{line}".strip(), problem.value) if part)
     lines = [f"  {place}{head}", f"    {problem.message}"]
     if problem.accepted:
-        lines.append(f"    accepted: {problem.accepted}")
+        lines.append(f"    {label}: {problem.accepted}")
     return "\n".join(lines)
 
 

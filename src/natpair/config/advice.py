@@ -5,7 +5,9 @@ Advice never makes a file unusable: `natpair check` prints it beside a good file
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from ipaddress import collapse_addresses
 
 from natpair.core.model import BgpPolicy, Gateway, Profile
 from natpair.errors import Problem
@@ -58,7 +60,8 @@ def _sizes(gateway: Gateway) -> Iterator[Problem]:
     if flows < _FEW_FLOWS_PER_FIP:
         yield Problem("nat.max_flows", str(flows), "a few busy clients fill it", f"at least {_FEW_FLOWS_PER_FIP}")
     if flows > 8 * fips * _PORTS_PER_FIP:
-        message = f"{fips} floating addresses have {fips * _PORTS_PER_FIP} ports for one destination"
+        addresses = "1 floating address has" if fips == 1 else f"{fips} floating addresses have"
+        message = f"{addresses} {fips * _PORTS_PER_FIP} ports for one destination"
         yield Problem("nat.max_flows", str(flows), message, "more pair.fips, if many clients use one destination")
 
 
@@ -73,10 +76,24 @@ def _timeouts(gateway: Gateway) -> Iterator[Problem]:
 
 
 def _management(gateway: Gateway) -> Iterator[Problem]:
-    ports = gateway.firewall.management_tcp_ports
-    if ports and not gateway.firewall.management_sources:
+    ports, sources = gateway.firewall.management_tcp_ports, gateway.firewall.management_sources
+    everywhere = any(network.prefixlen == 0 for network in collapse_addresses(sources))
+    if ports and (everywhere or not sources):
         message = f"TCP {', '.join(map(str, ports))} of both nodes can be reached from everywhere"
-        yield Problem("firewall.management_sources", "[]", message, "the networks that you manage them from")
+        shown = json.dumps([str(network) for network in sources])
+        yield Problem("firewall.management_sources", shown, message, "the networks that you manage them from")
+
+
+def _nodes_alike(gateway: Gateway) -> Iterator[Problem]:
+    first, second = gateway.node
+    pairs = [(node.private_interface, node.public_interface) for node in gateway.node]
+    if pairs[0] == pairs[1][::-1]:
+        message = f"{second.name} has them the other way round than {first.name}: is one exchanged?"
+        yield Problem("node[1].private_interface", second.private_interface, message, f'"{first.private_interface}"')
+    networks = [node.public_address.network for node in gateway.node]
+    if networks[0] != networks[1]:
+        message = f"is in another subnet than {first.name}'s {first.public_address}: right only if the provider says so"
+        yield Problem("node[1].public_address", str(second.public_address), message, "as 'ip address' shows it there")
 
 
 def _probes(gateway: Gateway) -> Iterator[Problem]:
@@ -99,4 +116,4 @@ def _refresh(gateway: Gateway) -> Iterator[Problem]:
         yield Problem("sync.refresh_seconds", str(refresh), message, "30 to 120")
 
 
-_RULES: tuple[Rule, ...] = (_profile, _failback, _hold, _sizes, _timeouts, _management, _probes, _refresh)
+_RULES: tuple[Rule, ...] = (_profile, _failback, _hold, _sizes, _timeouts, _management, _probes, _refresh, _nodes_alike)

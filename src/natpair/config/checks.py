@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import PurePosixPath
 
 from natpair.core.model import Gateway, Node
-from natpair.core.regions import DCIDS
+from natpair.core.regions import DCIDS, near_region
 from natpair.errors import Problem
 
 Rule = Callable[[Gateway], Iterator[Problem]]
@@ -20,6 +20,12 @@ NodeRule = Callable[[Gateway, int, Node], Iterator[Problem]]
 
 _LONGEST_SUBNET = 30
 _BGP_PORT = 179
+
+# RFC 1918, and RFC 6598 (carrier-grade NAT): nobody in the internet has a route to these.
+_PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
+# What a VLAN may use beside them: no host of the internet has these, so none is taken away from the clients.
+_NOBODYS = tuple(map(IPv4Network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "198.18.0.0/15")))
+_RESERVED = tuple(map(IPv4Network, ("0.0.0.0/8", "240.0.0.0/4")))
 
 
 def cross_check(gateway: Gateway, *, partial: bool = False) -> list[Problem]:
@@ -44,18 +50,54 @@ def _all_rules(gateway: Gateway) -> Iterator[Iterator[Problem]]:
 
 def _usable(address: IPv4Interface, key: str) -> Iterator[Problem]:
     network = address.network
-    if network.prefixlen > _LONGEST_SUBNET:
-        accepted = f"the address with the prefix length of its subnet, such as {address.ip}/24"
-        yield Problem(key, str(address), "has no subnet around it", accepted)
+    if not _has_subnet(address):
+        accepted = f'the address with the prefix length of its subnet, such as "{address.ip}/24"'
+        yield Problem(key, str(address), "has no subnet around it: is the prefix length missing?", accepted)
     elif address.ip in {network.network_address, network.broadcast_address}:
         accepted = f"{network.network_address + 1} to {network.broadcast_address - 1}"
         yield Problem(key, str(address), "is the network or broadcast address of its subnet", accepted)
-    if address.ip.is_multicast or address.ip.is_loopback or address.ip.is_link_local or address.ip.is_unspecified:
+    if _no_host(address.ip):
         yield Problem(key, str(address), "is not an address of a host", "a unicast address")
+
+
+def _has_subnet(address: IPv4Interface) -> bool:
+    return address.network.prefixlen <= _LONGEST_SUBNET
+
+
+def _no_host(address: IPv4Address) -> bool:
+    odd = address.is_multicast or address.is_loopback or address.is_link_local
+    return odd or any(address in network for network in _RESERVED)
 
 
 def _vip_is_usable(gateway: Gateway) -> Iterator[Problem]:
     yield from _usable(gateway.pair.vip, "pair.vip")
+
+
+def _vlan_is_not_public(gateway: Gateway) -> Iterator[Problem]:
+    network = gateway.private_network
+    if _no_host(gateway.pair.vip.ip) or any(network.subnet_of(free) for free in (*_PRIVATE, *_NOBODYS)):
+        return
+    message = f"{network} is public address space: clients could not reach who really has these addresses"
+    yield Problem("pair.vip", str(gateway.pair.vip), message, "a subnet of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16")
+
+
+def _vip_and_nodes_agree(gateway: Gateway) -> Iterator[Problem]:
+    """Two nodes that agree with each other and not with the VIP: then the VIP is the one that is wrong."""
+    vip, shared = gateway.pair.vip, _shared_network(gateway)
+    if shared is None or not _has_subnet(vip) or shared == vip.network:
+        return
+    names = " and ".join(node.name for node in gateway.node)
+    if vip.ip in shared:
+        message = f"has another prefix length than {names}, which have /{shared.prefixlen}"
+        yield Problem("pair.vip", str(vip), message, f"{vip.ip}/{shared.prefixlen}")
+    else:
+        yield Problem("pair.vip", str(vip), f"is outside the subnet of {names}", f"an address in {shared}")
+
+
+def _shared_network(gateway: Gateway) -> IPv4Network | None:
+    addresses = [getattr(node, "private_address", None) for node in gateway.node]  # None: refused already
+    networks = {address.network if address and _has_subnet(address) else None for address in addresses}
+    return networks.pop() if len(networks) == 1 and len(addresses) > 1 else None
 
 
 def _fips_are_distinct(gateway: Gateway) -> Iterator[Problem]:
@@ -70,7 +112,10 @@ def _fips_are_public(gateway: Gateway) -> Iterator[Problem]:
         key = f"pair.fips[{index}]"
         if fip in network:
             yield Problem(key, str(fip), f"lies inside the private subnet {network}", "a public address outside it")
-        if fip.is_multicast or fip.is_loopback or fip.is_unspecified or fip.is_link_local:
+        elif any(fip in private for private in _PRIVATE):
+            message = "is a private address: the internet sends nothing back to it"
+            yield Problem(key, str(fip), message, "a public address that the provider shares to both nodes")
+        if _no_host(fip):
             yield Problem(key, str(fip), "is not an address of a host", "a unicast address")
 
 
@@ -117,8 +162,8 @@ def _route_servers_known(gateway: Gateway) -> Iterator[Problem]:
         accepted = 'region = "us-ord" or the like, or route_servers = [IPv6 addresses]'
         yield Problem("bgp", "", "names neither a region nor route servers", accepted)
     elif region not in DCIDS:
-        close = get_close_matches(region, DCIDS, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
+        close = near_region(region)
+        hint = f"did you mean {close}? " if close else ""
         accepted = (
             f"{hint}one of {', '.join(DCIDS)}; for any other, find the region's data centre id N in the table of"
             " Linode's guide on configuring failover or ask Linode support, and set"
@@ -154,7 +199,10 @@ def _hold_fits_profile(gateway: Gateway) -> Iterator[Problem]:
 def _ports_are_distinct(gateway: Gateway) -> Iterator[Problem]:
     sync, heartbeat = gateway.sync.port, gateway.heartbeat.port
     if sync == heartbeat:
-        yield Problem("heartbeat.port", str(heartbeat), "is also sync.port", "two different UDP ports")
+        set_here = "port" in gateway.sync.model_fields_set and "port" not in gateway.heartbeat.model_fields_set
+        key, other = ("sync.port", "heartbeat.port") if set_here else ("heartbeat.port", "sync.port")
+        default = ", which is not set: its default" if set_here else ""
+        yield Problem(key, str(sync), f"is also {other}{default}", "two different UDP ports")
     for key, port in (("sync.port", sync), ("heartbeat.port", heartbeat)):
         if port == _BGP_PORT:
             yield Problem(key, str(port), "is the port of BGP", "another UDP port, such as 3780")
@@ -175,9 +223,10 @@ def _key_file_is_absolute(gateway: Gateway) -> Iterator[Problem]:
 
 def _watch_has_a_token(gateway: Gateway) -> Iterator[Problem]:
     watch, file = gateway.watch, gateway.linode.token_file
+    enabled = watch.enabled  # refused above if it is no bool; then nothing more is said
     if watch.model_fields_set and "enabled" not in watch.model_fields_set:
         yield Problem("watch", "", "does not say whether the agents watch the account", "enabled = true or false in it")
-    if not watch.enabled:
+    if not enabled:
         return
     if file is None or not PurePosixPath(file).is_absolute():
         accepted = 'an absolute path such as "/etc/natpair/linode.token": an agent takes no token from the environment'
@@ -221,13 +270,16 @@ def _node_address6_usable(_: Gateway, index: int, node: Node) -> Iterator[Proble
 def _node_in_private_network(gateway: Gateway, index: int, node: Node) -> Iterator[Problem]:
     key, network = f"node[{index}].private_address", gateway.private_network
     address = node.private_address
+    blamed = (shared := _shared_network(gateway)) is not None and shared != network  # the VIP is
+    if address.ip == gateway.pair.vip.ip:
+        yield Problem(key, str(address), "is the VIP", "the node's own address; the VIP moves between the nodes")
+    if blamed or not _has_subnet(gateway.pair.vip) or not _has_subnet(address):
+        return
     if address.ip not in network:
         yield Problem(key, str(address), "is outside the VIP's subnet", f"an address in {network}")
     elif address.network.prefixlen != network.prefixlen:
         accepted = f"{address.ip}/{network.prefixlen}"
         yield Problem(key, str(address), "has another prefix length than pair.vip", accepted)
-    if address.ip == gateway.pair.vip.ip:
-        yield Problem(key, str(address), "is the VIP", "the node's own address; the VIP moves between the nodes")
 
 
 def _node_sides_disjoint(gateway: Gateway, index: int, node: Node) -> Iterator[Problem]:
@@ -249,6 +301,8 @@ def _node_interfaces_differ(_: Gateway, index: int, node: Node) -> Iterator[Prob
 
 _RULES: tuple[Rule, ...] = (
     _vip_is_usable,
+    _vlan_is_not_public,
+    _vip_and_nodes_agree,
     _fips_are_distinct,
     _fips_are_public,
     _fips_are_not_nodes,

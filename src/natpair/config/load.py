@@ -6,19 +6,25 @@ It raises `ConfigError` with every problem it could find, schema and cross check
 from __future__ import annotations
 
 import re
+import stat
 import tomllib
 from collections.abc import Iterable
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
 from natpair.config.auto import Draft, autos_in, corrected, open_problem, with_stand_ins
+from natpair.config.broken import toml_problem
 from natpair.config.checks import cross_check
-from natpair.config.lines import line_of, map_lines
-from natpair.config.schema import validate
+from natpair.config.lines import line_of, map_lines, map_texts
+from natpair.config.schema import shortened, validate
+from natpair.config.secrets import HIDDEN, masked
 from natpair.core.model import Gateway, Node
 from natpair.errors import ConfigError, Problem
 
-_TOML_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+_OF_A_NODE = re.compile(r"node\[(\d+)\](.*)$", re.DOTALL)
+MOST_BYTES = 1_000_000
+"""No configuration is as long; what is, such as /dev/zero, is something else."""
 
 
 def load(path: Path) -> Gateway:
@@ -52,7 +58,7 @@ def _checked(text: str, source: str) -> tuple[Gateway | None, tuple[str, ...], l
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(source, [_toml_problem(error, text)]) from error
+        raise ConfigError(source, [toml_problem(error, text)]) from error
     autos = autos_in(raw)
     checked = validate(with_stand_ins(raw, autos))
     problems = [*checked.problems, *cross_check(checked.partial, partial=checked.gateway is None)]
@@ -89,35 +95,59 @@ def _one(found: list[Node], message: str, names: str) -> Node:
 
 
 def read(path: Path) -> str:
-    """The text at `path`; ConfigError if it cannot be read."""
+    """The text at `path`, a regular file; ConfigError if it cannot be read."""
     try:
-        return path.read_bytes().decode("utf-8")
+        status = path.stat()
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            raise _unreadable(path, "is no regular file", "the path of a gateway.toml, or - for standard input")
+        return decoded(path.read_bytes() if status.st_size <= MOST_BYTES else b" " * (MOST_BYTES + 1), str(path))
     except FileNotFoundError as error:
         raise _unreadable(path, "there is no such file", "the path of a gateway.toml") from error
     except IsADirectoryError as error:
         raise _unreadable(path, "this is a folder", "the path of a gateway.toml") from error
-    except UnicodeDecodeError as error:
-        raise _unreadable(path, f"byte {error.start} is not UTF-8", "a TOML file in UTF-8") from error
     except OSError as error:
         raise _unreadable(path, f"cannot be read: {error.strerror}", "a file this user may read") from error
 
 
-def _unreadable(path: Path, message: str, accepted: str) -> ConfigError:
-    return ConfigError(str(path), [Problem("", str(path), message, accepted)])
+def decoded(content: bytes, source: str) -> str:
+    """The text of a configuration that was read from `source`; a byte order mark, as Windows sets it, is left out."""
+    if len(content) > MOST_BYTES:
+        raise _unreadable(source, f"is longer than {MOST_BYTES} bytes", "a gateway.toml, which has some 2,000")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+        message = f"byte 0x{content[error.start]:02x} at column {column} is not UTF-8"
+        raise ConfigError(source, [Problem("", "", message, "a TOML file in UTF-8", line)]) from error
 
 
-def _toml_problem(error: tomllib.TOMLDecodeError, text: str) -> Problem:
-    message = str(error)
-    place = _TOML_PLACE.search(message)
-    line = int(place[1]) if place and place[1] else text.count("\n") + 1
-    where = f" at column {place[2]}" if place and place[2] else ""
-    shown = text.splitlines()[line - 1].strip() if line <= len(text.splitlines()) else ""
-    reason = _TOML_PLACE.sub("", message)
-    return Problem("", shown, f"not valid TOML{where}: {reason}", 'lines such as key = "value" below [tables]', line)
+def _unreadable(source: Path | str, message: str, accepted: str) -> ConfigError:
+    return ConfigError(str(source), [Problem("", str(source), message, accepted)])
 
 
 def with_lines(problems: Iterable[Problem], text: str) -> list[Problem]:
-    """The problems with the line of `text` that each key stands on, in the order of the file."""
-    lines = map_lines(text)
-    placed = [Problem(p.key, p.value, p.message, p.accepted, line_of(lines, p.key)) for p in problems]
-    return sorted(placed, key=lambda p: (p.line is None, p.line or 0))
+    """The problems with the line of `text` that each key stands on, in the order of the file.
+
+    Values are as typed, not as parsed (`192.168.1.1` is not `192.168.1.1/32`), and a node is called by its name.
+    """
+    lines, texts, names = map_lines(text), map_texts(text), _node_names(text)
+
+    def placed(problem: Problem) -> Problem:
+        value = problem.value
+        if problem.key in texts and value not in {"", HIDDEN}:
+            start, end = texts[problem.key]
+            value = str(masked(text[start + 1 : end - 1], (problem.key,)))
+        node = _OF_A_NODE.match(problem.key)
+        name = names.get(int(node[1])) if node else None
+        called = f"node {name}{node[2].replace('.', ': ', 1)}" if node and name else ""
+        line = line_of(lines, problem.key)
+        return replace(problem, value=shortened(value), line=line, called=called)
+
+    return sorted(map(placed, problems), key=lambda p: (p.line is None, p.line or 0))
+
+
+def _node_names(text: str) -> dict[int, str]:
+    nodes = tomllib.loads(text).get("node", [])
+    named = enumerate(nodes if isinstance(nodes, list) else [])
+    return {at: str(node["name"]) for at, node in named if isinstance(node, dict) and "name" in node}

@@ -17,6 +17,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from natpair.config.describe import accepted, leaves, model_of
+from natpair.config.secrets import masked
 from natpair.core.model import Gateway
 from natpair.errors import Problem
 
@@ -65,11 +66,23 @@ def _problem(detail: ErrorDetails, raw: Mapping[str, Any]) -> Problem:
     key = key_path(location)
     kind = detail["type"]
     if kind == "extra_forbidden":
-        return Problem(key, _shown(_lookup(raw, location)), "unknown key", _did_you_mean(location))
+        return Problem(key, _shown(_lookup(raw, location), location), "unknown key", _did_you_mean(location))
     if kind == "missing":
         return Problem(key, "", "is missing", accepted(location))
     value = _lookup(raw, location)
-    return Problem(key, _shown(value), _message(detail), _near_value(value, accepted(location)))
+    if location == ("node",):
+        return _nodes_problem(value)
+    return Problem(key, _shown(value, location), _message(detail), _near_value(value, accepted(location)))
+
+
+def _nodes_problem(value: object) -> Problem:
+    if isinstance(value, dict):
+        return Problem("node", "", "is one table", "[[node]], with double brackets, for each of the two nodes")
+    if not isinstance(value, list):
+        return Problem("node", "", "wrong type of value", "a [[node]] table for each of the two nodes")
+    count = len(value)
+    message = f"{count} node{'s' if count != 1 else ''} found, 2 needed"
+    return Problem("node", "", message, "a [[node]] table for each of the two nodes")
 
 
 def _is_echo(detail: ErrorDetails, raw: Mapping[str, Any]) -> bool:
@@ -128,8 +141,13 @@ def _lookup(raw: object, location: Sequence[int | str]) -> object:
     return raw
 
 
-def _shown(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
+def _shown(value: object, location: Sequence[int | str]) -> str:
+    value = masked(value, location)
+    return shortened(value if isinstance(value, str) else json.dumps(value, default=str))
+
+
+def shortened(text: str) -> str:
+    """`text` as far as a problem shows it."""
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
 
 

@@ -21,7 +21,7 @@ from natpair.errors import LabError
 from natpair.lab import init, spawn
 from natpair.system.process import run
 
-_SPAWN_SECONDS = 15
+_SPAWN_SECONDS = 60
 _END_SECONDS = 10
 
 

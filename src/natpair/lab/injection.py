@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from natpair.errors import LabError
+from natpair.errors import LabError, Usage
+from natpair.lab import topology
+from natpair.lab.damage import PARTITION, POWER_CUT, damage
 from natpair.lab.world import Lab, Leg
 from natpair.render.services import PREPARE
 
@@ -43,6 +45,15 @@ def _boot_if_off(lab: Lab, node: str) -> None:
         lab.boot(node)
 
 
+def _power_on(lab: Lab, node: str) -> None:
+    """Also after a power cut that was killed half-way: the node is alive, its cables are dead."""
+    if not lab.powered(node):
+        lab.boot(node)
+        return
+    lab.link(node, "vlan", "up")
+    lab.link(node, "public", "up")
+
+
 def _flush(lab: Lab, node: str) -> None:
     lab.exec(node, ["nft", "flush", "ruleset"])
 
@@ -53,13 +64,13 @@ def _nothing(_lab: Lab, _node: str) -> None:
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
-        "power-cut": Kind("power is gone, both cables first", Lab.power_cut, _boot_if_off),
+        POWER_CUT: Kind("power is gone, both cables first", Lab.power_cut, _power_on),
         "boot": Kind("power is back", _boot_if_off, _boot_if_off),
         "vlan-down": Kind("the VLAN cable is pulled", _link("vlan", "down"), _link("vlan", "up")),
         "vlan-dead": Kind("the VLAN cable loses every frame", _link("vlan", "dead"), _link("vlan", "up")),
         "public-down": Kind("the public cable is pulled", _link("public", "down"), _link("public", "up")),
         "public-dead": Kind("the public cable loses every frame", _link("public", "dead"), _link("public", "up")),
-        "partition": Kind("the nodes do not hear each other on the VLAN", _partition(True), _partition(False)),
+        PARTITION: Kind("the nodes do not hear each other on the VLAN", _partition(True), _partition(False)),
         "flush": Kind("a stranger ran nft flush ruleset", _flush, _nothing),
     }
 )
@@ -74,14 +85,14 @@ _SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP, "cont": signal.SIGCO
 
 
 def kind_named(name: str) -> Kind:
-    """The fault called `name`, such as `vlan-dead` or `kill:bird`; LabError with all there are."""
+    """The fault called `name`, such as `vlan-dead` or `kill:bird`; Usage with all there are."""
     if name in KINDS:
         return KINDS[name]
     verb, colon, service = name.partition(":")
     if colon and service and verb in SERVICE_KINDS:
         return _service_kind(verb, service.removeprefix(_PREFIX))
     known = ", ".join([*KINDS, *(f"{verb}:SERVICE" for verb in SERVICE_KINDS)])
-    raise LabError(f"there is no fault called {name}", cure=f"one of: {known}")
+    raise Usage(f"there is no fault called {name}", cure=f"one of: {known}")
 
 
 def node_meant(lab: Lab, target: str | None, kind: str) -> str:
@@ -91,12 +102,31 @@ def node_meant(lab: Lab, target: str | None, kind: str) -> str:
     if target is None and kind == "boot":
         return next((node for node in lab.nodes if not lab.powered(node)), lab.nodes[0])
     if target not in (None, ACTIVE, STANDBY):
-        raise LabError(f"{target} is not a node of this lab", cure=f"{', '.join(lab.nodes)}, active or standby")
+        raise Usage(f"{target} is not a node of this lab", cure=f"{', '.join(lab.nodes)}, active or standby")
     wanted = target or ACTIVE
     found = [n for n in lab.nodes if (status := lab.status(n)) is not None and status.get("role") == wanted]
     if len(found) != 1:
         raise LabError(f"the lab has {len(found)} nodes that are {wanted} now", cure=f"say {' or '.join(lab.nodes)}")
     return found[0]
+
+
+def broken_nodes(lab: Lab, kind: str) -> tuple[str, ...]:
+    """The nodes that have the fault `kind` now, which is where a repair without a target repairs.
+
+    A node without power may have had any other fault before; whatever its repair would do, it has no cable now.
+    """
+    wanted = {_shown_as(kind)}
+    if kind == POWER_CUT:
+        halves = {f"{leg}-dead" for leg in topology.SWITCHES}
+        return tuple(node for node in lab.nodes if wanted & (found := set(damage(lab, node))) or halves <= found)
+    return tuple(node for node in lab.nodes if wanted & set(damage(lab, node)))
+
+
+def _shown_as(kind: str) -> str:
+    verb, colon, service = kind.partition(":")
+    if not colon:
+        return POWER_CUT if kind == "boot" else kind
+    return f"{'stop' if verb == 'cont' else verb}:{service.removeprefix(_PREFIX)}"
 
 
 def _service_kind(verb: str, service: str) -> Kind:
@@ -110,7 +140,7 @@ def _service_kind(verb: str, service: str) -> Kind:
             lab.kill(node, _full_name(lab, service), signal.SIGCONT)
 
     if service == PREPARE.removeprefix(_PREFIX):
-        raise LabError(f"{service} runs once at boot and cannot be signalled")
+        raise Usage(f"{service} runs once at boot and cannot be signalled")
     return Kind(f"{service}: {SERVICE_KINDS[verb]}", inject, repair)
 
 

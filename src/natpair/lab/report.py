@@ -8,6 +8,7 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from natpair.lab import apirecord, netns, state
+from natpair.lab.damage import damage
 from natpair.lab.fabric import Knobs
 from natpair.lab.topology import SWITCHES, Design
 from natpair.lab.world import Lab
@@ -120,7 +121,7 @@ def _node(lab: Lab, name: str) -> NodeSeen:
         vrrp=str(said.get("vrrp", _NOTHING)),
         traffic=str(said.get("traffic", _NOTHING)),
         epoch=said.get("epoch", _NOTHING),
-        announcement=f"{announcement.get('community', _NOTHING)} MED {announcement.get('med', _NOTHING)}",
+        announcement=f"{announcement['community']} MED {announcement['med']}" if announcement else _NOTHING,
         sync=_sync(said),
         faults=", ".join(_faults(lab, name)) or _NOTHING,
         failing=tuple(_failing(lab, name)) if powered else (),
@@ -136,14 +137,11 @@ def _sync(said: dict[str, Any]) -> str:
 
 
 def _faults(lab: Lab, name: str) -> Iterator[str]:
-    for switch in SWITCHES:
+    yield from damage(lab, name)
+    for switch in SWITCHES if lab.powered(name) else ():
         port, faults = lab.port(name, switch), lab.switch_faults(switch)
-        if port in faults.dead:
-            yield f"{switch} dead"
         if port in faults.loss:
             yield f"{switch} loses {faults.loss[port] / 10:g} %"
-        if faults.partition is not None and port in faults.partition:
-            yield f"{switch} cut from the peer"
 
 
 def _failing(lab: Lab, name: str) -> Iterator[str]:

@@ -212,8 +212,9 @@ class Lab:
         could still say goodbye on the second.
         """
         ref = self.ref(self.gateway.node_named(node).name)
+        cut = self._record_dead(node)
         with ThreadPoolExecutor(len(topology.SWITCHES)) as both:
-            list(both.map(lambda leg: self._drop_all(leg, self.port(node, leg)), topology.SWITCHES))
+            list(both.map(lambda leg: self._filter(leg, cut[leg]), topology.SWITCHES))
         host.end(ref)
         self.unplug(node)
 
@@ -228,8 +229,19 @@ class Lab:
             raise LabError(f"{node} is running", cure=f"natpair lab fault power-cut {node}")
         for leg in topology.SWITCHES:
             self._apply_faults(leg, operator.methodcaller("without", self.port(node, leg)))
-        build.boot(self.folder, self.name, self.topology, node)
+        try:
+            build.boot(self.folder, self.name, self.topology, node)
+        except LabError:
+            self._unboot(node)
+            raise
         self._await_boot(node)
+
+    def _unboot(self, node: str) -> None:
+        """Take away what a boot that failed has made, so that the next one can be tried."""
+        left = host.read_record(self.folder / teardown.RECORDS / node)
+        if left is not None:
+            host.end(left)
+        self.unplug(node)
 
     def link(self, node: str, leg: Leg, state_name: Literal["up", "down", "dead"]) -> None:
         """A node's cable: `down` takes the carrier away, `dead` keeps it and drops every frame."""
@@ -258,9 +270,16 @@ class Lab:
             state.write(self.folder, known.with_fault(switch, wanted))
         self._filter(switch, wanted)
 
-    def _drop_all(self, switch: str, port: str) -> None:
-        # Not recorded: the port is about to go, and the next cable in it starts without faults.
-        self._filter(switch, self.switch_faults(switch).with_dead(port, True))
+    def _record_dead(self, node: str) -> dict[str, faults.SwitchFaults]:
+        # On record although the ports are about to go: a power cut that is killed half-way leaves a live node behind
+        # dead cables. A boot puts in new ones.
+        with state.locked(self.folder):
+            known = self._state()
+            cut = {leg: self.switch_faults(leg).with_dead(self.port(node, leg), True) for leg in topology.SWITCHES}
+            for leg, wanted in cut.items():
+                known = known.with_fault(leg, wanted)
+            state.write(self.folder, known)
+        return cut
 
     def _filter(self, switch: str, wanted: faults.SwitchFaults) -> None:
         namespace = netns.name_of(self.name, switch)

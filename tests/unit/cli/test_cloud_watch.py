@@ -93,12 +93,12 @@ async def test_it_tells_what_is_new_and_what_is_over(pair: WatchedPair, capsys: 
     assert capsys.readouterr().out == ""
     pair.replace_shares("nat-b")
     pair.maintenance("nat-a", when=3600)
-    assert await watch.once() == 1
+    assert await watch.once() == 2
     assert lines(capsys.readouterr().out) == [("share-missing", "nat-b"), ("maintenance-ahead", "nat-a")]
-    assert await watch.once() == 1
+    assert await watch.once() == 2
     assert capsys.readouterr().out == "", "told already"
     pair.replace_shares("nat-b", pair.fip)
-    assert await watch.once() == 1
+    assert await watch.once() == 2
     assert lines(capsys.readouterr().out) == [("share-missing-over", "nat-b")]
 
 
@@ -126,7 +126,7 @@ async def test_it_mends_shares_if_told_to_and_keeps_other_peoples(
 async def test_a_repair_that_is_refused_is_told(pair: WatchedPair, capsys: pytest.CaptureFixture[str]) -> None:
     pair.replace_shares("nat-b")
     pair.fault(kind=Kind.SCOPE, method="POST", path="/networking/ips/share", times=None)
-    assert await watching(pair, repair=True).once() == 1
+    assert await watching(pair, repair=True).once() == 2
     assert ("share-not-repaired", None) in lines(capsys.readouterr().out)
 
 
@@ -246,7 +246,7 @@ async def test_once_for_a_timer_or_a_check(pair: WatchedPair) -> None:
     assert "every FIP is shared to both nodes" in out
     pair.replace_shares("nat-b")
     code, out, _ = await command(pair, "--once")
-    assert code == 1
+    assert code == 2
     assert f"share-missing  {pair.fip} is not shared to nat-b" in out
 
 

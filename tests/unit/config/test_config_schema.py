@@ -52,8 +52,8 @@ def test_each_fault_is_named_with_its_key_and_what_is_accepted(
 def test_a_missing_node_is_no_list_of_derived_complaints() -> None:
     text = text_with()
     problem = only_problem(text[: text.rindex("[[node]]")] + '[bgp]\nregion = "us-ord"\n')
-    assert (problem.key, problem.message) == ("node", "wrong number of entries")
-    assert problem.accepted.startswith("exactly 2, each a table with name")
+    assert (problem.key, problem.value, problem.message) == ("node", "", "1 node found, 2 needed")
+    assert problem.accepted == "a [[node]] table for each of the two nodes"
 
 
 def test_a_later_format_is_refused() -> None:

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from natpair.errors import LabError
+from natpair.errors import LabError, Usage
 from natpair.lab.faults import SwitchFaults, ruleset
 from natpair.lab.injection import KINDS, SERVICE_KINDS, kind_named
 
@@ -59,5 +59,5 @@ def test_a_service_may_be_named_without_its_prefix():
 
 @pytest.mark.parametrize("name", ["", "fire", "kill:", "burn:bird", "kill:prepare"])
 def test_an_unknown_fault_is_refused(name: str):
-    with pytest.raises(LabError):
+    with pytest.raises(Usage):
         kind_named(name)

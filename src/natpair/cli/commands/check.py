@@ -20,53 +20,66 @@ _SCHEMA = "natpair/check/v1"
 
 
 @click.command(name="check", epilog="Example: natpair check examples/gateway.toml")
-@click.argument("file", type=click.Path(path_type=Path), default=paths.CONFIG)
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True), default=paths.CONFIG)
 @click.option("--strict", is_flag=True, help="Warnings count as well: exit code 78.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def command(file: Path, strict: bool, as_json: bool) -> int:
     """Check FILE and print all problems at once: file and line, key, value, and what would be accepted.
 
-    Exit code 0 if it can be used, 78 if not. What is legal but unwise is a warning. For a node's own
-    /etc/natpair/gateway.toml it also says which files of the node are not as rendered. Nothing is changed.
+    FILE may be - for standard input. Exit code 0 if it can be used, 78 if not. What is legal but unwise is a
+    warning. For a node's own /etc/natpair/gateway.toml it also says which files of the node are not as rendered.
+    Nothing is changed.
     """
     from natpair.config.advice import advise
-    from natpair.config.load import load, with_lines
+    from natpair.config.load import parse, with_lines
     from natpair.core.digest import config_hash
 
+    source = "standard input" if str(file) == "-" else str(file)
     try:
-        gateway = load(file)
+        text = _text(file, source)
+        gateway = parse(text, source=source)
     except ConfigError as error:
         if not as_json:
             raise
         problems = [_plain(problem) for problem in error.problems]
         emit_json({"schema": _SCHEMA, "file": str(file), "ok": False, "problems": problems, "warnings": []})
         return error.exit_code
-    warnings = [*with_lines(advise(gateway), file.read_text(encoding="utf-8")), *_drift(gateway, file)]
-    digest = config_hash(gateway)
+    warnings = [*with_lines(advise(gateway), text), *_drift(gateway, file)]
+    digest, ok = config_hash(gateway), not (strict and warnings)
     if as_json:
         told = [_plain(warning) for warning in warnings]
-        document = {"schema": _SCHEMA, "file": str(file), "ok": True, "problems": [], "warnings": told}
+        document = {"schema": _SCHEMA, "file": str(file), "ok": ok, "problems": [], "warnings": told}
         emit_json({**document, "config_hash": digest})
     else:
-        _say(gateway, file, digest)
-        _warn(warnings, file)
-    return ConfigError.exit_code if strict and warnings else 0
+        _say(gateway, source, digest, len(warnings) if strict else 0)
+        _warn(warnings, source)
+    return 0 if ok else ConfigError.exit_code
 
 
-def _say(gateway: Gateway, file: Path, digest: str) -> None:
+def _text(file: Path, source: str) -> str:
+    from natpair.config.load import MOST_BYTES, decoded, read
+
+    return decoded(sys.stdin.buffer.read(MOST_BYTES + 1), source) if str(file) == "-" else read(file)
+
+
+def _say(gateway: Gateway, source: str, digest: str, against: int) -> None:
     first, second = gateway.node
     fips = ", ".join(map(str, gateway.pair.fips))
-    say(f"{symbols().good} {file} is good (hash {digest})")
+    if against:
+        warnings = "1 warning" if against == 1 else f"{against} warnings"
+        say(f"{symbols().bad} {source} can be used (hash {digest}), and has {warnings} (--strict)")
+        return
+    say(f"{symbols().good} {source} is good (hash {digest})")
     say(f"  {first.name} and {second.name}: {gateway.private_network} behind {gateway.pair.vip.ip} goes out as {fips}")
     say(f"  profile {gateway.pair.profile}: a dead node is noticed within {gateway.timing.detect_ms} ms")
 
 
-def _warn(warnings: list[Problem], file: Path) -> None:
+def _warn(warnings: list[Problem], source: str) -> None:
     if warnings:
-        talk(f"{symbols(sys.stderr).warning} legal, but think about it:")
+        talk(f"{symbols(sys.stderr).warning} valid, but please check:")
     for warning in warnings:
         talk()
-        talk(problem_block(warning, str(file)))
+        talk(problem_block(warning, source, label="better"))
 
 
 def _drift(gateway: Gateway, file: Path) -> Iterator[Problem]:
@@ -84,7 +97,7 @@ def _drift(gateway: Gateway, file: Path) -> Iterator[Problem]:
     for changed in plan.changed:
         if changed.path != paths.APPLIED:
             message = "the file on this node is not what this configuration makes"
-            yield Problem("", changed.path, message, "'natpair diff' shows it, 'natpair apply' mends it")
+            yield Problem("", changed.path, message, "see 'natpair diff', then 'natpair apply'")
 
 
 def _plain(problem: Problem) -> dict[str, object]:

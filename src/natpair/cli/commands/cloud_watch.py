@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from natpair.linode.lookout import Gone, Look
 
 _SCHEMA = "natpair/cloud-watch/v1"
+FOUND = 2
 _SSH = "ssh -o BatchMode=yes -o ConnectTimeout=10 root@{address}"
 
 
@@ -31,7 +32,7 @@ _SSH = "ssh -o BatchMode=yes -o ConnectTimeout=10 root@{address}"
     name="watch", epilog="Example: natpair cloud watch gateway.toml --switch-over --ssh 'ssh -i key root@{address}'"
 )
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--once", is_flag=True, help="One look; exit code 0 if nothing was found, 1 if something was.")
+@click.option("--once", is_flag=True, help="One look; exit code 0 if nothing was found, 2 if something was.")
 @click.option("--interval", type=click.IntRange(2, 3600), help="Seconds between looks; watch.interval_seconds if not.")
 @click.option("--repair-shares", is_flag=True, help="Share again what is missing; other people's shares stay.")
 @click.option("--switch-over", is_flag=True, help="Let the active node hand over before planned work on it begins.")
@@ -69,13 +70,13 @@ class Watching:
         self._done: tuple[Finding, ...] = ()
 
     async def once(self) -> int:
-        """One look; the exit code: 0 nothing found, 1 something, else that of what kept us from seeing all of it."""
+        """One look; the exit code: 0 nothing found, 2 something, else that of what kept us from seeing all of it."""
         seen = await self.look()
         if not self._known and not self._as_json:
             say(f"{symbols().good} every FIP is shared to both nodes, and no work on them is planned")
         if seen.blind:
             return seen.blind[0].error.exit_code
-        return 1 if self._known else 0
+        return FOUND if self._known else 0
 
     async def on_and_on(self, interval: float) -> int:
         """Look until interrupted."""

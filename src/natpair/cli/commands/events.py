@@ -73,14 +73,21 @@ def _lines(file: Path, *, follow: bool) -> Iterator[dict[str, object]]:
         cure = "the agent writes it on a node; give the path of a copy, or --lab NAME"
         raise NoInput(f"{file}: there is no such file", cure=cure)
     for path in there:
-        try:
-            text = path.read_text(encoding="utf-8", errors="replace")
-        except PermissionError as error:
-            raise Unsupported(f"{path} cannot be read", cure="run it again as root") from error
-        for line in text.splitlines():
-            parsed = _parsed(line)
-            if parsed is not None:
-                yield parsed
+        lines = _text(path).splitlines()
+        found = [parsed for line in lines if (parsed := _parsed(line)) is not None]
+        if lines and not found:
+            cure = "the agent writes /var/lib/natpair/events.jsonl on a node; give that one or a copy, or --lab NAME"
+            raise NoInput(f"{path} is no journal of an agent: not one of its lines is an event", cure=cure)
+        yield from found
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except PermissionError as error:
+        raise Unsupported(f"{path} cannot be read", cure="run it again as root") from error
+    except IsADirectoryError as error:
+        raise NoInput(f"{path} is a folder", cure="give the file in it, such as events.jsonl") from error
 
 
 def _parsed(line: str) -> dict[str, object] | None:

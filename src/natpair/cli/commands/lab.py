@@ -14,6 +14,7 @@ from natpair.cli.main import CommandEntry, LazyGroup
 from natpair.cli.output import emit_json, say, symbols, table, talk
 
 if TYPE_CHECKING:
+    from natpair.lab.injection import Kind
     from natpair.lab.world import Lab
 
 _ENTRIES = {
@@ -152,14 +153,34 @@ def exec_(name: str, host: str, argv: tuple[str, ...]) -> None:
 @click.argument("target", required=False, shell_complete=complete.nodes)
 @click.option("--repair", is_flag=True, help="Undo it instead.")
 def fault(name: str, kind: str, target: str | None, repair: bool) -> None:
-    """Break a node: TARGET is its name, `active` (the default) or `standby`."""
+    """Break a node: TARGET is its name, `active` (the default) or `standby`.
+
+    With --repair the default is wherever the fault is.
+    """
     from natpair.lab.injection import kind_named, node_meant
     from natpair.lab.world import Lab
 
     chosen, lab = kind_named(kind), Lab.attach(name)
-    node = node_meant(lab, target, "boot" if repair and kind == "power-cut" else kind)
-    (chosen.repair if repair else chosen.inject)(lab, node)
-    talk(f"{symbols(sys.stderr).good} {node}: " + (f"repaired {kind}" if repair else chosen.words))
+    if repair:
+        _repair(lab, chosen, kind, target)
+        return
+    node = node_meant(lab, target, kind)
+    chosen.inject(lab, node)
+    talk(f"{symbols(sys.stderr).good} {node}: {chosen.words}")
+
+
+def _repair(lab: Lab, chosen: Kind, kind: str, target: str | None) -> None:
+    from natpair.lab.injection import broken_nodes, node_meant
+
+    broken = broken_nodes(lab, kind)
+    wanted = broken if target is None else (node_meant(lab, target, kind),)
+    for node in wanted:
+        if node in broken:
+            chosen.repair(lab, node)
+            talk(f"{symbols(sys.stderr).good} {node}: repaired {kind}")
+    if not set(wanted) & set(broken):
+        where = f"; {' and '.join(broken)} has it" if broken else ""
+        talk(f"nothing repaired: {' and '.join(wanted) or 'no node'} has no fault {kind} now{where}")
 
 
 @click.command(epilog="Example: natpair lab fabric --converge-ms 3000")
