@@ -158,14 +158,15 @@ def entry(command: click.Command = cli) -> NoReturn:
 
 def _open_missing_streams() -> None:
     """`natpair … >&-`: Python has no stream then. Whoever closed it is a reader that went away."""
+    # They live as long as the process.
     if sys.stdin is None:
-        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115 - lives as long as the process
-    for name, number in (("stdout", 1), ("stderr", 2)):
-        if getattr(sys, name) is None:
-            reading, writing = os.pipe()
-            os.close(reading)
-            os.dup2(writing, number)
-            setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    if sys.stdout is None:
+        reading, writing = os.pipe()
+        os.close(reading)
+        sys.stdout = open(writing, "w", encoding="utf-8")  # noqa: PTH123, SIM115
 
 
 def run(argv: Sequence[str], command: click.Command = cli) -> int:

@@ -15,7 +15,7 @@ NATPAIR = (sys.executable, "-m", "natpair")
 TALKATIVE = [
     ["check", "examples/gateway.toml"],
     ["check", "examples/gateway.toml", "--json"],
-    ["client-config", "examples/gateway.toml", "192.168.1.50", "--json"],
+    ["client-config", "examples/gateway.toml", "--json"],
     ["chaos", "--list"],
     ["--help"],
     ["lab", "fault", "--help"],
