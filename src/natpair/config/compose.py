@@ -59,6 +59,11 @@ def _node(answers: Mapping[str, str]) -> str:
     return "".join(f'{key} = "{_bare(answers[key])}"\n' for key in _NODE_KEYS)
 
 
+def quoted(answer: str) -> str:
+    """An answer as a TOML text."""
+    return f'"{_bare(answer)}"'
+
+
 def _bare(text: str) -> str:
     # No answer has a use for these, and none may end the string it stands in.
     return "".join(c for c in text.strip() if c not in '"\\' and c.isprintable())

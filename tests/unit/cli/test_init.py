@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -72,8 +73,11 @@ def test_an_answer_that_cannot_be_used_writes_nothing(
     tmp_path: Path, bad: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["init", str(tmp_path / "g.toml"), *words(vip=bad)]) == 78
-    assert "problem" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "problem" in said
     assert not (tmp_path / "g.toml").exists()
+    assert str(tmp_path / "g.toml.draft") in said
+    assert 'region = "us-ord"' in (tmp_path / "g.toml.draft").read_text()
 
 
 def test_at_a_terminal_each_question_explains_itself_and_takes_the_guess(tmp_path: Path) -> None:
@@ -89,3 +93,53 @@ def test_at_a_terminal_each_question_explains_itself_and_takes_the_guess(tmp_pat
     assert b"passes natpair check" in said
     assert "the gateway address that your private instances use" in shown
     assert load(tmp_path / "g.toml") == gateway()
+
+
+def test_a_wrong_answer_is_asked_again_at_its_question(tmp_path: Path) -> None:
+    mine, theirs = pty.openpty()
+    unknown = {"name": None, "private": None, "private_interface": None, "peer_private": None, "vip": None, "fip": None}
+    argv = [sys.executable, "-m", "natpair", "init", str(tmp_path / "g.toml"), *words(**unknown, region=None)]
+    answers = [
+        ("nat_A", "nat-a"),
+        ("10.0.0.3", "eth1"),
+        ("eth0", "192.168.1.3/24"),
+        ("192.168.1.4", "192.168.1.4/24"),
+        ("192.168.2.1/24", "192.168.1.1/24"),
+        ("10.9.9.9", "192.0.2.221"),
+        ("chicago", "us-ord"),
+    ]
+    with subprocess.Popen(argv, stdin=theirs, stderr=theirs, stdout=subprocess.PIPE) as asking:
+        os.close(theirs)
+        os.write(mine, "".join(f"{wrong}\n{right}\n" for wrong, right in answers).encode())
+        shown = read_all(mine)
+        asking.communicate(timeout=60)
+    os.close(mine)
+    assert asking.returncode == 0, shown
+    assert load(tmp_path / "g.toml") == gateway()
+    for wrong, _ in answers:
+        assert f" {wrong}: " in shown
+    assert "did you mean us-ord?" in shown
+
+
+def read_all(terminal: int) -> str:
+    shown = b""
+    with contextlib.suppress(OSError):  # EIO: the other end is closed
+        while piece := os.read(terminal, 65536):
+            shown += piece
+    return shown.decode()
+
+
+def test_the_key_is_made_once_and_is_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, key = tmp_path / "g.toml", tmp_path / "pair.key"
+    assert run(["init", str(file), *words()]) == 0
+    assert key.stat().st_mode & 0o777 == 0o600
+    made = key.read_text()
+    assert len(bytes.fromhex(made)) == 32
+    said = capsys.readouterr().err
+    for line in (f"install -D -m 600 {key} /etc/natpair/pair.key", "ssh root@203.0.113.4 mkdir -p", "  natpair apply"):
+        assert line in said
+    assert run(["init", str(file), *words(), "--force"]) == 0
+    assert key.read_text() == made
+    key.unlink()
+    assert run(["init", str(file), *words(), "--force", "--no-key"]) == 0
+    assert not key.exists()

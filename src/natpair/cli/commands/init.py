@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import shlex
 import socket
 import sys
 from collections.abc import Iterator, Mapping
@@ -11,7 +14,11 @@ from pathlib import Path
 import click
 
 from natpair.cli.output import emit_json, say, symbols, talk
-from natpair.errors import NatpairError, Usage
+from natpair.core import paths
+from natpair.errors import ConfigError, NatpairError, Problem, Usage
+
+_KEY_BYTES = 32
+_KEYS = {"vip": "pair.vip", "fips": "pair.fips", "profile": "pair.profile", "region": "bgp.region"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +80,14 @@ def _options(function: click.decorators.FC) -> click.decorators.FC:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default="gateway.toml")
 @_options
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option("--key/--no-key", default=True, help="Make pair.key beside FILE if there is none (mode 0600).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def command(file: Path, force: bool, as_json: bool, **given: object) -> None:
+def command(file: Path, force: bool, key: bool, as_json: bool, **given: object) -> None:
     """Write a gateway.toml to FILE, asking only what neither an option nor this machine tells.
 
     Run it on one of the two machines and it finds its own interfaces and addresses. Each guess can be changed at its
-    question. Without a terminal nothing is asked: exit code 64 names the options that are missing. What it writes
-    passes `natpair check`.
+    question, and an answer that cannot be used is asked again. Without a terminal it asks nothing: exit code 64 names
+    the options that are missing. What it writes passes `natpair check`; if that fails, FILE.draft keeps the answers.
     """
     if file.exists() and not force:
         raise Usage(f"{file} is there already", cure="another FILE, or --force to replace it")
@@ -89,13 +97,41 @@ def command(file: Path, force: bool, as_json: bool, **given: object) -> None:
 
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(file, text)
+    key_file = file.with_name(Path(paths.KEY).name)
+    made = key and _make_key(key_file)
     if as_json:
-        emit_json({"schema": "natpair/init/v1", "file": str(file), "answers": answers})
+        emit_json({"schema": "natpair/init/v1", "file": str(file), "answers": answers, "key_made": made})
         return
     say(f"{symbols().good} {file} is written and passes natpair check")
-    talk("next: the same file on both nodes as /etc/natpair/gateway.toml, one key for both:")
-    talk("  head -c 32 /dev/urandom | base64 > pair.key    (mode 0600, to /etc/natpair/pair.key)")
-    talk(f"try it first: natpair lab up --config {file}")
+    if made:
+        say(f"{symbols().good} {key_file} is made: a secret that both nodes share")
+    _say_next(file, key_file, answers["second.public_address"].partition("/")[0])
+
+
+def _make_key(file: Path) -> bool:
+    """Make the key of a pair, unless there is one; whether it was made."""
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return False
+    with os.fdopen(descriptor, "w", encoding="ascii") as out:
+        out.write(secrets.token_hex(_KEY_BYTES) + "\n")
+    return True
+
+
+def _say_next(file: Path, key_file: Path, peer: str) -> None:
+    own, key, folder = shlex.quote(str(file)), shlex.quote(str(key_file)), Path(paths.CONFIG).parent
+    talk("next, to try it on this machine (root):")
+    talk(f"  natpair lab up --config {own}")
+    talk("or, on this node as root, for both nodes:")
+    if file.resolve() != Path(paths.CONFIG):
+        talk(f"  install -D -m 644 {own} {paths.CONFIG}")
+        talk(f"  install -D -m 600 {key} {paths.KEY}")
+    talk(f"  ssh root@{peer} mkdir -p {folder}")
+    talk(f"  scp -p {paths.CONFIG} {paths.KEY} root@{peer}:{folder}/")
+    talk("  natpair apply")
+    talk(f"  ssh -t root@{peer} natpair apply")
+    talk("  natpair status --wait")
 
 
 def _answers(given: Mapping[str, object]) -> dict[str, str]:
@@ -109,15 +145,57 @@ def _answers(given: Mapping[str, object]) -> dict[str, str]:
             continue
         guessed = guesses.get(question.place, "")
         if terminal:
-            talk(f"{question.ask}: {question.why}.")
-            answers[question.place] = click.prompt("  ", default=guessed or None, err=True, prompt_suffix="")
+            answers[question.place] = _asked(question, guessed, answers)
         elif guessed:
             answers[question.place] = guessed
         else:
             missing.append(question.option)
     if missing:
-        raise Usage(f"nobody to ask, and missing: {', '.join(missing)}", cure="give them, or run it in a terminal")
+        raise Usage(
+            f"not a terminal, and these options are missing: {', '.join(missing)}",
+            cure="give them, or run it in a terminal",
+        )
     return answers
+
+
+def _asked(question: Question, guessed: str, answers: Mapping[str, str]) -> str:
+    """The answer of a person, asked again until it can be used together with the `answers` before it."""
+    talk()
+    talk(f"({question.why})")
+    while True:
+        answer = str(click.prompt(question.ask, default=guessed or None, err=True))
+        wrong = _wrong_with(question.place, {**answers, question.place: answer})
+        if not wrong:
+            return answer
+        for problem in wrong:
+            accepted = f"; accepted: {problem.accepted}" if problem.accepted else ""
+            talk(f"  {symbols(sys.stderr).bad} {problem.value}: {problem.message}{accepted}")
+
+
+def _wrong_with(place: str, answers: Mapping[str, str]) -> list[Problem]:
+    """What `natpair check` has to say about the answer to one question, as far as the answers go."""
+    from natpair.config.load import parse
+
+    try:
+        parse(_partial(answers))
+    except ConfigError as error:
+        key = _KEYS.get(place) or place.replace("first.", "node[0].").replace("second.", "node[1].")
+        return [one for one in error.problems if one.key == key or one.key.startswith(f"{key}[")]
+    return []
+
+
+def _partial(answers: Mapping[str, str]) -> str:
+    from natpair.config.compose import quoted
+
+    def table(header: str, prefix: str) -> str:
+        named = {place.removeprefix(prefix): value for place, value in answers.items() if place.startswith(prefix)}
+        return f"[[{header}]]\n" + "".join(f"{key} = {quoted(value)}\n" for key, value in named.items())
+
+    fips = ", ".join(map(quoted, answers["fips"].replace(",", " ").split())) if "fips" in answers else ""
+    pair = "".join(f"{key} = {quoted(answers[key])}\n" for key in ("vip", "profile") if key in answers)
+    region = f"region = {quoted(answers['region'])}\n" if "region" in answers else ""
+    nodes = table("node", "first.") + table("node", "second.")
+    return f"[pair]\n{pair}{f'fips = [{fips}]' if 'fips' in answers else ''}\n{nodes}[bgp]\n{region}"
 
 
 def _given(given: Mapping[str, object]) -> Iterator[tuple[str, str]]:
@@ -162,5 +240,12 @@ def _composed(answers: Mapping[str, str], file: Path) -> str:
     second = {"private_interface": first["private_interface"], "public_interface": first["public_interface"], **own}
     fips = answers["fips"].replace(",", " ").split()
     text = compose(Answers(answers["vip"], fips, answers["profile"], answers["region"], first, second))
-    parse(text, source=str(file))
+    draft = file.with_name(f"{file.name}.draft")
+    try:
+        parse(text, source=str(draft))
+    except ConfigError as error:
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(text, encoding="utf-8")
+        error.cure = f"the answers are kept in {draft}: correct them there, then natpair check {draft}"
+        raise
     return text
