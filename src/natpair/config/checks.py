@@ -11,8 +11,9 @@ from difflib import get_close_matches
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import PurePosixPath
 
+from natpair.config.places import near_region
 from natpair.core.model import Gateway, Node
-from natpair.core.regions import DCIDS, near_region
+from natpair.core.regions import DCIDS
 from natpair.errors import Problem
 
 Rule = Callable[[Gateway], Iterator[Problem]]

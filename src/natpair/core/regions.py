@@ -7,7 +7,6 @@ table. Regions whose number is not published are left out on purpose: a guess wo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from ipaddress import IPv6Address
 from types import MappingProxyType
 
@@ -51,46 +50,6 @@ DCIDS: Mapping[str, int] = MappingProxyType(
         "us-west": 3,
     }
 )
-
-# As people call them.
-CITIES: Mapping[str, str] = MappingProxyType(
-    {
-        "amsterdam": "nl-ams",
-        "atlanta": "us-southeast",
-        "chennai": "in-maa",
-        "chicago": "us-ord",
-        "dallas": "us-central",
-        "frankfurt": "eu-central",
-        "fremont": "us-west",
-        "jakarta": "id-cgk",
-        "london": "eu-west",
-        "los angeles": "us-lax",
-        "madrid": "es-mad",
-        "melbourne": "au-mel",
-        "miami": "us-mia",
-        "milan": "it-mil",
-        "mumbai": "ap-west",
-        "newark": "us-east",
-        "osaka": "jp-osa",
-        "paris": "fr-par",
-        "sao paulo": "br-gru",
-        "seattle": "us-sea",
-        "singapore": "ap-south",
-        "stockholm": "se-sto",
-        "sydney": "ap-southeast",
-        "tokyo": "ap-northeast",
-        "toronto": "ca-central",
-        "washington": "us-iad",
-    }
-)
-
-
-def near_region(given: str) -> str | None:
-    """The region that somebody who wrote `given` is likely to mean: another spelling, or the city; None if unknown."""
-    word = given.strip().lower().replace("_", "-")
-    found = get_close_matches(word, [*DCIDS, *CITIES], n=1)
-    city = found or get_close_matches(word.partition(",")[0].replace("-", " "), CITIES, n=1)
-    return CITIES.get(city[0], city[0]) if city else None
 
 
 def region_route_servers(region: str) -> tuple[IPv6Address, ...]:

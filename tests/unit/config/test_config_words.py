@@ -12,7 +12,8 @@ from natpair.cli.main import run
 from natpair.cli.output import problem_block
 from natpair.config.advice import advise
 from natpair.config.load import load, parse
-from natpair.core.regions import DCIDS, near_region
+from natpair.config.places import near_region
+from natpair.core.regions import DCIDS
 from natpair.errors import ConfigError, Problem
 from samples import text_with
 
