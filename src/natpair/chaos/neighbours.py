@@ -70,6 +70,34 @@ def sync_forged(scene: Scene) -> None:
     scene.require("the daemons live", _pids(scene) == before, "a daemon was started anew")
 
 
+def routers_forged(scene: Scene) -> None:
+    """A client calls itself the IPv6 router, to nodes that take advertisements, as the kernel of a machine does."""
+    for node in scene.lab.nodes:
+        private = scene.lab.gateway.node_named(node).private_interface
+        scene.run(node, "sysctl", "-qw", f"net.ipv6.conf.{private}.accept_ra=1", check=False)
+    scene.script(ATTACKER, "attack", "routers", "--source", "-", "--count", 60, "--rate", 20)
+    # As long as BGP sessions that have lost their way live on, and a little longer.
+    scene.pass_time(scene.lab.gateway.timing.bgp_hold_seconds + 4)
+    for node in scene.lab.nodes:
+        routes = scene.run(node, "ip", "-6", "route", "show", "default")
+        private = scene.lab.gateway.node_named(node).private_interface
+        scene.require(f"routes of {node}", f"dev {private}" not in routes, routes)
+
+
+def adverts_while_alone(scene: Scene) -> None:
+    """The standby is without power for longer than anybody would keep its place; then a client speaks in its name."""
+    gateway, router = scene.lab.gateway, scene.lab.gateway.vrrp.router_id
+    address = gateway.node_named(scene.active).private_address.ip
+    peer = gateway.node_named(scene.standby).private_address.ip
+    scene.power_cut(scene.standby)
+    scene.pass_time(gateway.timing.bgp_hold_seconds + 3)
+    words = ("--source", peer, "--target", address, "--vip", gateway.pair.vip.ip, "--router-id", router)
+    scene.script(ATTACKER, "attack", "adverts", *words, "--priority", 255, "--count", 250, "--rate", 50)
+    held = scene.run(scene.active, "ip", "-4", "-o", "address")
+    scene.require("the VIP stays", f" {gateway.pair.vip.ip}/" in held, "the only node has let go of it")
+    scene.boot(scene.standby)
+
+
 def _pids(scene: Scene) -> dict[str, object]:
     services = [(n, s) for n in scene.lab.nodes for s in scene.lab.services(n)["services"]]
     return {f"{node} {service['name']}": service["pid"] for node, service in services}
@@ -84,5 +112,9 @@ FAULTS = (
         53, "a client takes the standby's private address", address_doubled, NO_OUTAGE_MS, limits=_STAYS, agents=True
     ),
     Fault(54, "a client misses the gratuitous ARP", announcement_missed, 5000),
+    Fault(71, "a client calls itself the IPv6 router", routers_forged, NO_OUTAGE_MS, limits=_STAYS),
+    Fault(
+        72, "a client forges VRRP adverts while the standby is away", adverts_while_alone, NO_OUTAGE_MS, limits=_STAYS
+    ),
     Fault(67, "a client forges sync and heartbeat packets", sync_forged, NO_OUTAGE_MS, limits=_STAYS),
 )
