@@ -15,7 +15,6 @@ _UNANSWERED_SECONDS = 300
 _MODULES = (
     "nf_conntrack",
     "nf_conntrack_netlink",
-    "nfnetlink_cttimeout",
     "nf_nat",
     "nf_tables",
     "nft_chain_nat",
