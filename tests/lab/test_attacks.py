@@ -139,6 +139,21 @@ def test_router_advertisements_of_a_tenant_change_no_route(lab: Lab):
         assert "eth1" not in lab.exec(node, ["ip", "-6", "route", "show", "default"]).stdout
 
 
+def test_a_peer_on_another_card_is_known_again_by_itself(lab: Lab):
+    """A replaced machine: its VRRP is heard from the new MAC once a sealed heartbeat has told it, and not before."""
+    active, standby = lab.wait_ready()
+    own, new = mac(lab, standby), "02:00:00:00:99:99"
+
+    def guard() -> str:
+        return lab.exec(active, ["nft", "list", "chain", "ip", "natpair", "peer_guard"]).stdout
+
+    assert f"peer={own}" in guard()
+    for card in (new, own):
+        lab.exec(standby, ["ip", "link", "set", "eth1", "address", card])
+        wait_until(lambda card=card: f"peer={card}" in guard() or None, deadline_seconds=15, what="the new card")
+        assert lab.wait_ready() == (active, standby)
+
+
 def test_who_claims_the_vip_by_arp_is_named_and_loses_it_within_a_second(lab: Lab):
     active, _ = lab.wait_ready()
     vip, right = str(lab.gateway.pair.vip.ip), mac(lab, active)
