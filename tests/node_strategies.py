@@ -103,6 +103,7 @@ healths = any_of(
     foreign_version=st.sampled_from([0, 2]),
     contested=st.sampled_from(["", "02:00:00:00:00:09"]),
     astray=st.sampled_from([(), ("ruleset",)]),
+    failed_parts=st.sampled_from([(), ("looks: a bug",)]),
 )
 peers = any_of(PeerView, heard=st.fixed_dictionaries(dict.fromkeys(Path, times)), said=st.none() | messages)
 taken = any_of(Handover, prepared_at=st.none(), released_at=st.none(), local_at=st.none())

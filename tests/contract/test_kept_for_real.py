@@ -15,7 +15,6 @@ pytestmark = pytest.mark.root
 
 KEEP = """
 import json, subprocess
-from pyroute2 import NetlinkError
 from natpair.config.load import parse
 from natpair.core.paths import CONFIG
 from natpair.render.base import Sides
@@ -37,7 +36,7 @@ async def look(mend=True):
             if mend and finding.mend is not None:
                 try:
                     await finding.mend()
-                except NetlinkError as error:
+                except OSError as error:
                     print(finding.wrong, error, file=sys.stderr)
     return said
 before = await look(mend=False)
@@ -85,6 +84,25 @@ def test_a_change_is_seen_and_undone(furnished: Scratch, command: str, thing: st
     assert before == [], "nothing is wrong to begin with"
     assert thing in first
     assert again == []
+
+
+def test_of_two_rules_of_one_preference_only_the_wrong_one_goes(furnished: Scratch) -> None:
+    furnished.write("/etc/natpair/gateway.toml", EXAMPLE.read_text())
+    rules = [
+        "ip rule add pref 75 from 10.9.0.0/16 iif eth0 lookup 52 suppress_prefixlength 0",
+        "ip rule add pref 75 to 10.8.0.0/16 ipproto udp dport 53 lookup 53",
+        "ip rule add pref 75 from 192.168.1.64/26 blackhole",
+    ]
+    try:
+        before, first, again = json.loads(call(furnished, KEEP, "/etc/natpair/gateway.toml", *rules))
+        assert (before, first, again) == ([], ["ip rule 75"], [])
+        left = furnished.run("ip", "rule", "show", "pref", "75").stdout
+        assert "10.9.0.0/16 iif eth0 lookup 52 suppress_prefixlength 0" in left
+        assert "to 10.8.0.0/16 ipproto udp dport 53 lookup 53" in left
+        assert "192.168.1.64" not in left
+    finally:
+        while furnished.run("ip", "rule", "del", "pref", "75", ok=(0, 2)).returncode == 0:
+            pass
 
 
 def test_a_rule_that_leaves_clients_alone_is_nobodys_business(furnished: Scratch) -> None:

@@ -8,8 +8,10 @@ import logging
 import signal
 import socket
 import time
+import traceback
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,19 +25,22 @@ from natpair.agent.daemons import Daemons
 from natpair.agent.decider import Decider, transition_id
 from natpair.agent.disk import Disks
 from natpair.agent.enforcer import Enforcer
+from natpair.agent.incarnations import Incarnations
 from natpair.agent.keeper import Keeper, Known, Repairs, kinds_of
 from natpair.agent.peerlink import PeerLink
 from natpair.agent.replies import ReplyWatch
 from natpair.agent.sources import Sources
+from natpair.agent.standing import Standing
 from natpair.agent.syncwatch import SyncWatch
 from natpair.agent.vlan import Vlan
 from natpair.core import paths
 from natpair.core.account import Account, Trouble
 from natpair.core.actions import Conntrack
-from natpair.core.conditions import alarms
+from natpair.core.conditions import alarms, conditions
 from natpair.core.desired import Desired, Traffic
 from natpair.core.digest import config_hash
 from natpair.core.events import AccountSeen, ConntrackDone, Event, PeerHeard, TrafficSwitched, VlanProbed, VrrpChanged
+from natpair.core.history import history, last_transition
 from natpair.core.machine import adopt
 from natpair.core.messages import PeerMessage, Phase, VrrpRole
 from natpair.core.model import Gateway
@@ -58,6 +63,11 @@ _DISK_RETRY_SECONDS = 10.0
 _FLUSH_SECONDS = 1.0
 """So long the end of an agent waits for its last words to reach the disk."""
 _WATCHER_RETRY_SECONDS = 60.0
+_FAILED_PAUSE_SECONDS = 1.0
+_FAILURES_BEARABLE = 10
+_FAILURES_SECONDS = 60.0
+"""A failed part is told for so long; a vital one that fails more often than bearable meanwhile ends the agent."""
+_RECALL_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -65,7 +75,13 @@ class Task:
     """One long-running part of the agent."""
 
     name: str
-    run: Coroutine[object, object, None]
+    run: Callable[[], Coroutine[object, object, None]]
+    vital: bool = True
+    """Without it the agent is of no use."""
+
+
+class TaskFailed(NatpairError):
+    """A vital part of the agent fails again and again."""
 
 
 class Watcher(Protocol):
@@ -122,7 +138,11 @@ class Agent:
             lambda: self.decider.state.claims_active,
         )
         self.link = PeerLink(gateway, node, key, self._on_message, self.sync.asked)
-        self.daemons = Daemons(self.enforcer.bird_says, lambda name: self._on_step(f"{name}-killed-for-silence", 0.0))
+        self.incarnations = Incarnations(self.events.record)
+        self.daemons = Daemons(self.enforcer.bird_says, self._on_kill)
+        self.standing = Standing(lambda: conditions(self.decider.state, time.monotonic()), self.events.record)
+        self.failures: dict[str, tuple[float, str]] = {}
+        """Parts of the agent that failed: when last, and of what."""
         self.bindings = Bindings(gateway, node, lambda: self.decider.state.phase, self.events.record)
         self.sources = Sources(gateway, node, self.enforcer, self.vlan, self._others, self.bindings.deaf)
         self.replies = ReplyWatch(
@@ -156,6 +176,7 @@ class Agent:
             mac=self.vlan.mac,
             contested=self.contest.by(),
             **self._disk(),
+            failed_parts=self._failed(),
             foreign_version=self.link.foreign_version,
             replies=self.replies.verdicts,
             asking=self.replies.asking,
@@ -179,6 +200,10 @@ class Agent:
         """Known: from ARP, from the ruleset in force, and from BIRD."""
         gateway, macs = self.sources.next_hop
         return Wire(gateway, macs, self.enforcer.pinned, self.daemons.bgp[0] > 0)
+
+    def _on_kill(self, name: str) -> None:
+        self.incarnations.will_end(name, "did not respond, and was killed by natpair")
+        self._on_step(f"{name}-killed-for-silence", 0.0)
 
     def _on_step(self, name: str, seconds: float) -> None:
         self.events.record("step", step=name, took_ms=round(seconds * 1000, 2))
@@ -251,35 +276,68 @@ class Agent:
         document["repairs"] = list(self.repairs.latest)
         document["rejected_heartbeats"] = self.link.rejected
         document["events_dropped"] = self.events.dropped
-        document["last_transition"] = self.decider.last_transition
         document["rendered"] = self.rendered
+        document["last_transition"] = self.decider.last_transition or last_transition(self.events.recent)
+        document["history"] = asdict(history(self.events.recent, time.time()))
         document["time"] = time.time()
         return document
 
     def tasks(self) -> list[Task]:
         """Everything that runs as long as the agent does."""
-        decider, sources = self.decider, self.sources
+        decider, sources, watcher = self.decider, self.sources, self._watcher
         return [
-            Task("enforcer", self.enforcer.run()),
-            Task("keeper", self.keeper.run()),
-            Task("ticks", sources.ticks(decider.handle, self._terms.beat, self._beat)),
-            Task("daemons", self.daemons.run(decider.handle, sources.interval, sources.wake)),
-            Task("samples", self.sync.send_samples()),
-            Task("judgements", self.sync.judge_samples()),
-            Task("health", sources.health(decider.handle)),
-            Task("election", sources.election(decider.handle)),
-            Task("VIP", sources.vip(decider.handle, lambda: self.decider.state.holds_vip)),
-            Task("looks", sources.looks(lambda: self.decider.state.claims_active)),
-            Task("replies", self.replies.run()),
-            Task("arrivals", sources.arrivals(decider.handle)),
-            Task("conntrackd jobs", self._run_jobs()),
-            Task("reservations", self._run_reservations()),
-            Task("disk", self.disks.watch(self.events.record)),
-            Task("contradictions", self.contradictions.run(self.enforcer.settled)),
-            Task("watchdog", self._run_watchdog()),
-            Task("control", serve(application(decider, self.status))),
-            *([Task("account", self._run_watcher(self._watcher))] if self._watcher is not None else []),
+            Task("enforcer", self.enforcer.run),
+            Task("keeper", self.keeper.run, vital=False),
+            Task("ticks", lambda: sources.ticks(decider.handle, self._terms.beat, self._beat)),
+            Task("daemons", lambda: self.daemons.run(decider.handle, sources.interval, sources.wake)),
+            Task("incarnations", self.incarnations.run, vital=False),
+            Task("samples", self.sync.send_samples, vital=False),
+            Task("judgements", self.sync.judge_samples, vital=False),
+            Task("health", lambda: sources.health(decider.handle)),
+            Task("election", lambda: sources.election(decider.handle)),
+            Task("VIP", lambda: sources.vip(decider.handle, lambda: self.decider.state.holds_vip)),
+            Task("looks", lambda: sources.looks(lambda: self.decider.state.claims_active), vital=False),
+            Task("replies", self.replies.run, vital=False),
+            Task("arrivals", lambda: sources.arrivals(decider.handle)),
+            Task("conntrackd jobs", self._run_jobs),
+            Task("reservations", self._run_reservations, vital=False),
+            Task("disk", lambda: self.disks.watch(self.events.record), vital=False),
+            Task("contradictions", lambda: self.contradictions.run(self.enforcer.settled), vital=False),
+            Task("conditions", self.standing.run, vital=False),
+            Task("history", self._recall, vital=False),
+            Task("watchdog", self._run_watchdog),
+            Task("control", lambda: serve(application(decider, self.status))),
+            *([Task("account", lambda: self._run_watcher(watcher), vital=False)] if watcher is not None else []),
         ]
+
+    async def keep_running(self, task: Task) -> None:
+        """The task boundary: a part of the agent that fails is started again, and the failure is a condition.
+
+        TaskFailed for a vital part that fails again and again: a new agent may do better.
+        """
+        recent: deque[float] = deque(maxlen=_FAILURES_BEARABLE)
+        while True:
+            try:
+                await task.run()
+                return
+            except Exception as error:  # noqa: BLE001 - the task boundary: no part takes the others with it
+                why = _told(error)
+            now = time.monotonic()
+            self.failures[task.name] = (now, why)
+            self.events.record("task-failed", task=task.name, why=why)
+            again = len(recent) == recent.maxlen and now - recent[0] < _FAILURES_SECONDS
+            if task.vital and again:
+                raise TaskFailed(f"the agent's part '{task.name}' fails again and again: {why}")
+            recent.append(now)
+            await asyncio.sleep(_FAILED_PAUSE_SECONDS)
+
+    def _failed(self) -> tuple[str, ...]:
+        now = time.monotonic()
+        return tuple(f"{name}: {why}" for name, (at, why) in self.failures.items() if now - at < _FAILURES_SECONDS)
+
+    async def _recall(self) -> None:
+        with contextlib.suppress(OSError):  # a disk that hangs: what this agent has seen has to do
+            await self.disks.var.ask("recall", self.events.recall, _RECALL_SECONDS)
 
     def _beat(self) -> None:
         # Interfaces may come late or come back: opening what is open already costs nothing.
@@ -341,11 +399,20 @@ class Agent:
     def watch(self, fifo: NotifyFifo) -> None:
         """Let the FIFO and the kernel's notices wake us."""
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._on_exception)
         fifo.roles()  # what is in it now is history
         loop.add_reader(fifo.fd, self._on_fifo, fifo)
         link_notices, rule_notices = links.notice_sockets()
         loop.add_reader(link_notices.fileno(), self._on_links, link_notices)
         loop.add_reader(rule_notices.fileno(), self._on_rules, rule_notices)
+
+    def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A callback failed: a bug, which asyncio survives by itself."""
+        error = context.get("exception")
+        why = _told(error) if isinstance(error, Exception) else str(context.get("message"))
+        self.failures["a callback"] = (time.monotonic(), why)
+        self.events.record("task-failed", task="a callback", why=why)
+        loop.default_exception_handler(context)
 
     def _on_fifo(self, fifo: NotifyFifo) -> None:
         for role in fifo.roles():
@@ -399,7 +466,7 @@ async def run(gateway: Gateway, node: str, watcher: Watcher | None = None, confi
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with asyncio.TaskGroup() as group:
-        running = [group.create_task(task.run, name=task.name) for task in agent.tasks()]
+        running = [group.create_task(agent.keep_running(task), name=task.name) for task in agent.tasks()]
         await stop.wait()
         for task in running:
             task.cancel()
@@ -409,6 +476,12 @@ async def run(gateway: Gateway, node: str, watcher: Watcher | None = None, confi
     await agent.enforcer.close()
     fifo.close()
     disks.flush(_FLUSH_SECONDS)
+
+
+def _told(error: Exception) -> str:
+    """An error in one line, with the place it comes from."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
 
 
 async def _adopt(agent: Agent) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import re
 import signal
 import time
@@ -19,6 +18,7 @@ from natpair.core.announcement import Announcement
 from natpair.core.events import ConntrackdStarted, Event
 from natpair.errors import DaemonError
 from natpair.system import bird, conntrackd
+from natpair.system.daemon import Process
 from natpair.system.reload import listener_of
 
 BIRD_PATIENCE_SECONDS = 10.0
@@ -35,22 +35,33 @@ class Mute:
     socket: str
     patience: float
     since: float = 0.0
-    pid: int | None = None
+    listener: Process | None = None
 
     def heard(self) -> None:
         """It answered."""
-        self.since, self.pid = 0.0, None
+        if self.listener is not None:
+            self.listener.close()
+        self.since, self.listener = 0.0, None
 
     def silent(self, now: float) -> bool:
         """It did not answer; True when it was killed for that."""
         if not self.since:
-            self.since, self.pid = now, listener_of(self.socket)
-        if self.pid is None or now - self.since < self.patience:
+            self.since, self.listener = now, _listener(self.socket)
+        if self.listener is None or now - self.since < self.patience:
             return False
+        killed = self.listener.running
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+            self.listener.send(signal.SIGKILL)
         self.heard()
-        return True
+        return killed
+
+
+def _listener(socket: str) -> Process | None:
+    """Who listens, held: half a minute later its number may be somebody else's."""
+    pid = listener_of(socket)
+    with contextlib.suppress(OSError):
+        return Process(pid) if pid is not None else None
+    return None
 
 
 class Daemons:

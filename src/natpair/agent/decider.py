@@ -29,8 +29,9 @@ from natpair.core.actions import (
 )
 from natpair.core.desired import Desired, desired
 from natpair.core.events import Asked, Event, Tick
+from natpair.core.history import TOLD
 from natpair.core.machine import step
-from natpair.core.messages import PeerMessage, Phase
+from natpair.core.messages import PeerMessage
 from natpair.core.state import NodeState, message_of
 
 
@@ -167,7 +168,7 @@ class Decider:
         moved = {"before": action.before, "after": action.after, "cause": action.cause, "epoch": action.epoch}
         self._events.record("transition", **moved, peer_epoch=said.epoch if said is not None else 0)
         self._log.info("transition", **moved)
-        if action.after in {Phase.ACTIVE, Phase.STANDBY, Phase.FAULT, Phase.YIELDING}:
+        if action.after.value in TOLD:
             self.last_transition = {**moved, "time": time.time()}
 
 

@@ -15,8 +15,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from pyroute2 import NetlinkError
-
 from natpair.config.load import parse
 from natpair.core import paths
 from natpair.core.digest import config_hash
@@ -44,7 +42,7 @@ _NOTICE_SECONDS = 0.15
 """A notice is looked into so much later: the moment itself may be a takeover's, and notices come in swarms."""
 _REMEMBERED = 20
 RULESET = "ruleset"
-_Look = (CommandFailed, NetlinkError, OSError, NatpairError, RuntimeError)
+_Look = (CommandFailed, OSError, NatpairError, RuntimeError)
 """What a look or a repair may end in; RuntimeError where no thread can be started."""
 
 Report = Callable[..., None]

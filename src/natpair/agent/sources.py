@@ -39,6 +39,7 @@ _FULL_LOOK_EVERY = 4
 """Each takes four nft processes, some 60 ms of CPU; changes that give notice are seen at once."""
 _ARRIVAL_POLL_SECONDS = 0.02
 _FROZEN_SECONDS = 1.0
+_VIP_RETRY_SECONDS = 0.1
 
 
 @dataclass(slots=True)
@@ -161,7 +162,10 @@ class Sources:
     async def _read_role(self, handle: Handle) -> bool:
         """Ask Keepalived and pass its answer on, unless a line came while it wrote its dump: that is the newer."""
         told = self.lines_told
-        role = await self.vrrp_role()
+        try:
+            role = await self.vrrp_role()
+        except OSError:
+            return True  # neither Keepalived nor the kernel says anything: ask again later
         if told == self.lines_told:
             handle(VrrpChanged(role))
         return told == self.lines_told
@@ -178,7 +182,13 @@ class Sources:
             self.look_at_vip.clear()
             if not holds() and lost_at_line != self.lines_told:
                 continue
-            there = await links.has_address(self._vip)
+            try:
+                there = await links.has_address(self._vip)
+            except OSError:
+                # The kernel could not say; that is no sign that the VIP has gone.
+                await asyncio.sleep(_VIP_RETRY_SECONDS)
+                self.look_at_vip.set()
+                continue
             if holds() and not there:
                 handle(VrrpChanged(VrrpRole.INIT))
                 lost_at_line = self.lines_told
@@ -187,7 +197,7 @@ class Sources:
                 lost_at_line = None
 
     async def vrrp_role(self) -> VrrpRole:
-        """What Keepalived is, as read back."""
+        """What Keepalived is, as read back; OSError if neither it nor the kernel says anything."""
         try:
             state = await keepalived.dump()
         except DaemonError:
@@ -215,7 +225,10 @@ class Sources:
         before = self._adverts
         if before is None:
             return False
-        role = await self.vrrp_role()
+        try:
+            role = await self.vrrp_role()
+        except OSError:
+            return False
         if role is not VrrpRole.MASTER or self._adverts is None:
             return False
         due = (self._adverts[0] - before[0]) / self._advert

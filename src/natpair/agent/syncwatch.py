@@ -52,8 +52,11 @@ class SyncWatch:
         """Look up what the peer names."""
         while True:
             sample = await self._asked.get()
-            missing = await flows.unknown(sample)
-            if missing:
-                await asyncio.sleep(_REPLICATION_SECONDS)
-                missing = await flows.unknown(missing)
+            try:
+                missing = await flows.unknown(sample)
+                if missing:
+                    await asyncio.sleep(_REPLICATION_SECONDS)
+                    missing = await flows.unknown(missing)
+            except OSError:
+                continue  # a sample that cannot be looked up says nothing
             self._judged = (time.monotonic(), len(sample), len(missing))

@@ -38,6 +38,11 @@ def _disk_refuses(state: NodeState, now: float) -> str | None:
     return f"{health.disk_path} cannot be written: {health.disk_error}" if health.disk_error else None
 
 
+def _failed_parts(state: NodeState, now: float) -> str | None:
+    failed = state.health.failed_parts
+    return f"the agent started a failed part of itself again: {'; '.join(failed)}" if failed else None
+
+
 def _drained(state: NodeState, now: float) -> str | None:
     return f"{state.terms.me} is drained" if state.drained else None
 
@@ -118,6 +123,13 @@ KINDS: tuple[Kind, ...] = (
         _WARNING,
         "make room ('df -h', 'df -i'); if it has become read-only, see 'dmesg'",
         _disk_refuses,
+    ),
+    Kind(
+        "agent-failing",
+        "A part of the agent failed and was started again: a bug. The rest goes on; told for a minute.",
+        _WARNING,
+        "open an issue with this line; if it stays, restart natpair-agent, which costs no packet",
+        _failed_parts,
     ),
     Kind(
         "drained",

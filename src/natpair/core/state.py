@@ -123,6 +123,8 @@ class Health:
     """What has not answered for `disk_seconds`, or was refused with `disk_error`; empty while all is well."""
     disk_seconds: float = 0.0
     disk_error: str = ""
+    failed_parts: tuple[str, ...] = ()
+    """Parts of the agent that lately failed and were started again, each with its error."""
     replies: tuple[FipReplies, ...] = ()
     asking: tuple[IPv4Address, ...] = ()
     reached: bool | None = None

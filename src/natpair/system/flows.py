@@ -6,6 +6,7 @@ boot, so the flows of its first buckets are a fair sample of all, for the price 
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import AsyncIterator, Container, Sequence
 from ipaddress import IPv4Address, IPv4Network
@@ -15,6 +16,7 @@ from pyroute2 import NetlinkError
 from pyroute2.netlink.nfnetlink.nfctsocket import AsyncNFCTSocket, NFCTAttrTuple
 
 from natpair.core.messages import Flow
+from natpair.system.rtnetlink import as_os_error
 
 _SEEN_REPLY_AND_ASSURED = 0x2 | 0x4
 _TCP_ESTABLISHED = 3
@@ -88,9 +90,10 @@ def _flow(message: Any) -> Flow | None:
 
 
 async def unknown(flows: Sequence[Flow]) -> tuple[Flow, ...]:
-    """Those of `flows` that this node's kernel has no entry for, in whatever state."""
-    async with AsyncNFCTSocket() as conntrack:
-        return tuple([flow for flow in flows if not await _known(conntrack, flow)])
+    """Those of `flows` that this node's kernel has no entry for, in whatever state; OSError if it cannot be asked."""
+    with as_os_error():
+        async with AsyncNFCTSocket() as conntrack:
+            return tuple([flow for flow in flows if not await _known(conntrack, flow)])
 
 
 async def _known(conntrack: AsyncNFCTSocket, flow: Flow) -> bool:
@@ -98,6 +101,8 @@ async def _known(conntrack: AsyncNFCTSocket, flow: Flow) -> bool:
     ports = {"sport": flow.source_port, "dport": flow.target_port}
     try:
         await conntrack.entry("get", tuple_orig=NFCTAttrTuple(proto=flow.protocol, **addresses, **ports))
-    except NetlinkError:
+    except NetlinkError as error:
+        if error.code != errno.ENOENT:
+            raise
         return False
     return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 from natpair.core import paths
 from natpair.core.messages import VrrpRole
 from natpair.errors import DaemonError
+from natpair.system import daemon
 from natpair.system.files import read_small
 
 _LINE = re.compile(r'^INSTANCE "(?P<name>[^"]*)" (?P<state>[A-Z_]+) (?P<priority>\d+)$')
@@ -28,6 +30,7 @@ _ROLES = {
 _STATES = {0: VrrpRole.INIT, 1: VrrpRole.BACKUP, 2: VrrpRole.MASTER, 3: VrrpRole.FAULT}
 # keepalived --signum=JSON: SIGRTMIN + 2 in all versions that have it (2.0.20 to 2.3).
 _SIGJSON = signal.SIGRTMIN + 2
+_NAME = "keepalived"
 _DUMP_SECONDS = 1.0
 _POLL_SECONDS = 0.005
 
@@ -72,15 +75,38 @@ class VrrpDump:
 async def dump(pid_file: str = paths.KEEPALIVED_PID, json_file: str = paths.KEEPALIVED_JSON) -> VrrpDump:
     """Ask Keepalived for its state and wait until it has written it; DaemonError after a second."""
     path = Path(json_file)
+    before = _version(path)
     try:
-        before = path.stat().st_mtime_ns if path.exists() else 0
-        os.kill(int(Path(pid_file).read_text()), _SIGJSON)
+        _ask_for_dump(pid_file)
         async with asyncio.timeout(_DUMP_SECONDS):
-            while not path.exists() or path.stat().st_mtime_ns == before:
+            while True:
+                # It is renamed into place before it is filled: a new file may still be empty or half there.
+                if _version(path) != before:
+                    with contextlib.suppress(ValueError, FileNotFoundError):
+                        return parse_dump(path.read_text())
                 await asyncio.sleep(_POLL_SECONDS)
-        return parse_dump(path.read_text())
-    except (OSError, ValueError, TimeoutError) as error:
+    except (OSError, TimeoutError) as error:
         raise DaemonError("Keepalived gives no state", cure="see the log of natpair-keepalived") from error
+
+
+def _version(path: Path) -> tuple[int, int]:
+    """Which file stands at `path`; another one after each dump."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return found.st_ino, found.st_mtime_ns
+
+
+def _ask_for_dump(pid_file: str) -> None:
+    # By name, too: the signal ends whoever does not expect it, and a killed Keepalived leaves its pid file.
+    running = daemon.named(pid_file, _NAME)
+    if running is None:
+        raise ProcessLookupError(errno.ESRCH, "Keepalived is not running")
+    try:
+        running.send(_SIGJSON)
+    finally:
+        running.close()
 
 
 def parse_dump(text: str) -> VrrpDump:

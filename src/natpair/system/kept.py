@@ -24,6 +24,7 @@ from natpair.system import sysctl
 from natpair.system.files import read_if_there, write_atomic
 from natpair.system.links import RELAY_METRIC, SPARE_METRIC, SPARE_PROTOCOL, index_of, interface_named
 from natpair.system.process import arun
+from natpair.system.rtnetlink import delete_rule, rtnetlink
 
 _SECONDS = 5.0
 _TABLE_MAIN, TABLE_LOCAL = 254, 255
@@ -57,7 +58,7 @@ class Kept(Protocol):
         """Whether a look can wait for a notice."""
 
     async def findings(self) -> list[Finding]:
-        """What is wrong now; OSError, NetlinkError or CommandFailed if it cannot be looked at."""
+        """What is wrong now; OSError or CommandFailed if it cannot be looked at."""
 
 
 T = TypeVar("T")
@@ -150,7 +151,7 @@ class Addresses:
 
     async def findings(self) -> list[Finding]:
         """Own addresses that a link lacks or that may not be used there, and FIPs that have become local."""
-        async with AsyncIPRoute() as route:
+        async with rtnetlink() as route:
             messages = [message async for message in await route.get_addr()]
         there = [_address(message) for message in messages]
         refused = {_address(message)[:2] for message in messages if message["flags"] & _DAD_FAILED}
@@ -168,7 +169,7 @@ class Addresses:
 
     def _refused(self, interface: str, index: int, own: IPv4Interface | IPv6Interface) -> Finding:
         async def mend() -> None:
-            async with AsyncIPRoute() as route:
+            async with rtnetlink() as route:
                 # Without another test: gateway.toml says whose it is, and the kernel never tests again by itself.
                 await route.addr("del", index=index, address=str(own.ip), prefixlen=own.network.prefixlen)
                 await route.addr("add", index=index, address=str(own.ip), prefixlen=own.network.prefixlen, flags=2)
@@ -178,7 +179,7 @@ class Addresses:
 
     def _missing(self, interface: str, index: int, own: IPv4Interface | IPv6Interface) -> Finding:
         async def mend() -> None:
-            async with AsyncIPRoute() as route:
+            async with rtnetlink() as route:
                 extra = {} if own.version == 4 else {"flags": 2}  # IFA_F_NODAD: it was ours a moment ago
                 await route.addr("replace", index=index, address=str(own.ip), prefixlen=own.network.prefixlen, **extra)
 
@@ -186,7 +187,7 @@ class Addresses:
 
     def _local_fip(self, index: int, address: str, length: int) -> Finding:
         async def mend() -> None:
-            async with AsyncIPRoute() as route:
+            async with rtnetlink() as route:
                 await route.addr("del", index=index, address=address, prefixlen=length)
 
         return Finding(Wrong(f"address {address}", f"local, on {interface_named(index)}", "a FIP is never local"), mend)
@@ -213,7 +214,7 @@ class Routes:
 
     async def findings(self) -> list[Finding]:
         """Blackholes that are missing, foreign routes to a FIP, default routes that have gone."""
-        async with AsyncIPRoute() as route:
+        async with rtnetlink() as route:
             routes = [m async for m in await route.get_routes(family=socket.AF_INET, table=_TABLE_MAIN)]
             routes += [m async for m in await route.get_routes(family=socket.AF_INET6, table=_TABLE_MAIN)]
         to_fips = [m for m in routes if m.get_attr("RTA_DST") in self._fips and m["dst_len"] == 32]
@@ -227,7 +228,7 @@ class Routes:
 
     def _no_hole(self, fip: str) -> Finding:
         async def mend() -> None:
-            async with AsyncIPRoute() as route:
+            async with rtnetlink() as route:
                 await route.route("replace", dst=f"{fip}/32", type="blackhole", priority=self._metric)
 
         return Finding(Wrong(f"blackhole route {fip}", "none", f"metric {self._metric}"), mend)
@@ -236,7 +237,7 @@ class Routes:
         fip, metric = message.get_attr("RTA_DST"), message.get_attr("RTA_PRIORITY") or 0
 
         async def mend() -> None:
-            async with AsyncIPRoute() as route:
+            async with rtnetlink() as route:
                 same = {"priority": metric, "type": message["type"], "scope": message["scope"]}
                 await route.route("del", dst=f"{fip}/32", **same)
 
@@ -260,7 +261,7 @@ class Routes:
         async def mend() -> None:
             everything = "0.0.0.0/0" if family == socket.AF_INET else "::/0"
             spare = {"priority": SPARE_METRIC, "proto": SPARE_PROTOCOL}
-            async with AsyncIPRoute() as route:
+            async with rtnetlink() as route:
                 await route.route("replace", dst=everything, gateway=hop, oif=index, family=family, **spare)
 
         name = "IPv4" if family == socket.AF_INET else "IPv6"
@@ -284,7 +285,7 @@ class Rules:
 
     async def findings(self) -> list[Finding]:
         """The kernel's own rules if they are gone; foreign rules without a mark while a client's packet goes astray."""
-        async with AsyncIPRoute() as route:
+        async with rtnetlink() as route:
             rules = [m async for m in await route.get_rules(family=socket.AF_INET)]
             sixes = [m async for m in await route.get_rules(family=socket.AF_INET6)]
             lost = [*_lost_rules(socket.AF_INET, rules), *_lost_rules(socket.AF_INET6, sixes)]
@@ -323,7 +324,7 @@ class Rules:
         priority = message.get_attr("FRA_PRIORITY")
 
         async def mend() -> None:
-            await arun(["ip", "rule", "del", "pref", str(priority)], timeout=_SECONDS)
+            await delete_rule(message)
 
         return Finding(Wrong(f"ip rule {priority}", found, f"clients leave on {self._public}"), mend)
 
@@ -369,7 +370,7 @@ def _lost_rules(family: int, rules: list[Any]) -> list[Finding]:
 
 def _no_rule(family: int, table: int, name: str, priority: int) -> Finding:
     async def mend() -> None:
-        async with AsyncIPRoute() as route:
+        async with rtnetlink() as route:
             await route.rule("add", priority=priority, table=table, family=family)
 
     command = "ip rule" if family == socket.AF_INET else "ip -6 rule"

@@ -20,6 +20,7 @@ from natpair.core.repair import Wrong
 from natpair.system import links
 from natpair.system.kept import TABLE_LOCAL, Finding, Routes
 from natpair.system.links import SPARE_METRIC, SPARE_PROTOCOL, index_of, interface_named
+from natpair.system.rtnetlink import rtnetlink
 
 _TABLE_MAIN = 254
 _UNICAST, _LOCAL = 1, 2
@@ -65,7 +66,7 @@ class Ways:
     async def findings(self) -> list[Finding]:
         """What leads the pair's own packets astray; nothing is asked of a link that is missing or down."""
         found: list[Finding] = []
-        async with AsyncIPRoute() as route:
+        async with rtnetlink() as route:
             listed = [m async for m in await route.get_routes(family=socket.AF_INET, table=_TABLE_MAIN)]
             for leg in (self._private, self._public):
                 if links.is_up(leg.interface):
@@ -155,7 +156,7 @@ def _not_local(own: str, index: int | None, interface: str) -> Finding:
         length = 128 if ":" in own else 32
         kernels = {"type": "local", "table": TABLE_LOCAL, "proto": _PROTO_KERNEL}
         more = {} if length == 128 else {"scope": _SCOPE_HOST, "prefsrc": own}
-        async with AsyncIPRoute() as route:
+        async with rtnetlink() as route:
             await route.route("replace", dst=f"{own}/{length}", oif=index, **kernels, **more)
 
     return Finding(Wrong(f"local route {own}", "none", f"{own} is local, on {interface}"), mend)
@@ -163,7 +164,7 @@ def _not_local(own: str, index: int | None, interface: str) -> Finding:
 
 def _unconnected(leg: _Leg, index: int | None) -> Finding:
     async def mend() -> None:
-        async with AsyncIPRoute() as route:
+        async with rtnetlink() as route:
             await route.route("replace", dst=leg.network, oif=index, **_kernels_own(leg))
 
     return Finding(Wrong(f"route {leg.network}", "none", f"on {leg.interface} from {leg.own.ip}"), mend)
@@ -181,7 +182,7 @@ def _astray(leg: _Leg, match: Any, found: str) -> Finding:
     same = {"priority": match.get_attr("RTA_PRIORITY") or 0, "type": match["type"]}
 
     async def mend() -> None:
-        async with AsyncIPRoute() as route:
+        async with rtnetlink() as route:
             if _dst(match) == leg.network and match.get_attr("RTA_OIF") == index_of(leg.interface):
                 await route.route("replace", dst=leg.network, oif=index_of(leg.interface), **_kernels_own(leg), **same)
             else:
@@ -198,7 +199,7 @@ def _led_away(server: str, match: Any, interface: str) -> Finding:
 
     async def mend() -> None:
         more = {"oif": match.get_attr("RTA_OIF")} if match["type"] == _UNICAST else {"type": match["type"]}
-        async with AsyncIPRoute() as route:
+        async with rtnetlink() as route:
             await route.route("del", dst=target, family=family, priority=priority, **more)
 
     out = match.get_attr("RTA_OIF")
@@ -217,7 +218,7 @@ _LEARNT = frozenset({2, 9})
 
 def _no_spare(leg: _Leg, index: int | None) -> Finding:
     async def mend() -> None:
-        async with AsyncIPRoute() as route:
+        async with rtnetlink() as route:
             spare = {"priority": SPARE_METRIC, "proto": SPARE_PROTOCOL, "scope": _SCOPE_LINK}
             await route.route("replace", dst=leg.network, oif=index, **spare)
 
@@ -226,7 +227,7 @@ def _no_spare(leg: _Leg, index: int | None) -> Finding:
 
 def _no_longer_spare(message: Any) -> Finding:
     async def mend() -> None:
-        async with AsyncIPRoute() as route:
+        async with rtnetlink() as route:
             more = {"priority": message.get_attr("RTA_PRIORITY"), "proto": SPARE_PROTOCOL, "scope": message["scope"]}
             await route.route("del", dst=_dst(message), **more)
 
@@ -254,7 +255,7 @@ class Strangers:
 
     async def findings(self) -> list[Finding]:
         """Every such address."""
-        async with AsyncIPRoute() as route:
+        async with rtnetlink() as route:
             messages = [message async for message in await route.get_addr()]
         there = [(m["index"], m.get_attr("IFA_LOCAL") or m.get_attr("IFA_ADDRESS"), m["prefixlen"]) for m in messages]
         found = [_stranger(entry, f"{self._peer} alone has it") for entry in there if entry[1] in self._peers]
@@ -272,7 +273,7 @@ def _stranger(entry: tuple[int, str, int], wanted: str, *, certain: bool = True)
     index, address, length = entry
 
     async def mend() -> None:
-        async with AsyncIPRoute() as route:
+        async with rtnetlink() as route:
             await route.addr("del", index=index, address=address, prefixlen=length)
 
     return Finding(Wrong(f"address {address}", f"on {interface_named(index)}", wanted), mend if certain else None)
@@ -308,7 +309,7 @@ class Neighbours:
         """Entries that lead to another MAC than the right one."""
         wire = self._wire()
         found: list[Finding] = []
-        async with AsyncIPRoute() as route:
+        async with rtnetlink() as route:
             for hop in self._routes.hops.values():
                 mac, state = await _neighbour(route, hop, index_of(self._public))
                 right = wire.gateway_macs if hop == wire.gateway else frozenset()
@@ -340,7 +341,7 @@ async def _neighbour(route: AsyncIPRoute, address: str, index: int | None) -> tu
 
 def _wrong_neighbour(hop: str, mac: str, interface: str, right: frozenset[str]) -> Finding:
     async def mend() -> None:
-        async with AsyncIPRoute() as route:
+        async with rtnetlink() as route:
             await route.neigh("del", dst=hop, ifindex=index_of(interface))
 
     wanted = " or ".join(sorted(right)) or "the one that answers"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from pyroute2 import AsyncIPRoute, NetlinkError
+from natpair.system.rtnetlink import as_os_error, rtnetlink
 
 RELAY_METRIC = 10
 """Below the blackhole route's metric: while it exists, packets for a FIP go to the peer."""
@@ -98,14 +98,14 @@ def is_local(address: IPv4Address) -> bool:
 
 async def has_address(address: IPv4Address) -> bool:
     """Some interface of this node holds `address`."""
-    async with AsyncIPRoute() as route:
+    async with rtnetlink() as route:
         return any([True async for _ in await route.get_addr(family=socket.AF_INET, address=str(address))])
 
 
 async def default_gateway(interface: str) -> IPv4Address | None:
     """The next hop of the IPv4 default route on `interface`."""
     index = socket.if_nametoindex(interface)
-    async with AsyncIPRoute() as route:
+    async with rtnetlink() as route:
         async for message in await route.get_default_routes(family=socket.AF_INET):
             if message.get_attr("RTA_OIF") == index and (hop := message.get_attr("RTA_GATEWAY")) is not None:
                 return IPv4Address(hop)
@@ -123,7 +123,7 @@ class RelayRoutes:
     async def present(self) -> bool:
         """All relay routes stand, with the right next hop."""
         hops = {str(fip): "" for fip in self._fips}
-        async with AsyncIPRoute() as route:
+        async with rtnetlink() as route:
             async for message in await route.get_routes(family=socket.AF_INET, table=_RT_TABLE_MAIN):
                 if message.get_attr("RTA_PRIORITY") == RELAY_METRIC and message.get_attr("RTA_DST") in hops:
                     hops[message.get_attr("RTA_DST")] = message.get_attr("RTA_GATEWAY")
@@ -132,37 +132,27 @@ class RelayRoutes:
     async def add(self) -> None:
         """Add them; OSError if the private interface is gone or down."""
         index = socket.if_nametoindex(self._interface)
-        async with AsyncIPRoute() as route:
+        async with rtnetlink() as route:
             for fip in self._fips:
-                with _as_os_error():
-                    await route.route("replace", dst=f"{fip}/32", gateway=self._peer, oif=index, priority=RELAY_METRIC)
+                await route.route("replace", dst=f"{fip}/32", gateway=self._peer, oif=index, priority=RELAY_METRIC)
 
     async def remove(self) -> None:
         """Remove them; those that are gone already are no error."""
-        async with AsyncIPRoute() as route:
+        async with rtnetlink() as route:
             for fip in self._fips:
-                with contextlib.suppress(ProcessLookupError), _as_os_error():
+                with contextlib.suppress(ProcessLookupError), as_os_error():
                     await route.route("del", dst=f"{fip}/32", priority=RELAY_METRIC)
 
 
 async def pin_neighbour(interface: str, address: IPv4Address, mac: str) -> None:
     """`address` has this `mac`, whatever ARP says; an empty `mac` lets ARP decide again. OSError without the link."""
     index = socket.if_nametoindex(interface)
-    async with AsyncIPRoute() as route:
+    async with rtnetlink() as route:
         if mac:
-            with _as_os_error():
-                await route.neigh("replace", dst=str(address), lladdr=mac, ifindex=index, state=_NUD_PERMANENT)
+            await route.neigh("replace", dst=str(address), lladdr=mac, ifindex=index, state=_NUD_PERMANENT)
         else:
-            with contextlib.suppress(OSError), _as_os_error():
+            with contextlib.suppress(OSError), as_os_error():
                 await route.neigh("del", dst=str(address), ifindex=index)
-
-
-@contextlib.contextmanager
-def _as_os_error() -> Iterator[None]:
-    try:
-        yield
-    except NetlinkError as error:
-        raise OSError(error.code, str(error)) from error
 
 
 def notice_sockets() -> tuple[socket.socket, socket.socket]:

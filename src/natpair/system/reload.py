@@ -5,6 +5,7 @@ Which steps a set of changed files needs is data; each step may be run again wit
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -17,7 +18,7 @@ from pathlib import Path
 from natpair.core import paths
 from natpair.core.rendered import SOME_MAC
 from natpair.errors import DaemonError
-from natpair.system import nft, sysctl
+from natpair.system import daemon, nft, sysctl
 from natpair.system.files import read_if_there
 from natpair.system.process import run
 
@@ -192,22 +193,19 @@ def _bird() -> None:
 
 def keepalived_pid() -> int | None:
     """Keepalived's main process; None while it does not run."""
-    return _pid(Path(paths.KEEPALIVED_PID), "keepalived")
+    running = daemon.named(paths.KEEPALIVED_PID, "keepalived")
+    if running is None:
+        return None
+    running.close()
+    return running.pid
 
 
 def _keepalived() -> None:
-    pid = keepalived_pid()
-    if pid is not None:
-        os.kill(pid, signal.SIGHUP)
-
-
-def _pid(path: Path, name: str) -> int | None:
-    try:
-        pid = int(path.read_text())
-        running = Path(f"/proc/{pid}/comm").read_text().strip()
-    except (OSError, ValueError):
-        return None
-    return pid if running == name else None
+    running = daemon.named(paths.KEEPALIVED_PID, "keepalived")
+    if running is not None:
+        with contextlib.suppress(ProcessLookupError):
+            running.send(signal.SIGHUP)
+        running.close()
 
 
 _ACTIONS: Mapping[Step, Callable[[], None]] = {

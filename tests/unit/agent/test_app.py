@@ -54,8 +54,6 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Agent:
 async def test_the_tasks_have_names_of_their_own(agent: Agent) -> None:
     tasks = agent.tasks()
     names = [task.name for task in tasks]
-    for task in tasks:
-        task.run.close()  # type: ignore[attr-defined]
     assert len(set(names)) == len(names)
     assert {"enforcer", "health", "election", "watchdog", "control"} <= set(names)
 
@@ -101,10 +99,7 @@ async def test_a_watcher_is_one_more_task_and_its_bugs_end_no_agent(
 
 def closed(agent: Agent) -> list[app.Task]:
     """The tasks of an agent that will not run."""
-    tasks = agent.tasks()
-    for task in tasks:
-        task.run.close()  # type: ignore[attr-defined]
-    return tasks
+    return agent.tasks()
 
 
 async def test_status_before_anything_is_known_is_a_whole_document(agent: Agent) -> None:

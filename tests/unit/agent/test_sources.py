@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pyroute2 import NetlinkError
 
 from natpair.agent import daemons, sources
 from natpair.agent.daemons import Daemons
@@ -32,6 +35,7 @@ from natpair.system.keepalived import VrrpDump
 from samples import gateway
 
 PRIMARY = Announcement(primary=True, med=7)
+HAS_ADDRESS = sources.links.has_address
 
 
 @dataclass
@@ -487,21 +491,62 @@ async def test_a_new_conntrackd_is_news_and_one_that_is_away_is_not(outside: Out
 async def test_one_that_is_mute_for_too_long_is_killed_once_and_one_that_is_gone_is_not(
     outside: Outside, monkeypatch: pytest.MonkeyPatch, mute: str
 ) -> None:
-    kills, killed = list[tuple[int, int]](), list[str]()
-    monkeypatch.setattr(daemons.os, "kill", lambda pid, number: kills.append((pid, number)))
+    killed = list[str]()
     outside.mute.add(mute)
     made = asks(outside, killed)
     for one in (made._bird, made._conntrackd):
         one.patience = 0.05
     outside.pid = None
     await rounds(made, 80)
-    assert kills == [], "nobody listens"
+    assert killed == [], "nobody listens"
     outside.mute.clear()
     await rounds(made, 1)
     outside.mute.add(mute)
-    outside.pid = 77
-    await rounds(made, 3)
-    assert kills == [], "not yet"
-    await asyncio.sleep(0.06)
-    await rounds(made, 1)
-    assert (kills, killed) == ([(77, signal.SIGKILL)], [mute])
+    with sleeper() as listener:
+        outside.pid = listener.pid
+        await rounds(made, 3)
+        assert killed == [], "not yet"
+        await asyncio.sleep(0.06)
+        await rounds(made, 1)
+        assert (listener.wait(5), killed) == (-signal.SIGKILL, [mute])
+
+
+def sleeper() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(["sleep", "60"])
+
+
+class Refuses:
+    """A kernel that answers nothing, as its netlink does now and then under load."""
+
+    async def __aenter__(self) -> Refuses:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    def __getattr__(self, _name: str) -> Callable[..., Any]:
+        async def refuse(*_: object, **__: object) -> None:
+            raise NetlinkError(4, "Interrupted system call")
+
+        return refuse
+
+
+@pytest.fixture
+def refusing(outside: Outside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources.links, "has_address", HAS_ADDRESS)
+    monkeypatch.setattr("natpair.system.rtnetlink.AsyncIPRoute", Refuses)
+    monkeypatch.setattr(sources, "_VIP_RETRY_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("refusing")
+async def test_a_kernel_that_cannot_say_where_the_vip_is_changes_nothing(outside: Outside) -> None:
+    made = made_from(outside)
+    outside.mute.add("keepalived")
+    events: list[Event] = []
+    made.look_at_vip.set()
+    watching = asyncio.ensure_future(made.vip(events.append, lambda: True))
+    assert await made._read_role(events.append)
+    await asyncio.sleep(0.05)
+    assert events == []
+    assert not watching.done()
+    watching.cancel()

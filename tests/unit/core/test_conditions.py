@@ -69,6 +69,7 @@ TRIPS: dict[str, list[tuple[NodeState, float]]] = {
     "client-limited": [(sees(limiting=True), 0.0)],
     "repair-gave-up": [(sees(astray=("ruleset",)), 0.0)],
     "disk-stalled": [(sees(disk_path="/var/lib/natpair", disk_seconds=12.0), 0.0)],
+    "agent-failing": [(sees(failed_parts=("looks: KeyError: 'x' (sources.py:1)",)), 0.0)],
     "disk-refuses": [(sees(disk_path="/var/lib/natpair", disk_error="No space left on device"), 0.0)],
     "conntrackd-mute": [(sees(conntrackd=False), 0.0)],
     "bgp-degraded": [(sees(bgp_established=3), 0.0)],

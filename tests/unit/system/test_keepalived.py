@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from hypothesis import strategies as st
 
 from natpair.core.messages import VrrpRole
 from natpair.errors import DaemonError
+from natpair.system import keepalived
+from natpair.system.daemon import name_of
 from natpair.system.keepalived import NotifyFifo, dump, parse_dump, parse_notify, write_track
 
 # As Keepalived 2.2.7 writes it on SIGRTMIN+2, shortened by keys that nobody reads.
@@ -145,6 +149,41 @@ def test_a_track_file_is_replaced_and_written_only_when_it_changes(tmp_path: Pat
     path.write_bytes(b"\xff\n")
     assert write_track(str(path), 0), "whatever somebody wrote there"
     assert [entry.name for entry in tmp_path.iterdir()] == ["health"]
+
+
+async def test_a_dump_is_waited_for_until_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keepalived renames the file into place before it has filled it."""
+    path, half = tmp_path / "json", DUMP[: len(DUMP) // 2]
+    path.write_text(DUMP.replace('"state":2', '"state":1'))
+
+    async def fill() -> None:
+        for text in ("", half, DUMP):
+            await asyncio.sleep(0.05)
+            fresh = tmp_path / "fresh"
+            if not text:
+                fresh.touch()
+                fresh.replace(path)
+            else:
+                path.write_text(text)
+
+    asked: list[asyncio.Task[None]] = []
+    (tmp_path / "pid").write_text(f"{os.getpid()}\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(keepalived, "_NAME", name_of(os.getpid()), raising=False)
+        patch.setattr(signal, "pidfd_send_signal", lambda *_: asked.append(asyncio.create_task(fill())))
+        patch.setattr(os, "kill", lambda *_: asked.append(asyncio.create_task(fill())))
+        state = await dump(str(tmp_path / "pid"), str(path))
+    await asyncio.gather(*asked)
+    assert state.role is VrrpRole.MASTER
+
+
+async def test_a_dump_that_never_becomes_whole_is_no_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keepalived, "_DUMP_SECONDS", 0.1)
+    monkeypatch.setattr(keepalived, "_NAME", name_of(os.getpid()))
+    monkeypatch.setattr(signal, "pidfd_send_signal", lambda *_: (tmp_path / "json").write_text(DUMP[:50]))
+    (tmp_path / "pid").write_text(f"{os.getpid()}\n")
+    with pytest.raises(DaemonError):
+        await dump(str(tmp_path / "pid"), str(tmp_path / "json"))
 
 
 async def test_without_keepalived_there_is_no_state(tmp_path: Path) -> None:

@@ -1,0 +1,97 @@
+"""Notices when Keepalived, BIRD or conntrackd ends and comes back, and writes it down before anything follows from it.
+
+A process's descriptor tells of its end in the same moment, and costs nothing until then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from natpair.core import paths
+from natpair.system import daemon
+from natpair.system.daemon import Process
+
+_LOOK_SECONDS = 0.5
+"""How often a daemon that is away is looked for."""
+_ORDER_SECONDS = 3.0
+"""What the agent did to a daemon so lately is why it ended."""
+
+Record = Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A daemon: its name for people, how it is found, and the file that it takes away when it ends in good order."""
+
+    name: str
+    find: Callable[[], Process | None]
+    mark: str
+
+
+KINDS = (
+    Kind("Keepalived", partial(daemon.named, paths.KEEPALIVED_PID, "keepalived"), paths.KEEPALIVED_PID),
+    Kind("BIRD", partial(daemon.named, paths.BIRD_PID, "bird"), paths.BIRD_PID),
+    Kind("conntrackd", partial(daemon.of_name, "conntrackd"), paths.CONNTRACKD_LOCK),
+)
+
+
+class Incarnations:
+    """Follows each kind from one process to the next. `record` writes the event log."""
+
+    def __init__(self, record: Record, kinds: tuple[Kind, ...] = KINDS) -> None:
+        self._record = record
+        self._kinds = kinds
+        self._running: dict[str, Process] = {}
+        self._ended: dict[str, float] = {}
+        self._killed: dict[str, tuple[float, str]] = {}
+        self._away = asyncio.Event()
+
+    def will_end(self, name: str, why: str) -> None:
+        """The agent is about to end `name`, or has just done so: that is how it ended."""
+        self._killed[name.lower()] = (time.monotonic(), why)
+
+    async def run(self) -> None:
+        """Follow for ever."""
+        try:
+            while True:
+                for kind in self._kinds:
+                    if kind.name not in self._running:
+                        self._look_for(kind)
+                if len(self._running) == len(self._kinds):
+                    self._away.clear()
+                    await self._away.wait()
+                await asyncio.sleep(_LOOK_SECONDS)
+        finally:
+            for name in tuple(self._running):
+                self._let_go(name)
+
+    def _look_for(self, kind: Kind) -> None:
+        found = kind.find()
+        if found is None:
+            return
+        self._running[kind.name] = found
+        asyncio.get_running_loop().add_reader(found.fd, self._has_ended, kind)
+        ended = self._ended.pop(kind.name, None)
+        if ended is not None:
+            away = round(time.monotonic() - ended, 2)
+            self._record("daemon", name=kind.name, what="started", pid=found.pid, seconds=away)
+
+    def _has_ended(self, kind: Kind) -> None:
+        pid = self._running[kind.name].pid
+        self._let_go(kind.name)
+        now = self._ended[kind.name] = time.monotonic()
+        ordered_at, why = self._killed.pop(kind.name.lower(), (float("-inf"), ""))
+        # Each takes its file away when it is asked to end, and has no time to when it is killed.
+        how = why if now - ordered_at < _ORDER_SECONDS else "killed" if Path(kind.mark).exists() else "stopped"
+        self._record("daemon", name=kind.name, what="ended", pid=pid, how=how)
+        self._away.set()
+
+    def _let_go(self, name: str) -> None:
+        process = self._running.pop(name)
+        asyncio.get_running_loop().remove_reader(process.fd)
+        process.close()

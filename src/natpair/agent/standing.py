@@ -1,0 +1,44 @@
+"""Writes down which conditions came and went, and for how long each lasted."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+from natpair.core.condition import Condition
+
+LOOK_SECONDS = 1.0
+
+Record = Callable[..., None]
+
+
+class Standing:
+    """The conditions that hold. One that is gone at the next look never was: moves make some for a moment."""
+
+    def __init__(self, judge: Callable[[], Sequence[Condition]], record: Record) -> None:
+        self._judge = judge
+        self._record = record
+        self._seen: dict[str, float] = {}
+        self._told: set[str] = set()
+
+    async def run(self) -> None:
+        """Look every second."""
+        while True:
+            self.look(time.monotonic())
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def look(self, now: float) -> None:
+        """Compare with the last look."""
+        found = {condition.code: condition for condition in self._judge()}
+        for code in [code for code in self._seen if code not in found]:
+            since = self._seen.pop(code)
+            if code in self._told:
+                self._told.discard(code)
+                self._record("condition", code=code, what="ended", seconds=round(now - since, 1))
+        for code, condition in found.items():
+            if self._seen.setdefault(code, now) < now and code not in self._told:
+                self._told.add(code)
+                words = {"severity": condition.severity.value, "text": condition.text}
+                seconds = round(now - self._seen[code], 1)
+                self._record("condition", code=code, what="began", seconds=seconds, **words)

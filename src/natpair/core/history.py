@@ -1,0 +1,58 @@
+"""What lately happened on a node, in a few figures: read off the lines of its event log. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from natpair.core.changes import CLAIMS
+
+LATELY_SECONDS = 3600.0
+TOLD = frozenset({"active", "standby", "fault", "drained", "yielding", "refused", "challenging"})
+"""Phases that make the last change; what lies between two of them is on the way."""
+
+Line = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Counts of the last `seconds`. `role_since`: when the node got or lost the role last, in seconds since 1970."""
+
+    seconds: float
+    role_changes: int
+    repairs: int
+    daemon_ends: int
+    refused_claims: int
+    role_since: float | None
+
+
+def history(lines: Sequence[Line], now: float) -> History:
+    """The figures at `now`, in seconds since 1970; `lines` oldest first."""
+    lately = [line for line in lines if now - LATELY_SECONDS <= float(line["time"]) <= now]
+    moves = [line for line in lines if line.get("event") == "transition"]
+    changed = [float(move["time"]) for move in moves if _changes_role(move)]
+    return History(
+        seconds=LATELY_SECONDS,
+        role_changes=sum(_changes_role(line) for line in lately if line.get("event") == "transition"),
+        repairs=_count(lately, "repair"),
+        daemon_ends=sum(line.get("what") == "ended" for line in lately if line.get("event") == "daemon"),
+        refused_claims=sum(line.get("after") == "refused" for line in lately if line.get("event") == "transition"),
+        role_since=changed[-1] if changed else None,
+    )
+
+
+def last_transition(lines: Iterable[Line]) -> dict[str, Any] | None:
+    """The newest change of phase that people want to know of."""
+    told = [line for line in lines if line.get("event") == "transition" and line.get("after") in TOLD]
+    return {key: told[-1].get(key) for key in ("before", "after", "cause", "epoch", "time")} if told else None
+
+
+def _changes_role(move: Line) -> bool:
+    """It got or lost the role; an agent that adopts a node which is active changes nothing."""
+    adopted = move.get("before") == "booting" and "adopted" in str(move.get("cause"))
+    return not adopted and (move.get("before") in CLAIMS) != (move.get("after") in CLAIMS)
+
+
+def _count(lines: Iterable[Line], event: str) -> int:
+    return sum(line.get("event") == event for line in lines)
