@@ -57,6 +57,16 @@ def symbols(stream: TextIO | None = None) -> Symbols:
     return UNICODE
 
 
+def duration(seconds: float) -> str:
+    """A length of time in the unit that suits it: 0.3 s, 42 s, 4 min, 3 h, 2 days."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    for size, unit, below in ((1, "s", 120), (60, "min", 7200), (3600, "h", 172_800)):
+        if seconds < below:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86_400:.0f} days"
+
+
 def colour_wanted(stream: TextIO | None = None) -> bool:
     """Whether to colour: a terminal that is not dumb, and NO_COLOR empty (no-color.org)."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":

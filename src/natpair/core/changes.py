@@ -19,6 +19,14 @@ LEAD_SECONDS = 1.0
 TAIL_SECONDS = 3.0
 """Steps so long after the last move belong to it, if no other change has begun."""
 
+CAUSE_SECONDS = 5.0
+"""A daemon that ended so long before a role was lost is why it was lost."""
+KINDS = (
+    *("takeover", "switchover", "handback", "demotion", "adoption"),
+    *("start", "drain", "undrain", "fault", "recovery", "refused", "challenge", "move"),
+)
+"""Every kind of change: the first five concern who is active."""
+
 _FIFO_TAIL_SECONDS = 0.3
 _ROLE_MOVES = frozenset({"takeover", "switchover", "handback", "demotion"})
 
@@ -59,7 +67,10 @@ def changes(lines: Iterable[Line], fallback_node: str = "?") -> list[Change]:
     """The changes of one node's lines, oldest first; every line has to be an object with a `time`."""
     ordered = sorted(lines, key=lambda line: float(line["time"]))
     groups = list(_groups([line for line in ordered if line.get("event") == "transition"]))
-    return [_change(group, _around(ordered, group, *limits), fallback_node) for group, limits in _with_limits(groups)]
+    return [
+        _change(group, _around(ordered, group, *limits), fallback_node, _death_before(ordered, group))
+        for group, limits in _with_limits(groups)
+    ]
 
 
 def merged(found: Iterable[Change]) -> list[list[Change]]:
@@ -97,11 +108,31 @@ def _around(lines: Sequence[Line], group: Sequence[Line], previous: float, follo
     return [line for line in lines if lead <= float(line["time"]) < end]
 
 
-def _change(group: Sequence[Line], around: Sequence[Line], fallback: str) -> Change:
+def _death_before(lines: Sequence[Line], group: Sequence[Line]) -> str:
+    """How Keepalived ended, if that was just before the role was lost; the agent's own words say what followed."""
+    began = float(group[0]["time"])
+    ends = [
+        line
+        for line in lines
+        if line.get("event") == "daemon" and line.get("what") == "ended" and line.get("name") == "Keepalived"
+    ]
+    near = [line for line in ends if began - CAUSE_SECONDS <= float(line["time"]) <= began]
+    return ended_words(near[-1]) if near and group[0]["before"] in CLAIMS else ""
+
+
+def ended_words(line: Line) -> str:
+    """How a daemon ended, in words."""
+    how = str(line.get("how"))
+    plain = {"killed": "was killed or crashed", "stopped": "was stopped"}.get(how, how)
+    return f"{line.get('name')} {plain}"
+
+
+def _change(group: Sequence[Line], around: Sequence[Line], fallback: str, death: str) -> Change:
     first, last = group[0], group[-1]
     began, ended = float(first["time"]), float(last["time"])
     steps = tuple(_steps(around, began, ended))
     kind = _kind(group)
+    cause = str(last["cause"] if kind == "takeover" else first["cause"])
     epoch = _epoch(group, [line for line in around if float(line["time"]) >= ended])
     return Change(
         id=f"e{epoch}" if _moves_role(kind, group, epoch) else str(last.get("transition", "")),
@@ -111,7 +142,7 @@ def _change(group: Sequence[Line], around: Sequence[Line], fallback: str) -> Cha
         ended=ended,
         before=str(first["before"]),
         after=str(last["after"]),
-        cause=str(last["cause"] if kind == "takeover" else first["cause"]),
+        cause=f"{death}: {cause}" if death else cause,
         epoch=epoch,
         steps=steps,
     )
@@ -127,7 +158,24 @@ def _kind(group: Sequence[Line]) -> str:
         return "adoption" if len(group) == 1 else "takeover"
     if after == "active":
         return "takeover"
-    return "demotion" if before in CLAIMS else "other"
+    if before in CLAIMS:
+        return "demotion"
+    return _standing_kind(phases, before, after)
+
+
+def _standing_kind(phases: set[str], before: str, after: str) -> str:
+    """What sort of change of a node that was not active and is not."""
+    if "refused" in phases or after == "refused":
+        return "refused"
+    if before == "booting":
+        return "start"
+    if "drained" in {before, after}:
+        return "drain" if after == "drained" else "undrain"
+    if after == "fault":
+        return "fault"
+    if before in {"fault", "refused", "yielding"}:
+        return "recovery"
+    return "challenge" if "challenging" in phases else "move"
 
 
 def _moves_role(kind: str, group: Sequence[Line], epoch: int) -> bool:
@@ -174,6 +222,8 @@ def _words(line: Line) -> str:
             failed = "" if line.get("ok", True) else " failed"
             detail = f": {line['detail']}" if line.get("detail") else ""
             return f"{line.get('step')}{failed}{detail}"
+        case "daemon":
+            return ended_words(line) if line.get("what") == "ended" else f"{line.get('name')} runs again"
     return ""
 
 

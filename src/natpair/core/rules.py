@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from natpair.core import handover
 from natpair.core.actions import Conntrack, ConntrackJob, ProbeVlan, Speak, WakeAt
+from natpair.core.ailments import ailment
 from natpair.core.comparison import outdone
 from natpair.core.messages import Phase, VrrpRole
 from natpair.core.moves import Move, Rule, abandon, enter, lost_role, promote, raise_epoch
@@ -142,7 +143,7 @@ def _active(state: NodeState, now: float) -> Move | None:
         again = (Conntrack(ConntrackJob.COMPLETE, raised.epoch),) if raised.completing else ()
         return raised, (*again, *reserve, Speak())
     if outdone(state, now):
-        return abandon(state, Phase.YIELDING, now, f"unhealthy, and {state.terms.peer} is well")
+        return abandon(state, Phase.YIELDING, now, f"{ailment(state, now)}, and {state.terms.peer} is well")
     if state.fenced and said is not None and said.flushed_for == state.epoch:
         return replace(state, fenced=False), (Conntrack(ConntrackJob.BULK, state.epoch),)
     if state.boosted and said is not None and said.synced and said.vrrp is VrrpRole.BACKUP:
@@ -173,8 +174,8 @@ def _yielding(state: NodeState, now: float) -> Move | None:
     if state.vrrp is not VrrpRole.MASTER and said.active:
         if state.can_serve(now) and not state.damped(now):
             return enter(state, Phase.STANDBY, now, f"{state.terms.peer} has the role")
-        why = "has been unhealthy too often" if state.can_serve(now) else "is unhealthy"
-        return enter(state, Phase.FAULT, now, f"{state.terms.peer} has the role, this node {why}")
+        why = "this node has been unhealthy too often" if state.can_serve(now) else ailment(state, now)
+        return enter(state, Phase.FAULT, now, f"{state.terms.peer} has the role; {why}")
     if now >= state.since + YIELD_LIMIT and not said.active:
         return enter(state, Phase.STANDBY, now, f"{state.terms.peer} did not take the role: electing again")
     return None

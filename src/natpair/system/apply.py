@@ -18,7 +18,7 @@ from typing import Protocol
 from natpair.core import paths
 from natpair.core.rendered import RenderedFile, digest_of
 from natpair.errors import NatpairError, NoInput, NotReady
-from natpair.system import applylock, generations, judges, reload, unconfirmed
+from natpair.system import applylock, eventlog, generations, judges, reload, unconfirmed
 from natpair.system.files import Change, Replacement, read_if_there, recover
 from natpair.system.reload import Step
 from natpair.system.unconfirmed import Unconfirmed
@@ -48,6 +48,7 @@ class Effects:
     perform: Callable[[Step], None]
     root: Path = _ROOT
     guard: Callable[[], None] = unconfirmed.start_guard
+    log: Callable[[str], None] = lambda _text: None
 
     def place(self, path: str) -> Path:
         """Where the file called `path` on a node really is."""
@@ -90,7 +91,11 @@ def _judge(files: Sequence[RenderedFile], among: Sequence[RenderedFile]) -> None
     judges.judge(files, among=among)
 
 
-REAL = Effects(judge=_judge, perform=reload.perform)
+def _log(text: str) -> None:
+    eventlog.append(Path(paths.EVENTS), "apply", text=text)
+
+
+REAL = Effects(judge=_judge, perform=reload.perform, log=_log)
 _PLAIN = Terms()
 _NOTHING = Nothing()
 
@@ -129,6 +134,7 @@ def apply(
         # Full disk: what is in force stays so, and the next apply keeps it as found in place.
         with suppress(OSError):
             generations.save(bundle, terms.why, folder=effects.place(paths.GENERATIONS))
+        effects.log(f"{terms.why}: {len(plan.changed)} files changed")
         return plan
 
 
@@ -175,6 +181,7 @@ def _carry_out(replacement: Replacement, steps: Sequence[Step], effects: Effects
             replacement.rollback()
             _tell_again(steps, effects, error)
             settle.undone()
+            effects.log(f"an apply was rolled back: {str(error) or type(error).__name__}")
         raise
 
 

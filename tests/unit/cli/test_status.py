@@ -16,6 +16,9 @@ from natpair.core.state import NodeState
 from natpair.errors import AgentUnreachable
 from nodes import SICK, active, says
 
+NOW = 1_795_804_320.0
+"""2026-11-27 18:32 UTC."""
+
 
 def document(state: NodeState, now: float = 0.0) -> dict[str, Any]:
     """What an agent in `state` answers, with what it adds to the snapshot."""
@@ -33,6 +36,40 @@ def test_of_a_silent_peer_only_its_age_is_told() -> None:
     text = "\n".join(lines(document(active(), now=60.0)))
     assert "unknown for 60.0 s" in text
     assert "60.0 s ago" in text
+
+
+def past(**figures: Any) -> dict[str, Any]:
+    usual = {"seconds": 3600.0, "role_changes": 0, "repairs": 0, "daemon_ends": 0, "refused_claims": 0}
+    return {**usual, "role_since": None, **figures}
+
+
+@pytest.mark.parametrize(
+    ("figures", "words"),
+    [
+        ({}, "active; last hour: nothing happened: natpair events"),
+        (
+            {"role_changes": 3, "repairs": 5, "daemon_ends": 2, "role_since": NOW - 240},
+            "active since 18:28:00Z (4 min); last hour: 3 role changes, 5 repairs, 2 daemon restarts: natpair events",
+        ),
+        ({"refused_claims": 1}, "active; last hour: 1 refused claim: natpair events"),
+        (
+            {"role_since": NOW - 5 * 86_400},
+            "active since 2026-11-22 18:32Z (5 days); last hour: nothing happened: natpair events",
+        ),
+    ],
+)
+def test_the_last_line_sums_up_what_lately_happened(
+    monkeypatch: pytest.MonkeyPatch, figures: dict[str, Any], words: str
+) -> None:
+    monkeypatch.setattr("natpair.cli.commands.status.time.time", lambda: NOW)
+    assert lines({**document(active()), "time": NOW, "history": past(**figures)})[-1] == words
+
+
+def test_the_last_change_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("natpair.cli.commands.status.time.time", lambda: NOW)
+    last = {"before": "challenging", "after": "refused", "cause": "nat-b serves", "epoch": 4, "time": NOW - 60}
+    said = lines({**document(active()), "last_transition": last})
+    assert "last change 18:31:00Z: challenging to refused, nat-b serves" in said
 
 
 def answers(*said: dict[str, Any] | None) -> Iterator[dict[str, Any]]:

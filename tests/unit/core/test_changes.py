@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from journals import GIVER, TAKER, line, move
-from natpair.core.changes import CLAIMS, REST, Change, changes, merged, shifted
+from natpair.core.changes import CLAIMS, KINDS, REST, Change, changes, merged, shifted
 from natpair.core.messages import CLAIMING, Phase
 
 
@@ -56,8 +56,15 @@ def test_who_lost_the_role_learns_the_name_of_the_change_from_the_next_word_of_t
     ("path", "kind"),
     [
         (["standby", "challenging", "active"], "takeover"),
-        (["standby", "challenging", "standby"], "other"),
-        (["booting", "standby"], "other"),
+        (["standby", "challenging", "standby"], "challenge"),
+        (["standby", "challenging", "refused"], "refused"),
+        (["refused", "standby"], "recovery"),
+        (["booting", "standby"], "start"),
+        (["booting", "fault"], "start"),
+        (["standby", "fault"], "fault"),
+        (["fault", "standby"], "recovery"),
+        (["standby", "drained"], "drain"),
+        (["drained", "standby"], "undrain"),
         (["booting", "active"], "adoption"),
         (["active", "handing-over", "active"], "handback"),
         (["standby", "preparing", "standby"], "handback"),
@@ -67,6 +74,23 @@ def test_who_lost_the_role_learns_the_name_of_the_change_from_the_next_word_of_t
 def test_kinds(path: list[str], kind: str) -> None:
     moves = [move(float(n), path[n], path[n + 1]) for n in range(len(path) - 1)]
     assert only(changes(moves)).kind == kind
+
+
+@given(st.lists(st.sampled_from([phase.value for phase in Phase]), min_size=2, max_size=6))
+def test_every_change_has_a_kind_of_the_list(path: list[str]) -> None:
+    moves = [move(float(n), path[n], path[n + 1]) for n in range(len(path) - 1)]
+    assert {change.kind for change in changes(moves)} <= set(KINDS)
+
+
+def test_who_lost_the_role_because_keepalived_was_killed_says_so() -> None:
+    death = line(9.5, "daemon", name="Keepalived", what="ended", how="killed", pid=7)
+    lost = [move(10.0, "active", "yielding", cause="nat-b took over"), move(10.1, "yielding", "standby")]
+    assert only(changes([death, *lost])).cause == "Keepalived was killed or crashed: nat-b took over"
+    assert only(changes([{**death, "how": "stopped"}, *lost])).cause == "Keepalived was stopped: nat-b took over"
+    assert only(changes([{**death, "time": 1.0}, *lost])).cause == "nat-b took over", "long before"
+    assert only(changes([{**death, "name": "BIRD"}, *lost])).cause == "nat-b took over"
+    taken = [move(10.0, "standby", "active", cause="nat-b is silent")]
+    assert only(changes([death, *taken])).cause == "nat-b is silent"
 
 
 def test_an_agent_that_died_on_the_way_leaves_a_change_that_is_not_at_rest() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,11 @@ from natpair.system.daemon import Process, named
 
 
 def sleeper() -> subprocess.Popen[bytes]:
-    return subprocess.Popen(["sleep", "60"])
+    process = subprocess.Popen(["sleep", "60"])
+    end = time.monotonic() + 5
+    while daemon.name_of(process.pid) != "sleep":  # the kernel names it a moment after it was started
+        assert time.monotonic() < end
+    return process
 
 
 def test_a_pid_file_that_a_crash_left_names_nobody(tmp_path: Path) -> None:

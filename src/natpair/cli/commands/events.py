@@ -1,53 +1,105 @@
-"""`natpair events`: every change of role as the agents wrote it down, with its cause and its steps."""
+"""`natpair events`: everything that happened, as the agents wrote it down, with causes; changes of role in steps."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 
 import click
 
-from natpair.cli.output import emit_line, say, symbols, talk
+from natpair.cli.output import duration, emit_line, say, symbols, talk
 from natpair.core import paths
-from natpair.core.changes import Change, changes, merged, shifted
+from natpair.core.changes import KINDS, Change, merged, shifted
+from natpair.core.timeline import OTHER_KINDS, Entry, timeline
 from natpair.errors import LabError, NoInput, Unsupported
 
 SCHEMA = "natpair/events/v1"
 _POLL_SECONDS = 0.5
+_AGO = re.compile(r"^(\d+(?:\.\d+)?)([smhd])$")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SINCE_HELP = "Only what lasted then or came later: 90s, 15m, 2h or 3d ago, or a time such as 2026-11-27T18:00Z."
 _SETTLED_SECONDS = 2.0
 """A change is told so long after it ended: its last steps take about that."""
 
 
 @click.command(
     name="events",
-    epilog="Example: natpair events --last 3. With the peer's file beside: natpair events "
+    epilog="Example: natpair events --since 1h. With the peer's file beside: natpair events "
     "/var/lib/natpair/events.jsonl nat-b.jsonl",
 )
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--last", type=click.IntRange(1), metavar="N", help="Only the newest N changes.")
-@click.option("--follow", is_flag=True, help="Go on, and tell each change when it has ended.")
+@click.option("--last", type=click.IntRange(1), metavar="N", help="Only the newest N entries.")
+@click.option("--since", metavar="WHEN", callback=lambda _context, _option, value: _moment(value), help=_SINCE_HELP)
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    type=click.Choice(["role", *KINDS, *OTHER_KINDS]),
+    metavar="KIND",
+    help=f"Only entries of this kind; may be repeated: role (every change of role), {', '.join(OTHER_KINDS)}, "
+    f"{', '.join(KINDS)}.",
+)
+@click.option("--follow", is_flag=True, help="Go on, and tell each entry when it has ended.")
 @click.option("--lab", metavar="NAME", help="Both nodes of the lab called NAME.")
-@click.option("--json", "as_json", is_flag=True, help="JSON lines on stdout, one change of one node each.")
-def command(files: tuple[Path, ...], last: int | None, follow: bool, lab: str | None, as_json: bool) -> None:
-    """Show each change of role: when, why, in which steps, and how long they took. It survives restarts and reboots.
+@click.option("--json", "as_json", is_flag=True, help="JSON lines on stdout, one entry of one node each.")
+def command(
+    files: tuple[Path, ...],
+    last: int | None,
+    since: float | None,
+    kinds: tuple[str, ...],
+    follow: bool,
+    lab: str | None,
+    as_json: bool,
+) -> None:
+    """Show what happened: changes of role with their steps, repairs, daemons that ended, conditions, applies.
 
-    A change that moves the active role has the same id on both nodes. FILES are journals of other nodes, or copies;
-    without any, this node's own. Times are those of the node that wrote them.
+    It survives restarts and reboots. A change that moves the active role has the same id on both nodes. FILES are
+    journals of other nodes, or copies; without any, this node's own. Times are those of the node that wrote them.
     """
     chosen = _lab_files(lab) if lab else files or (Path(paths.EVENTS),)
-    told: set[tuple[str, str]] = set()
-    views = merged(_read(chosen, follow=follow))
+    wanted = Wanted(since, frozenset(kinds) | (frozenset(KINDS) if "role" in kinds else frozenset()))
+    groups = _grouped(_read(chosen, wanted, follow=follow))
     show = _json if as_json else _words
-    for group in views[-last:] if last else views:
+    for group in groups[-last:] if last else groups:
         show(group)
-    if not views and not as_json:
-        talk("no change of role has been written down yet")
+    if not groups and not as_json:
+        talk("nothing has been written down yet" if wanted == Wanted() else "nothing of that has been written down")
     if follow:
-        told |= {_name(change) for group in views for change in group}
-        _follow(chosen, told, show)
+        _follow(chosen, wanted, {_name(entry) for group in groups for entry in group}, show)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which entries to show: those that lasted at `since` or came later, of these kinds (of all if empty)."""
+
+    since: float | None = None
+    kinds: frozenset[str] = frozenset()
+
+    def __contains__(self, entry: Entry) -> bool:
+        """Whether to show it."""
+        late = self.since is None or entry.ended is None or entry.ended >= self.since
+        return late and (not self.kinds or entry.kind in self.kinds)
+
+
+def _moment(text: str | None) -> float | None:
+    """`90s`, `15m`, `2h` and `3d` ago, or an RFC 3339 time, in seconds since 1970."""
+    if text is None:
+        return None
+    ago = _AGO.match(text)
+    if ago:
+        return datetime.now(UTC).timestamp() - float(ago[1]) * _UNITS[ago[2]]
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{text} is no time; expected such as 90s, 15m, 2h, 3d or 2026-11-27T18:00Z"
+        ) from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _lab_files(name: str) -> tuple[Path, ...]:
@@ -57,8 +109,16 @@ def _lab_files(name: str) -> tuple[Path, ...]:
     return found
 
 
-def _read(files: Sequence[Path], *, follow: bool = False) -> list[Change]:
-    return [change for file in files for change in changes(_lines(file, follow=follow), _place(file))]
+def _read(files: Sequence[Path], wanted: Wanted, *, follow: bool = False) -> list[Entry]:
+    found = [entry for file in files for entry in timeline(_lines(file, follow=follow), _place(file))]
+    return [entry for entry in found if entry in wanted]
+
+
+def _grouped(found: Sequence[Entry]) -> list[list[Entry]]:
+    """The entries, oldest first; the same change of role as several nodes saw it stands together."""
+    of_change = {id(entry.change): entry for entry in found if entry.change is not None}
+    changed = [[of_change[id(c)] for c in views] for views in merged(e.change for e in found if e.change is not None)]
+    return sorted([*changed, *([e] for e in found if e.change is None)], key=lambda group: group[0].began)
 
 
 def _place(file: Path) -> str:
@@ -99,45 +159,71 @@ def _parsed(line: str) -> dict[str, object] | None:
     return found if isinstance(found, dict) and isinstance(found.get("time"), (int, float)) else None
 
 
-def _follow(files: Sequence[Path], told: set[tuple[str, str]], show: Callable[[list[Change]], None]) -> None:
+def _follow(
+    files: Sequence[Path], wanted: Wanted, told: set[tuple[str, ...]], show: Callable[[list[Entry]], None]
+) -> None:
     pause = Event()
     while not pause.wait(_POLL_SECONDS):
         limit = datetime.now(UTC).timestamp() - _SETTLED_SECONDS
-        fresh = [c for c in _read(files, follow=True) if _name(c) not in told and c.at_rest and c.ended < limit]
-        for group in merged(fresh):
+        found = _read(files, wanted, follow=True)
+        fresh = [entry for entry in found if _name(entry) not in told and _settled(entry, limit)]
+        for group in _grouped(fresh):
             show(group)
-        told |= {_name(change) for change in fresh}
+        told |= {_name(entry) for entry in fresh}
 
 
-def _name(change: Change) -> tuple[str, str]:
-    return change.node, f"{change.id} {change.began}"
+def _settled(entry: Entry, limit: float) -> bool:
+    """Nothing more will be added to it: a change has come to rest; of what lasts the beginning is told, and the end."""
+    if entry.change is not None:
+        return entry.change.at_rest and entry.change.ended < limit
+    return True
 
 
-def _json(views: list[Change]) -> None:
-    for change in views:
-        emit_line(
-            {
-                "schema": SCHEMA,
-                "id": change.id,
-                "kind": change.kind,
-                "node": change.node,
-                "began": _rfc3339(change.began),
-                "ended": _rfc3339(change.ended),
-                "took_ms": round((change.ended - change.began) * 1000, 1),
-                "before": change.before,
-                "after": change.after,
-                "cause": change.cause,
-                "epoch": change.epoch,
-                "steps": change.steps,
-            }
-        )
+def _name(entry: Entry) -> tuple[str, ...]:
+    change = entry.change
+    if change is not None:
+        return change.node, f"{change.id} {change.began}"
+    return entry.node, entry.kind, str(entry.began), entry.text, "lasts" if entry.ended is None else "ended"
+
+
+def _json(group: list[Entry]) -> None:
+    for entry in group:
+        change = entry.change
+        document: dict[str, object] = {
+            "schema": SCHEMA,
+            "kind": entry.kind,
+            "node": entry.node,
+            "began": _rfc3339(entry.began),
+            "ended": None if entry.ended is None else _rfc3339(entry.ended),
+            "took_ms": None if entry.ended is None else round((entry.ended - entry.began) * 1000, 1),
+            "text": entry.text,
+        }
+        if change is not None:
+            document |= {"id": change.id, "before": change.before, "after": change.after, "cause": change.cause}
+            document |= {"epoch": change.epoch, "steps": change.steps}
+        emit_line(document)
 
 
 def _rfc3339(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _words(views: list[Change]) -> None:
+def _words(group: list[Entry]) -> None:
+    views = [entry.change for entry in group if entry.change is not None]
+    if views:
+        _change_words(views)
+        return
+    (entry,) = group
+    lasted = "" if entry.ended == entry.began else f"  ({_lasted(entry)})"
+    say(f"{_rfc3339(entry.began)}  {entry.kind}  {entry.node}  {entry.text}{lasted}")
+    say()
+
+
+def _lasted(entry: Entry) -> str:
+    return "not over yet" if entry.ended is None else f"for {duration(entry.ended - entry.began)}"
+
+
+def _change_words(views: list[Change]) -> None:
     arrow = symbols().arrow
     base = views[0].began
     said = "; ".join(f"{view.node} {view.before} {arrow} {view.after}" for view in views)

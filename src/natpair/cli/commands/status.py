@@ -9,8 +9,10 @@ from typing import Any
 import click
 
 from natpair.cli.client import request
-from natpair.cli.output import emit_json, emit_line, say, symbols, table
+from natpair.cli.output import duration, emit_json, emit_line, say, symbols, table
 from natpair.errors import AgentUnreachable
+
+_DAY_SECONDS = 86_400
 
 
 @click.command(name="status", epilog="Example: natpair status --json")
@@ -128,11 +130,34 @@ def _facts(document: Mapping[str, Any]) -> list[str]:
     ]
     last = document["last_transition"]
     if last:
-        lines.append(f"last change: {last['before']} to {last['after']}, {last['cause']}")
+        lines.append(f"last change {_clock(last['time'])}: {last['before']} to {last['after']}, {last['cause']}")
     account = document.get("account")
     if account:
         seen = account["seen_ms"]
         lines.append("account not seen yet" if seen is None else f"account seen {seen / 1000:.0f} s ago")
     if document["trouble"]:
         lines.append(f"trouble: {document['trouble']}")
-    return lines
+    return [*lines, *_history(document)]
+
+
+def _history(document: Mapping[str, Any]) -> list[str]:
+    """What lately happened, in a line, and where to read more."""
+    past = document.get("history")
+    if not past:  # an agent of an earlier version
+        return []
+    counts = (
+        (past["role_changes"], "role change"),
+        (past["repairs"], "repair"),
+        (past["daemon_ends"], "daemon restart"),
+        (past["refused_claims"], "refused claim"),
+    )
+    said = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for count, word in counts if count)
+    since = past["role_since"]
+    for_long = "" if since is None else f" since {_clock(since)} ({duration(float(document['time']) - since)})"
+    return [f"{document['role']}{for_long}; last hour: {said or 'nothing happened'}: natpair events"]
+
+
+def _clock(seconds: float) -> str:
+    """A moment of the last day as its time, an older one with its date; UTC, as in the event log."""
+    recent = abs(time.time() - seconds) < _DAY_SECONDS
+    return time.strftime("%H:%M:%SZ" if recent else "%Y-%m-%d %H:%MZ", time.gmtime(seconds))
