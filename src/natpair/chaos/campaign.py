@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import random
+import shutil
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -30,7 +31,7 @@ _MOST_LATER_SECONDS = 2.0
 _CLASSIC_SECONDS = 5.0
 _CLASSIC_HEAL_SECONDS = 5.0
 """It heals by itself in that time or, as its description has it, by hand."""
-_ALONE = frozenset({56, 58, 59, 64, 69})
+_ALONE = frozenset({50, 56, 58, 59, 64, 69})
 """Faults that take the pair through several lives by themselves: nothing else can be timed against them."""
 
 
@@ -176,6 +177,9 @@ def _one(job: Job, labs: _Labs, options: Options) -> FaultResult:
         return FaultResult(fault.id, fault.name, Verdict.NOT_POSSIBLE, None, None, reason=fault.reason, again=job.again)
     if fault.agents and options.design != "natpair":
         why = "it is a fault of natpair's agent, which this design does not have"
+        return FaultResult(fault.id, fault.name, Verdict.NOT_POSSIBLE, None, None, reason=why, again=job.again)
+    if fault.needs and shutil.which(fault.needs) is None:
+        why = f"this machine has no {fault.needs}"
         return FaultResult(fault.id, fault.name, Verdict.NOT_POSSIBLE, None, None, reason=why, again=job.again)
     if fault.watched and not labs.can_watch():
         why = f"no agent of the lab {options.name} watches an account; for another --name, chaos builds one that does"

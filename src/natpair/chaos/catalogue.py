@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from natpair.chaos import account, disk, fabric, kernel, lifecycle, links, load, neighbours, processes
+from natpair.chaos import account, clock, disk, fabric, kernel, lifecycle, links, load, neighbours, processes
 from natpair.chaos.fault import Fault, NotPossible
 from natpair.errors import Usage
-
-_IMPOSSIBLE = (
-    NotPossible(
-        50,
-        "clock jumps by an hour, steps every second, year 2038",
-        "CLOCK_REALTIME has no namespace: setting it would set the clock of the machine that runs the lab",
-    ),
-)
 
 _ALL: tuple[Fault | NotPossible, ...] = (
     *processes.FAULTS,
@@ -23,10 +15,10 @@ _ALL: tuple[Fault | NotPossible, ...] = (
     *account.FAULTS,
     *kernel.FAULTS,
     *disk.FAULTS,
+    *clock.FAULTS,
     *load.FAULTS,
     *neighbours.FAULTS,
     *lifecycle.FAULTS,
-    *_IMPOSSIBLE,
 )
 
 CATALOGUE: Mapping[int, Fault | NotPossible] = {row.id: row for row in sorted(_ALL, key=lambda row: row.id)}

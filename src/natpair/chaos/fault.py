@@ -92,6 +92,8 @@ class Fault:
     flows: int = 40
     agents: bool = False
     watched: bool = False
+    needs: str = ""
+    """A program of this machine without which the fault is not possible."""
     pair: str = ""
     """Of a schedule of two faults: "first+second+seconds between"."""
 

@@ -48,7 +48,7 @@ def test_a_campaign_draws_nothing_that_needs_another_lab() -> None:
     watched = {n for n, fault in CATALOGUE.items() if isinstance(fault, Fault) and fault.watched}
     assert watched == {31, 32}
     assert not watched & set(pairable())
-    assert {n for n, fault in CATALOGUE.items() if isinstance(fault, NotPossible)} == {50}
+    assert {n for n, fault in CATALOGUE.items() if isinstance(fault, Fault) and fault.needs} == {50}
 
 
 def test_two_at_once_may_cost_flows_but_never_the_rest() -> None:
