@@ -448,7 +448,7 @@ async def run(gateway: Gateway, node: str, watcher: Watcher | None = None, confi
     state = replace(state, account=Account(handed=left.handed), peer_mac=left.peer_mac or journal.peer_mac())
     disks = Disks()
     log = journal.LogStream(disks.log)
-    journal.event_log(log)
+    journal.log_to(log)
     logging.basicConfig(stream=log, format="%(levelname)s %(name)s %(message)s")
 
     def kinds(known: Known) -> Sequence[Kept]:

@@ -59,8 +59,8 @@ class LogStream:
             self._waiting.popleft()
 
 
-def event_log(stream: LogStream | None = None) -> structlog.stdlib.BoundLogger:
-    """The agent's logger: one JSON object a line on `stream` or standard output, which the supervisor keeps."""
+def log_to(stream: LogStream) -> None:
+    """Send the agent's log to `stream`: one JSON object a line, which the supervisor keeps."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -69,6 +69,10 @@ def event_log(stream: LogStream | None = None) -> structlog.stdlib.BoundLogger:
         ],
         logger_factory=structlog.WriteLoggerFactory(stream),  # type: ignore[arg-type]
     )
+
+
+def event_log() -> structlog.stdlib.BoundLogger:
+    """The agent's logger."""
     log: structlog.stdlib.BoundLogger = structlog.get_logger()
     return log
 

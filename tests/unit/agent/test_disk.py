@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from agent_bench import alive
 from natpair.agent import app, disk, journal
@@ -46,6 +47,13 @@ class Fifo:
 
     def roles(self) -> list[VrrpRole]:
         return [VrrpRole.MASTER]
+
+
+@pytest.fixture(autouse=True)
+def log_as_it_was() -> Iterator[None]:
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture
@@ -321,13 +329,24 @@ def test_a_log_that_nobody_reads_holds_nobody_up(monkeypatch: pytest.MonkeyPatch
     stream = LogStream(lane, writing)
 
     async def story() -> None:
-        log = journal.event_log(stream)
+        journal.log_to(stream)
+        log = journal.event_log()
         for number in range(2000):
             log.info("transition", number=number, text="x" * 200)
 
     assert within(SOON, story)
     assert stream.dropped > 0
     os.close(reading)
+
+
+async def test_the_agent_that_is_built_keeps_to_the_log_that_it_was_given(frozen: Stall) -> None:
+    reading, writing = os.pipe()
+    lane = Lane("log", "log")
+    journal.log_to(LogStream(lane, writing))
+    agent, _ = agent_of(alive(standby(said=says(Phase.YIELDING))))
+    agent._on_fifo(Fifo())  # type: ignore[arg-type]
+    assert lane.flush(SOON)
+    assert json.loads(os.read(reading, 4096).splitlines()[0])["event"] == "transition"
 
 
 def test_active_state_is_remembered_although_the_disk_hangs(frozen: Stall, tmp_path: Path) -> None:
