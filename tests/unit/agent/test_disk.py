@@ -171,7 +171,7 @@ def test_an_account_is_not_watched_at_the_price_of_the_loop(frozen: Stall, tmp_p
         await asyncio.gather(watcher.once(heard.append, lambda *_, **__: None), beat())
 
     assert within(SOON, story)
-    assert max(after - before for before, after in itertools.pairwise(ticks)) < 1.0
+    assert max(after - before for before, after in itertools.pairwise(ticks)) < 3.0, "the stall lasts for a minute"
     assert "does not answer" in str(heard)
 
 

@@ -121,7 +121,9 @@ async def test_the_end_of_a_daemon_and_its_return_are_told(sleeping: Kind) -> No
     watching = Incarnations(log, (sleeping,))
     running = asyncio.ensure_future(watching.run())
     try:
-        await asyncio.sleep(0.05)
+        async with asyncio.timeout(SOON):
+            while not watching._running:
+                await asyncio.sleep(0.01)
         assert log.lines == [], "an agent that starts finds daemons, which is no news"
         first.kill()
         ended = await log.wait_for(event="daemon", what="ended")

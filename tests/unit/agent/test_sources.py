@@ -494,19 +494,23 @@ async def test_one_that_is_mute_for_too_long_is_killed_once_and_one_that_is_gone
     killed = list[str]()
     outside.mute.add(mute)
     made = asks(outside, killed)
-    for one in (made._bird, made._conntrackd):
-        one.patience = 0.05
+    both = (made._bird, made._conntrackd)
+    for one in both:
+        one.patience = 0.0
     outside.pid = None
-    await rounds(made, 80)
+    await rounds(made, 3)
     assert killed == [], "nobody listens"
     outside.mute.clear()
     await rounds(made, 1)
     outside.mute.add(mute)
+    for one in both:
+        one.patience = 600.0
     with sleeper() as listener:
         outside.pid = listener.pid
         await rounds(made, 3)
         assert killed == [], "not yet"
-        await asyncio.sleep(0.06)
+        for one in both:
+            one.patience = 0.0
         await rounds(made, 1)
         assert (listener.wait(5), killed) == (-signal.SIGKILL, [mute])
 
