@@ -49,8 +49,7 @@ def _moved(change: Change) -> str:
 
 def _moments(lines: list[Line], node: str) -> list[Entry]:
     """What has no length."""
-    found = ((line, _WORDS[str(line.get("event"))]) for line in lines if line.get("event") in _WORDS)
-    told = [(line, kind, say(line)) for line, (kind, say) in found]
+    told = [(line, kind, say(line)) for line in lines for event, kind, say in _WORDS if event == line.get("event")]
     return [_entry(kind, line, node, text, float(line["time"])) for line, kind, text in told if text]
 
 
@@ -60,26 +59,32 @@ def _entry(kind: str, line: Line, node: str, text: str, ended: float | None, beg
 
 
 def _spans(lines: list[Line], node: str) -> list[Entry]:
-    """What lasts: conditions until they have gone, daemons until they are back."""
+    """What lasts: conditions until they have gone, daemons until they are back.
+
+    An end is the next line of the same name: an agent that began anew tells again what still holds.
+    """
     found: list[Entry] = []
-    for place, line in enumerate(lines):
-        after = lines[place + 1 :]
+    following: dict[tuple[object, object], Line] = {}
+    for line in reversed(lines):
+        name = (line.get("event"), line.get("code") or line.get("name"))
+        end = following.get(name)
         if line.get("event") == "condition" and line.get("what") == "began":
-            began = float(line["time"]) - float(line.get("seconds") or 0)
-            end = _end(after, "condition", "code", line)
-            text = f"{line.get('severity')}: {line.get('text')} ({line.get('code')})"
-            found.append(_entry("condition", line, node, text, None if end is None else float(end["time"]), began))
+            found.append(_condition(line, end, node))
         elif line.get("event") == "daemon" and line.get("what") == "ended":
-            end = _end(after, "daemon", "name", line)
-            back = "" if end is None else f", and was back after {float(end.get('seconds') or 0):.1f} s"
-            text = f"{ended_words(line)}{back}"
-            found.append(_entry("daemon", line, node, text, None if end is None else float(end["time"])))
+            found.append(_daemon(line, end, node))
+        following[name] = line
     return found
 
 
-def _end(after: list[Line], event: str, key: str, line: Line) -> Line | None:
-    """The line that ends what `line` began: the next of its name. An agent that began anew tells it again."""
-    return next((one for one in after if one.get("event") == event and one.get(key) == line.get(key)), None)
+def _condition(line: Line, end: Line | None, node: str) -> Entry:
+    began = float(line["time"]) - float(line.get("seconds") or 0)
+    text = f"{line.get('severity')}: {line.get('text')} ({line.get('code')})"
+    return _entry("condition", line, node, text, None if end is None else float(end["time"]), began)
+
+
+def _daemon(line: Line, end: Line | None, node: str) -> Entry:
+    back = "" if end is None else f", and was back after {float(end.get('seconds') or 0):.1f} s"
+    return _entry("daemon", line, node, f"{ended_words(line)}{back}", None if end is None else float(end["time"]))
 
 
 def _repair(line: Line) -> str:
@@ -101,26 +106,35 @@ def _suspects(line: Line) -> str:
     return f" (may have been: {', '.join(map(str, names))})" if isinstance(names, list) and names else ""
 
 
+def _shares(line: Line) -> str:
+    return ", ".join(map(str, line.get("shares") or []))
+
+
 def _trouble(line: Line) -> str:
     """A step that failed; the rest are parts of changes of role."""
     step = str(line.get("step"))
     detail = f": {line['detail']}" if line.get("detail") else ""
-    failed = line.get("ok") is False or step.endswith(("-failed", "-not-written"))
+    failed = line.get("ok") is False or step.endswith(("-failed", "-not-written", "-not-deleted"))
     return f"{step.removesuffix('-failed')} failed{detail}" if failed else ""
 
 
-_WORDS: Mapping[str, tuple[str, Callable[[Line], str]]] = {
-    "repair": ("repair", _repair),
-    "repair-not-done": ("repair", _not_done),
-    "repair-gave-up": ("repair", _gave_up),
-    "share-repaired": ("repair", lambda line: f"shared again: {', '.join(map(str, line.get('shares') or []))}"),
-    "share-not-repaired": (
-        "repair",
-        lambda line: f"not shared again: {', '.join(map(str, line.get('shares') or []))}: {line.get('why')}",
-    ),
-    "note": ("note", lambda line: str(line.get("text"))),
-    "step": ("trouble", _trouble),
-    "task-failed": ("trouble", lambda line: f"a part of the agent failed: {line.get('task')}: {line.get('why')}"),
-    "events-lost": ("trouble", lambda line: f"{line.get('count')} events were lost: the disk did not take them"),
-    "apply": ("apply", lambda line: f"{line.get('text')}"),
-}
+def _flows_deleted(line: Line) -> str:
+    """Flow entries that another configuration, or none, had made."""
+    if line.get("step") != "flows-deleted":
+        return ""
+    return f"{line.get('count')} flows translated to {line.get('translated')} deleted: the configuration says otherwise"
+
+
+_WORDS: tuple[tuple[str, str, Callable[[Line], str]], ...] = (
+    ("repair", "repair", _repair),
+    ("repair-not-done", "repair", _not_done),
+    ("repair-gave-up", "repair", _gave_up),
+    ("share-repaired", "repair", lambda line: f"shared again: {_shares(line)}"),
+    ("share-not-repaired", "repair", lambda line: f"not shared again: {_shares(line)}: {line.get('why')}"),
+    ("step", "repair", _flows_deleted),
+    ("step", "trouble", _trouble),
+    ("task-failed", "trouble", lambda line: f"a part of the agent failed: {line.get('task')}: {line.get('why')}"),
+    ("events-lost", "trouble", lambda line: f"{line.get('count')} events were lost: the disk did not take them"),
+    ("note", "note", lambda line: str(line.get("text"))),
+    ("apply", "apply", lambda line: str(line.get("text"))),
+)

@@ -59,6 +59,8 @@ def test_a_daemon_is_away_from_its_end_to_its_return() -> None:
         ("note", {"text": "nat-b is not ready"}, "note", "not ready"),
         ("step", {"step": "drained-not-written", "detail": "disk full"}, "trouble", "disk full"),
         ("step", {"step": "conntrackd-complete", "ok": False}, "trouble", "conntrackd-complete failed"),
+        ("step", {"step": "flows-deleted", "count": 3, "translated": "192.0.2.9"}, "repair", "3 flows"),
+        ("step", {"step": "flows-not-deleted", "detail": "no conntrack"}, "trouble", "no conntrack"),
         ("task-failed", {"task": "looks", "why": "KeyError"}, "trouble", "looks: KeyError"),
         ("events-lost", {"count": 4}, "trouble", "4 events"),
         ("apply", {"text": "generation 3 applied"}, "apply", "generation 3"),
