@@ -36,6 +36,7 @@ from natpair.agent.vlan import Vlan
 from natpair.core import paths
 from natpair.core.account import Account, Trouble
 from natpair.core.actions import Conntrack
+from natpair.core.condition import Condition
 from natpair.core.conditions import alarms, conditions
 from natpair.core.desired import Desired, Traffic
 from natpair.core.digest import config_hash
@@ -140,7 +141,7 @@ class Agent:
         self.link = PeerLink(gateway, node, key, self._on_message, self.sync.asked)
         self.incarnations = Incarnations(self.events.record)
         self.daemons = Daemons(self.enforcer.bird_says, self._on_kill)
-        self.standing = Standing(lambda: conditions(self.decider.state, time.monotonic()), self.events.record)
+        self.standing = Standing(self._own_conditions, self.events.record)
         self.failures: dict[str, tuple[float, str]] = {}
         """Parts of the agent that failed: when last, and of what."""
         self.bindings = Bindings(gateway, node, lambda: self.decider.state.phase, self.events.record)
@@ -330,6 +331,11 @@ class Agent:
                 raise TaskFailed(f"the agent's part '{task.name}' fails again and again: {why}")
             recent.append(now)
             await asyncio.sleep(_FAILED_PAUSE_SECONDS)
+
+    def _own_conditions(self) -> list[Condition]:
+        state = self.decider.state
+        # What the peer alone sees stands in the peer's event log.
+        return [one for one in conditions(state, time.monotonic()) if one.node == state.terms.me]
 
     def _failed(self) -> tuple[str, ...]:
         now = time.monotonic()
