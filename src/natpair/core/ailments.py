@@ -17,6 +17,7 @@ def ailment(state: NodeState, now: float) -> str:
         (not health.ruleset, "the ruleset is not as rendered"),
         (bool(chains), f"{me}'s client traffic is dropped by {', '.join(chains)}"),
         (bool(others), f"{', '.join(others)} cannot be put right"),
+        (bool(health.silent), f"no packets come back for {', '.join(one.fip for one in health.silent)}"),
         (not health.bgp_established and not state.can_serve(now), "no BGP session is Established"),
     )
     return "; ".join(words for holds, words in named if holds) or "unhealthy"

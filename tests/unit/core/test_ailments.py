@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from natpair.core.ailments import ailment
+from natpair.core.replies import FipReplies, ReplyState
 from natpair.core.state import Health
 from nodes import NO_BGP, WELL, active
 
@@ -20,6 +21,7 @@ from nodes import NO_BGP, WELL, active
         ({"gateway": False}, "the public gateway does not answer ARP"),
         ({"ruleset": False}, "the ruleset is not as rendered"),
         ({"astray": ("table inet ufw chain fchain",)}, "nat-a's client traffic is dropped by inet ufw chain fchain"),
+        ({"replies": (FipReplies("192.0.2.221", ReplyState.SILENT),)}, "no packets come back for 192.0.2.221"),
         ({"astray": ("ruleset",)}, "ruleset cannot be put right"),
         ({}, "unhealthy"),
     ],
