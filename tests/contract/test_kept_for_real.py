@@ -105,6 +105,24 @@ def test_of_two_rules_of_one_preference_only_the_wrong_one_goes(furnished: Scrat
             pass
 
 
+def test_an_own_address_that_was_never_there_is_named_and_not_installed(furnished: Scratch) -> None:
+    """It may be a mistake in the file, or another machine's."""
+    text = EXAMPLE.read_text().replace("192.168.1.3/24", "192.168.1.44/24").replace("203.0.113.3/24", "203.0.113.44/24")
+    furnished.write("/etc/natpair/gateway.toml", text)
+    furnished.run("rm", "-f", "/run/natpair/addresses.json")
+    before, first, again = json.loads(call(furnished, KEEP, "/etc/natpair/gateway.toml"))
+    assert before == first == again == ["address 192.168.1.44", "address 203.0.113.44"]
+    assert "192.168.1.44" not in furnished.run("ip", "address").stdout
+
+
+def test_an_own_address_that_went_while_no_agent_ran_is_put_back(furnished: Scratch) -> None:
+    furnished.write("/etc/natpair/gateway.toml", EXAMPLE.read_text())
+    assert json.loads(call(furnished, KEEP, "/etc/natpair/gateway.toml"))[2] == []
+    furnished.run("ip", "address", "del", "192.168.1.3/24", "dev", "eth1")
+    assert "address 192.168.1.3" in json.loads(call(furnished, KEEP, "/etc/natpair/gateway.toml"))[0]
+    assert "192.168.1.3/24" in furnished.run("ip", "address").stdout
+
+
 def test_a_rule_that_leaves_clients_alone_is_nobodys_business(furnished: Scratch) -> None:
     furnished.write("/etc/natpair/gateway.toml", EXAMPLE.read_text())
     rules = [

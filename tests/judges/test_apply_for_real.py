@@ -300,3 +300,97 @@ def test_an_edited_file_is_not_taken_for_the_one_in_force(machine: Scratch) -> N
     assert "which configuration is in force cannot be told" in refused.stderr
     assert "1 live flows would break" in refused.stderr
     assert tables(machine) == []
+
+
+TYPO = ('private_address = "192.168.1.3/24"', 'private_address = "192.168.1.44/24"')
+
+
+def far_end(machine: Scratch, address: str) -> None:
+    """Another machine on the VLAN that has `address`."""
+    machine.run("ip", "netns", "add", "far")
+    machine.run("ip", "link", "set", "far0", "netns", "far")
+    machine.run("ip", "-n", "far", "address", "add", address, "dev", "far0")
+    machine.run("ip", "-n", "far", "link", "set", "far0", "up")
+
+
+def test_an_own_address_that_the_machine_does_not_have_is_refused(machine: Scratch) -> None:
+    before = machine.run("ip", "-br", "address").stdout
+    for words in (["apply"], ["check"]):
+        said = machine.natpair(*words, variant(machine, TYPO), ok=(78,)).stderr
+        assert "192.168.1.44 is not on eth1, which has 192.168.1.3" in said
+        assert "/run/variant.toml:13: node[0].private_address" in said
+    assert (tables(machine), machine.run("ip", "-br", "address").stdout) == ([], before)
+
+
+def test_interfaces_that_are_swapped_are_refused(machine: Scratch) -> None:
+    swap = (("eth1", "ethX"), ("eth0", "eth1"), ("ethX", "eth0"))
+    for words in (["apply", "--add-address"], ["check"]):
+        said = machine.natpair(*words, variant(machine, *swap), ok=(78,)).stderr
+        assert "192.168.1.3 is on eth1, not eth0" in said
+        assert "203.0.113.3 is on eth0, not eth1" in said
+    assert tables(machine) == []
+
+
+def test_one_that_nobody_has_may_be_added_and_goes_with_its_configuration(machine: Scratch) -> None:
+    machine.natpair("apply", str(EXAMPLE.config))
+    said = machine.natpair("apply", variant(machine, TYPO), "--node", "nat-a", "--add-address").stderr
+    assert "until the next boot" in said
+    assert "192.168.1.44/24" in machine.run("ip", "address", "show", "eth1").stdout
+    machine.natpair("rollback")
+    assert "192.168.1.44/24" not in machine.run("ip", "address", "show", "eth1").stdout
+
+
+def test_one_that_another_machine_has_is_never_added(machine: Scratch) -> None:
+    far_end(machine, "192.168.1.44/24")
+    machine.run("sh", "-c", 'until [ -n "$(ip -br link show eth1 up)" ]; do sleep 0.05; done')
+    said = machine.natpair("apply", variant(machine, TYPO), "--add-address", ok=(78,)).stderr
+    assert "it is in use: " in said
+    assert "192.168.1.44" not in machine.run("ip", "address", "show", "eth1").stdout
+
+
+def test_diff_names_an_own_address_on_the_wrong_card(machine: Scratch) -> None:
+    machine.natpair("apply", str(EXAMPLE.config))
+    machine.run("ip", "address", "add", "203.0.113.3/24", "dev", "eth1")
+    assert "address 203.0.113.3: on eth1, should be: on eth0 alone" in machine.natpair("diff").stdout
+
+
+def test_a_machine_that_is_no_node_keeps_nothing_of_a_question(machine: Scratch) -> None:
+    machine.natpair("confirm", ok=(75,))
+    machine.natpair("rollback", ok=(66,))
+    machine.natpair("apply", str(EXAMPLE.config), "--dry-run")
+    assert machine.run("find", "/var/lib", "/etc/natpair", "/run/natpair", "-type", "f").stdout == ""
+
+
+def test_what_waits_to_be_confirmed_is_shown_and_no_copy_stays_beside(machine: Scratch) -> None:
+    machine.natpair("apply", str(EXAMPLE.config))
+    machine.natpair("apply", variant(machine, ('fips = ["192.0.2.221"]', 'fips = ["192.0.2.5"]')), "--confirm", "60")
+    assert "not confirmed: goes back to 1 in " in machine.natpair("generations").stderr
+    machine.natpair("confirm")
+    assert "not confirmed" not in machine.natpair("generations").stderr
+    assert machine.run("find", "/etc", "-name", "*natpair-previous*").stdout == ""
+
+
+def test_the_way_back_survives_the_end_of_what_started_the_apply(machine: Scratch) -> None:
+    """All processes of the session are killed; the agent's look finds the note, and somebody else goes back."""
+    machine.natpair("apply", str(EXAMPLE.config))
+    machine.natpair("apply", variant(machine, ('fips = ["192.0.2.221"]', 'fips = ["192.0.2.5"]')), "--confirm", "5")
+    pids = machine.run("sh", "-c", "pgrep --ns $$ --nslist net -f 'rollbac[k] --when-due'").stdout.split()
+    assert pids, "there was a guard to kill"
+    machine.run("kill", "-9", *pids)
+    machine.python(AGENT_LOOKS)
+    assert "192.0.2.221" in fips(machine)
+
+
+AGENT_LOOKS = """
+import asyncio
+from natpair.agent.applies import Applies
+from natpair.agent.disk import Lane
+from natpair.system import unconfirmed
+async def work():
+    async with asyncio.timeout(40):
+        running = asyncio.create_task(Applies(Lane("var", "/var"), lambda *_, **__: None).run())
+        while unconfirmed.read() is not None:
+            await asyncio.sleep(0.1)
+        running.cancel()
+asyncio.run(work())
+"""

@@ -181,3 +181,40 @@ def test_handing_over_first_and_coming_back(lab: Lab) -> None:
     assert lab.wait_ready() == (active, standby)
     differ = json.loads(lab.exec(active, [*PROGRAM, "status", "--json"]).stdout)["conditions"]
     assert differ == []
+
+
+def test_a_drain_for_an_apply_that_fails_is_taken_back(lab: Lab) -> None:
+    """The agent is being restarted when that is done: it is waited for, and the real error is told."""
+    active, standby = lab.wait_ready()
+    _, broken = variants(lab, active, (('region = "us-ord"', 'route_servers = ["2001:db8:9::1"]'),))
+    failed = lab.exec(
+        active, [*PROGRAM, "apply", broken, "--drain-first", "--health-seconds", "6"], check=False, timeout=90
+    )
+    assert (failed.returncode, "not as well as before" in failed.stderr) == (69, True), failed.stderr
+    assert "undrained" in failed.stderr
+    assert lab.wait_ready() == (standby, active)
+    status = lab.status(active)
+    assert status is not None
+    assert not status["drained"]
+
+
+def test_an_unconfirmed_apply_goes_back_although_its_guard_was_killed_with_everything_around_it(lab: Lab) -> None:
+    _, standby = lab.wait_ready()
+    disk = lab.folder / "nodes" / standby
+    text = (disk / "etc/natpair/gateway.toml").read_text()
+    key = "udp_seconds = 400"
+    change = (key, "udp_seconds = 450") if key in text else ("[bgp]", "[nat]\nudp_seconds = 450\n[bgp]")
+    _, changed = variants(lab, standby, (change,))
+    lab.exec(standby, [*PROGRAM, "apply", changed, "--confirm", "5"], timeout=60)
+    pids = lab.exec(standby, ["sh", "-c", "pgrep --ns $$ --nslist net -f 'rollbac[k] --when-due'"]).stdout.split()
+    assert pids, "there was a guard to kill"
+    lab.exec(standby, ["kill", "-9", *pids])
+    wait_until(
+        lambda: not (disk / "var-lib/natpair/unconfirmed").exists(),
+        deadline_seconds=60,
+        what="the way back",
+        diagnose=lab.diagnose,
+    )
+    assert (disk / "etc/natpair/gateway.toml").read_text() == text
+    lab.wait_ready()
+    assert "not confirmed in time" in lab.exec(standby, [*PROGRAM, "generations"]).stdout

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from natpair.agent import journal
+from natpair.agent.applies import Applies
 from natpair.agent.bindings import Bindings
 from natpair.agent.contest import Contest
 from natpair.agent.contradictions import Contradictions
@@ -122,6 +123,7 @@ class Agent:
     ) -> None:
         self.disks = disks or Disks()
         self.events = journal.Events(node=node, lane=self.disks.var)
+        self.applies = Applies(self.disks.var, self.events.record)
         self.repairs = Repairs(self.events.record)
         self.keeper = Keeper(kinds(self), self.repairs)
         self.enforcer = Enforcer(gateway, node, self._on_step, self._on_traffic, self.repairs)
@@ -280,6 +282,7 @@ class Agent:
         document["rendered"] = self.rendered
         document["last_transition"] = self.decider.last_transition or last_transition(self.events.recent)
         document["history"] = asdict(history(self.events.recent, time.time()))
+        document["unconfirmed"] = self.applies.status()
         document["time"] = time.time()
         return document
 
@@ -302,6 +305,7 @@ class Agent:
             Task("arrivals", lambda: sources.arrivals(decider.handle)),
             Task("conntrackd jobs", self._run_jobs),
             Task("reservations", self._run_reservations, vital=False),
+            Task("applies", self.applies.run, vital=False),
             Task("disk", lambda: self.disks.watch(self.events.record), vital=False),
             Task("contradictions", lambda: self.contradictions.run(self.enforcer.settled), vital=False),
             Task("conditions", self.standing.run, vital=False),

@@ -23,7 +23,7 @@ from natpair.render.base import Sides
 from natpair.render.bird import role_file
 from natpair.render.bundle import render_all
 from natpair.render.nftables import ANY_PEER, TRAFFIC_FILES, peer_guard
-from natpair.system import applylock, bird, keepalived, links, nft
+from natpair.system import applylock, bird, keepalived, leftovers, links, nft
 from natpair.system.links import RelayRoutes
 
 _RETRY_SECONDS = 0.2
@@ -82,6 +82,7 @@ class Enforcer:
         self._expected: nft.Ruleset | None = None
         self._awake = asyncio.Event()
         self._look = True
+        self._peer_noted = False
         self.settled = asyncio.Event()
         """Set while nothing that was wished for is still to be done."""
         self._failing = {_TRAFFIC: Failing(time.monotonic(), "")}
@@ -267,6 +268,9 @@ class Enforcer:
             return
         self._pinned = mac
         with contextlib.suppress(OSError):  # without the link there is no neighbour either
+            if mac and not self._peer_noted:
+                leftovers.note_peer(self._sides.node.private_interface, str(self._sides.peer.private_address.ip))
+                self._peer_noted = True
             await links.pin_neighbour(self._sides.node.private_interface, self._sides.peer.private_address.ip, mac)
 
     async def _enforce_announcement(self, wish: Desired) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,14 +19,19 @@ from natpair.cli.client import request
 from natpair.cli.output import symbols, talk
 from natpair.core import paths
 from natpair.errors import AgentUnreachable, ConfigError, NatpairError, NotReady, Problem, Unsupported
+from natpair.system.signals import undisturbed
 
 if TYPE_CHECKING:
     from natpair.core.model import Gateway, Node
+    from natpair.core.placement import Misplaced
     from natpair.core.rendered import RenderedFile
     from natpair.core.whatif import Effect
 
 HTTP_OK = 200
 _DRAIN_SECONDS = 25.0
+_UNDRAIN_SECONDS = 20.0
+_ADDRESS_SECONDS = 10.0
+_POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +45,25 @@ class Target:
 
 def target(text: str, source: str, node: str | None) -> Target:
     """The node this machine is in the configuration `text`, and its bundle; ConfigError with every problem."""
-    from natpair.config.load import find_node, parse
+    from natpair.config.load import parse
     from natpair.core.rendered import RenderedFile
     from natpair.render.bundle import render_all
-    from natpair.system.machine import capabilities, own_addresses
+    from natpair.system.machine import capabilities
 
     gateway = parse(text, source=source)
-    me = find_node(gateway, name=node, hostname=socket.gethostname(), addresses=own_addresses())
+    me = this_node(gateway, node)
     files = render_all(gateway, me.name, capabilities=capabilities())
     # The configuration goes in with the files made from it, so that neither is ever without the other.
     both = (RenderedFile(paths.CONFIG, text), RenderedFile(paths.APPLIED, text))
     return Target(gateway, me, (*both, *files))
+
+
+def this_node(gateway: Gateway, name: str | None = None) -> Node:
+    """Which node of `gateway` this machine is, by `name`, its addresses or its host name; ConfigError if none."""
+    from natpair.config.load import find_node
+    from natpair.system.machine import own_addresses
+
+    return find_node(gateway, name=name, hostname=socket.gethostname(), addresses=own_addresses())
 
 
 def read_config(file: Path) -> str:
@@ -110,6 +125,43 @@ def require_interfaces(gateway: Gateway, me: Node) -> None:
     ]
     if problems:
         raise ConfigError(paths.CONFIG, problems)
+
+
+def require_addresses(gateway: Gateway, me: Node, source: str, text: str, *, add: bool) -> tuple[tuple[str, str], ...]:
+    """The own addresses that the machine does not have and that `add` lets natpair put there: interface, address.
+
+    ConfigError if one stands on another interface, is missing without `add`, or is in use by another machine.
+    """
+    from natpair.config.load import with_lines
+    from natpair.core.placement import misplaced
+    from natpair.system.addresses import in_use_by
+    from natpair.system.machine import look
+
+    found = _patiently(lambda: misplaced(me, look().interfaces))
+    index = gateway.bit_of(me.name)
+    problems, missing = [], []
+    for one in found:
+        accepted = "swap the interfaces, or write the address that is there"
+        message = str(one)
+        if not one.elsewhere:
+            user = in_use_by(one.interface, one.own) if add else ""
+            if add and not user:
+                missing.append((one.interface, str(one.own)))
+                continue
+            accepted = "an address that this machine has; --add-address puts a new one there, if nobody has it"
+            message += f"; it is in use: {user}" if user else ""
+        problems.append(Problem(f"node[{index}].{one.field}", str(one.own), message, accepted))
+    if problems:
+        raise ConfigError(source, with_lines(problems, text))
+    return tuple(missing)
+
+
+def _patiently(look: Callable[[], tuple[Misplaced, ...]]) -> tuple[Misplaced, ...]:
+    """What `look` finds; an interface that has no address of that kind yet gets some seconds (DHCP, SLAAC, DAD)."""
+    end, pause = time.monotonic() + _ADDRESS_SECONDS, Event()
+    while (found := look()) and time.monotonic() < end and any(not one.elsewhere and not one.instead for one in found):
+        pause.wait(_POLL_SECONDS)
+    return found
 
 
 def status_or_none() -> Mapping[str, Any] | None:
@@ -189,19 +241,47 @@ def drained_meanwhile() -> Iterator[None]:
     if status["drained"]:
         yield
         return
-    _drain(force=_only_config_differs(status))
     try:
+        _drain(force=_only_config_differs(status))
         yield
     finally:
-        request("POST", "/v1/undrain", {}, timeout=_DRAIN_SECONDS)
-        talk("undrained: this node may become active again")
+        with undisturbed():
+            undrain()
+
+
+def undrain() -> None:
+    """Take this node's drain back, whatever has happened meanwhile. It raises nothing: an error before it counts more.
+
+    An agent that is just being restarted gets some time. If it stays away, its next start finds no drain on the disk.
+    """
+    end, pause = time.monotonic() + _UNDRAIN_SECONDS, Event()
+    while True:
+        try:
+            if not request("GET", "/v1/status")[1]["drained"]:
+                return
+            code, _ = request("POST", "/v1/undrain", {}, timeout=_DRAIN_SECONDS)
+            if code == HTTP_OK:
+                talk("undrained: this node may become active again")
+                return
+        except (AgentUnreachable, KeyError):
+            pass
+        if time.monotonic() >= end:
+            break
+        pause.wait(_POLL_SECONDS)
+    with suppress(OSError):
+        Path(paths.DRAINED).unlink(missing_ok=True)
+    sign = symbols(sys.stderr).warning
+    talk(f"{sign} this node is still drained: its agent does not answer. It will not be when the agent starts again;")
+    talk("  or, as soon as it answers: natpair undrain")
 
 
 def _drain(*, force: bool) -> None:
     talk("handing over first")
     code, answer = request("POST", "/v1/drain", {"force": force}, timeout=_DRAIN_SECONDS)
     if code != HTTP_OK:
-        raise NotReady(str(answer.get("message", "not drained")), cure=str(answer.get("cure", "")))
+        # Its own advice speaks of a drain that stands; this one is taken back.
+        said = answer.get("message", "not drained")
+        raise NotReady(f"not applied: {said}", cure="see 'natpair status' on both nodes")
     talk(str(answer["message"]))
 
 

@@ -36,6 +36,8 @@ TMPFILES = "/etc/tmpfiles.d/natpair.conf"
 UNITS = "/etc/systemd/system"
 
 RUN = "/run/natpair"
+LEDGER = f"{RUN}/ledger.json"
+SEEN_ADDRESSES = f"{RUN}/addresses.json"
 APPLY_LOCK = f"{RUN}/apply.lock"
 AGENT_SOCKET = f"{RUN}/agent.sock"
 NOTIFY_FIFO = f"{RUN}/notify.fifo"

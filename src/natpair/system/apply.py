@@ -8,17 +8,17 @@ kill `resume` does it: the next apply, the next start of the agent, the next boo
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from natpair.core import paths
 from natpair.core.rendered import RenderedFile, digest_of
 from natpair.errors import NatpairError, NoInput, NotReady
-from natpair.system import applylock, eventlog, generations, judges, reload, unconfirmed
+from natpair.system import applylock, eventlog, generations, judges, leftovers, reload, unconfirmed
 from natpair.system.files import Change, Replacement, read_if_there, recover
 from natpair.system.reload import Step
 from natpair.system.unconfirmed import Unconfirmed
@@ -49,6 +49,8 @@ class Effects:
     root: Path = _ROOT
     guard: Callable[[], None] = unconfirmed.start_guard
     log: Callable[[str], None] = lambda _text: None
+    tidy: Callable[[], None] = lambda: None
+    add_address: Callable[[str, str], None] = lambda _interface, _address: None
 
     def place(self, path: str) -> Path:
         """Where the file called `path` on a node really is."""
@@ -79,12 +81,14 @@ class Nothing:
 class Terms:
     """How an apply is to end: the reason that is kept with it, and after how long it goes back unless confirmed.
 
-    `grace_seconds` is what settling may take; the time to confirm counts from its end.
+    `grace_seconds` is what settling may take; the time to confirm counts from its end. `addresses` (interface, address
+    with its length) are put on the machine, and taken away again when they are wanted no longer.
     """
 
     why: str = "applied"
     confirm_seconds: float | None = None
     grace_seconds: float = 0.0
+    addresses: tuple[tuple[str, str], ...] = ()
 
 
 def _judge(files: Sequence[RenderedFile], among: Sequence[RenderedFile]) -> None:
@@ -95,7 +99,7 @@ def _log(text: str) -> None:
     eventlog.append(Path(paths.EVENTS), "apply", text=text)
 
 
-REAL = Effects(judge=_judge, perform=reload.perform, log=_log)
+REAL = Effects(judge=_judge, perform=reload.perform, log=_log, tidy=leftovers.tidy, add_address=leftovers.add_address)
 _PLAIN = Terms()
 _NOTHING = Nothing()
 
@@ -123,6 +127,8 @@ def apply(
         _finish_interrupted(journal, effects)
         plan = make_plan(bundle, effects)
         if plan.empty:
+            for interface, address in terms.addresses:
+                effects.add_address(interface, address)
             settle.done()
             return plan
         effects.judge(plan.changed, bundle)
@@ -130,7 +136,7 @@ def apply(
         with _guarded(before, terms, effects):
             changes = tuple(Change(effects.place(f.path), f.text, f.mode) for f in plan.changed)
             gone = tuple(Change(effects.place(path), None) for path in plan.removed)
-            _carry_out(Replacement((*changes, *gone), journal), plan.steps, effects, settle)
+            _carry_out(Replacement((*changes, *gone), journal), plan.steps, terms, effects, settle)
         # Full disk: what is in force stays so, and the next apply keeps it as found in place.
         with suppress(OSError):
             generations.save(bundle, terms.why, folder=effects.place(paths.GENERATIONS))
@@ -150,14 +156,22 @@ def resume(effects: Effects = REAL) -> str:
             if _finish_interrupted(effects.place(paths.APPLY_JOURNAL), effects):
                 said.append("an apply that was cut off has been undone")
         found = unconfirmed.read(note)
-        if found is not None and found.due(time.time()):
+        if found is not None and found.due:
             go_back(found.back_to, f"not confirmed in time: back to {found.back_to}", effects)
             said.append(f"the last apply was not confirmed: back to generation {found.back_to}")
         elif found is not None:
+            unconfirmed.write(found.in_this_boot(), note)
             effects.guard()
     except NotReady:
         return ""
     return "; ".join(said)
+
+
+def resume_cut_off(effects: Effects = REAL) -> bool:
+    """Undo the half that a killed apply left; whether there was one. False as well while an apply is at work."""
+    with suppress(NotReady), alone(effects):
+        return _finish_interrupted(effects.place(paths.APPLY_JOURNAL), effects)
+    return False
 
 
 def go_back(number: int, why: str, effects: Effects = REAL, *, settle: Settle = _NOTHING) -> Plan:
@@ -168,9 +182,11 @@ def go_back(number: int, why: str, effects: Effects = REAL, *, settle: Settle = 
     return plan
 
 
-def _carry_out(replacement: Replacement, steps: Sequence[Step], effects: Effects, settle: Settle) -> None:
+def _carry_out(replacement: Replacement, steps: Sequence[Step], terms: Terms, effects: Effects, settle: Settle) -> None:
     try:
         replacement.stage()
+        for interface, address in terms.addresses:
+            effects.add_address(interface, address)
         replacement.commit()
         for step in steps:
             effects.perform(step)
@@ -179,19 +195,24 @@ def _carry_out(replacement: Replacement, steps: Sequence[Step], effects: Effects
     except BaseException as error:
         with _undisturbed():
             replacement.rollback()
-            _tell_again(steps, effects, error)
+            for step in steps:
+                _once_more(step, partial(effects.perform, step), error)
             settle.undone()
+            # Last: an agent that ran with what is undone has ended by now, and puts nothing there any more.
+            _once_more("leftovers", effects.tidy, error)
             effects.log(f"an apply was rolled back: {str(error) or type(error).__name__}")
         raise
+    # What the new files do not want any more. It is no reason to go back: the next apply tries again.
+    with suppress(NatpairError):
+        effects.tidy()
 
 
-def _tell_again(steps: Sequence[Step], effects: Effects, error: BaseException) -> None:
-    """Every step once more, with the previous files; one that fails is noted on `error` and does not stop the rest."""
-    for step in steps:
-        try:
-            effects.perform(step)
-        except NatpairError as failed:
-            error.add_note(f"after going back to the previous files: {step}: {failed.message}")
+def _once_more(name: str, act: Callable[[], None], error: BaseException) -> None:
+    """A step with the previous files; a failure is noted on `error` and does not stop the rest."""
+    try:
+        act()
+    except NatpairError as failed:
+        error.add_note(f"after going back to the previous files: {name}: {failed.message}")
 
 
 def _finish_interrupted(journal: Path, effects: Effects) -> bool:
@@ -199,6 +220,8 @@ def _finish_interrupted(journal: Path, effects: Effects) -> bool:
     prefix = str(effects.root).rstrip("/")
     for step in reload.steps_for({str(path).removeprefix(prefix) for path in concerned}):
         effects.perform(step)
+    if concerned:
+        effects.tidy()
     return bool(concerned)
 
 
@@ -236,8 +259,7 @@ def _guarded(before: int | None, terms: Terms, effects: Effects) -> Iterator[Non
     earlier = unconfirmed.read(note)
     # Two unconfirmed ones in a row: back to what was confirmed last, and a failed second leaves the first as it was.
     back_to = earlier.back_to if earlier is not None else before
-    now = time.time()
-    unconfirmed.write(Unconfirmed(back_to, now + terms.grace_seconds + terms.confirm_seconds), note)
+    unconfirmed.write(Unconfirmed.after(terms.grace_seconds + terms.confirm_seconds, back_to), note)
     effects.guard()
     try:
         yield
@@ -247,7 +269,7 @@ def _guarded(before: int | None, terms: Terms, effects: Effects) -> Iterator[Non
         else:
             unconfirmed.clear(note)
         raise
-    unconfirmed.write(Unconfirmed(back_to, time.time() + terms.confirm_seconds), note)
+    unconfirmed.write(Unconfirmed.after(terms.confirm_seconds, back_to), note)
 
 
 def _differs(file: RenderedFile, place: Path) -> bool:

@@ -9,9 +9,11 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from natpair.core import paths
+from natpair.core.model import Node
+from natpair.core.placement import misplaced, strays
 from natpair.core.rendered import RenderedFile
 from natpair.errors import CommandFailed, Unsupported
-from natpair.system import nft, sysctl
+from natpair.system import machine, nft, sysctl
 from natpair.system.process import run
 
 _SECONDS = 10.0
@@ -27,7 +29,11 @@ class Drift:
 
 
 def drift(
-    bundle: Sequence[RenderedFile], fips: Sequence[IPv4Address], config_hash: str, status: Mapping[str, Any] | None
+    bundle: Sequence[RenderedFile],
+    node: Node,
+    fips: Sequence[IPv4Address],
+    config_hash: str,
+    status: Mapping[str, Any] | None,
 ) -> list[Drift]:
     """Everything that differs on this machine; `status` is the agent's document, None without an agent."""
     texts = {file.path: file.text for file in bundle}
@@ -35,6 +41,7 @@ def drift(
         *_sysctls(texts.get(paths.SYSCTL, "")),
         *_ruleset(status),
         *_blackholes(fips),
+        *_addresses(node),
         *_agent(config_hash, status),
     ]
 
@@ -74,6 +81,16 @@ def _blackholes(fips: Sequence[IPv4Address]) -> Iterator[Drift]:
     for fip in fips:
         if str(fip) not in there:
             yield Drift(f"route blackhole {fip}/32", "there", "absent")
+
+
+def _addresses(node: Node) -> Iterator[Drift]:
+    """Own addresses that are missing, and those that stand on a wrong interface, if beside the right one or not."""
+    seen = machine.look().interfaces
+    for one in misplaced(node, seen):
+        if not one.elsewhere:
+            yield Drift(f"address {one.own.ip}", f"on {one.interface}", "absent")
+    for own, interface, right in strays(node, seen):
+        yield Drift(f"address {own.ip}", f"on {right} alone", f"on {interface}")
 
 
 def _agent(config_hash: str, status: Mapping[str, Any] | None) -> Iterator[Drift]:

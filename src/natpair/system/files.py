@@ -127,9 +127,11 @@ class Replacement:
         recover(self.journal)
 
     def close(self) -> None:
-        """The set is complete: nothing to undo any more. The previous files stay beside."""
+        """The set is complete: nothing to undo any more."""
         self.journal.unlink(missing_ok=True)
         sync_folder(self.journal.parent)
+        for change in self.changes:
+            previous(change.path).unlink(missing_ok=True)
 
 
 def staged(path: Path) -> Path:
@@ -156,6 +158,8 @@ def recover(journal: Path) -> tuple[Path, ...]:
             _copy_over(previous(path), path)
     _sync_folders(existed)
     journal.unlink(missing_ok=True)
+    for path in existed:
+        previous(path).unlink(missing_ok=True)
     return tuple(existed)
 
 

@@ -5,6 +5,8 @@ Each kind is given what is wanted by the rendered files or the model; none of th
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
 import re
 import socket
@@ -16,7 +18,9 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from pyroute2 import AsyncIPRoute, NetlinkError
 
+from natpair.core import paths
 from natpair.core.model import Node
+from natpair.core.placement import own_addresses
 from natpair.core.rendered import RenderedFile
 from natpair.core.repair import Wrong
 from natpair.errors import CommandFailed
@@ -137,17 +141,21 @@ class Files:
 
 
 class Addresses:
-    """The node's own addresses are there, and a FIP is nobody's."""
+    """The node's own addresses are there, and a FIP is nobody's.
+
+    One that was seen on its interface since the machine booted is put back. One that never was is not natpair's to
+    install: it may be a mistake in the file, or another machine's. It is named until it comes.
+    """
 
     noticed: ClassVar[bool] = True
 
-    def __init__(self, node: Node, fips: Iterable[IPv4Address]) -> None:
-        self._own: tuple[tuple[str, IPv4Interface | IPv6Interface], ...] = (
-            (node.private_interface, node.private_address),
-            (node.public_interface, node.public_address),
-            (node.public_interface, node.public_address6),
+    def __init__(self, node: Node, fips: Iterable[IPv4Address], record: Path | None = None) -> None:
+        self._own: tuple[tuple[str, IPv4Interface | IPv6Interface], ...] = tuple(
+            (interface, own) for _, interface, own in own_addresses(node)
         )
         self._fips = {str(fip) for fip in fips}
+        self._record = record or Path(paths.SEEN_ADDRESSES)
+        self._seen = _recorded(self._record) & {_place(*entry) for entry in self._own}
 
     async def findings(self) -> list[Finding]:
         """Own addresses that a link lacks or that may not be used there, and FIPs that have become local."""
@@ -157,15 +165,28 @@ class Addresses:
         refused = {_address(message)[:2] for message in messages if message["flags"] & _DAD_FAILED}
         present = {(index, address) for index, address, _ in there}
         found = [self._local_fip(*entry) for entry in there if entry[1] in self._fips]
+        seen = set(self._seen)
         for interface, own in self._own:
             index = index_of(interface)
             if index is None:
                 continue
-            if (index, str(own.ip)) not in present:
-                found.append(self._missing(interface, index, own))
-            elif (index, str(own.ip)) in refused:
+            if (index, str(own.ip)) in refused:
                 found.append(self._refused(interface, index, own))
+            elif (index, str(own.ip)) in present:
+                seen.add(_place(interface, own))
+            elif _place(interface, own) in self._seen:
+                found.append(self._missing(interface, index, own))
+            else:
+                found.append(Finding(Wrong(f"address {own.ip}", f"never seen on {interface}", str(own)), None))
+        self._remember(seen)
         return found
+
+    def _remember(self, seen: set[str]) -> None:
+        """For the agent's next start, in /run: after a reboot the machine's network configuration has to bring them."""
+        if seen != self._seen:
+            self._seen = seen
+            with contextlib.suppress(OSError):
+                write_atomic(self._record, json.dumps(sorted(seen)) + "\n", mode=0o600, sync=False)
 
     def _refused(self, interface: str, index: int, own: IPv4Interface | IPv6Interface) -> Finding:
         async def mend() -> None:
@@ -384,6 +405,17 @@ def _stands(file: RenderedFile) -> bool:
             return stream.read() == file.text.encode()
     except FileNotFoundError:
         return False
+
+
+def _place(interface: str, own: IPv4Interface | IPv6Interface) -> str:
+    return f"{interface} {own}"
+
+
+def _recorded(record: Path) -> set[str]:
+    try:
+        return set(map(str, json.loads(read_if_there(record) or "[]")))
+    except (OSError, ValueError, TypeError):
+        return set()
 
 
 def _address(message: Any) -> tuple[int, str, int]:

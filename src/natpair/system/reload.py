@@ -18,7 +18,7 @@ from pathlib import Path
 from natpair.core import paths
 from natpair.core.rendered import SOME_MAC
 from natpair.errors import DaemonError
-from natpair.system import daemon, nft, sysctl
+from natpair.system import daemon, leftovers, nft, sysctl
 from natpair.system.files import read_if_there
 from natpair.system.process import run
 
@@ -101,11 +101,17 @@ def _modules() -> None:
 
 
 def _sysctl() -> None:
-    sysctl.load(read_if_there(Path(paths.SYSCTL)) or "")
+    _load_sysctls(paths.SYSCTL)
 
 
 def _forwarding() -> None:
-    sysctl.load(read_if_there(Path(paths.FORWARDING)) or "")
+    _load_sysctls(paths.FORWARDING)
+
+
+def _load_sysctls(path: str) -> None:
+    text = read_if_there(Path(path)) or ""
+    leftovers.note_sysctls(sysctl.parse(text))
+    sysctl.load(text)
 
 
 def _ruleset() -> None:
@@ -130,12 +136,16 @@ def _peer_guard(mac: str) -> str:
 
 
 def _guard() -> None:
-    if Path(paths.GUARD).exists():
+    text = read_if_there(Path(paths.GUARD))
+    if text is not None:
+        leftovers.note_guard(text)
         run(["tc", "-batch", paths.GUARD], timeout=_SECONDS)
 
 
 def _routes() -> None:
-    if Path(paths.ROUTES).exists():
+    text = read_if_there(Path(paths.ROUTES))
+    if text is not None:
+        leftovers.note_routes(text)
         run(["ip", "-batch", paths.ROUTES], timeout=_SECONDS)
 
 

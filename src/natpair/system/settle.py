@@ -17,6 +17,7 @@ from natpair.system.agentsocket import ask
 STEADY_SECONDS = 2.0
 """So long in a row a node has to be well: what a reload breaks shows at once, what BIRD lost after its grace."""
 _POLL_SECONDS = 0.25
+_END_SECONDS = 5.0
 _BAD_ROLES = frozenset({"fault", "booting"})
 
 Status = Mapping[str, Any]
@@ -102,6 +103,9 @@ class Settled:
         """Let the agent run with the previous configuration again."""
         if self.before is not None:
             self._follow(str(self.before["config_hash"]), str(self.before.get("rendered", "")))
+            end, pause = time.monotonic() + _END_SECONDS, Event()
+            while self._old_one() and time.monotonic() < end:
+                pause.wait(_POLL_SECONDS)
 
     def follow(self) -> None:
         """Let the agent run with the new configuration, and wait for nothing."""

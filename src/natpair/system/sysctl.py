@@ -55,6 +55,11 @@ def differing(assignments: Iterable[Assignment], *, root: Path = PROC_SYS) -> tu
     return tuple([assignment for assignment in assignments if current(assignment, root) != assignment.value])
 
 
+def put(key: str, value: str, *, root: Path = PROC_SYS) -> bool:
+    """Set one key; False if the kernel refuses or has no such key."""
+    return _set(Assignment(key, value, optional=True), root)
+
+
 def _set(assignment: Assignment, root: Path) -> bool:
     if current(assignment, root) == assignment.value:
         return True

@@ -182,6 +182,7 @@ async def at_work(machine: Machine | None = None) -> AsyncIterator[Rig]:
         patch.setattr(enforcer.bird, "announce", machine.announce)
         patch.setattr(enforcer.bird, "announced", machine.announced)
         patch.setattr(enforcer.links, "pin_neighbour", machine.pin)
+        patch.setattr(enforcer.leftovers, "note_peer", lambda *_: None)
         patch.setattr(enforcer.keepalived, "write_track", machine.write_track)
         patch.setattr(enforcer, "RelayRoutes", lambda *_: Routes(machine))
         patch.setattr(enforcer, "_RETRY_SECONDS", 0.01)

@@ -30,7 +30,7 @@ def test_a_damaged_note_is_none(tmp_path: Path, damage: str) -> None:
 
 def test_waiting_ends_at_the_deadline(tmp_path: Path) -> None:
     note = tmp_path / "note"
-    unconfirmed.write(Unconfirmed(3, time.time() + 0.3), note)
+    unconfirmed.write(Unconfirmed.after(0.3, 3), note)
     began = time.monotonic()
     assert unconfirmed.await_due(note) == unconfirmed.read(note)
     assert time.monotonic() - began >= 0.25
@@ -38,7 +38,7 @@ def test_waiting_ends_at_the_deadline(tmp_path: Path) -> None:
 
 def test_waiting_ends_when_somebody_confirms(tmp_path: Path) -> None:
     note = tmp_path / "note"
-    unconfirmed.write(Unconfirmed(3, time.time() + 60), note)
+    unconfirmed.write(Unconfirmed.after(60, 3), note)
     threading.Timer(0.2, unconfirmed.clear, [note]).start()
     assert unconfirmed.await_due(note) is None
 
@@ -49,3 +49,31 @@ def test_there_is_one_guard_only(tmp_path: Path) -> None:
         assert (first, second) == (True, False)
     with unconfirmed.only_guard(note) as again:
         assert again
+
+
+@pytest.mark.parametrize("step", [-86_400, 86_400])
+def test_a_clock_that_is_set_moves_no_deadline(monkeypatch: pytest.MonkeyPatch, step: float) -> None:
+    note = Unconfirmed.after(60, 3)
+    now = time.time()
+    monkeypatch.setattr(unconfirmed.time, "time", lambda: now + step)
+    assert 50 < note.left_seconds <= 60
+    assert note.in_this_boot() == note
+
+
+@pytest.mark.parametrize(("passed", "left"), [(20, 40), (90, -30), (-86_400, 60)])
+def test_after_another_boot_the_clock_decides_and_never_makes_it_longer(
+    monkeypatch: pytest.MonkeyPatch, passed: float, left: float
+) -> None:
+    note = Unconfirmed.after(60, 3)
+    now = time.time()
+    monkeypatch.setattr(unconfirmed, "_boot", lambda: "another")
+    monkeypatch.setattr(unconfirmed.time, "time", lambda: now + passed)
+    assert note.in_this_boot().left_seconds == pytest.approx(left, abs=2)
+
+
+def test_who_waits_is_seen(tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    assert not unconfirmed.guarded(note)
+    with unconfirmed.only_guard(note):
+        assert unconfirmed.guarded(note)
+    assert not unconfirmed.guarded(note)

@@ -27,6 +27,11 @@ HEALTH_SECONDS = 30.0
 @click.option("--node", metavar="NAME", help="Which node this machine is, if its addresses do not tell.")
 @click.option("--dry-run", is_flag=True, help="Only say what would change, and how many live flows would suffer.")
 @click.option("--drain-first", is_flag=True, help="If this node serves, hand over first and come back afterwards.")
+@click.option(
+    "--add-address",
+    is_flag=True,
+    help="Put an own address of the file on its interface if the machine does not have it and nobody else has, either.",
+)
 @click.option("--yes", is_flag=True, help="Go on although live flows break or stall.")
 @click.option(
     "--confirm",
@@ -48,6 +53,7 @@ def command(
     node: str | None,
     dry_run: bool,
     drain_first: bool,
+    add_address: bool,
     yes: bool,
     confirm_seconds: float | None,
     health_seconds: float,
@@ -64,7 +70,8 @@ def command(
     from natpair.config.compare import compare
     from natpair.system.apply import Terms, make_plan
 
-    wanted = machine.target(machine.read_config(file), str(file), node)
+    text = machine.read_config(file)
+    wanted = machine.target(text, str(file), node)
     old = machine.in_force()
     changes = compare(old, wanted.gateway) if old is not None else ()
     effects = machine.what_if(old, wanted.gateway, wanted.node)
@@ -73,13 +80,18 @@ def command(
         return
     machine.require_root()
     machine.require_interfaces(wanted.gateway, wanted.node)
+    addresses = machine.require_addresses(wanted.gateway, wanted.node, str(file), text, add=add_address)
     machine.tell(effects)
     drain = drain_first and machine.serves(old)
     if not drain:
         machine.agree(effects, yes=yes)
-    terms = Terms(confirm_seconds=confirm_seconds, grace_seconds=health_seconds)
+    terms = Terms(confirm_seconds=confirm_seconds, grace_seconds=health_seconds, addresses=addresses)
     plan = carry_out(wanted, terms, health_seconds, drain=drain)
     report(plan, wanted.node.name, changes, effects, dry_run=False, as_json=as_json)
+    if not plan.empty:
+        talk(f"next: the same on {wanted.gateway.peer_of(wanted.node.name).name}, if it has not been done there")
+    for interface, address in addresses:
+        talk(f"{address} is on {interface} until the next boot: write it into the machine's network configuration, too")
     if confirm_seconds is not None and not plan.empty:
         talk(f"goes back by itself in {confirm_seconds:g} s unless you say: natpair confirm")
 

@@ -38,6 +38,7 @@ def command(file: Path, strict: bool, as_json: bool) -> int:
     try:
         text = _text(file, source)
         gateway = parse(text, source=source)
+        _judge_placement(gateway, source, text)
     except ConfigError as error:
         if not as_json:
             raise
@@ -98,6 +99,24 @@ def _drift(gateway: Gateway, file: Path) -> Iterator[Problem]:
         if changed.path != paths.APPLIED:
             message = "the file on this node is not what this configuration makes"
             yield Problem("", changed.path, message, "see 'natpair diff', then 'natpair apply'")
+
+
+def _judge_placement(gateway: Gateway, source: str, text: str) -> None:
+    """On a node of this pair: ConfigError for own addresses that stand on another interface than the file says."""
+    from natpair.cli.node import this_node
+    from natpair.config.load import with_lines
+    from natpair.core.placement import misplaced
+    from natpair.system.machine import look
+
+    try:
+        me = this_node(gateway)
+        found = misplaced(me, look().interfaces)
+    except (NatpairError, OSError):
+        return  # not one of the pair's nodes
+    index, accepted = gateway.bit_of(me.name), "what is on this machine: 'ip address' shows it"
+    problems = [Problem(f"node[{index}].{one.field}", str(one.own), str(one), accepted) for one in found]
+    if problems:
+        raise ConfigError(source, with_lines(problems, text))
 
 
 def _plain(problem: Problem) -> dict[str, object]:

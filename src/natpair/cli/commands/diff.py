@@ -35,7 +35,7 @@ def command(file: Path, node: str | None, exit_code: bool, as_json: bool) -> int
     changes = compare(old, wanted.gateway) if old is not None else ()
     plan = make_plan(wanted.bundle)
     fips = wanted.gateway.pair.fips
-    found = drift(wanted.bundle, fips, config_hash(wanted.gateway), machine.status_or_none())
+    found = drift(wanted.bundle, wanted.node, fips, config_hash(wanted.gateway), machine.status_or_none())
     different = bool(changes or not plan.empty or found)
     if as_json:
         document = {

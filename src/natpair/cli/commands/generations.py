@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,13 +44,17 @@ def generations(as_json: bool) -> None:
         for earlier, generation in zip([None, *found], found, strict=False)
     ]
     if as_json:
-        deadline = waiting.deadline if waiting else None
+        deadline = time.time() + waiting.left_seconds if waiting else None
         emit_json({"schema": "natpair/generations/v1", "generations": rows, "goes_back_at": deadline})
     elif not rows:
         talk("no generation is kept yet: natpair apply makes the first")
     else:
         lines = [(r["number"], r["made"], r["why"], _joined(r["changes"])) for r in rows]
         say(table(lines, ("", "MADE", "WHY", "CHANGED")))
+        if waiting is not None:
+            left = max(0.0, waiting.left_seconds)
+            said = f"not confirmed: goes back to {waiting.back_to} in {left:.0f} s; 'natpair confirm' keeps it"
+            talk(f"{symbols(sys.stderr).warning} {said}")
 
 
 def _changes(earlier: Generation | None, later: Generation) -> tuple[KeyChange, ...]:
@@ -154,12 +159,25 @@ def _when_due(health_seconds: float) -> None:
 
     pause = Event()
     with unconfirmed.only_guard() as alone:
+        if alone:
+            _finish_cut_off()
         while alone and (found := unconfirmed.await_due()) is not None:
             why = f"not confirmed in time: back to {found.back_to}"
             try:
                 _go_back(load(found.back_to), why, health_seconds, yes=True, as_json=False, regardless=True)
             except NotReady:
                 pause.wait(_RETRY_SECONDS)
+
+
+def _finish_cut_off() -> None:
+    """Undo what a killed apply left, and let the agent run with what is in force then."""
+    from natpair.core.digest import config_hash
+    from natpair.system.apply import resume_cut_off
+    from natpair.system.settle import Regardless
+
+    now = machine.in_force() if resume_cut_off() else None
+    if now is not None:
+        Regardless(config_hash(now), 0, talk).done()
 
 
 @click.command(name="confirm", epilog="Example: natpair confirm")
@@ -170,11 +188,13 @@ def confirm() -> None:
 
     machine.require_root()
     cure = "natpair generations says what is in force, and why"
+    if unconfirmed.read() is None:  # without the lock: a machine that is no node has none, and keeps none
+        raise NotReady("nothing waits to be confirmed", cure=cure)
     with alone():  # whoever goes back at this moment has the lock
         found = unconfirmed.read()
         if found is None:
             raise NotReady("nothing waits to be confirmed", cure=cure)
-        if found.due(time.time()):
+        if found.due:
             raise NotReady("too late: its time is over and it goes back", cure=cure)
         unconfirmed.clear()
     say(f"{symbols().good} confirmed: this configuration stays")

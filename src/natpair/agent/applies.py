@@ -1,0 +1,82 @@
+"""Sees that an apply ends: one that nobody confirmed in time goes back, and one that was killed is undone.
+
+A process of its own does that (`natpair rollback --when-due`), for the way back restarts the agent. Usually it runs
+already; where it was killed with the session or the unit that it was started from, the agent starts another.
+Level-triggered: it looks at the note and the journal on the disk, and remembers nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from natpair.agent.disk import Lane
+from natpair.core import paths
+from natpair.system import applylock, unconfirmed
+from natpair.system.unconfirmed import Unconfirmed
+
+LOOK_SECONDS = 2.0
+GRACE_SECONDS = 3.0
+"""So long after the deadline the process that waits for it should have begun."""
+_AGAIN_SECONDS = 10.0
+_DISK_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What lies on the disk: the note of an unconfirmed apply, and the journal of one that is not at work any more."""
+
+    note: Unconfirmed | None = None
+    cut_off: bool = False
+    guarded: bool = False
+
+    @property
+    def reason(self) -> str:
+        """Why somebody has to go back now, and nobody is about to; empty if there is no reason."""
+        if self.guarded:
+            return ""
+        if self.note is not None and self.note.left_seconds < -GRACE_SECONDS:
+            return "an apply was not confirmed in time"
+        return "an apply was cut off" if self.cut_off else ""
+
+
+def look() -> Seen:
+    """Look at the disk."""
+    note = unconfirmed.read()
+    cut_off = Path(paths.APPLY_JOURNAL).exists() and not applylock.under_way()
+    return Seen(note, cut_off, unconfirmed.guarded() if note is not None or cut_off else False)
+
+
+class Applies:
+    """Looks every few seconds. `lane` may wait for the disk; `record` writes the event log."""
+
+    def __init__(self, lane: Lane, record: Callable[..., None]) -> None:
+        self._lane = lane
+        self._record = record
+        self._seen = Seen()
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            await asyncio.sleep(_AGAIN_SECONDS if await self.once() else LOOK_SECONDS)
+
+    async def once(self) -> bool:
+        """One look; True if a way back was started. Only the second look in a row makes a reason count."""
+        before = self._seen
+        try:
+            self._seen = await self._lane.ask("applies", look, _DISK_SECONDS)
+            if not (self._seen.reason and self._seen.reason == before.reason):
+                return False
+            self._record("step", step="going-back", detail=self._seen.reason)
+            await self._lane.ask("going back", unconfirmed.start_guard, None)
+        except OSError:
+            return False
+        self._seen = Seen(self._seen.note)
+        return True
+
+    def status(self) -> dict[str, object] | None:
+        """What waits to be confirmed: the generation it goes back to and in how many seconds; None if nothing does."""
+        note = self._seen.note
+        return None if note is None else {"back_to": note.back_to, "seconds_left": round(note.left_seconds, 1)}
