@@ -46,7 +46,7 @@ def test_a_node_fresh_from_lab_up_is_as_an_apply_leaves_it(lab: Lab) -> None:
     try:
         with Traffic(lab.popen, [str(a.ip) for a in lab.topology.internet], 5) as traffic:
             traffic.wait_open()
-            refused = lab.exec(active, [*PROGRAM, "apply"], check=False)
+            refused = lab.exec(active, [*PROGRAM, "apply"], check=False, timeout=60)
             traffic.finish()
         assert refused.returncode == 75
         assert "live flows would break" in refused.stderr
