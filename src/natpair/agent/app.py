@@ -129,8 +129,9 @@ class Agent:
         self.enforcer = Enforcer(gateway, node, self._on_step, self._on_traffic, self.repairs)
         self.contest = Contest(
             lambda: self.vlan.claim_once(),
-            lambda: self.decider.state.claims_active,
+            lambda: self.decider.state.holds_vip,
             lambda: self.decider.state.peer_mac,
+            lambda: self.decider.state.peer.active(self._terms, time.monotonic()) is not None,
         )
         self.vlan = Vlan(
             gateway, node, lambda nonce, count: self.decider.handle(VlanProbed(nonce, count)), self.contest.seen

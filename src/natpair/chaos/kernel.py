@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address
 
 from natpair.chaos.eyes import has_vip
 from natpair.chaos.fault import Fault, Limits
@@ -14,6 +15,9 @@ from natpair.core import paths
 _REPAIR_MS = 1000.0
 _SETTINGS_MS = 5000.0
 _LOCAL = "natpair traffic=local"
+_SYNC_MS = 5000.0
+_LACKING = 0.1
+"""Of the flows that are younger than the watch some have only just begun."""
 _EX_UNAVAILABLE = 69
 _EX_CONFIG = 78
 _SETTINGS = {
@@ -148,6 +152,35 @@ def bad_file(scene: Scene) -> None:
         applying.result()
 
 
+def address_renewed(scene: Scene) -> None:
+    """What `networkctl reconfigure` does: the active node's own VLAN address goes, and comes back after the VIP."""
+    node, peer = scene.lab.gateway.node_named(scene.active), scene.lab.gateway.node_named(scene.standby)
+    before = _clients_flows(scene, node.name)
+    # In one go: the agent puts back what is missing for longer.
+    lines = [f"address {verb} {node.private_address} dev {node.private_interface}\n" for verb in ("del", "add")]
+    scene.run(node.name, "ip", "-batch", "-", stdin="".join(lines))
+    way = ("ip", "route", "get", str(peer.private_address.ip))
+    source = scene.wait(lambda: f"src {node.private_address.ip} " in scene.run(node.name, *way), 10)
+    scene.check("packets to the peer come from the own address", source, _REPAIR_MS)
+
+    def replicated() -> bool:
+        news = _clients_flows(scene, node.name) - before
+        return bool(news) and len(news - _clients_flows(scene, peer.name)) <= _LACKING * len(news)
+
+    scene.pass_time(3)
+    scene.check("flows that began since are on the standby", scene.wait(replicated, 10), _SYNC_MS)
+    lacking = set.union(*(scene.conditions(name) for name in scene.lab.nodes)) & {"flows-lacking", "no-usable-standby"}
+    scene.require("no condition", not lacking, ", ".join(sorted(lacking)))
+
+
+def _clients_flows(scene: Scene, node: str) -> set[tuple[str, ...]]:
+    """The TCP connections of clients that a node's kernel knows: addresses and ports as the client sees them."""
+    listed = scene.run(node, "conntrack", "-L", "-p", "tcp", check=False).splitlines()
+    found = (re.findall(r"(?:src|dst|sport|dport)=(\S+)", line)[:4] for line in listed)
+    network = scene.lab.gateway.private_network
+    return {tuple(flow) for flow in found if len(flow) == 4 and ip_address(flow[0]) in network}
+
+
 def disk_full(scene: Scene) -> None:
     """On the standby /var is full and /etc read-only when the active node loses power."""
     node = scene.standby
@@ -203,4 +236,12 @@ FAULTS = (
     ),
     Fault(41, "a bad file; then a power cut while a good one is applied", bad_file, 900, agents=True),
     Fault(46, "/var full and /etc read-only on the standby, then power cut of the active node", disk_full, 900),
+    Fault(
+        79,
+        "own address of the active node renewed on the VLAN (networkctl reconfigure)",
+        address_renewed,
+        NO_OUTAGE_MS,
+        limits=Limits(transitions=0),
+        agents=True,
+    ),
 )

@@ -62,6 +62,7 @@ class Ways:
         self._public = _Leg(me.public_interface, me.public_address, peer.public_address.ip)
         self._own6 = me.public_address6.ip
         self._servers = [IPv6Address(server) for server in route_servers(gateway)]
+        self._laid = False
 
     async def findings(self) -> list[Finding]:
         """What leads the pair's own packets astray; nothing is asked of a link that is missing or down."""
@@ -72,7 +73,7 @@ class Ways:
                 if links.is_up(leg.interface):
                     found += await self._leg(route, leg, listed)
             if links.is_up(self._private.interface):
-                found += self._spare(listed)
+                found += await self._spare(listed)
             if links.is_up(self._public.interface):
                 found += await self._six(route)
         return found
@@ -97,11 +98,16 @@ class Ways:
             return found  # no default route: `Routes` has what is to be done
         return [*found, _astray(leg, match, f"from {source} on {interface_named(out)}" if out else "no way")]
 
-    def _spare(self, listed: list[Any]) -> list[Finding]:
+    async def _spare(self, listed: list[Any]) -> list[Finding]:
         leg, index = self._private, index_of(self._private.interface)
         spares = [m for m in listed if m["proto"] == SPARE_PROTOCOL and m["dst_len"]]
         right = [m for m in spares if _dst(m) == leg.network and m.get_attr("RTA_OIF") == index]
         found = [_no_longer_spare(m) for m in spares if m not in right]
+        if not right and not self._laid:
+            # The first one is no repair: nobody has taken it away.
+            await _lay_spare(leg, index)
+            right = [leg]
+        self._laid = True
         return found if right else [*found, _no_spare(leg, index)]
 
     async def _six(self, route: AsyncIPRoute) -> list[Finding]:
@@ -217,12 +223,14 @@ _LEARNT = frozenset({2, 9})
 
 
 def _no_spare(leg: _Leg, index: int | None) -> Finding:
-    async def mend() -> None:
-        async with rtnetlink() as route:
-            spare = {"priority": SPARE_METRIC, "proto": SPARE_PROTOCOL, "scope": _SCOPE_LINK}
-            await route.route("replace", dst=leg.network, oif=index, **spare)
+    wanted = f"on {leg.interface}, metric {SPARE_METRIC}"
+    return Finding(Wrong(f"spare route {leg.network}", "none", wanted), lambda: _lay_spare(leg, index))
 
-    return Finding(Wrong(f"spare route {leg.network}", "none", f"on {leg.interface}, metric {SPARE_METRIC}"), mend)
+
+async def _lay_spare(leg: _Leg, index: int | None) -> None:
+    spare = {"priority": SPARE_METRIC, "proto": SPARE_PROTOCOL, "scope": _SCOPE_LINK}
+    async with rtnetlink() as route:
+        await route.route("replace", dst=leg.network, oif=index, **spare)
 
 
 def _no_longer_spare(message: Any) -> Finding:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from natpair.agent import contest
@@ -22,7 +24,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def between(claims: list[int], ours: bool = True) -> Contest:
-    return Contest(lambda: claims.append(1), lambda: ours, lambda: PEER)
+    return Contest(lambda: claims.append(1), lambda: ours, lambda: PEER, lambda: False, lambda _seconds, _what: None)
 
 
 def test_a_stranger_is_answered_and_named(clock: Clock) -> None:
@@ -38,6 +40,26 @@ def test_the_peer_is_left_to_the_election_and_a_standby_answers_nobody(clock: Cl
     idle = between(claims, ours=False)
     idle.seen(STRANGER)
     assert (claims, made.by(), idle.by()) == ([], "", "")
+
+
+@pytest.mark.parametrize(("ours", "peer_serves", "claims"), [(True, False, 1), (True, True, 0), (False, False, 0)])
+def test_a_claim_of_the_peer_that_was_no_takeover_is_answered_later(ours: bool, peer_serves: bool, claims: int) -> None:
+    held, waiting, made = [True], list[Callable[[], None]](), list[int]()
+    contest = Contest(
+        lambda: made.append(1),
+        lambda: held[0],
+        lambda: PEER,
+        lambda: peer_serves,
+        lambda _seconds, what: waiting.append(what),
+    )
+    for _ in range(5):
+        contest.seen(PEER)
+    assert (made, len(waiting), contest.by()) == ([], 1, "")
+    held[0] = ours
+    waiting.pop()()
+    assert len(made) == claims
+    contest.seen(PEER)
+    assert len(waiting) == ours, "the next claim is looked into as well"
 
 
 def test_a_flood_of_claims_is_not_answered_by_one(clock: Clock) -> None:

@@ -29,6 +29,7 @@ class Wire:
         self.claimed: list[IPv4Address] = []
         self.stale = False
         self.closed = False
+        self.mac = MAC
         self.answering: set[IPv4Address] = set()
         self._waiting: list[Heard] = []
         wires[interface] = self
@@ -39,7 +40,7 @@ class Wire:
         self.say(*[target for target in asked if target in self.answering], reply=True)
 
     def say(self, *senders: IPv4Address, reply: bool = False) -> None:
-        self._waiting += [Heard(sender, MAC, reply) for sender in senders]
+        self._waiting += [Heard(sender, self.mac, reply) for sender in senders]
         self._poke.send(b"!")
 
     def claim(self, vip: IPv4Address) -> None:
@@ -229,6 +230,22 @@ def test_answers_of_others_do_not_count() -> None:
     probe, _ = gateway_probe(failures=1)
     wires["eth0"].say(IPv4Address("203.0.113.77"), reply=True)
     assert not probe.ask()
+
+
+def test_it_knows_who_answered_lately_and_forgets_who_no_longer_does() -> None:
+    probe, _ = gateway_probe()
+    assert probe.macs == frozenset()
+    wires["eth0"].say(IPv4Address("203.0.113.77"), reply=True)
+    probe.ask()
+    assert probe.macs == frozenset(), "somebody else"
+    wires["eth0"].say(ROUTER, reply=True)
+    probe.ask()
+    assert probe.macs == {MAC.hex(":")}
+    wires["eth0"].mac = b"\x02bbbbb"
+    for _ in range(4):
+        wires["eth0"].say(ROUTER, reply=True)
+        probe.ask()
+    assert probe.macs == {b"\x02bbbbb".hex(":")}
 
 
 def test_without_a_next_hop_link_and_bgp_have_to_do() -> None:
