@@ -12,7 +12,10 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from natpair.core import paths
+
 LABS = Path("/run/natpair-lab")
+GENERATIONS = Path(paths.GENERATIONS)
 RECORDS = "inits"
 FAULTS = (
     "power-cut",
@@ -32,9 +35,19 @@ FAULTS = (
 """As in `lab.injection`, repeated so that completing loads nothing heavy; a test compares the two."""
 
 
+def running() -> list[str]:
+    """The names of the labs that are there."""
+    return _names(LABS)
+
+
+def nodes_of(lab: str) -> list[str]:
+    """The nodes of a lab."""
+    return _names(LABS / lab / "nodes")
+
+
 def labs(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The labs that are up."""
-    return _items(_names(LABS), incomplete)
+    return _items(running(), incomplete)
 
 
 def hosts(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -52,6 +65,41 @@ def faults(_context: click.Context, _parameter: click.Parameter, incomplete: str
     return _items(FAULTS, incomplete)
 
 
+def nodes_in_file(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The names of the nodes in the file on the command line, as far as it can be read."""
+    import tomllib
+
+    try:
+        # A half-typed line leaves its arguments unparsed.
+        file = context.args[0] if context.args else context.params.get("file")
+        document = tomllib.loads(Path(str(file)).read_text(encoding="utf-8-sig"))
+        names = [str(node["name"]) for node in document["node"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return _items(names, incomplete)
+
+
+def regions(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The regions whose route servers are known."""
+    from natpair.core.regions import DCIDS
+
+    return _items(DCIDS, incomplete)
+
+
+def chaos_faults(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The numbers of the catalogue."""
+    from natpair.chaos.catalogue import CATALOGUE
+
+    rows = [(str(number), row.name) for number, row in CATALOGUE.items()]
+    return [CompletionItem(number, help=name) for number, name in rows if number.startswith(incomplete)]
+
+
+def generations(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The numbers of the generations on this node."""
+    names = [name.removesuffix(".json").lstrip("0") for name in _names(GENERATIONS) if name.endswith(".json")]
+    return _items(names, incomplete)
+
+
 def _lab(context: click.Context) -> Path:
     parameters: dict[str, Any] = context.params
     return LABS / str(parameters.get("name") or "lab")
@@ -59,7 +107,7 @@ def _lab(context: click.Context) -> Path:
 
 def _names(folder: Path) -> list[str]:
     try:
-        return sorted(path.name for path in folder.iterdir())
+        return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     except OSError:
         return []
 

@@ -112,7 +112,7 @@ def require_root() -> None:
 
 
 def require_interfaces(gateway: Gateway, me: Node) -> None:
-    """ConfigError if the machine lacks an interface that its node has in the file."""
+    """ConfigError, of a file that the command names, if the machine lacks an interface that its node has there."""
     from natpair.system.machine import interfaces
 
     there = interfaces()
@@ -124,7 +124,7 @@ def require_interfaces(gateway: Gateway, me: Node) -> None:
         if name not in there
     ]
     if problems:
-        raise ConfigError(paths.CONFIG, problems)
+        raise ConfigError("gateway.toml", problems)
 
 
 def require_addresses(gateway: Gateway, me: Node, source: str, text: str, *, add: bool) -> tuple[tuple[str, str], ...]:

@@ -140,7 +140,7 @@ def with_lines(problems: Iterable[Problem], text: str) -> list[Problem]:
             value = str(masked(text[start + 1 : end - 1], (problem.key,)))
         node = _OF_A_NODE.match(problem.key)
         name = names.get(int(node[1])) if node else None
-        called = f"node {name}{node[2].replace('.', ': ', 1)}" if node and name else ""
+        called = f"{name}{node[2].replace('.', ': ', 1)}" if node and name else ""
         line = line_of(lines, problem.key)
         return replace(problem, value=shortened(value), line=line, called=called)
 
@@ -150,4 +150,6 @@ def with_lines(problems: Iterable[Problem], text: str) -> list[Problem]:
 def _node_names(text: str) -> dict[int, str]:
     nodes = tomllib.loads(text).get("node", [])
     named = enumerate(nodes if isinstance(nodes, list) else [])
-    return {at: str(node["name"]) for at, node in named if isinstance(node, dict) and "name" in node}
+    found = {at: f"node {node['name']}" for at, node in named if isinstance(node, dict) and "name" in node}
+    alike = len(set(found.values())) < len(found)
+    return {at: ("first node", "second node")[at] for at in found if at < 2} if alike else found

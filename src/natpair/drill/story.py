@@ -153,4 +153,4 @@ def _broken(event: str, run: RunResult) -> Bar:
 
 
 def _ms(value: float) -> str:
-    return f"{value:.0f} ms"
+    return f"{round(value)} ms"  # an int knows no -0

@@ -39,6 +39,12 @@ def present() -> frozenset[str]:
     return frozenset(path.name for path in folder.iterdir()) if folder.is_dir() else frozenset()
 
 
+def labs() -> frozenset[str]:
+    """The names of the labs that have a folder, whole or half built."""
+    found = LABS.iterdir() if LABS.is_dir() else ()
+    return frozenset(path.name for path in found if not path.name.startswith("."))
+
+
 def prepare_folder() -> None:
     """Note whether the mount that `ip netns add` makes is ours to remove later. `LABS` must exist."""
     if not is_mounted(NETNS_FOLDER):

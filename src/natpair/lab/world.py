@@ -102,7 +102,9 @@ class Lab:
         if known is None and api is not None and api.alive:
             raise LabError(f"the account of the lab {name} has no machine yet", cure=f"create one by {api.url}/v4")
         if known is None or known.phase != state.UP:
-            raise LabError(f"no lab called {name} is up", cure=f"natpair lab up{build.name_option(name)}")
+            others = ", ".join(sorted(netns.labs() - {name}))
+            there = f"; there is {others}: give its --name" if others else ""
+            raise LabError(f"no lab called {name} is up{there}", cure=f"natpair lab up{build.name_option(name)}")
         return cls(name, build.gateway_of(folder), known.design)
 
     @staticmethod

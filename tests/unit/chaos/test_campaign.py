@@ -13,7 +13,7 @@ from natpair.chaos.fault import Fault, Invariant, NotPossible
 from natpair.chaos.result import FaultResult, Verdict
 from natpair.chaos.scene import Scene
 from natpair.chaos.text import listing
-from natpair.errors import LabError
+from natpair.errors import LabError, Usage
 from natpair.lab.topology import Design
 from unit.chaos.histories import fault as a_fault
 
@@ -91,11 +91,11 @@ def test_each_job_says_how_to_repeat_it() -> None:
 
 
 def test_what_makes_no_sense_is_refused() -> None:
-    with pytest.raises(LabError, match="nothing to break"):
+    with pytest.raises(Usage, match="nothing to break"):
         jobs(Options())
-    with pytest.raises(LabError, match="no schedule 4"):
+    with pytest.raises(Usage, match="no schedule 4"):
         jobs(Options(campaign=3, schedule=4))
-    with pytest.raises(LabError, match="no fault 999"):
+    with pytest.raises(Usage, match="no fault 999"):
         row(999)
 
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from natpair.cli import complete
 from natpair.cli import node as machine
+from natpair.cli.named import in_its_file
 from natpair.cli.output import emit_json, say, symbols, talk
 from natpair.core import paths
 
@@ -24,7 +26,12 @@ HEALTH_SECONDS = 30.0
 
 @click.command(name="apply", epilog="Example: natpair apply --dry-run")
 @click.argument("file", type=click.Path(path_type=Path), default=paths.CONFIG)
-@click.option("--node", metavar="NAME", help="Which node this machine is, if its addresses do not tell.")
+@click.option(
+    "--node",
+    metavar="NAME",
+    shell_complete=complete.nodes_in_file,
+    help="Which node this machine is, if its addresses do not tell.",
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would change, and how many live flows would suffer.")
 @click.option("--drain-first", is_flag=True, help="If this node serves, hand over first and come back afterwards.")
 @click.option(
@@ -48,6 +55,7 @@ HEALTH_SECONDS = 30.0
     help="Go back if the node is not as well as before within so long.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@in_its_file
 def command(
     file: Path,
     node: str | None,

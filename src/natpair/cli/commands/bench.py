@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from natpair.bench.plan import Cell
 
 BAR_FAILED = 2
+_RUN_SECONDS = 20
+"""What one run takes, as seen: 75 take 25 minutes."""
 PROFILES = ("fast", "balanced", "conservative")
 DESIGNS = ("classic", "balanced", "fast")
 EVENTS = ("power_cut", "planned_stop", "vlan_loss", "uplink_loss", "speaker_death")
@@ -82,6 +85,7 @@ def failover(
     if file.runs:
         talk(f"{symbols(sys.stderr).bullet} {results} holds {len(file.runs)} of the runs already")
     if not report_only:
+        _agree(max(0, len(wanted) * runs - len(file.runs)), whole=not designs and not events)
         runner.failover(wanted, runs, file, name, talk)
     made = report(file.runs, wanted, runs, file.flows, file.machine)
     _write(made, svg, markdown)
@@ -90,6 +94,15 @@ def failover(
     else:
         _tell(made)
     return 0 if made.held else BAR_FAILED
+
+
+def _agree(left: int, *, whole: bool) -> None:
+    """Say how long it takes; at a terminal ask whether that is meant, if nothing was chosen."""
+    said = f"{left} runs in labs of their own, about {math.ceil(left * _RUN_SECONDS / 60)} minutes"
+    if whole and left and sys.stdin.isatty() and sys.stderr.isatty():
+        click.confirm(f"{said}; go on?", abort=True, err=True)
+    else:
+        talk(f"{symbols(sys.stderr).bullet} {said}")
 
 
 def _cells(designs: tuple[str, ...], events: tuple[str, ...]) -> tuple[Cell, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from natpair.cli import complete
 from natpair.cli.output import emit_json, say, symbols, table, talk
 
 if TYPE_CHECKING:
@@ -22,7 +23,14 @@ DEFAULT_FOLDER = "/var/tmp/natpair-chaos"  # noqa: S108 - meant to outlive the r
     epilog="Example: natpair chaos --fault 68, or natpair chaos --campaign 20 --seed 1. "
     "Exit code 0: nothing failed, 2: something did."
 )
-@click.option("--fault", "faults", type=int, multiple=True, help="One fault by its number; may be repeated.")
+@click.option(
+    "--fault",
+    "faults",
+    type=int,
+    multiple=True,
+    shell_complete=complete.chaos_faults,
+    help="One fault by its number; may be repeated.",
+)
 @click.option("--all", "everything", is_flag=True, help="Every fault of the catalogue.")
 @click.option("--campaign", type=click.IntRange(1, 10_000), help="So many schedules of two faults at a time.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed draws the same schedules.")

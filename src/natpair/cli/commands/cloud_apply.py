@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from natpair.cli.commands import cloud_common as common
+from natpair.cli.named import in_its_file
 from natpair.cli.output import emit_json, say, symbols, talk
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class _Look:
 @click.command(name="plan", epilog="Example: natpair cloud plan gateway.toml")
 @common.file_argument
 @common.json_option
+@in_its_file
 def plan(file: Path, as_json: bool) -> None:
     """Show what `natpair cloud apply` would make and change, what it would leave, and what it costs a month.
 
@@ -58,6 +60,7 @@ def plan(file: Path, as_json: bool) -> None:
 @common.yes_option
 @common.every_option
 @common.json_option
+@in_its_file
 def apply_(file: Path, yes: bool, every: float, as_json: bool) -> None:
     """Make on Linode what FILE asks for, step by step, and write into FILE what the platform gives.
 

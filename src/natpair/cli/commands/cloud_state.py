@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from natpair.cli.commands import cloud_common as common
+from natpair.cli.named import in_its_file
 from natpair.cli.output import emit_json, say, symbols, table, talk
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ PROBLEMS = 2
 @click.command(name="status", epilog="Example: natpair cloud status gateway.toml --json")
 @common.file_argument
 @common.json_option
+@in_its_file
 def status(file: Path, as_json: bool) -> int:
     """Show what the account has against what FILE wants, problems first.
 
@@ -120,6 +122,7 @@ def _document(wanted: Wanted, found: Found, condition: Condition) -> dict[str, o
 @common.yes_option
 @common.every_option
 @common.json_option
+@in_its_file
 def destroy(file: Path, yes: bool, every: float, as_json: bool) -> None:
     """Remove what natpair made for FILE, after showing it and asking for the pair's name. Nothing else is touched.
 

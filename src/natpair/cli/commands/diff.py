@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from natpair.cli import complete
 from natpair.cli import node as machine
 from natpair.cli.differences import file_lines, say_files, say_keys
+from natpair.cli.named import in_its_file
 from natpair.cli.output import emit_json, say, symbols
 from natpair.core import paths
 
@@ -16,9 +18,15 @@ DIFFERENT = 2
 
 @click.command(name="diff", epilog="Example: natpair diff examples/gateway.toml --node nat-a")
 @click.argument("file", type=click.Path(path_type=Path), default=paths.CONFIG)
-@click.option("--node", metavar="NAME", help="Which node this machine is, if its addresses do not tell.")
+@click.option(
+    "--node",
+    metavar="NAME",
+    shell_complete=complete.nodes_in_file,
+    help="Which node this machine is, if its addresses do not tell.",
+)
 @click.option("--exit-code", is_flag=True, help="Exit with 2 if anything differs.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@in_its_file
 def command(file: Path, node: str | None, exit_code: bool, as_json: bool) -> int:
     """Compare FILE (/etc/natpair/gateway.toml unless given) with this machine.
 

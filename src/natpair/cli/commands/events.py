@@ -232,7 +232,7 @@ def _change_words(views: list[Change]) -> None:
     for view in views:
         for step in shifted(view, base).steps:
             took = f"  ({step.took_ms:g} ms)" if step.took_ms else ""
-            say(f"  {step.offset_ms:9.0f} ms  {view.node}  {step.text}{took}")
+            say(f"  {round(step.offset_ms):9d} ms  {view.node}  {step.text}{took}")
         if not view.at_rest:
             say(f"             {view.node}  has not come to rest, or its agent ended")
     say()

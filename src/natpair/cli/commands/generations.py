@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from natpair.cli import complete
 from natpair.cli import node as machine
 from natpair.cli.commands.apply import HEALTH_SECONDS, report
 from natpair.cli.output import emit_json, say, symbols, table, talk
@@ -76,7 +77,7 @@ def _short(change: KeyChange) -> str:
 
 
 @click.command(name="rollback", epilog="Example: natpair rollback 3")
-@click.argument("number", type=click.IntRange(1), required=False)
+@click.argument("number", type=click.IntRange(1), required=False, shell_complete=complete.generations)
 @click.option("--yes", is_flag=True, help="Go on although live flows break or stall.")
 @click.option(
     "--health-seconds",

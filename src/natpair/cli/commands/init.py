@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from natpair.cli import complete
 from natpair.cli.output import emit_json, say, symbols, talk
 from natpair.core import paths
 from natpair.errors import ConfigError, NatpairError, Problem, Usage
@@ -66,7 +67,9 @@ def _options(function: click.decorators.FC) -> click.decorators.FC:
     for question in reversed(QUESTIONS):
         multiple = question.place == "fips"
         text = f"{question.ask}: {question.why}."
-        function = click.option(question.option, question.name, multiple=multiple, help=text)(function)
+        offer = complete.regions if question.place == "region" else None
+        option = click.option(question.option, question.name, multiple=multiple, help=text, shell_complete=offer)
+        function = option(function)
     return function
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _ENTRIES = {
     "up": CommandEntry("lab:up", "Boot the pair, clients, switches, route servers and an internet host."),
     "down": CommandEntry("lab:down", "Remove the lab and everything in it."),
+    "list": CommandEntry("lab:list_", "The labs that are there."),
     "status": CommandEntry("lab:status", "A picture, the roles, the fabric's best path, the shares."),
     "exec": CommandEntry("lab:exec_", "Run a program, or a shell, inside a host."),
     "fault": CommandEntry("lab:fault", "Break something, or repair it."),
@@ -107,6 +108,23 @@ def down(name: str) -> None:
 
     there = Lab.remove(name)
     talk(f"{symbols(sys.stderr).good} " + (f"the lab {name} is gone" if there else f"no lab called {name} was up"))
+
+
+@click.command(name="list", epilog="Example: natpair lab list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def list_(as_json: bool) -> None:
+    """Say which labs there are on this machine, and how far each is."""
+    from natpair.lab import apirecord, netns, state
+
+    rows = []
+    for name in complete.running():
+        known = state.read(netns.LABS / name)
+        account = known is None and apirecord.read(netns.LABS / name) is not None
+        rows.append((name, known.phase if known else "account only" if account else "half built"))
+    if as_json:
+        emit_json({"schema": "natpair/lab-list/v1", "labs": [{"name": name, "phase": phase} for name, phase in rows]})
+    else:
+        say(table(rows, ("LAB", "PHASE")) or "no lab is up")
 
 
 @click.command(epilog="Example: natpair lab status --json")

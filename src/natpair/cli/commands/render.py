@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from natpair.cli import complete
+from natpair.cli.named import in_its_file
 from natpair.cli.output import emit_json, say, talk
 
 if TYPE_CHECKING:
@@ -16,9 +18,16 @@ if TYPE_CHECKING:
 
 @click.command(name="render", epilog="Example: natpair render examples/gateway.toml --node nat-a --out /tmp/nat-a")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--node", required=True, metavar="NAME", help="The node whose files to write.")
+@click.option(
+    "--node",
+    required=True,
+    metavar="NAME",
+    help="The node whose files to write.",
+    shell_complete=complete.nodes_in_file,
+)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Write below this folder.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@in_its_file
 def command(file: Path, node: str, out: Path | None, as_json: bool) -> None:
     """Write the files that `natpair apply` would put on node NAME."""
     from natpair.config.load import find_node, load
