@@ -56,6 +56,7 @@ def test_a_history_that_was_kept_is_judged_the_same(natpair: Report) -> None:
         assert judged.invariants == result.invariants
 
 
+@pytest.mark.alone  # what is caught is for how long nobody has the FIP
 @pytest.mark.needs("gobgpd")
 def test_the_classic_design_is_caught(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "natpair", "chaos", "--fault", "1", "--fault", "34", "--design", "classic"]

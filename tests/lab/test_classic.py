@@ -16,7 +16,7 @@ from natpair.lab.topology import Design
 from natpair.lab.wait import wait_until
 from natpair.lab.world import Lab
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.alone, pytest.mark.timeout(300)]  # a bench compares times
 
 NAME = f"tc{os.getpid() % 10000}"
 SURELY_CLASSIC_MS = 5000.0
@@ -27,7 +27,7 @@ GENEROUS_RATIO = 4.0
 def lab() -> Iterator[Lab]:
     built = Lab.up(None, name=f"{NAME}-classic", design=Design.CLASSIC)
     try:
-        built.wait_ready()
+        built.wait_ready(180)
         yield built
     finally:
         built.down()
