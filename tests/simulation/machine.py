@@ -8,7 +8,20 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 
-from natpair.core.actions import Conntrack, ConntrackJob, Journal, ProbeVlan, Reply, Reserve, SaveDrained, Speak, WakeAt
+from natpair.agent.daemons import KEEPALIVED_PATIENCE_SECONDS
+from natpair.core.actions import (
+    Conntrack,
+    ConntrackJob,
+    Journal,
+    ProbeVlan,
+    ReassertVip,
+    Reply,
+    Reserve,
+    SaveDrained,
+    Speak,
+    WakeAt,
+)
+from natpair.core.announcement import Announcement
 from natpair.core.desired import Traffic, desired
 from natpair.core.events import (
     ArrivalSeen,
@@ -23,7 +36,7 @@ from natpair.core.events import (
     VlanProbed,
     VrrpChanged,
 )
-from natpair.core.machine import adopt, step
+from natpair.core.machine import adopt, found_serving, step
 from natpair.core.messages import PeerMessage, Phase, VrrpRole
 from natpair.core.state import Health, NodeState, Terms, initial, message_of
 from natpair.core.wire import Envelope, Path, Session, Stamp, receive
@@ -36,8 +49,11 @@ PRIORITY = {0: 240, 1: 239}
 HEALTH_SECONDS = 0.5
 GATEWAY_MISSES = 3
 DOUBTFUL_PACE = 0.7
-BGP_MISSES = 17
-"""Readings after which the gateway, and the route servers by their hold time, count as gone."""
+"""Questions without an answer after which the gateway counts as gone."""
+RULESET_PATIENCE = 1.0
+SEEN_SECONDS = 2.5
+RESTART_SECONDS = 1.0
+WATCHDOG_SECONDS = 5.0
 READ_BACK_SECONDS = 5.0
 _CLOSED = (Traffic.CLOSED, False)
 
@@ -63,6 +79,8 @@ class Surroundings:
     copy_flows: Callable[[str, str], None]
     moved: Callable[[str, Journal, NodeState], None]
     converge: Callable[[], float | None]
+    answering: Callable[[str], int]
+    claimed: Callable[[str], None]
 
 
 @dataclass
@@ -81,11 +99,35 @@ class Machine:
     abandoned: set[int] = field(default_factory=set)
     known_epoch: int = 0
     servers: bool = True
+    gateway: bool = True
+    """The next hop answers; a dead public leg hides it as well."""
+    beyond: bool = True
+    """What is sent to the next hop goes on from there; else the route servers' hold timers run out."""
+    loadable: bool = True
+    """The kernel takes rulesets."""
+    fought: bool = False
+    """Somebody undoes what natpair puts right."""
+    conntrackd: bool = True
+    stalled: bool = False
+    """The agent was sent SIGSTOP; its watchdog ends it."""
+    agent_broken: bool = False
+    keepalived_state: str = "well"
+    """Or "hung" (SIGSTOP), or "dead"."""
+    keepalived_broken: bool = False
+    """It does not start."""
+    kernel: tuple[Traffic, bool] = _CLOSED
+    """The ruleset in force."""
     _boots: itertools.count[int] = field(default_factory=itertools.count)
     _life: int = 0
     _misses: int = 0
     _left: tuple[int, bool, bool] | None = None
-    _ruleset: tuple[Traffic, bool] = _CLOSED
+    _wish: tuple[Traffic, bool] = _CLOSED
+    _unlike_since: float | None = None
+    _asked_in_vain_since: float | None = None
+    _beyond_lost_at: float | None = None
+    _kept_out: bool = True
+    _announced: Announcement | None = None
+    _seen: tuple[int, float] = (0, 0.0)
 
     def __post_init__(self) -> None:
         self.name = self.terms.me
@@ -105,40 +147,127 @@ class Machine:
         if self.powered:
             return
         self.powered, self.frozen_since, self.flows, self._left = True, None, 0, None
-        self._ruleset = _CLOSED
-        self._new_keepalived()
-        self.keepalived.link_up = self.world.link_up(self.name, Path.PRIVATE)
-        self.keepalived.start()
+        self._wish = self.kernel = _CLOSED
+        self._announced = None
+        self._start_keepalived()
         self.start_agent()
+
+    def _start_keepalived(self) -> None:
+        """A new one takes a VIP away that it finds. The track files are as the agent left them."""
+        if not self.powered:
+            return
+        self._new_keepalived()
+        self.keepalived_state = "dead" if self.keepalived_broken else "well"
+        self.keepalived.link_up = self.world.link_up(self.name, Path.PRIVATE)
+        self._follow()
+        if not self.keepalived_broken:
+            self.keepalived.start()
+            self._on_fifo(self.keepalived.role)
+
+    def _follow(self) -> None:
+        """What stands in the track files."""
+        if self.state is not None:
+            wish = desired(self.state, self.world.clock.now)
+            self.keepalived.eligible, self.keepalived.boost = wish.eligible, wish.boost
+        else:
+            self.keepalived.eligible = False if self._kept_out else self.keepalived.eligible
+
+    def hang_keepalived(self) -> None:
+        if self.powered and self.frozen_since is None and self.keepalived_state == "well":
+            self.keepalived_state, self.keepalived.running = "hung", False
+
+    def wake_keepalived(self) -> None:
+        if self.powered and self.keepalived_state == "hung":
+            self.keepalived_state = "well"
+            if self.frozen_since is None:
+                self.keepalived.thaw()
+                self.keepalived.look()
+
+    def kill_keepalived(self, *, politely: bool = False) -> None:
+        """Its supervisor starts it again, if it can be started. Not asked `politely` it leaves the VIP behind."""
+        if not self.powered or self.keepalived_state == "dead":
+            return
+        if politely and self.keepalived_state == "well" and self.frozen_since is None:
+            self.keepalived.end()
+        self.keepalived.running = False
+        self.keepalived_state = "dead"
+        dead = self.keepalived
+        self.world.clock.after(RESTART_SECONDS, lambda: self._start_keepalived() if self.keepalived is dead else None)
 
     def power_cut(self) -> None:
         self.powered, self.frozen_since = False, None
-        self.keepalived.running = False
+        self.keepalived.running = self.keepalived.vip = False
+        self.keepalived_state = "well"
         self.kill_agent()
 
+    def stall_agent(self) -> None:
+        """SIGSTOP; after `WATCHDOG_SECONDS` its supervisor kills it, and starts it again."""
+        if self.state is None or self.stalled:
+            return
+        self.stalled, life = True, self._life
+
+        def bark() -> None:
+            if self.stalled and life == self._life:
+                self.kill_agent()
+                self.world.clock.after(RESTART_SECONDS, self.start_agent)
+
+        self.world.clock.after(WATCHDOG_SECONDS, bark)
+
+    def wake_agent(self) -> None:
+        self.stalled = False
+
+    def mend(self) -> None:
+        """Nothing is wrong with this machine any more, and everything on it runs."""
+        self.servers = self.gateway = self.beyond = self.loadable = self.conntrackd = True
+        self.fought = self.keepalived_broken = self.agent_broken = False
+        self._beyond_lost_at = None
+        self.wake_agent()
+        self.wake_keepalived()
+        self.thaw()
+        self.boot()
+        if self.keepalived_state == "dead":
+            self._start_keepalived()
+        self.start_agent()
+
     def start_agent(self) -> None:
-        if not self.powered or self.state is not None:
+        if not self.powered or self.state is not None or self.agent_broken:
             return
         self._life += 1
+        self._wish, self._unlike_since = self.kernel, None
         now = self.world.clock.now
         own = Stamp(f"{self.name}-{next(self._boots)}", 0)
         self._session, self._latest = Session(own=own, peer=self.terms.peer), None
         self.known_epoch = 2 * self.disk.reserved
         self.state = initial(self.terms, now, reserved=self.disk.reserved, drained=self.disk.drained)
-        if self._left is not None and self.keepalived.role is VrrpRole.MASTER:
-            epoch, boosted, fenced = self._left
-            self.state = adopt(self.state, epoch, now, boosted=boosted, fenced=fenced)
+        self._adopt(now)
         self.read_health()
         self._read_vrrp()
+
+    def _adopt(self, now: float) -> None:
+        """As `agent.app` does it: by what the earlier agent left, or else by kernel and BIRD."""
+        assert self.state is not None
+        left, master = self._left, self._vrrp_role() is VrrpRole.MASTER
+        if left is None and master:
+            found = replace(self.state, vrrp=VrrpRole.MASTER)
+            epoch = found_serving(found, local=self.kernel[0] is Traffic.LOCAL, announced=self._announced)
+            left = None if epoch is None else (epoch, False, False)
+        if left is not None and master:
+            epoch, boosted, fenced = left
+            self.state = adopt(self.state, epoch, now, boosted=boosted, fenced=fenced)
 
     def kill_agent(self) -> None:
         """SIGKILL, and then `natpair agent-stopped`: a node that does not serve is out of the election."""
         serving = self.state is not None and self.state.claims_active
-        self.state = None
+        self.state, self.stalled = None, False
         self._life += 1
+        self._kept_out = not serving
         if not serving:
             self.keepalived.eligible = False
             self.keepalived.look()
+
+    def forget_state(self) -> None:
+        """`state.json` is gone, or of another version."""
+        self._left = None
 
     def freeze(self) -> None:
         if self.powered and self.frozen_since is None:
@@ -150,7 +279,8 @@ class Machine:
             return
         gap, self.frozen_since = self.world.clock.now - self.frozen_since, None
         master = self.keepalived.role is VrrpRole.MASTER
-        self.keepalived.thaw()
+        if self.keepalived_state == "well":
+            self.keepalived.thaw()
         if gap > 1.0 and master:
             self.handle(Frozen(gap))
 
@@ -158,7 +288,15 @@ class Machine:
 
     @property
     def awake(self) -> bool:
-        return self.powered and self.frozen_since is None and self.state is not None
+        return self.powered and self.frozen_since is None and self.state is not None and not self.stalled
+
+    @property
+    def vip(self) -> bool:
+        """The VIP is in the kernel."""
+        return self.powered and self.keepalived.vip
+
+    def hear_advert(self, advert: Advert) -> None:
+        self.keepalived.hear(advert)
 
     def hear(self, path: Path, envelope: Envelope) -> None:
         """As `agent.peerlink` does it: the session judges, an older message proves only the path."""
@@ -174,10 +312,29 @@ class Machine:
         self.handle(PeerHeard(path, self._latest))
 
     def _on_fifo(self, role: VrrpRole) -> None:
+        if role is VrrpRole.MASTER:
+            self.world.claimed(self.name)
         self._mine(0.001, lambda: self.handle(VrrpChanged(role)))
 
+    @property
+    def _keepalived_answers(self) -> bool:
+        return self.keepalived_state == "well"
+
     def _read_vrrp(self) -> None:
-        self.handle(VrrpChanged(self.keepalived.role))
+        """Its own word, or else the place of the VIP."""
+        self.handle(VrrpChanged(self._vrrp_role()))
+        if self._keepalived_answers or not self.awake:
+            self._asked_in_vain_since = None
+            return
+        now = self.world.clock.now
+        since = self._asked_in_vain_since = now if self._asked_in_vain_since is None else self._asked_in_vain_since
+        if now - since >= KEEPALIVED_PATIENCE_SECONDS:
+            self._asked_in_vain_since = None
+            self.kill_keepalived()
+
+    def _vrrp_role(self) -> VrrpRole:
+        place = VrrpRole.MASTER if self.vip else VrrpRole.INIT
+        return self.keepalived.role if self._keepalived_answers else place
 
     def links_changed(self) -> None:
         if self.powered:
@@ -187,26 +344,58 @@ class Machine:
 
     def _ask_gateway(self) -> None:
         """One question each time, three misses in a row count; the first makes doubtful, and asks sooner."""
-        self._misses = 0 if self.world.leg_carries(self.name, Path.PUBLIC) else self._misses + 1
+        answers = self.gateway and self.world.leg_carries(self.name, Path.PUBLIC)
+        self._misses = 0 if answers else self._misses + 1
+        self._note_beyond()
         pace = DOUBTFUL_PACE if self._misses else 1
         self.world.clock.after(HEALTH_SECONDS * pace, self._ask_gateway)
         self.read_health()
 
+    def _seen_clients(self) -> int:
+        """As `agent.vlan` counts them: whoever was heard in the last seconds."""
+        answering, now = self.world.answering(self.name), self.world.clock.now
+        if answering:
+            self._seen = (answering, now)
+        count, at = self._seen
+        return count if now - at < SEEN_SECONDS else 0
+
+    def _note_beyond(self) -> None:
+        reaches = self.beyond and self.gateway and self.world.leg_carries(self.name, Path.PUBLIC)
+        if reaches:
+            self._beyond_lost_at = None
+        elif self._beyond_lost_at is None:
+            self._beyond_lost_at = self.world.clock.now
+
+    @property
+    def sessions(self) -> bool:
+        """Route servers still hold this node's sessions, and it holds theirs."""
+        lost_at = self._beyond_lost_at
+        return self.servers and (lost_at is None or self.world.clock.now < lost_at + self.terms.hold)
+
+    def _ruleset_ok(self) -> bool:
+        """As wished, or not so for a moment only."""
+        if self.kernel == self._wish:
+            return True
+        return self._unlike_since is None or self.world.clock.now - self._unlike_since < RULESET_PATIENCE
+
     def read_health(self) -> None:
-        wan = self.world.leg_carries(self.name, Path.PUBLIC)
+        if not self.awake:
+            return
         self.handle(
             HealthRead(
                 Health(
                     private_up=self.world.link_up(self.name, Path.PRIVATE),
                     public_up=self.world.link_up(self.name, Path.PUBLIC),
-                    ruleset=True,
+                    ruleset=self._ruleset_ok(),
                     gateway=self._misses < GATEWAY_MISSES,
                     doubtful=self._misses > 0,
-                    conntrackd=True,
-                    keepalived=True,
-                    bgp_established=4 if self.servers and (wan or self._misses < BGP_MISSES) else 0,
+                    conntrackd=self.conntrackd,
+                    keepalived=self._keepalived_answers,
+                    bgp_established=4 if self.sessions else 0,
                     bgp_total=4,
                     flows=self.flows,
+                    astray=("forwarding",) if self.fought else (),
+                    sees=self._seen_clients(),
                 )
             )
         )
@@ -222,7 +411,8 @@ class Machine:
         self.read_health()
 
     def restart_conntrackd(self) -> None:
-        self.handle(ConntrackdStarted())
+        if self.conntrackd:
+            self.handle(ConntrackdStarted())
 
     def _beat(self) -> None:
         if self.awake:
@@ -250,6 +440,7 @@ class Machine:
             self._act(action)
         state = self.state
         self._left = (state.epoch, state.boosted, state.fenced) if state.claims_active else None
+        self._announced = state.announcement()
         if state.claims_active:
             self.flows = max(self.flows, FLOWS)
 
@@ -258,17 +449,27 @@ class Machine:
         wish = desired(self.state, now)
         self.keepalived.eligible, self.keepalived.boost = wish.eligible, wish.boost
         self.keepalived.look()
-        if (wish.traffic, wish.duplicate) != self._ruleset:
-            self._ruleset = (wish.traffic, wish.duplicate)
-            switched = TrafficSwitched(local=wish.traffic is Traffic.LOCAL, duplicate=wish.duplicate)
-            self._mine(self.world.chance.uniform(0.005, 0.03), lambda: self.handle(switched))
+        if (wish.traffic, wish.duplicate) != self._wish:
+            self._wish = (wish.traffic, wish.duplicate)
+            self._mine(self.world.chance.uniform(0.005, 0.03), self._load)
+
+    def _load(self) -> None:
+        """Load the ruleset that is wished, again and again until the kernel takes it."""
+        if self.kernel == self._wish:
+            return
+        if not self.loadable:
+            self._unlike_since = self.world.clock.now if self._unlike_since is None else self._unlike_since
+            self._mine(RULESET_PATIENCE, self._load)
+            return
+        self.kernel, self._unlike_since = self._wish, None
+        self.handle(TrafficSwitched(local=self.kernel[0] is Traffic.LOCAL, duplicate=self.kernel[1]))
 
     def _mine(self, seconds: float, callback: Callable[[], None]) -> None:
         """Later, if the same agent still runs then; a standstill in between puts it off."""
         life = self._life
 
         def run() -> None:
-            if life == self._life and self.frozen_since is None:
+            if life == self._life and self.frozen_since is None and not self.stalled:
                 callback()
             elif life == self._life:
                 self.world.clock.after(0.1, run)
@@ -280,9 +481,13 @@ class Machine:
             case Speak():
                 self._speak()
             case ProbeVlan(nonce):
-                self._mine(0.02, lambda: self.handle(VlanProbed(nonce, self._clients_that_answer())))
+                self._mine(0.02, lambda: self.handle(VlanProbed(nonce, self.world.answering(self.name))))
+            case ReassertVip():
+                if self.vip:
+                    self.world.claimed(self.name)
             case Conntrack():
-                self._mine(self.world.chance.uniform(0.02, 0.2), lambda: self._conntrack_done(action))
+                slow = RESTART_SECONDS if not self.conntrackd else self.world.chance.uniform(0.02, 0.2)
+                self._mine(slow, lambda: self._conntrack_done(action))
             case Reserve(ceiling):
                 self.disk.reserved = max(self.disk.reserved, ceiling)
             case SaveDrained(drained):
@@ -297,10 +502,10 @@ class Machine:
                 if action.after is Phase.PREPARING and (slow := self.world.converge()) is not None:
                     self._mine(slow, lambda: self.handle(ArrivalSeen()))
 
-    def _clients_that_answer(self) -> int:
-        return CLIENTS if self.world.leg_carries(self.name, Path.PRIVATE) else 0
-
     def _conntrack_done(self, asked: Conntrack) -> None:
+        if not self.conntrackd:
+            self.handle(ConntrackDone(asked.job, asked.tag, False))
+            return
         if asked.job is ConntrackJob.ABANDON:
             self.abandoned.add(asked.tag)
             self.world.copy_flows(self.terms.peer, self.name)

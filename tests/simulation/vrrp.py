@@ -15,8 +15,11 @@ from simulation.clock import Clock
 
 @dataclass(frozen=True)
 class Advert:
+    """`interval` 0: as the receiver's own."""
+
     priority: int
     address: int
+    interval: float = 0.0
 
 
 class Keepalived:
@@ -44,6 +47,9 @@ class Keepalived:
         self.link_up = True
         self.boost = 0
         self.running = False
+        self.vip = False
+        """In the kernel: a Keepalived that hangs or was killed leaves it there."""
+        self._masters_interval = interval
 
     @property
     def priority(self) -> int:
@@ -51,7 +57,12 @@ class Keepalived:
 
     @property
     def _skew(self) -> float:
-        return (256 - self.priority) / 256 * self._interval
+        return (256 - self.priority) / 256 * self._masters_interval
+
+    @property
+    def _down(self) -> float:
+        """RFC 9568 section 6.1: by the interval that the master tells."""
+        return self._down_after * self._masters_interval + self._skew
 
     def start(self) -> None:
         self.running = True
@@ -64,25 +75,26 @@ class Keepalived:
         fit = self.eligible and self.link_up
         if not fit and self.role is not VrrpRole.FAULT:
             if self.role is VrrpRole.MASTER:
-                self._send(Advert(0, self._base))
+                self._send(Advert(0, self._base, self._interval))
             self._become(VrrpRole.FAULT)
         elif fit and self.role in {VrrpRole.FAULT, VrrpRole.INIT}:
             self._become(VrrpRole.BACKUP)
-            self._wait(self._down_after * self._interval + self._skew)
+            self._wait(self._down)
 
     def hear(self, advert: Advert) -> None:
         if not self.running or not self.link_up:
             return
         if self.role is VrrpRole.BACKUP:
-            self._wait(self._skew if advert.priority == 0 else self._down_after * self._interval + self._skew)
+            self._masters_interval = advert.interval or self._interval
+            self._wait(self._skew if advert.priority == 0 else self._down)
         elif self.role is VrrpRole.MASTER and advert.priority == 0:
             self._advertise()
         elif self.role is VrrpRole.MASTER:
             if (advert.priority, advert.address) > (self.priority, self._base):
                 self._become(VrrpRole.BACKUP)
-                self._wait(self._down_after * self._interval + self._skew)
+                self._wait(self._down)
             else:
-                self._send(Advert(self.priority, self._base))  # vrrp_higher_prio_send_advert
+                self._send(Advert(self.priority, self._base, self._interval))  # vrrp_higher_prio_send_advert
 
     def thaw(self) -> None:
         """After a standstill timers that ran out meanwhile fire, one by one as they come."""
@@ -92,8 +104,16 @@ class Keepalived:
         elif self.role is VrrpRole.MASTER:
             self._advertise()
 
+    def end(self) -> None:
+        """SIGTERM: it says goodbye and takes the VIP away."""
+        if self.running and self.role is VrrpRole.MASTER:
+            self._send(Advert(0, self._base, self._interval))
+        self._become(VrrpRole.INIT)
+        self.running = False
+
     def _become(self, role: VrrpRole) -> None:
         self.role = role
+        self.vip = role is VrrpRole.MASTER
         self._timer += 1
         self._notify(role)
 
@@ -115,7 +135,7 @@ class Keepalived:
 
         def again() -> None:
             if timer == self._timer and self.running and self.role is VrrpRole.MASTER:
-                self._send(Advert(self.priority, self._base))
+                self._send(Advert(self.priority, self._base, self._interval))
                 self._clock.after(self._interval, again)
 
         again()

@@ -13,7 +13,7 @@ from natpair.core.model import Gateway
 from natpair.core.state import NodeState, Terms
 from natpair.core.wire import Envelope, Path
 from simulation.clock import Clock
-from simulation.machine import Machine, Surroundings
+from simulation.machine import CLIENTS, Machine, Surroundings
 from simulation.vrrp import Advert
 
 TWO_CLAIMANTS_SECONDS = 3.0
@@ -26,6 +26,18 @@ class Leg(StrEnum):
     UP = "up"
     DOWN = "down"
     DEAD = "dead"
+
+
+@dataclass(frozen=True)
+class Line:
+    """What happens on the way from one node to the other. `extra`: seconds of delay at most, which mixes the order."""
+
+    loss: float = 0.0
+    extra: float = 0.0
+    twice: float = 0.0
+
+
+CLEAR = Line()
 
 
 @dataclass(frozen=True)
@@ -43,20 +55,40 @@ class Broken(AssertionError):
     """An invariant does not hold; the text is the history of all changes of phase."""
 
 
+def _machine(gateway: Gateway, name: str, config_hash: str, around: Surroundings) -> Machine:
+    timing = (gateway.timing.advert_ms / 1000, gateway.timing.down_after)
+    return Machine(Terms.of(gateway, name, config_hash), timing, around)
+
+
 class World:
     """`converge_seconds` None: nobody sends anything, so replies never arrive anywhere."""
 
-    def __init__(self, gateway: Gateway, seed: int = 0, *, converge_seconds: float | None = 0.02) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        seed: int = 0,
+        *,
+        converge_seconds: float | None = 0.02,
+        other: Gateway | None = None,
+        watch_seconds: float = 0.02,
+    ) -> None:
+        """`other`: the configuration of the second node, if it is another."""
         self.clock = Clock()
         self.chance = Random(seed)  # noqa: S311 - chance that can be replayed
         self.converge_seconds = converge_seconds
         self.legs = {(node.name, path): Leg.UP for node in gateway.node for path in Path}
         self.cut = dict.fromkeys(Path, False)
         self.loss = dict.fromkeys(Path, 0.0)
+        self.lines = {(node.name, path): CLEAR for node in gateway.node for path in Path}
+        self.advert_loss = {node.name: 0.0 for node in gateway.node}
+        self.silent_clients: set[tuple[int, str]] = set()
+        """Clients that do not answer a node, for whatever reason; they use the gateway all the same."""
+        self.clients = CLIENTS
+        self.arp_owner = ""
+        """Who claimed the VIP last: there the clients send."""
         self.history: list[str] = []
         self.promotions: list[Promotion] = []
         self._both_since: float | None = None
-        timing = (gateway.timing.advert_ms / 1000, gateway.timing.down_after)
         around = Surroundings(
             self.clock,
             self.chance,
@@ -67,33 +99,58 @@ class World:
             self._copy_flows,
             self._moved,
             lambda: self.converge_seconds,
+            self.answering,
+            self._claimed,
         )
-        self.machines = {n.name: Machine(Terms.of(gateway, n.name, "same"), timing, around) for n in gateway.node}
-        self.clock.every(0.02, self._watch)
+        self.machines = {n.name: _machine(gateway, n.name, "same", around) for n in gateway.node}
+        if other is not None:
+            second = other.node[1].name
+            self.machines[second] = _machine(other, second, "other", around)
+        self.clock.every(watch_seconds, self._watch)
 
     # --- the network
 
     def carries(self, path: Path) -> bool:
         return not self.cut[path] and all(self.legs[node, path] is Leg.UP for node in self.machines)
 
-    def _later(self, sender: str, path: Path) -> tuple[Machine, float] | None:
-        if not self.carries(path) or self.chance.random() < self.loss[path]:
-            return None
-        (receiver,) = [machine for name, machine in self.machines.items() if name != sender]
-        return receiver, self.chance.uniform(*DELAY[path])
+    def other(self, name: str) -> Machine:
+        """The one that is not `name`."""
+        (found,) = [machine for other, machine in self.machines.items() if other != name]
+        return found
+
+    def _delays(self, sender: str, path: Path) -> tuple[float, ...]:
+        """When the copies of a packet arrive, in seconds: none, one, or two."""
+        line = self.lines[sender, path]
+        if not self.carries(path) or self.chance.random() < max(self.loss[path], line.loss):
+            return ()
+        copies = 2 if line.twice and self.chance.random() < line.twice else 1
+        return tuple(self.chance.uniform(*DELAY[path]) + line.extra * self.chance.random() for _ in range(copies))
 
     def _deliver(self, sender: str, path: Path, envelope: Envelope) -> None:
-        if (way := self._later(sender, path)) is not None:
-            self.clock.after(way[1], lambda: way[0].hear(path, envelope))
+        for delay in self._delays(sender, path):
+            self.clock.after(delay, lambda: self.other(sender).hear(path, envelope))
 
     def _advert(self, sender: str, advert: Advert) -> None:
-        if (way := self._later(sender, Path.PRIVATE)) is not None:
-            self.clock.after(way[1], lambda: way[0].keepalived.hear(advert))
+        if self.advert_loss[sender] and self.chance.random() < self.advert_loss[sender]:
+            return
+        for delay in self._delays(sender, Path.PRIVATE):
+            self.clock.after(delay, lambda: self.other(sender).hear_advert(advert))
+
+    def answering(self, node: str) -> int:
+        """How many clients answer a node's ARP."""
+        if self.legs[node, Path.PRIVATE] is not Leg.UP:
+            return 0
+        return sum((client, node) not in self.silent_clients for client in range(self.clients))
+
+    def _claimed(self, node: str) -> None:
+        if self.legs[node, Path.PRIVATE] is Leg.UP:
+            self.arp_owner = node
 
     def _copy_flows(self, giver: str, taker: str) -> None:
         """conntrackd's bulk, asked for or offered: lost for good while the VLAN is cut."""
         source, target = self.machines[giver], self.machines[taker]
-        if source.powered and target.powered and self.carries(Path.PRIVATE):
+        lossy = max(self.lines[giver, Path.PRIVATE].loss, self.lines[taker, Path.PRIVATE].loss) >= 1.0
+        if source.powered and target.powered and self.carries(Path.PRIVATE) and not lossy:
             target.flows = max(target.flows, source.flows)
 
     def set_leg(self, node: str, path: Path, leg: Leg) -> None:
@@ -111,10 +168,12 @@ class World:
         """No fault is left; nodes that are off boot, agents that are dead start, nobody stays drained."""
         self.note("all faults healed")
         self.cut, self.loss = dict.fromkeys(Path, False), dict.fromkeys(Path, 0.0)
+        self.lines = dict.fromkeys(self.lines, CLEAR)
+        self.advert_loss = dict.fromkeys(self.advert_loss, 0.0)
+        self.silent_clients = set()
+        self.clients = max(self.clients, 1)
         for name, machine in self.machines.items():
-            machine.thaw()
-            machine.boot()
-            machine.start_agent()
+            machine.mend()
             for path in Path:
                 self.set_leg(name, path, Leg.UP)
             self._undrain(machine)

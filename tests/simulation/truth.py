@@ -1,0 +1,111 @@
+"""What is true in the simulated world, whatever the agents believe: who serves, who could, and what nobody could know.
+
+I13: whenever a node exists that could serve, somebody serves clients within `i13_seconds`. A new fault begins the wait
+anew. I2, two claimants for 3 s at most, is asked while each of the two can hear the other: the messages of a new life
+are believed only when they echo one of ours.
+"""
+
+from __future__ import annotations
+
+from natpair.core.desired import Traffic
+from natpair.core.wire import Path
+from simulation.machine import Machine
+from simulation.world import Leg, World
+
+I13_SECONDS = 10.0
+LOST = 1.0
+"""A share of lost packets at which nothing gets through."""
+
+
+def i13_seconds(world: World) -> float:
+    """Ten seconds. A profile whose hold time is long may need a little more than that to call a peer silent."""
+    slowest = max(machine.terms.hold + 1 + 2 * machine.terms.detect for machine in world.machines.values())
+    return max(I13_SECONDS, slowest)
+
+
+def could_serve(world: World, machine: Machine) -> bool:
+    """This node, given the role, would serve clients. Its agent's own opinion does not count.
+
+    A drained one need not step in for a node whose repairs somebody undoes: nobody can tell whether that hurts clients.
+    """
+    return (
+        _healthy(world, machine)
+        and machine.awake
+        and machine.keepalived_state == "well"
+        and (machine.loadable or (machine.kernel[0] is Traffic.LOCAL and _claims(machine)))
+        and not (machine.disk.drained and world.other(machine.name).fought)
+    )
+
+
+def _claims(machine: Machine) -> bool:
+    return machine.state is not None and machine.state.claims_active
+
+
+def _healthy(world: World, machine: Machine) -> bool:
+    """Power, both legs, the next hop, the way on from there, route servers, and nobody who undoes what is put right.
+
+    What is dead behind the next hop counts once the sessions' hold time has run out: nobody can know it earlier.
+    """
+    return machine.sessions and _forwards(world, machine)
+
+
+def _forwards(world: World, machine: Machine) -> bool:
+    return (
+        machine.powered
+        and machine.frozen_since is None
+        and all(world.legs[machine.name, path] is Leg.UP for path in Path)
+        and machine.gateway
+        and (machine.beyond or machine.sessions)
+        and not machine.fought
+    )
+
+
+def served(world: World) -> bool:
+    """Clients are served: the node to which they send has the VIP, translates, and packets come back."""
+    target = _gateway_of_clients(world)
+    if target is None or target.kernel[0] is not Traffic.LOCAL:
+        return False
+    if _healthy(world, target):
+        return True
+    # Without a session of its own the fabric sends to the other node, which relays over the VLAN.
+    helper = world.other(target.name)
+    relays = helper.kernel[0] is Traffic.RELAY and world.carries(Path.PRIVATE) and _healthy(world, helper)
+    return relays and target.beyond and _forwards(world, target)
+
+
+def _gateway_of_clients(world: World) -> Machine | None:
+    """Who claimed the VIP last, if it still has it; else one that answers for it."""
+    have = [m for m in world.machines.values() if m.vip and m.powered and world.legs[m.name, Path.PRIVATE] is Leg.UP]
+    for machine in have:
+        if machine.name == world.arp_owner:
+            return machine
+    return have[0] if have else None
+
+
+def nobody_can_know(world: World, able: Machine) -> str:
+    """Why no protocol of this design could let `able` serve; empty if one could.
+
+    Keepalived alone elects: a node whose Keepalived is master and whose agent is away cannot be told to let go.
+    And of two nodes that do not hear each other on the VLAN, only the clients' answers tell whose leg is dead.
+    """
+    rival = world.other(able.name)
+    if rival.vip and not rival.awake and rival.frozen_since is None:
+        return "the master's agent is away"
+    if (
+        rival.awake
+        and _claims(rival)
+        and world.legs[rival.name, Path.PRIVATE] is Leg.DEAD
+        and not world.answering(able.name)
+    ):
+        return "no client answers"
+    return ""
+
+
+def _lost(world: World, sender: str, path: Path) -> bool:
+    return max(world.lines[sender, path].loss, world.loss[path]) >= LOST
+
+
+def hears(world: World, machine: Machine) -> bool:
+    """Something of the other node's can reach this one."""
+    sender = world.other(machine.name).name
+    return any(world.carries(path) and not _lost(world, sender, path) for path in Path)
