@@ -43,16 +43,16 @@ from natpair.core.desired import Desired, Traffic
 from natpair.core.digest import config_hash
 from natpair.core.events import AccountSeen, ConntrackDone, Event, PeerHeard, TrafficSwitched, VlanProbed, VrrpChanged
 from natpair.core.history import history, last_transition
-from natpair.core.machine import adopt
+from natpair.core.machine import adopt, found_serving
 from natpair.core.messages import PeerMessage, Phase, VrrpRole
 from natpair.core.model import Gateway
 from natpair.core.rendered import rendered_digest
 from natpair.core.snapshot import snapshot
 from natpair.core.state import Health, NodeState, Terms, initial
 from natpair.core.wire import Path as Leg
-from natpair.errors import ConfigError, DaemonError, NatpairError, Problem
+from natpair.errors import CommandFailed, ConfigError, DaemonError, NatpairError, Problem
 from natpair.render.bundle import render_all
-from natpair.system import conntrackd, links, machine
+from natpair.system import bird, conntrackd, links, machine, nft
 from natpair.system.keepalived import NotifyFifo
 from natpair.system.kept import Kept
 from natpair.system.kept_ways import Wire
@@ -148,7 +148,9 @@ class Agent:
         self.failures: dict[str, tuple[float, str]] = {}
         """Parts of the agent that failed: when last, and of what."""
         self.bindings = Bindings(gateway, node, lambda: self.decider.state.phase, self.events.record)
-        self.sources = Sources(gateway, node, self.enforcer, self.vlan, self._others, self.bindings.deaf)
+        self.sources = Sources(
+            gateway, node, self.enforcer, self.vlan, self._others, self.bindings.deaf, self.daemons.keepalived_said
+        )
         self.replies = ReplyWatch(
             gateway, node, self.sources.way_out, lambda: self.decider.state, lambda: self.sources.wake()
         )
@@ -496,13 +498,34 @@ def _told(error: Exception) -> str:
 
 
 async def _adopt(agent: Agent) -> None:
-    """An earlier agent of this boot may have left the node active, and Keepalived may still be MASTER."""
+    """An earlier agent of this boot may have left the node active, and Keepalived may still be MASTER.
+
+    Where it left no word, the kernel is believed: else a node that serves would close, and tell itself that it boots.
+    """
     left = journal.recall()
     role = await agent.sources.vrrp_role()
+    cause = "adopted from an earlier agent"
+    if role is VrrpRole.MASTER and not left.active:
+        left, cause = await _found(agent), "adopted as found: it has the VIP and translates"
     if left.active and role is VrrpRole.MASTER:
         agent.decider.state = adopt(
             agent.decider.state, left.epoch, time.monotonic(), boosted=left.boosted, fenced=left.fenced
         )
-        moved = {"before": Phase.BOOTING, "after": Phase.ACTIVE, "cause": "adopted from an earlier agent"}
+        moved = {"before": Phase.BOOTING, "after": Phase.ACTIVE, "cause": cause}
         agent.events.transition = transition_id(node=agent.decider.state.terms.me, epoch=left.epoch)
         agent.events.record("transition", epoch=left.epoch, **moved)
+
+
+async def _found(agent: Agent) -> journal.Remembered:
+    """What the kernel and BIRD show of a node whose Keepalived is MASTER."""
+    ruleset, announced = None, None
+    with contextlib.suppress(CommandFailed):
+        ruleset = await nft.read()
+    with contextlib.suppress(DaemonError):
+        _, announced = await bird.reading()
+    local = ruleset is not None and ruleset.traffic is Traffic.LOCAL
+    state = replace(agent.decider.state, vrrp=VrrpRole.MASTER)
+    epoch = found_serving(state, local=local, announced=announced)
+    if epoch is None:
+        return journal.Remembered()
+    return journal.Remembered(active=True, epoch=epoch, handed=journal.recall().handed)

@@ -17,25 +17,32 @@ from natpair.core import paths
 from natpair.core.announcement import Announcement
 from natpair.core.events import ConntrackdStarted, Event
 from natpair.errors import DaemonError
-from natpair.system import bird, conntrackd
+from natpair.system import bird, conntrackd, keepalived
 from natpair.system.daemon import Process
 from natpair.system.reload import listener_of
 
 BIRD_PATIENCE_SECONDS = 10.0
+KEEPALIVED_PATIENCE_SECONDS = 10.0
 CONNTRACKD_PATIENCE_SECONDS = 30.0
 """A resync of a million flows keeps conntrackd from answering for many seconds."""
 _STATS_SECONDS = 1.0
 _CACHED = re.compile(r"cache internal:\s+current active connections:\s+(\d+)")
 
 
+def _kill(process: Process) -> None:
+    process.send(signal.SIGKILL)
+
+
 @dataclass(slots=True)
 class Mute:
-    """One daemon's silence: since when, and who listens on its socket (asked at once: its queue will be full later)."""
+    """One daemon's silence: since when, and who it is (asked at once: the queue of its socket will be full later)."""
 
     socket: str
     patience: float
     since: float = 0.0
     listener: Process | None = None
+    find: Callable[[], Process | None] | None = None
+    end: Callable[[Process], None] = _kill
 
     def heard(self) -> None:
         """It answered."""
@@ -46,12 +53,12 @@ class Mute:
     def silent(self, now: float) -> bool:
         """It did not answer; True when it was killed for that."""
         if not self.since:
-            self.since, self.listener = now, _listener(self.socket)
+            self.since, self.listener = now, self.find() if self.find else _listener(self.socket)
         if self.listener is None or now - self.since < self.patience:
             return False
         killed = self.listener.running
         with contextlib.suppress(ProcessLookupError):
-            self.listener.send(signal.SIGKILL)
+            self.end(self.listener)
         self.heard()
         return killed
 
@@ -73,12 +80,25 @@ class Daemons:
         self._incarnation = 0
         self._bird = Mute(paths.BIRD_CTL, BIRD_PATIENCE_SECONDS)
         self._conntrackd = Mute(paths.CONNTRACKD_CTL, CONNTRACKD_PATIENCE_SECONDS)
+        self._keepalived = Mute(
+            paths.KEEPALIVED_PID, KEEPALIVED_PATIENCE_SECONDS, find=keepalived.running, end=keepalived.end
+        )
         self.bgp: tuple[int, int] = (0, 0)
         """Sessions that are Established, and all."""
         self.conntrackd = False
         """conntrackd answers."""
         self.cached: int | None = None
         """Flows that it replicates: the node's own are not among them."""
+
+    def keepalived_said(self, answered: bool) -> None:
+        """Keepalived wrote its state when asked, or did not: it is asked elsewhere, and ended here.
+
+        A hung one keeps the VIP and sends no adverts: this node can neither be elected nor let go of the role.
+        """
+        if answered:
+            self._keepalived.heard()
+        elif self._keepalived.silent(time.monotonic()):
+            self._on_kill("keepalived")
 
     async def run(self, handle: Callable[[Event], None], interval: float, wake: Callable[[], None]) -> None:
         """Ask both every `interval` seconds; `wake` when an answer is news. Nobody waits for them."""

@@ -31,6 +31,7 @@ Handle = Callable[[Event], None]
 
 _FLOWS = "/proc/sys/net/netfilter/nf_conntrack_count"
 _VRRP_SECONDS = 5.0
+_VRRP_RETRY_SECONDS = 2.0
 _DOUBTFUL_PACE = 0.7
 """Of the probe interval. Not less: of two nodes whose internet is away the later must have its doubts, an interval
 after the first, before the other is sure."""
@@ -63,6 +64,7 @@ class Sources:
         vlan: Vlan,
         others: Callable[[Health], Health],
         deaf: Callable[[keepalived.VrrpDump], bool] = lambda _: False,
+        on_keepalived: Callable[[bool], None] = lambda _answered: None,
     ) -> None:
         me = gateway.node_named(node)
         self._private, self._public = me.private_interface, me.public_interface
@@ -73,6 +75,7 @@ class Sources:
         self._vlan = vlan
         self._others = others
         self._deaf = deaf
+        self._on_keepalived = on_keepalived
         self._probe = GatewayProbe(me.public_interface, me.public_address.ip, gateway.health.probe_failures)
         self._probe.target = gateway.health.public_gateway
         self._readings = Readings()
@@ -147,6 +150,7 @@ class Sources:
             relaying_seconds=readings.relaying,
             doubtful=self._probe.doubtful,
             limiting=readings.limiting,
+            sees=self._vlan.sees(),
         )
         return self._others(own)
 
@@ -157,7 +161,7 @@ class Sources:
         """
         while True:
             if await self._read_role(handle):
-                await asyncio.sleep(_VRRP_SECONDS)
+                await asyncio.sleep(_VRRP_SECONDS if self._readings.keepalived else _VRRP_RETRY_SECONDS)
 
     async def _read_role(self, handle: Handle) -> bool:
         """Ask Keepalived and pass its answer on, unless a line came while it wrote its dump: that is the newer."""
@@ -202,8 +206,10 @@ class Sources:
             state = await keepalived.dump()
         except DaemonError:
             self._readings.keepalived = False
+            self._on_keepalived(False)
             return VrrpRole.MASTER if await links.has_address(self._vip) else VrrpRole.INIT
         self._readings.keepalived = True
+        self._on_keepalived(True)
         self._adverts = (time.monotonic(), state.adverts_sent)
         # A backup that hears nothing would take over from nobody: it is none.
         return VrrpRole.INIT if self._deaf(state) else state.role

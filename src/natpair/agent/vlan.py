@@ -13,6 +13,8 @@ from natpair.core.model import Gateway
 from natpair.system.arp import ArpPort, Heard
 
 PROBE_SECONDS = 0.020
+SEEN_SECONDS = 2.5
+"""How long a client that was heard counts as seen, or for four rounds of questions if that is longer."""
 _KNOWN_LIMIT = 64
 _SHARED = 4
 _MACS_KEPT = 4
@@ -43,6 +45,8 @@ class Vlan:
         self._on_probed = on_probed
         self._on_contested = on_contested
         self._port: ArpPort | None = None
+        self._seen_seconds = max(SEEN_SECONDS, 4 * gateway.health.probe_interval_ms / 1000)
+        self._turn = 0
         self._clients: dict[IPv4Address, float] = {}
         self._probe: tuple[int, set[IPv4Address], set[IPv4Address]] | None = None
         self._window = (0.0, 0)
@@ -112,9 +116,22 @@ class Vlan:
             self._port.claim(self._vip)
 
     def refresh(self) -> None:
-        """Ask the clients we know now and then, so that the list stays true."""
-        if self._port is not None and self._clients:
-            self._port.ask(list(reversed(self._clients))[:_SHARED])
+        """Ask clients we know now and then, so that the list stays true: those heard last, and the others in turn."""
+        if self._port is None or not self._clients:
+            return
+        asked, half = list(reversed(self._clients)), _SHARED // 2
+        if len(asked) > _SHARED:
+            latest, others = asked[:half], asked[half:]
+            self._turn = (self._turn + half) % len(others)
+            asked = latest + [*others, *others][self._turn : self._turn + half]
+        self._port.ask(asked)
+
+    def sees(self) -> int | None:
+        """How many clients were heard in the last seconds; None while there is no socket to hear them by."""
+        if self._port is None:
+            return None
+        since = time.monotonic() - self._seen_seconds
+        return sum(heard > since for heard in self._clients.values())
 
     def _read(self) -> None:
         if self._port is None:

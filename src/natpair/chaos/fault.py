@@ -24,6 +24,7 @@ class Invariant(StrEnum):
     STATUS = "I10"
     UNTOUCHED = "I11"
     BOUNDED = "I12"
+    SERVED = "I13"
 
 
 WORDS: Mapping[Invariant, str] = {
@@ -39,6 +40,7 @@ WORDS: Mapping[Invariant, str] = {
     Invariant.STATUS: "what the agents say of their role is what the kernel shows",
     Invariant.UNTOUCHED: "not one packet is lost and no role moves",
     Invariant.BOUNDED: "memory, flow tables and logs stay bounded",
+    Invariant.SERVED: "while a node has power and both its legs, somebody serves clients within 10 s",
 }
 """What each invariant says, in words."""
 
@@ -58,6 +60,7 @@ class Limits:
     path_ms: float = 2000
     new_ms: float | None = None
     """Longest time without a new connection; None: the fault's bound plus half a second."""
+    served_ms: float = 10_000
     transitions: int = 1
     heal_seconds: float = 60
     broken_ratio: float = 0.001

@@ -1,4 +1,4 @@
-"""The checker: I1 to I12 as functions of a history. Pure, and written without looking at the pair's own code.
+"""The checker: I1 to I13 as functions of a history. Pure, and written without looking at the pair's own code.
 
 Each returns a `Finding`: the figure, the bound, and what to look at. Where a history lacks what an invariant
 needs, the finding says so and does not hold: silence is no proof.
@@ -271,6 +271,25 @@ def bounded(history: History, fault: Fault) -> Finding:
     return Finding(finding.invariant, finding.held and not wrong, worst, finding.bound, "kB", finding.detail)
 
 
+def served(history: History, fault: Fault) -> Finding:
+    """I13: the longest silence of the stream in which one and the same node had power and both its legs all the time.
+
+    What else may keep a node from serving does not excuse the pair: whoever gives a fault to both nodes says so in
+    its limits.
+    """
+    if not history.udp.sent_ns:
+        return _finding(Invariant.SERVED, None, fault.limits.served_ms, "ms", "no stream")
+    silent = reply_gaps(history.udp, history.event_ns, history.end_ns)
+    longest, who = 0, ""
+    for node in history.nodes:
+        able = timeline.subtract([(history.event_ns, history.end_ns)], timeline.dark(history, node, "vlan", "public"))
+        # Pair by pair: silences touch each other, and joined they would be one.
+        gap = longest_gap_ns((max(a, c), min(b, d)) for a, b in silent for c, d in able)
+        longest, who = max((longest, who), (gap, node))
+    detail = f"{who} could have served" if to_ms(longest) > fault.limits.served_ms else ""
+    return _finding(Invariant.SERVED, to_ms(longest), fault.limits.served_ms, "ms", detail)
+
+
 def _grown(node: str, limits: Limits, flows_more: int, bytes_more: int) -> list[str]:
     wrong = []
     if flows_more > limits.flows_growth:
@@ -295,4 +314,5 @@ _RULES: Mapping[Invariant, Rule] = {
     Invariant.STATUS: status,
     Invariant.UNTOUCHED: untouched,
     Invariant.BOUNDED: bounded,
+    Invariant.SERVED: served,
 }

@@ -35,6 +35,20 @@ def keepalived_frozen(scene: Scene) -> None:
     scene.pass_time(2)
 
 
+def keepalived_hung_for_good(scene: Scene) -> None:
+    """Nobody wakes it up again: first the standby's, then the active node's. The agents have to end it."""
+    for node in (scene.standby, scene.active):
+        starts = _starts(scene, node, "keepalived")
+        scene.kill(node, "keepalived", signal.SIGSTOP)
+        if node == scene.active:
+            scene.pass_time(7)
+            done, said = scene.command(node, "/v1/switchover")
+            scene.require("switchover refused with the reason", not done and "Keepalived" in said, said)
+        restarted = scene.wait(lambda node=node, starts=starts: _starts(scene, node, "keepalived") > starts, 30)  # type: ignore[misc]
+        scene.check(f"Keepalived of {node} ended and started again", restarted, 30_000, "nobody ended it")
+        scene.wait_ready(30)
+
+
 def agent_killed_and_frozen(scene: Scene) -> None:
     """First killed, then, back again, frozen."""
     scene.kill(scene.active, "agent", signal.SIGKILL)
@@ -203,6 +217,13 @@ FAULTS = (
         NO_OUTAGE_MS,
         invariants=UNTOUCHED,
         limits=Limits(transitions=0),
+        agents=True,
+    ),
+    Fault(
+        75,
+        "Keepalived hung for good on the standby, then on the active node",
+        keepalived_hung_for_good,
+        1500,
         agents=True,
     ),
 )

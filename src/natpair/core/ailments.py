@@ -12,6 +12,7 @@ def ailment(state: NodeState, now: float) -> str:
     others = [thing for thing in health.astray if not thing.startswith("table ")]
     named = (
         (not health.private_up, "the private link is down"),
+        (state.blind(now), "hears no client on the VLAN, unlike its peer"),
         (not health.public_up, "the public link is down"),
         (not health.gateway, "the public gateway does not answer ARP"),
         (not health.ruleset, "the ruleset is not as rendered"),

@@ -28,6 +28,12 @@ class Announcement:
         return (65000, 1) if self.primary else (65000, 2)
 
 
+def epoch_of(announced: Announcement) -> int | None:
+    """The epoch behind an active node's announcement; None if it tells none."""
+    epoch = _NEWEST_BASE - announced.med if announced.primary and announced.med is not None else 0
+    return epoch if epoch > 0 else None
+
+
 def announcement_for(*, active: bool, epoch: int, policy: BgpPolicy) -> Announcement:
     """The announcement of a node that is active in `epoch`, or standby."""
     if policy is BgpPolicy.PRIMARY_SECONDARY:

@@ -20,7 +20,11 @@ _LONG_AGO = float("-inf")
 def outdone(state: NodeState, now: float) -> bool:
     """This node is not well and its peer is, and that is no matter of who noticed first."""
     said = state.peer.fresh(state.terms, now)
-    if said is None or not said.ready or said.doubtful or state.fit(now):
+    if said is None or said.doubtful or not (said.ready or (said.able and state.helpless(now))):
+        return False
+    if state.blind(now):
+        return True  # what the peer sees on the VLAN this node does not: nothing that both could have lost
+    if state.fit(now):
         return False
     if state.can_serve(now) and not state.health.astray:
         return not said.unanswered and may_help(state, said)

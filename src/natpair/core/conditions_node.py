@@ -18,6 +18,8 @@ def _fact(name: str, text: str) -> Callable[[NodeState, float], str | None]:
 
 
 def _vrrp_fault(state: NodeState, now: float) -> str | None:
+    if state.tossed(now) and state.peer_serves(now):
+        return None  # it is kept out on purpose
     if state.phase is Phase.STANDBY and state.vrrp is VrrpRole.FAULT and now - state.since > 3:
         return "Keepalived is in FAULT although this node is well"
     return None

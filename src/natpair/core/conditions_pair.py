@@ -29,7 +29,27 @@ def _no_usable_standby(state: NodeState, now: float) -> str | None:
 def _nobody_active(state: NodeState, now: float) -> str | None:
     if state.claims_active or state.peer.active(state.terms, now) is not None:
         return None
-    return f"neither {state.terms.me} nor {state.terms.peer} serves clients"
+    said = state.peer.fresh(state.terms, now)
+    drained = [state.terms.me] if state.drained else []
+    drained += [state.terms.peer] if said is not None and said.drained else []
+    why = f"; {' and '.join(drained)} {'are' if len(drained) > 1 else 'is'} drained" if drained else ""
+    return f"neither {state.terms.me} nor {state.terms.peer} serves clients{why}"
+
+
+def _blind(state: NodeState, now: float) -> str | None:
+    if not state.blind(now):
+        return None
+    return f"{state.terms.peer} hears clients on the VLAN, {state.terms.me} hears nobody there"
+
+
+def _resync_failed(state: NodeState, now: float) -> str | None:
+    return "the resync after the last takeover has failed again and again" if state.incomplete else None
+
+
+def _held_back(state: NodeState, now: float) -> str | None:
+    if state.phase is not Phase.STANDBY or not (state.tossed(now) and state.peer_serves(now)):
+        return None
+    return f"{state.terms.me} lost the role {state.losses} times in a row to VRRP, and stays out for a while"
 
 
 def _two_active(state: NodeState, now: float) -> str | None:
@@ -100,8 +120,16 @@ KINDS: tuple[Kind, ...] = (
         "nobody-active",
         "No node serves clients, as far as this one can tell.",
         _CRITICAL,
-        "look at the phase and the health of both nodes",
+        "look at the phase and the health of both nodes; 'natpair undrain' on one that is drained",
         _nobody_active,
+    ),
+    Kind(
+        "vlan-leg-dead",
+        "The peer hears clients on the VLAN, and this node hears neither clients nor the peer there. An active node "
+        "gives the role to a peer that is well.",
+        _CRITICAL,
+        "check the VLAN interface of this node: the cable, the switch port, the VLAN's number",
+        _blind,
     ),
     Kind(
         "no-usable-standby",
@@ -117,6 +145,22 @@ KINDS: tuple[Kind, ...] = (
         _WARNING,
         "check the VLAN between the nodes (large packets, too), then the logs of natpair-conntrackd on both",
         _lacking,
+    ),
+    Kind(
+        "resync-failed",
+        "After a takeover conntrackd has to adopt the flows and tell the peer all; it has failed too often. It is "
+        "tried again at each refresh ('sync.refresh_seconds').",
+        _WARNING,
+        "see the log of natpair-conntrackd; the other node may lack flows",
+        _resync_failed,
+    ),
+    Kind(
+        "role-held-back",
+        "The role has moved again and again without a fault of this node. It leaves the election for 2, 4, 8, ... "
+        "seconds, at most 60, as long as the peer serves.",
+        _WARNING,
+        "check the VLAN between the nodes: adverts of VRRP or heartbeats are lost",
+        _held_back,
     ),
     Kind(
         "private-path-silent",

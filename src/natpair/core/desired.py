@@ -88,12 +88,24 @@ def _eligible(state: NodeState, now: float) -> bool:
             return True
         case Phase.STANDBY:
             # A node that cannot serve is worse than a peer that does or could, and better than none.
-            said = state.peer.fresh(state.terms, now)
-            return state.can_serve(now) or said is None or not (said.active or said.ready)
+            if state.tossed(now) and state.peer_serves(now):
+                return False
+            return not _somebody_better(state, now)
         case Phase.HANDING_OVER:
             handover = state.handover
             return handover is None or handover.released_at is None or handover.reclaimed_at is not None
         case Phase.DRAINED:
-            return state.peer.silent(state.terms, now)
+            return state.peer.silent(state.terms, now) or (state.able(now) and state.peer_idle(now))
         case _:
             return False
+
+
+def _somebody_better(state: NodeState, now: float) -> bool:
+    """The peer does serve or could, and this node could not, or not as well; or the peer may do so unheard."""
+    said = state.peer.fresh(state.terms, now)
+    if said is None:
+        return state.deferring(now)
+    if not state.can_serve(now) or state.blind(now):
+        return said.active or said.ready or said.able
+    well = said.ready or said.able or (said.active and not (said.unfit or said.unserving))
+    return well and not state.fit(now)

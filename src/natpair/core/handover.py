@@ -48,7 +48,8 @@ def preparing(state: NodeState, now: float) -> Move | None:
 
 def wants_out(state: NodeState, now: float) -> bool:
     """Somebody asked for a switchover, and the peer may take over now."""
-    if state.completing:
+    forced = state.request is not None and state.request.force
+    if state.completing and not forced:
         return False
     said = state.peer.fresh(state.terms, now)
     if said is None:
@@ -56,7 +57,7 @@ def wants_out(state: NodeState, now: float) -> bool:
     if said.ready and said.synced and state.health.conntrackd:
         # A drain that was called off stands, and is tried again: not as fast as it fails.
         return state.request is not None or said.wish or (state.drained and now >= state.since + DRAIN_PAUSE)
-    return state.request is not None and state.request.force and said.phase is Phase.STANDBY
+    return forced and said.phase is Phase.STANDBY
 
 
 def failback_due(state: NodeState, now: float) -> bool:

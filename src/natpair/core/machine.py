@@ -24,6 +24,7 @@ from natpair.core.actions import (
     Speak,
     WakeAt,
 )
+from natpair.core.announcement import Announcement, epoch_of
 from natpair.core.comparison import CARRIER_SPREAD
 from natpair.core.events import (
     AccountSeen,
@@ -46,7 +47,7 @@ from natpair.core.events import (
 from natpair.core.messages import PeerMessage, Phase, VrrpRole
 from natpair.core.moves import Move, abandon
 from natpair.core.replies import ReplyState
-from natpair.core.rules import RULES
+from natpair.core.rules import COMPLETIONS, RULES
 from natpair.core.state import (
     PULL_PAUSE,
     PULL_PAUSE_MAX,
@@ -65,10 +66,23 @@ from natpair.core.wire import Path
 
 _MOVES_PER_STEP = 8
 """More moves than any chain of rules makes: passing it means that two rules chase each other."""
-_ESSENCE = attrgetter(*(PeerMessage.model_fields.keys() - {"flows", "sampled", "lacking", "clients", "alarms"}))
+_ESSENCE = attrgetter(*(PeerMessage.model_fields.keys() - {"flows", "sampled", "lacking", "clients", "alarms", "sees"}))
 """What the peer should hear at once; counts change with every reading, the next beat is early enough for those."""
+GAP_FADES = 0.95
+"""Of the longest silence, with each message: half of it in a second or two while all is well."""
+GAP_BORNE = 4.0
+"""Seconds of silence that are no break at most, where there were longer ones lately."""
+ANSWER_AGAIN = 0.008
+"""Seconds between two answers to one question: it comes on both paths, and again and again."""
 _PRESUMED = Health(
-    private_up=True, public_up=True, ruleset=True, gateway=True, conntrackd=True, bgp_established=1, bgp_total=1
+    private_up=True,
+    public_up=True,
+    ruleset=True,
+    gateway=True,
+    conntrackd=True,
+    keepalived=True,
+    bgp_established=1,
+    bgp_total=1,
 )
 
 
@@ -125,6 +139,19 @@ def adopt(state: NodeState, epoch: int, now: float, *, boosted: bool = False, fe
     )
 
 
+def found_serving(state: NodeState, *, local: bool, announced: Announcement | None) -> int | None:
+    """The epoch in which this node serves, to go by the kernel, where no earlier agent left word; None if it does not.
+
+    It serves if Keepalived is master and the ruleset translates. The epoch is what BIRD announces; else one above all
+    that the disk ever reserved, which no other promotion can have.
+    """
+    if state.vrrp is not VrrpRole.MASTER or not local:
+        return None
+    if announced is not None and announced.primary and (epoch := epoch_of(announced)) is not None:
+        return epoch
+    return 2 * (state.generation_seen + 1) + state.terms.bit
+
+
 def _always(state: NodeState, now: float) -> Move | None:
     """What holds in every phase: the flush that a newer active peer is owed, and requests that expire."""
     rival = state.peer.active(state.terms, now)
@@ -167,19 +194,46 @@ def _on_peer(state: NodeState, event: PeerHeard, now: float) -> Move:
         generation_seen=seen,
         peer_mac=said.mac or state.peer_mac,
         peer_fit_since=_unbroken(state, state.peer_fit_since, now) if _could_take_over(state, said) else None,
-        peer_ready_since=_unbroken(state, state.peer_ready_since, now) if said.ready else None,
+        peer_ready_since=_unbroken(state, state.peer_ready_since, now) if said.ready or said.able else None,
+        peer_gap=_gap(state, now),
+        peer_idle_since=(now if state.peer_idle_since is None else state.peer_idle_since) if _idle(said) else None,
         unanswered_at=None if _answered_again(state, said) else state.unanswered_at,
     )
+    known = _looked(known, now)
     asked = said.challenge
     if not asked and state.answer is not None:
         # The question is over. A challenger that restarts counts its nonces anew and must not find this answer to one.
         return replace(known, answer=None), ()
     if asked and (state.answer is None or state.answer.nonce != asked):
-        answering = replace(known, answer=Answer(asked))
+        answering = replace(known, answer=Answer(asked, told_at=now))
         # The challenger's Keepalived has just claimed the VIP by gratuitous ARP: take the clients back.
         reassert = (ReassertVip(),) if state.claims_active else ()
         return answering, (Speak(), ProbeVlan(asked), *reassert)
+    if asked and state.answer is not None and now >= state.answer.told_at + ANSWER_AGAIN:
+        # It asks again: the answer was lost, or is on its way.
+        return replace(known, answer=replace(state.answer, told_at=now)), (Speak(),)
     return known, ()
+
+
+def _gap(state: NodeState, now: float) -> float:
+    """The longest silence lately; an older one counts for less with each message. One that was gone lost no packets."""
+    silence = 0.0 if state.peer.silent(state.terms, now) else state.peer.age(now)
+    return max(silence, GAP_FADES * state.peer_gap)
+
+
+def _idle(said: PeerMessage) -> bool:
+    """It neither serves nor could take the role."""
+    return not said.ready and (said.unserving or said.phase not in {Phase.ACTIVE, Phase.HANDING_OVER, Phase.PREPARING})
+
+
+def _looked(state: NodeState, now: float) -> NodeState:
+    """`state` with `blind_since` as things stand: only a peer that is not heard on the VLAN is believed."""
+    said = state.peer.fresh(state.terms, now)
+    dark = state.health.sees == 0 and now - state.peer.heard[Path.PRIVATE] > state.terms.fresh
+    blind = dark and said is not None and bool(said.sees)
+    if blind == (state.blind_since is not None):
+        return state
+    return replace(state, blind_since=now if blind else None)
 
 
 def _could_take_over(state: NodeState, said: PeerMessage) -> bool:
@@ -193,8 +247,9 @@ def _answered_again(state: NodeState, said: PeerMessage) -> bool:
 
 
 def _unbroken(state: NodeState, since: float | None, now: float) -> float:
-    """Since when the peer says something without a break; a silence is a break, too."""
-    return since if since is not None and state.peer.age(now) <= state.terms.fresh else now
+    """Since when the peer says something without a break; a silence is a break, too, unless heartbeats get lost."""
+    borne = max(state.terms.fresh, min(2 * state.peer_gap, GAP_BORNE))
+    return since if since is not None and state.peer.age(now) <= borne else now
 
 
 def _on_health(state: NodeState, event: HealthRead, now: float) -> Move:
@@ -206,7 +261,9 @@ def _on_health(state: NodeState, event: HealthRead, now: float) -> Move:
     if state.claims_active and event.health.replies:
         read = replace(read, unanswered_at=_unanswered_at(state, event.health, now))
     fell_ill = state.claims_active and state.unfit_at is None and unfit_at is not None
-    return replace(read, unfit_at=unfit_at), (WakeAt(now + CARRIER_SPREAD),) if fell_ill else ()
+    helpless_at = None if read.can_serve(now) else now if state.helpless_at is None else state.helpless_at
+    noted = _looked(replace(read, unfit_at=unfit_at, helpless_at=helpless_at), now)
+    return noted, (WakeAt(now + CARRIER_SPREAD),) if fell_ill else ()
 
 
 def _unanswered_at(state: NodeState, health: Health, now: float) -> float | None:
@@ -252,8 +309,11 @@ def _on_conntrack_done(state: NodeState, event: ConntrackDone, now: float) -> Mo
         return replace(state, flushing=0, flushed_for=flushed, pulled_at=now), ()
     if event.job == ConntrackJob.COMPLETE and event.tag == state.epoch and state.claims_active:
         if event.ok:
-            return replace(state, completing=False), ()
-        return state, (Conntrack(ConntrackJob.COMPLETE, state.epoch),)
+            return replace(state, completing=False, incomplete=False, completions=0), ()
+        if not state.completing:
+            return state, ()
+        again = replace(state, completions=state.completions + 1)
+        return again, (Conntrack(ConntrackJob.COMPLETE, state.epoch),) if again.completions < COMPLETIONS else ()
     return state, ()
 
 
@@ -262,7 +322,8 @@ def _on_frozen(state: NodeState, event: Frozen, now: float) -> Move:
 
     Unless the peer was long gone before it: then there was nobody to take it, and one that came meanwhile tells us.
     """
-    thawed = replace(state, peer=PeerView(heard=dict.fromkeys(Path, now), said=None))
+    nothing_heard = PeerView(heard=dict.fromkeys(Path, now), said=None)
+    thawed = replace(state, peer=nothing_heard, peer_idle_since=None, blind_since=None)
     if not state.claims_active or state.peer.silent(state.terms, now - event.gap):
         return thawed, ()
     cause = f"this machine stood still for {event.gap:.1f} s"
@@ -282,7 +343,7 @@ def _on_asked(state: NodeState, event: Asked, now: float) -> Move:
 
 def _drain(state: NodeState, event: Asked, now: float) -> Move:
     if not state.claims_active:
-        text = f"{state.terms.me} is drained: it will not become active while {state.terms.peer} is alive"
+        text = f"{state.terms.me} is drained: it will not become active while {state.terms.peer} can serve"
         return replace(state, drained=True), (SaveDrained(True), Reply(event.number, True, text))
     reason = "" if event.force else peer_unready(state, now)
     if reason:
@@ -323,6 +384,8 @@ def peer_unready(state: NodeState, now: float) -> str:
     """Why the peer could not take over now, in plain words; empty if it could."""
     peer = state.terms.peer
     said = state.peer.fresh(state.terms, now)
+    if state.claims_active and not state.health.keepalived:
+        return f"Keepalived does not answer on {state.terms.me}: it cannot let go of the VIP"
     if said is None:
         return f"{peer} has not been heard for {state.peer.age(now):.1f} s"
     if said.drained:

@@ -85,8 +85,11 @@ class PeerMessage(BaseModel):
     emptied its internal conntrackd cache. `handover`, `prepared_for` and `local_for` carry the number
     of a planned switchover, `opened` says that its taker translates already; `challenge` and `answer`
     carry that of a challenge. `evidence` counts clients that answered ARP on the VLAN just now, None
-    while still counting. `sample` holds some flows of an active sender now and then, on the private path only; a
-    standby answers with how many it was last asked for (`sampled`, 0 if not lately) and how many of them it lacks.
+    while still counting. `sees` counts the clients heard on the VLAN in the last seconds, None if nobody counts. `able`
+    means: well enough to serve, though it may be drained or out of the election; `unserving`: claims to be active, and
+    has not been able to serve for some seconds. `sample` holds some flows of an active sender now and then, on the
+    private path only; a standby answers with how many it was last asked for (`sampled`, 0 if not lately) and how many
+    of them it lacks.
     `unanswered`: no packets came back when the sender served lately. An active sender names in `ask` what its peer
     should try to reach, and `reached` is the peer's answer. `alarms`: conditions that only the sender can see.
 
@@ -115,6 +118,9 @@ class PeerMessage(BaseModel):
     answer: _Count = 0
     evidence: _Count | None = None
     clients: Annotated[tuple[IPv4Address, ...], Field(max_length=4)] = ()
+    sees: _Count | None = None
+    able: bool = False
+    unserving: bool = False
     doubtful: bool = False
     unfit: bool = False
     unanswered: bool = False

@@ -82,6 +82,8 @@ def promote(state: NodeState, now: float, cause: str) -> Move:
         refresh_at=now + state.terms.refresh,
         local_for=number,
         wish=False,
+        completions=0,
+        incomplete=False,
     )
     done, replies = answer_request(active, ok=True, message=f"{state.terms.me} is active, epoch {active.epoch}")
     complete = Conntrack(ConntrackJob.COMPLETE, active.epoch)
@@ -103,8 +105,8 @@ def abandon(state: NodeState, phase: Phase, now: float, cause: str) -> Move:
     moved, entered = enter(state, phase, now, cause)
     done, replies = answer_request(moved, ok=False, message=cause, cure="see 'natpair status' on both nodes")
     fell = phase is Phase.FAULT or not state.can_serve(now)
-    fallen = _fallen(done, now) if fell else done
-    left = replace(fallen, completing=False, fenced=False, boosted=False, duplicate_until=0.0)
+    fallen = _fallen(done, now) if fell else _lost(done, now) if not _as_planned(state) else done
+    left = replace(fallen, completing=False, incomplete=False, fenced=False, boosted=False, duplicate_until=0.0)
     left = replace(left, local_for=0, flushed_for=0)
     return left, (*entered, *replies)
 
@@ -112,12 +114,24 @@ def abandon(state: NodeState, phase: Phase, now: float, cause: str) -> Move:
 def _fallen(state: NodeState, now: float) -> NodeState:
     """One more loss of the role for bad health; the first in a long time counts from one."""
     falls = state.falls + 1 if state.falls and now - state.fell_at < FALLS_FORGOTTEN else 1
-    return replace(state, falls=falls, fell_at=now)
+    return replace(_lost(state, now), falls=falls, fell_at=now)
+
+
+def _lost(state: NodeState, now: float) -> NodeState:
+    """One more loss of the role, for whatever reason but a planned switchover."""
+    losses = state.losses + 1 if state.losses and now - state.lost_at < FALLS_FORGOTTEN else 1
+    return replace(state, losses=losses, lost_at=now)
+
+
+def _as_planned(state: NodeState) -> bool:
+    return state.handover is not None and state.handover.released_at is not None
 
 
 def lost_role(state: NodeState, now: float) -> Move | None:
     """The role is gone whatever we think of it: a newer active node, or Keepalived's word."""
     rival = state.peer.active(state.terms, now)
+    if rival is not None and rival.unserving and state.can_serve(now) and not state.blind(now):
+        rival = None  # its promotion may be the newer one, but it serves nobody
     handed = state.handover is not None and rival is not None and rival.local_for == state.handover.number
     if rival is not None and rival.epoch > state.epoch and not handed:
         return abandon(state, Phase.YIELDING, now, f"{state.terms.peer} is active with the newer epoch {rival.epoch}")

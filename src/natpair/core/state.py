@@ -30,8 +30,16 @@ HEARD_LATELY = 0.6
 FALLS_FORGOTTEN = 120.0
 """Seconds without another loss of the role after which earlier ones no longer count."""
 FALL_HOLD_MAX = 60.0
+LOSSES_BORNE = 2
+"""Losses of the role that follow each other, for whatever reason, and cost nothing yet."""
 UNFIT_SECONDS = 3.0
 """Seconds after which an active node that is not fit says so, which ends the damping of a peer that is well."""
+BLIND_SECONDS = 1.0
+"""Seconds for which the peer sees clients and this node none, until that is believed."""
+IDLE_SECONDS = 2.5
+"""Seconds beyond the detection time after which a peer that says that it does not serve will not do so by itself."""
+DEFER_SECONDS = 60.0
+"""Seconds of deafness for which a node that is cut off takes it that its peer may serve unheard."""
 LACKING_RATIO = 0.05
 """Parts of a sample that may be lacking: flows that began while the VLAN was cut are not worth refusing a handover."""
 UNANSWERED_SECONDS = 300.0
@@ -94,7 +102,8 @@ class Health:
     `astray` names what is wrong and does not stay repaired. Of `sampled` flows that the active peer lately named,
     this node lacks `lacking`. `doubtful`: the last question to the gateway is unanswered, which may be a lost packet
     or the first sign that the internet is away. `mac` is that of the private interface, `contested` that of a
-    stranger who lately claimed the VIP by ARP. `foreign_version` is what the peer speaks if we do not understand it.
+    stranger who lately claimed the VIP by ARP. `sees` counts the clients heard on the VLAN in the last seconds, None if
+    nobody counts. `foreign_version` is what the peer speaks if we do not understand it.
     `replies`: for each FIP, whether packets come back. `asking`: what the peer should try to reach in its own name;
     `reached`: whether this node, so asked, reaches it. `alarms`: of the conditions that it led to, what the peer should
     know.
@@ -119,6 +128,7 @@ class Health:
     contested: str = ""
     foreign_version: int = 0
     limiting: bool = False
+    sees: int | None = None
     disk_path: str = ""
     """What has not answered for `disk_seconds`, or was refused with `disk_error`; empty while all is well."""
     disk_seconds: float = 0.0
@@ -177,6 +187,7 @@ class Challenge:
     nonce: int
     asked_at: float
     evidence: int | None = None
+    repeated_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +196,7 @@ class Answer:
 
     nonce: int
     evidence: int | None = None
+    told_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,8 +233,12 @@ class NodeState:
 
     `copying` is read back from the kernel: clients are forwarded, and what matches no flow is copied to the peer.
     `peer_fit_since`: from then on without a break the peer has said that it could take the role over without harm;
-    `peer_ready_since`: that it could take it, even if flows break. `unanswered_at`: when this node last served and no
-    packets came back for a FIP.
+    `peer_ready_since`: that it could take it, even if flows break. `peer_idle_since`: that it neither serves nor could.
+    `peer_gap`: the longest silence between two of its messages lately. `blind_since`: the peer sees clients on the
+    VLAN, and this node neither a client nor the peer. `incomplete`: the resync after the last promotion was given up
+    after `completions` tries. `losses` counts as `falls` does, but also those while this node was well: VRRP, or a
+    newer promotion of the peer.
+    `unanswered_at`: when this node last served and no packets came back for a FIP.
     """
 
     terms: Terms
@@ -233,17 +249,24 @@ class NodeState:
     health: Health = Health()
     bgp_lost_at: float | None = None
     unfit_at: float | None = None
+    helpless_at: float | None = None
     epoch: int = 0
     generation_seen: int = 0
     reserved: int = 0
     drained: bool = False
     completing: bool = False
+    completions: int = 0
+    incomplete: bool = False
     fenced: bool = False
     boosted: bool = False
     duplicate_until: float = 0.0
     copying: bool = False
     peer_fit_since: float | None = None
     peer_ready_since: float | None = None
+    peer_idle_since: float | None = None
+    blind_since: float | None = None
+    peer_gap: float = 0.0
+    insisted_at: float = 0.0
     refresh_at: float = 0.0
     flushed_for: int = 0
     flushing: int = 0
@@ -257,6 +280,8 @@ class NodeState:
     peer_mac: str = ""
     falls: int = 0
     fell_at: float = 0.0
+    losses: int = 0
+    lost_at: float = 0.0
     last_nonce: int = 0
     request: Request | None = None
     wish: bool = False
@@ -282,8 +307,11 @@ class NodeState:
     def can_serve(self, now: float) -> bool:
         """Links, ruleset, gateway and BGP are well enough to carry the clients' traffic."""
         health = self.health
-        bgp = health.bgp_established > 0 or (self.bgp_lost_at is not None and now - self.bgp_lost_at < BGP_GRACE)
-        return health.can_forward and health.public_up and health.gateway and bgp
+        return health.can_forward and health.public_up and health.gateway and self._has_bgp(now)
+
+    def _has_bgp(self, now: float) -> bool:
+        lost_at = self.bgp_lost_at
+        return self.health.bgp_established > 0 or (lost_at is not None and now - lost_at < BGP_GRACE)
 
     def fit(self, now: float) -> bool:
         """Well, and nobody undoes what natpair puts right: good enough to be given the role."""
@@ -293,9 +321,46 @@ class NodeState:
         """No packets came back for a FIP when this node last served, and that is not long ago."""
         return self.unanswered_at is not None and now < self.unanswered_at + UNANSWERED_SECONDS
 
+    def able(self, now: float) -> bool:
+        """Would serve if given the role, whether or not it is in the election."""
+        return not self.claims_active and self.fit(now) and self.health.keepalived and not self.blind(now)
+
+    def blind(self, now: float) -> bool:
+        """Its leg of the VLAN is dead, to go by what the peer sees and this node does not."""
+        return self.blind_since is not None and now >= self.blind_since + BLIND_SECONDS
+
+    def helpless(self, now: float) -> bool:
+        """Has not been able to serve for some seconds: uplink, ruleset, sessions, or its leg of the VLAN."""
+        return self.blind(now) or (self.helpless_at is not None and now >= self.helpless_at + UNFIT_SECONDS)
+
+    def cut_off(self, now: float) -> bool:
+        """Certainly of no use: no carrier, or nobody to announce a FIP to. A next hop may be silent to ARP alone."""
+        return not self.health.public_up or not self._has_bgp(now)
+
+    def deferring(self, now: float) -> bool:
+        """Cut off, and deaf for not very long: a peer may serve unheard, and this node could only disturb."""
+        return self.terms.fresh < self.peer.age(now) < DEFER_SECONDS and self.cut_off(now)
+
+    def peer_idle(self, now: float) -> bool:
+        """The peer has said for a while, with nothing else in between, that it neither serves nor could."""
+        since = self.peer_idle_since
+        return since is not None and now >= since + self.terms.detect + IDLE_SECONDS
+
     def damped(self, now: float) -> bool:
-        """Lost the role for bad health again and again: kept out for 2, 4, 8, … seconds, while the peer serves."""
-        return self.falls > 1 and now < self.fell_at + min(2.0 ** (self.falls - 1), FALL_HOLD_MAX)
+        """Lost the role again and again: kept out for 2, 4, 8, … seconds, while the peer serves."""
+        ill = self.falls > 1 and now < self.fell_at + min(2.0 ** (self.falls - 1), FALL_HOLD_MAX)
+        return ill or self.tossed(now)
+
+    def peer_serves(self, now: float) -> bool:
+        """The peer's last word is that it serves well, and it has not been silent for so long that it must be gone."""
+        said = self.peer.said
+        well = said is not None and said.active and not (said.unfit or said.unserving)
+        return well and not self.peer.silent(self.terms, now)
+
+    def tossed(self, now: float) -> bool:
+        """Lost the role again and again, whatever the reason."""
+        more = self.losses - LOSSES_BORNE
+        return more > 0 and now < self.lost_at + min(2.0**more, FALL_HOLD_MAX)
 
     def synced(self, now: float) -> bool:
         """This standby holds the active peer's conntrack entries, as far as counts can tell."""
@@ -307,7 +372,8 @@ class NodeState:
 
     def ready(self, now: float) -> bool:
         """Could become active this moment."""
-        return self.phase is Phase.STANDBY and self.vrrp is VrrpRole.BACKUP and self.fit(now)
+        well = self.fit(now) and not self.blind(now)
+        return well and self.phase is Phase.STANDBY and self.vrrp is VrrpRole.BACKUP
 
     def announcement(self) -> Announcement:
         """What BIRD should say; a node being handed the role says it before it has it."""
@@ -366,6 +432,9 @@ def message_of(state: NodeState, now: float) -> PeerMessage:
         alarms=state.health.alarms,
         sampled=state.health.sampled,
         lacking=state.health.lacking,
+        sees=state.health.sees,
+        able=state.able(now),
+        unserving=state.claims_active and state.helpless(now),
         doubtful=state.health.doubtful,
         mac=state.health.mac,
         unanswered=state.unanswered(now),

@@ -109,6 +109,22 @@ def _ask_for_dump(pid_file: str) -> None:
         running.close()
 
 
+def running() -> daemon.Process | None:
+    """Keepalived's main process, held; None while it does not run."""
+    return daemon.named(paths.KEEPALIVED_PID, _NAME)
+
+
+def end(main: daemon.Process) -> None:
+    """SIGKILL for Keepalived's main process and its children: either may hang, neither must outlive the other."""
+    children: list[int] = []
+    with contextlib.suppress(OSError, ValueError):
+        children = [int(pid) for pid in Path(f"/proc/{main.pid}/task/{main.pid}/children").read_text().split()]
+    main.send(signal.SIGKILL)
+    for pid in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def parse_dump(text: str) -> VrrpDump:
     """The first VRRP instance of a JSON dump; ValueError if there is none."""
     document = json.loads(text)

@@ -13,10 +13,13 @@ from natpair.agent import app
 from natpair.agent.app import Agent, read_key
 from natpair.agent.journal import Events, Remembered
 from natpair.core.actions import Conntrack, ConntrackJob
+from natpair.core.announcement import Announcement
+from natpair.core.desired import Traffic
 from natpair.core.events import AccountSeen, Event
 from natpair.core.messages import Phase, VrrpRole
 from natpair.core.state import initial
 from natpair.errors import ConfigError, DaemonError
+from natpair.system.nft import Ruleset
 from nodes import TERMS
 from samples import gateway
 
@@ -127,13 +130,62 @@ async def test_a_node_is_adopted_only_if_it_served_and_still_has_the_vip(
     async def read() -> VrrpRole:
         return role
 
+    async def no_ruleset() -> None:
+        return None
+
+    async def no_bird() -> None:
+        raise DaemonError("not there")
+
     monkeypatch.setattr(app.journal, "recall", lambda: left)
     monkeypatch.setattr(agent.sources, "vrrp_role", read)
+    monkeypatch.setattr(app.nft, "read", no_ruleset)
+    monkeypatch.setattr(app.bird, "reading", no_bird)
     await app._adopt(agent)
     state = agent.decider.state
     assert state.phase is phase
     if phase is Phase.ACTIVE:
         assert (state.epoch, state.boosted, state.fenced) == (20, True, True)
+
+
+@pytest.mark.parametrize(
+    ("traffic", "role", "med", "epoch"),
+    [
+        (Traffic.LOCAL, VrrpRole.MASTER, 2**31 - 20, 20),
+        (Traffic.LOCAL, VrrpRole.MASTER, None, None),
+        (Traffic.RELAY, VrrpRole.MASTER, 2**31 - 20, 0),
+        (Traffic.LOCAL, VrrpRole.BACKUP, 2**31 - 20, 0),
+    ],
+)
+async def test_where_an_agent_left_no_word_the_kernel_is_believed(
+    agent: Agent,
+    monkeypatch: pytest.MonkeyPatch,
+    traffic: Traffic,
+    role: VrrpRole,
+    med: int | None,
+    epoch: int | None,
+) -> None:
+    """`state.json` is missing or of another version: a node that serves does so on, in the epoch BIRD announces."""
+
+    async def read() -> VrrpRole:
+        return role
+
+    async def ruleset() -> Ruleset:
+        return Ruleset("", traffic, duplicate=False, fence=False, peer="")
+
+    async def reading() -> tuple[tuple[int, int], Announcement]:
+        return (4, 4), Announcement(primary=True, med=med)
+
+    monkeypatch.setattr(app.journal, "recall", Remembered)
+    monkeypatch.setattr(agent.sources, "vrrp_role", read)
+    monkeypatch.setattr(app.nft, "read", ruleset)
+    monkeypatch.setattr(app.bird, "reading", reading)
+    await app._adopt(agent)
+    state = agent.decider.state
+    assert (state.phase is Phase.ACTIVE) == (epoch != 0)
+    if epoch is None:
+        assert state.epoch > 2 * state.reserved, "above all that any promotion of this node can have had"
+    else:
+        assert state.epoch == epoch
 
 
 async def test_jobs_run_one_after_the_other_and_tell_how_they_ended(

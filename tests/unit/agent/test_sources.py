@@ -31,6 +31,7 @@ from natpair.core.events import (
 from natpair.core.messages import VrrpRole
 from natpair.core.state import Health
 from natpair.errors import DaemonError
+from natpair.system.daemon import Process
 from natpair.system.keepalived import VrrpDump
 from samples import gateway
 
@@ -104,6 +105,9 @@ class Outside:
 
     def refresh(self) -> None:
         pass
+
+    def sees(self) -> int | None:
+        return 2
 
 
 @pytest.fixture
@@ -554,3 +558,30 @@ async def test_a_kernel_that_cannot_say_where_the_vip_is_changes_nothing(outside
     assert events == []
     assert not watching.done()
     watching.cancel()
+
+
+async def test_a_keepalived_that_does_not_answer_for_too_long_is_ended_once(
+    outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed, now = list[str](), [100.0]
+    with sleeper() as hung:
+        monkeypatch.setattr(daemons.keepalived, "running", lambda: Process(hung.pid))
+        monkeypatch.setattr(daemons.time, "monotonic", lambda: now[0])
+        made = asks(outside, killed)
+        for seconds, answered in ((0, False), (5, False), (2, True), (5, False), (9, False)):
+            now[0] += seconds
+            made.keepalived_said(answered)
+        assert killed == [], "an answer begins it anew"
+        now[0] += 1
+        made.keepalived_said(False)
+        assert (hung.wait(5), killed) == (-signal.SIGKILL, ["keepalived"])
+
+
+async def test_whether_keepalived_answers_is_told_each_time(outside: Outside) -> None:
+    told: list[bool] = []
+    pair = gateway()
+    made = Sources(pair, "nat-a", outside, outside, outside.others, on_keepalived=told.append)  # type: ignore[arg-type]
+    await made.vrrp_role()
+    outside.mute.add("keepalived")
+    await made.vrrp_role()
+    assert told == [True, False]

@@ -184,6 +184,30 @@ async def test_known_clients_are_asked_now_and_then_so_that_the_list_stays_true(
     assert probed.wire.asked == [CLIENTS[0]]
 
 
+async def test_beyond_four_known_clients_the_others_are_asked_in_turn() -> None:
+    """Else four that are gone for good would hide all that are there."""
+    probed = Probed()
+    await probed.hear(*CLIENTS)
+    for _ in range(8):
+        probed.vlan.refresh()
+    assert set(probed.wire.asked) == set(CLIENTS)
+
+
+async def test_whoever_was_heard_in_the_last_seconds_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    probed, now = Probed(), [1000.0]
+    monkeypatch.setattr(vlan.time, "monotonic", lambda: now[0])
+    assert probed.vlan.sees() == 0
+    await probed.hear(*CLIENTS[:2])
+    probed.vlan.learn((CLIENTS[5],))
+    assert probed.vlan.sees() == 2, "not one that only the peer has heard"
+    now[0] += vlan.SEEN_SECONDS - 0.1
+    await probed.hear(CLIENTS[0])
+    now[0] += 0.2
+    assert probed.vlan.sees() == 1
+    now[0] += vlan.SEEN_SECONDS
+    assert probed.vlan.sees() == 0
+
+
 async def test_without_an_interface_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(interface: str, address: IPv4Address) -> Wire:
         raise OSError
@@ -195,6 +219,7 @@ async def test_without_an_interface_nothing_fails(monkeypatch: pytest.MonkeyPatc
     probed.vlan.claim_vip(lambda: True)
     probed.vlan.probe(5)
     assert await probed.result() == (5, 0)
+    assert probed.vlan.sees() is None, "no evidence, not none seen"
     assert not GatewayProbe("eth0", OURS, 3).ask()
     monkeypatch.setattr(vlan, "ArpPort", Wire)
     probed.vlan.open()

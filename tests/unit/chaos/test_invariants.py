@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from natpair.chaos.fault import WORDS, Invariant
-from natpair.chaos.history import Aftermath, Check, Dark, Offer, Resources, StatusSeen, VipChange
+from natpair.chaos.history import Aftermath, Check, Dark, History, Offer, Resources, StatusSeen, VipChange
 from natpair.chaos.invariants import judge, outage_ms
 from natpair.chaos.result import reason
 from natpair.drill.pcap import Reset, ResetKind
@@ -83,6 +83,27 @@ def test_a_source_that_is_public_and_foreign_is_a_leak_too() -> None:
 def test_a_packet_that_both_taps_saw_counts_once() -> None:
     twice = history(taps=taps(leaks=(leak("192.168.1.101"),)), aliens=(leak("192.168.1.101"),))
     assert found(Invariant.LEAK, twice).value == 1
+
+
+def long_silence() -> History:
+    """Eleven seconds without a reply."""
+    sent = tuple(range(START, at(20_000), 10 * MS))
+    got = tuple(0 if at(0) <= moment < at(11_000) else moment + MS for moment in sent)
+    return history(udp=UdpRecord(sent, got, ()), end_ns=at(20_000))
+
+
+def test_nobody_serves_though_a_node_could() -> None:
+    finding = found(Invariant.SERVED, long_silence())
+    assert not finding.held
+    assert finding.detail
+    assert found(Invariant.SERVED, long_silence(), limits=limits(served_ms=12_000)).held
+    assert found(Invariant.SERVED, history(udp=lost((0, 5_000)))).held
+
+
+def test_a_node_without_power_or_legs_could_not_have_served() -> None:
+    dark = (Dark(A, "power", at(0), at(11_000)), Dark(B, "public", at(0), at(6_000)))
+    assert found(Invariant.SERVED, replace(long_silence(), dark=dark)).held, "B had five seconds"
+    assert not found(Invariant.SERVED, replace(long_silence(), dark=dark[:1])).held, "B could have served"
 
 
 def test_two_owners_of_the_vip() -> None:

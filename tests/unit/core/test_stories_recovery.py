@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from natpair.core.actions import Conntrack, ConntrackJob
@@ -9,7 +11,7 @@ from natpair.core.desired import Traffic, desired
 from natpair.core.events import ConntrackDone, HealthRead, Tick, VrrpChanged
 from natpair.core.messages import PeerMessage, Phase, VrrpRole
 from natpair.core.rules import FAULT_DWELL
-from natpair.core.state import SYNC_SETTLE, Health, NodeState, initial
+from natpair.core.state import DEFER_SECONDS, SYNC_SETTLE, Health, NodeState, initial
 from nodes import SICK, TERMS, THEIRS, WELL, hears, node, says
 from script import Line, at, play
 
@@ -49,7 +51,20 @@ def test_alone_and_unable_to_forward_it_stays_closed() -> None:
 
 
 def test_alone_a_node_without_uplink_or_bgp_is_better_than_none() -> None:
-    play(booted(), at(0.1, HealthRead(Health(private_up=True, ruleset=True))), at(HOLD + 1.1, Tick(), Phase.STANDBY))
+    """Not at once: it cannot know whether a peer serves unheard, and so takes nothing from clients by waiting."""
+    health = HealthRead(Health(private_up=True, ruleset=True))
+    play(
+        booted(),
+        at(0.1, health),
+        at(HOLD + 1.1, Tick()),
+        at(DEFER_SECONDS - 0.1, Tick()),
+        at(DEFER_SECONDS + 0.1, Tick(), Phase.STANDBY),
+    )
+
+
+def test_alone_a_node_whose_next_hop_does_not_answer_serves_at_once() -> None:
+    health = HealthRead(replace(WELL, gateway=False))
+    play(booted(), at(0.1, health), at(HOLD + 1.1, Tick(), Phase.STANDBY))
 
 
 def test_beside_an_active_peer_it_waits_for_the_flush_and_a_full_table() -> None:

@@ -21,7 +21,7 @@ from natpair.core.machine import adopt, step
 from natpair.core.messages import Phase, VrrpRole
 from natpair.core.moves import DUPLICATE_WINDOW
 from natpair.core.rules import ASK_ALIVE, ASK_SILENT, YIELD_LIMIT
-from natpair.core.state import Answer, Health, NodeState, PeerView, initial, message_of
+from natpair.core.state import HEARD_LATELY, Answer, Health, NodeState, PeerView, initial, message_of
 from natpair.core.wire import Path
 from nodes import MINE, MUTE, NEWER, SICK, TERMS, THEIRS, WELL, active, hears, node, says, standby
 from script import at, play
@@ -84,10 +84,14 @@ def test_the_challenge_asks_to_be_woken_when_its_patience_ends() -> None:
 
 
 def test_a_peer_heard_a_moment_ago_is_given_more_time() -> None:
+    """Until it has been silent for most of the detection time: a single lost heartbeat or answer decides nothing."""
+    quiet = 0.55 + HEARD_LATELY * TERMS["nat-a"].detect
     play(
         challenging(last_heard=0.55),
         at(0.6 + ASK_SILENT + 0.01, Tick()),
-        at(0.6 + ASK_ALIVE, Tick(), Phase.ACTIVE, conntrack(COMPLETE, NEXT_EPOCH)),
+        at(0.6 + ASK_ALIVE, Tick()),
+        at(quiet - 0.001, Tick()),
+        at(quiet + 0.001, Tick(), Phase.ACTIVE, conntrack(COMPLETE, NEXT_EPOCH)),
     )
 
 

@@ -15,10 +15,25 @@ def command() -> None:
     """Take a standby without an agent out of the election. An active node is left alone: packets still flow."""
     try:
         active = json.loads(Path(paths.STATE).read_text())["role"] == "active"
-    except (OSError, ValueError, KeyError):
-        active = False
+    except (OSError, ValueError, KeyError, TypeError):
+        active = _translates()
     health = Path(paths.TRACK_HEALTH)
     if not active and health.parent.is_dir():
         fresh = health.with_name(".health.new")
         fresh.write_text("0\n")
         fresh.replace(health)
+
+
+def _translates() -> bool:
+    """Where the agent left no word: whether the ruleset in force translates clients, as that of an active node does."""
+    import asyncio
+
+    from natpair.core.desired import Traffic
+    from natpair.errors import NatpairError
+    from natpair.system import nft
+
+    try:
+        ruleset = asyncio.run(nft.read())
+    except NatpairError:
+        return False
+    return ruleset is not None and ruleset.traffic is Traffic.LOCAL
