@@ -128,8 +128,8 @@ def test_each_client_has_its_limits_and_defaults_are_shares_of_the_table() -> No
 
 @pytest.mark.parametrize(("prefix", "size"), [(24, 256), (20, 4096), (12, MOST_CLIENTS)])
 def test_sets_of_clients_have_room_for_the_subnet_and_an_end(prefix: int, size: int) -> None:
-    large = gateway(("192.168.1.1/24", f"192.168.1.1/{prefix}"), ("192.168.1.3/24", f"192.168.1.3/{prefix}"),
-                    ("192.168.1.4/24", f"192.168.1.4/{prefix}"))  # fmt: skip
+    large = gateway(("192.168.1.1/24", f"10.16.0.1/{prefix}"), ("192.168.1.3/24", f"10.16.0.3/{prefix}"),
+                    ("192.168.1.4/24", f"10.16.0.4/{prefix}"))  # fmt: skip
     text = rendered("nftables.nft", large).text
     sizes = {name: int(found) for name, found in re.findall(r"set (\w+) \{[^}]*?size (\d+)", text)}
     assert (sizes["client_rate"], sizes["clients_full"]) == (size, size)
@@ -177,9 +177,11 @@ def test_several_addresses_are_chosen_alike_on_both_nodes() -> None:
 
 
 def test_clients_leave_with_a_fip_and_the_node_with_its_own_address() -> None:
-    assert rules(rendered("nftables.nft").text, "leak_guard")[1:] == [
+    _, back, *guard = rules(rendered("nftables.nft").text, "leak_guard")
+    assert back.startswith('oifname "eth1" ct direction reply'), "replies are counted, and go on"
+    assert guard == [
         'oifname != "eth0" accept',
-        "ip saddr @fips counter name passed accept",
+        'counter name ip saddr map { 192.0.2.221 : "passed_192.0.2.221" } accept',
         'iifname "eth1" update @astray { ct reply ip daddr }',
         'iifname "eth1" counter name leak_guard drop',
         "ip saddr 192.168.1.0/24 counter name own_leak drop",
