@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from natpair.core import events
 from natpair.core.account import Account, Lack, Trouble, Work
 from natpair.core.actions import ConntrackJob
+from natpair.core.capacity import Crowd
 from natpair.core.events import Event, Verb
 from natpair.core.messages import CLAIMING, PeerMessage, Phase, VrrpRole
 from natpair.core.model import Watch
@@ -94,6 +95,13 @@ healths = any_of(
     asking=st.just(()),
     reached=st.sampled_from([None, True, False]),
     alarms=st.just(()),
+    plain_sessions=st.sampled_from([(), ("rs1",)]),
+    misplaced=st.just(()),
+    twice=st.just(()),
+    crowd=st.none() | st.just(Crowd("192.0.2.221", 6, "198.51.100.10", 443, 60_000)),
+    most_flows=st.sampled_from([0, 1000]),
+    key_mode=st.sampled_from([0o600, 0o644]),
+    clock_ahead=st.sampled_from([0.0, -60.0]),
     bgp_established=st.sampled_from([0, 1, 4]),
     bgp_total=st.just(4),
     flows=st.sampled_from([0, 500, 1000]),

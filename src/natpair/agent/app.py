@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from natpair.agent import journal
 from natpair.agent.applies import Applies
 from natpair.agent.bindings import Bindings
-from natpair.agent.contest import Contest
+from natpair.agent.contest import Contest, Twice
 from natpair.agent.contradictions import Contradictions
 from natpair.agent.control import application, serve
 from natpair.agent.daemons import Daemons
@@ -28,6 +28,7 @@ from natpair.agent.disk import Disks
 from natpair.agent.enforcer import Enforcer
 from natpair.agent.incarnations import Incarnations
 from natpair.agent.keeper import Keeper, Known, Repairs, kinds_of
+from natpair.agent.lookout import Lookout
 from natpair.agent.peerlink import PeerLink
 from natpair.agent.replies import ReplyWatch
 from natpair.agent.sources import Sources
@@ -133,8 +134,13 @@ class Agent:
             lambda: self.decider.state.peer_mac,
             lambda: self.decider.state.peer.active(self._terms, time.monotonic()) is not None,
         )
+        self.twice = Twice(gateway.node_named(node).private_address.ip, lambda: self.decider.state.peer_mac)
         self.vlan = Vlan(
-            gateway, node, lambda nonce, count: self.decider.handle(VlanProbed(nonce, count)), self.contest.seen
+            gateway,
+            node,
+            lambda nonce, count: self.decider.handle(VlanProbed(nonce, count)),
+            self.contest.seen,
+            self.twice.seen,
         )
         self.sync = SyncWatch(
             gateway.private_network,
@@ -154,6 +160,7 @@ class Agent:
         self.replies = ReplyWatch(
             gateway, node, self.sources.way_out, lambda: self.decider.state, lambda: self.sources.wake()
         )
+        self.lookout = Lookout(gateway, node, lambda: self.decider.state.claims_active, lambda: self.sources.wake())
         self.decider = Decider(state, self, self.events)
         self.contradictions = Contradictions(gateway.private_network, gateway.pair.fips, self.events.record)
         self.sources.on_leak = self.contradictions.look
@@ -176,6 +183,7 @@ class Agent:
             cached=self.daemons.cached,
             bgp_established=established,
             bgp_total=total,
+            plain_sessions=self.daemons.plain_sessions,
             astray=self.keeper.astray,
             sampled=sampled,
             lacking=lacking,
@@ -187,6 +195,16 @@ class Agent:
             replies=self.replies.verdicts,
             asking=self.replies.asking,
             reached=self.replies.reached,
+            most_flows=self.lookout.seen.most_flows,
+            refusing=self.lookout.seen.refusing,
+            overflowing=self.lookout.seen.overflowing,
+            crowd=self.lookout.seen.crowd,
+            key_mode=self.lookout.seen.key_mode,
+            misplaced=self.lookout.seen.misplaced,
+            twice=self.twice.found(),
+            rollback_at=self.lookout.seen.rollback_at,
+            keys_differ=self.link.keys_differ,
+            clock_ahead=self.link.clock_ahead,
             alarms=alarms(self.decider.state, time.monotonic()),
         )
 
@@ -303,7 +321,8 @@ class Agent:
             Task("health", lambda: sources.health(decider.handle)),
             Task("election", lambda: sources.election(decider.handle)),
             Task("VIP", lambda: sources.vip(decider.handle, lambda: self.decider.state.holds_vip)),
-            Task("looks", lambda: sources.looks(lambda: self.decider.state.claims_active), vital=False),
+            Task("looks", sources.looks, vital=False),
+            Task("lookout", self.lookout.run, vital=False),
             Task("replies", self.replies.run, vital=False),
             Task("arrivals", lambda: sources.arrivals(decider.handle)),
             Task("conntrackd jobs", self._run_jobs),
@@ -438,6 +457,7 @@ class Agent:
         self._look_at_interfaces()
         self.sources.wake()
         self.sources.look_at_vip.set()
+        self.lookout.addresses_changed()
         self.enforcer.look_again()
         self.keeper.wake()
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from ipaddress import IPv4Address
 
 REMEMBERED_SECONDS = 60.0
+_TWICE_SECONDS = 2.5
+_MOST_TWICE = 4
 _ANSWER_SECONDS = 0.1
 """The least time between two answers: as many frames as an attacker sends would be a flood of our own."""
 PEER_SECONDS = 1.0
@@ -15,6 +18,27 @@ PEER_SECONDS = 1.0
 
 def _call_later(seconds: float, what: Callable[[], None]) -> None:
     asyncio.get_running_loop().call_later(seconds, what)
+
+
+class Twice:
+    """Who else has an address of the pair, by ARP: `own` is this node's, `peer` gives the peer's MAC as it tells it."""
+
+    def __init__(self, own: IPv4Address, peer: Callable[[], str]) -> None:
+        self._own = own
+        self._peer = peer
+        self._seen: dict[str, float] = {}
+
+    def seen(self, address: IPv4Address, mac: str) -> None:
+        """`mac` speaks as `address`, which is this node's or the peer's; our own frames are not heard."""
+        told = self._peer()
+        if address == self._own or (told and mac != told):
+            self._seen[f"{address} by {mac}"] = time.monotonic()
+
+    def found(self) -> tuple[str, ...]:
+        """Address and MAC of those heard lately."""
+        now = time.monotonic()
+        self._seen = {who: at for who, at in self._seen.items() if now - at < _TWICE_SECONDS}
+        return tuple(sorted(self._seen))[:_MOST_TWICE]
 
 
 class Contest:

@@ -85,6 +85,8 @@ class Daemons:
         )
         self.bgp: tuple[int, int] = (0, 0)
         """Sessions that are Established, and all."""
+        self.plain_sessions: tuple[str, ...] = ()
+        """Established sessions whose neighbour lacks RFC 8950."""
         self.conntrackd = False
         """conntrackd answers."""
         self.cached: int | None = None
@@ -117,7 +119,10 @@ class Daemons:
     async def _ask_bird(self) -> None:
         announcement: Announcement | None = None
         try:
+            before = self.bgp
             self.bgp, announcement = await bird.reading()
+            if before != self.bgp:
+                self.plain_sessions = await bird.plain_sessions()
             self._bird.heard()
         except DaemonError:
             self.bgp = (0, self.bgp[1])

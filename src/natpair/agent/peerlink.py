@@ -7,18 +7,22 @@ import contextlib
 import secrets
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address
 
 from natpair.core.messages import Flow, PeerMessage
 from natpair.core.model import Gateway
-from natpair.core.wire import Envelope, OtherVersion, Path, Session, Stamp, WireError, receive, seal, unseal
+from natpair.core.wire import BadSeal, Envelope, OtherVersion, Path, Session, Stamp, WireError, receive, seal, unseal
 
 _BURST = 64
 """Datagrams read in one go: enough for a backlog, not enough for a flood to starve the loop."""
 _SAMPLE_COPIES = 2
 """Messages that carry the same sample, in case one is lost."""
+_UNVERIFIED = 4
+_UNVERIFIED_SECONDS = 2.5
+"""So many datagrams that do not verify within so long are no stray one."""
 _FOREIGN_SECONDS = 3.0
 """A version that was not heard for so long is not spoken any more."""
 
@@ -53,6 +57,8 @@ class PeerLink:
         self._sockets: dict[Path, socket.socket] = {}
         self._latest: PeerMessage | None = None
         self._foreign: tuple[float, int] = (-_FOREIGN_SECONDS, 0)
+        self._unverified: deque[float] = deque(maxlen=_UNVERIFIED)
+        self._clock_ahead = 0.0
         self.rejected = 0
 
     def open(self) -> None:
@@ -84,14 +90,14 @@ class PeerLink:
             if path is Path.PRIVATE and self._copies:
                 self._copies -= 1
                 body = message.model_copy(update={"sample": self._sample})
-            envelope = Envelope(self._me, self._session.own, path, self._session.echoes, body)
+            envelope = Envelope(self._me, self._session.own, path, self._session.echoes, body, time.time())
             with contextlib.suppress(OSError):
                 udp.sendto(seal(self._key, envelope), (str(self._peers[path]), self._port))
 
     def _read(self, path: Path) -> None:
         for _ in range(_BURST):
             try:
-                datagram, _sender = self._sockets[path].recvfrom(8192)
+                datagram, sender = self._sockets[path].recvfrom(8192)
             except OSError:
                 return
             try:
@@ -100,12 +106,16 @@ class PeerLink:
                 self.rejected += 1
                 if isinstance(error, OtherVersion):
                     self._foreign = (time.monotonic(), error.version)
+                elif isinstance(error, BadSeal) and sender[0] == str(self._peers[path]):
+                    self._unverified.append(time.monotonic())
                 continue
             newest = max(self._session.seen.values(), default=-1)
             known = self._session.trusted
             self._session, believed = receive(self._session, envelope, path)
             if not believed:
                 continue
+            self._unverified.clear()
+            self._clock_ahead = time.time() - envelope.wall if envelope.wall else 0.0
             if envelope.message.sample:
                 self._on_sample(envelope.message.sample)
                 envelope = replace(envelope, message=envelope.message.model_copy(update={"sample": ()}))
@@ -119,6 +129,17 @@ class PeerLink:
         """The other version of the protocol that somebody with the pair's key speaks; 0 if nobody lately did."""
         at, version = self._foreign
         return version if time.monotonic() - at < _FOREIGN_SECONDS else 0
+
+    @property
+    def keys_differ(self) -> bool:
+        """Datagrams of the peer's address come, do not verify, and none has in between."""
+        enough = len(self._unverified) == _UNVERIFIED
+        return enough and time.monotonic() - self._unverified[0] < _UNVERIFIED_SECONDS
+
+    @property
+    def clock_ahead(self) -> float:
+        """Seconds that our clock is ahead of the peer's, to go by what it said last."""
+        return self._clock_ahead
 
     def close(self) -> None:
         """Close both sockets."""

@@ -35,8 +35,10 @@ _VRRP_RETRY_SECONDS = 2.0
 _DOUBTFUL_PACE = 0.7
 """Of the probe interval. Not less: of two nodes whose internet is away the later must have its doubts, an interval
 after the first, before the other is sure."""
-_COUNTERS_SECONDS = 4.0
-_FULL_LOOK_EVERY = 4
+_COUNTERS_SECONDS = 1.0
+_LEAKED = 5
+"""Packets a second that the leak guard drops before it is news."""
+_FULL_LOOK_EVERY = 16
 """Each takes four nft processes, some 60 ms of CPU; changes that give notice are seen at once."""
 _ARRIVAL_POLL_SECONDS = 0.02
 _FROZEN_SECONDS = 1.0
@@ -51,6 +53,7 @@ class Readings:
     gateway: bool = True
     relaying: float = 0.0
     limiting: bool = False
+    leaking: bool = False
 
 
 class Sources:
@@ -143,6 +146,9 @@ class Sources:
         own = Health(
             private_up=links.is_up(self._private),
             public_up=links.is_up(self._public),
+            private_why=links.why_down(self._private),
+            public_why=links.why_down(self._public),
+            leaking=readings.leaking,
             ruleset=self._enforcer.ruleset_ok(),
             gateway=readings.gateway,
             keepalived=readings.keepalived,
@@ -241,26 +247,23 @@ class Sources:
         missing = due - (self._adverts[1] - before[1])
         return missing > 0.5 * gap / self._advert and gap > 2 * self._advert
 
-    async def looks(self, serves: Callable[[], bool]) -> None:
-        """The counters, and now and then a full look at what is in force, for changes that gave no notice.
-
-        A node that `serves` relays nothing: its counters have time until the full look.
-        """
+    async def looks(self) -> None:
+        """The counters, and now and then a full look at what is in force, for changes that gave no notice."""
         for number in itertools.count(1):
             await asyncio.sleep(_COUNTERS_SECONDS)
-            full = number % _FULL_LOOK_EVERY == 0
-            if full:
+            if number % _FULL_LOOK_EVERY == 0:
                 self._enforcer.look_again()
-            if full or not serves():
-                await self._read_counters()
+            self._read_counters()
 
-    async def _read_counters(self) -> None:
+    def _read_counters(self) -> None:
         before = self.counters
         self.counters = nft.counters()
         relaying = self._grew(before, "relayed")
         self._readings.relaying = self._readings.relaying + _COUNTERS_SECONDS if relaying else 0.0
         if self._grew(before, "leak_guard"):
             self.on_leak()
+        leaked = self.counters.get("leak_guard", 0) - before.get("leak_guard", self.counters.get("leak_guard", 0))
+        self._readings.leaking = leaked >= _LEAKED
         self._readings.limiting = self._grew(before, "over_flows") or self._grew(before, "over_rate")
 
     def _grew(self, before: Mapping[str, int], counter: str) -> bool:

@@ -36,6 +36,7 @@ class Vlan:
         node: str,
         on_probed: Callable[[int, int], None],
         on_contested: Callable[[str], None] = lambda _mac: None,
+        on_address: Callable[[IPv4Address, str], None] = lambda _address, _mac: None,
     ) -> None:
         self._node = gateway.node_named(node)
         peer = gateway.peer_of(node)
@@ -44,6 +45,8 @@ class Vlan:
         self._not_clients = {self._vip, self._node.private_address.ip, peer.private_address.ip}
         self._on_probed = on_probed
         self._on_contested = on_contested
+        self._on_address = on_address
+        self._pair = {self._node.private_address.ip, peer.private_address.ip}
         self._port: ArpPort | None = None
         self._seen_seconds = max(SEEN_SECONDS, 4 * gateway.health.probe_interval_ms / 1000)
         self._turn = 0
@@ -117,6 +120,8 @@ class Vlan:
 
     def refresh(self) -> None:
         """Ask clients we know now and then, so that the list stays true: those heard last, and the others in turn."""
+        if self._port is not None:
+            self._port.doubt(self._node.private_address.ip)  # does anybody else have our own address?
         if self._port is None or not self._clients:
             return
         asked, half = list(reversed(self._clients)), _SHARED // 2
@@ -160,6 +165,8 @@ class Vlan:
         address = heard.address
         if address == self._vip:
             self._on_contested(heard.mac.hex(":"))
+        if address in self._pair:
+            self._on_address(address, heard.mac.hex(":"))
         if address in self._not_clients or address not in self._network:
             return
         self._clients.pop(address, None)

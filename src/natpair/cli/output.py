@@ -38,13 +38,14 @@ class Symbols:
     good: str
     bad: str
     warning: str
+    info: str
     bullet: str
     arrow: str
     bar: str
 
 
-UNICODE = Symbols(good="✓", bad="✗", warning="⚠", bullet="•", arrow="→", bar="█")
-ASCII = Symbols(good="+", bad="x", warning="!", bullet="*", arrow="->", bar="#")
+UNICODE = Symbols(good="✓", bad="✗", warning="⚠", info="\N{INFORMATION SOURCE}", bullet="•", arrow="→", bar="█")
+ASCII = Symbols(good="+", bad="x", warning="!", info="i", bullet="*", arrow="->", bar="#")
 
 
 def symbols(stream: TextIO | None = None) -> Symbols:

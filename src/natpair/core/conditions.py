@@ -56,9 +56,11 @@ def _told(state: NodeState, now: float, own: Iterable[Condition]) -> list[Condit
         return []
     mine, peer = {one.code for one in own}, state.terms.peer
     found = [(_BY_CODE[one.code], one.text) for one in said.alarms if one.code in _BY_CODE and one.code not in mine]
-    # How bad it is depends on who serves, as it does for the peer itself.
+    # On a node that does not serve it hurts nobody yet.
+    eased = Severity.CRITICAL if said.active else Severity.WARNING
+    order = list(Severity)
     return [
-        Condition(kind.code, kind.severity if said.active else kind.otherwise, f"{peer}: {text}", kind.cure, peer)
+        Condition(kind.code, max(kind.severity, eased, key=order.index), f"{peer}: {text}", kind.cure, peer)
         for kind, text in found
         if kind.told
     ]

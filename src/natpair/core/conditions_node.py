@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from natpair.core.condition import Kind, Severity
+from natpair.core.desired import desired
 from natpair.core.messages import Phase, VrrpRole
 from natpair.core.state import NodeState
 
@@ -17,17 +18,58 @@ def _fact(name: str, text: str) -> Callable[[NodeState, float], str | None]:
     return judge
 
 
+def _link_down(name: str) -> Callable[[NodeState, float], str | None]:
+    def judge(state: NodeState, now: float) -> str | None:
+        if getattr(state.health, f"{name}_up"):
+            return None
+        interface, where = getattr(state.terms, f"{name}_interface"), "VLAN" if name == "private" else "public"
+        return f"{interface} ({where}) {getattr(state.health, f'{name}_why') or 'is down'}"
+
+    return judge
+
+
 def _vrrp_fault(state: NodeState, now: float) -> str | None:
     if state.tossed(now) and state.peer_serves(now):
         return None  # it is kept out on purpose
-    if state.phase is Phase.STANDBY and state.vrrp is VrrpRole.FAULT and now - state.since > 3:
+    # A node that cannot serve takes itself out of the election: that is what it says to Keepalived.
+    kept_out = not desired(state, now).eligible
+    if state.phase is Phase.STANDBY and state.vrrp is VrrpRole.FAULT and now - state.since > 3 and not kept_out:
         return "Keepalived is in FAULT although this node is well"
     return None
 
 
+def _chains(state: NodeState) -> tuple[str, ...]:
+    """The chains of other tools that clients' packets do not get past, as `system/passage.py` names them."""
+    named = (part for thing in state.health.astray for part in thing.split(", "))
+    return tuple(part.removeprefix("table ").replace(" chain ", " ") for part in named if part.startswith("table "))
+
+
 def _astray(state: NodeState, now: float) -> str | None:
-    things = state.health.astray
-    return f"wrong, and put right in vain or not at all: {', '.join(things)}" if things else None
+    things = [thing for thing in state.health.astray if not thing.startswith("table ")]
+    return f"changed again after each repair, or cannot be repaired: {', '.join(things)}" if things else None
+
+
+def _clients_dropped(state: NodeState, now: float) -> str | None:
+    chains = _chains(state)
+    if chains:
+        plural = "chains drop" if len(chains) > 1 else "chain drops"
+        return f"another tool's {plural} what clients send: {', '.join(chains)}"
+    if state.claims_active and state.health.leaking:
+        return "packets of clients are dropped because they are not translated to a FIP"
+    return None
+
+
+def _no_drops(state: NodeState, now: float) -> str:
+    chains = _chains(state)
+    if chains:
+        return f"'nft delete chain {chains[0]}', or stop the tool that made it ('nft list ruleset')"
+    return (
+        "somebody else translates or marks them: 'nft list ruleset'; 'conntrack -L' shows flows of an address given up"
+    )
+
+
+def _serving(state: NodeState, now: float) -> bool:
+    return state.claims_active
 
 
 def _disk_stalled(state: NodeState, now: float) -> str | None:
@@ -45,6 +87,20 @@ def _failed_parts(state: NodeState, now: float) -> str | None:
     return f"the agent started a failed part of itself again: {'; '.join(failed)}" if failed else None
 
 
+def _key_readable(state: NodeState, now: float) -> str | None:
+    mode = state.health.key_mode
+    return f"the key file may be read by others (mode {mode:04o})" if mode & 0o077 else None
+
+
+def _misplaced(state: NodeState, now: float) -> str | None:
+    return "; ".join(state.health.misplaced) or None
+
+
+def _unconfirmed(state: NodeState, now: float) -> str | None:
+    at = state.health.rollback_at
+    return None if at is None else f"an apply is not confirmed: it is rolled back in {max(0, round(at - now))} s"
+
+
 def _drained(state: NodeState, now: float) -> str | None:
     return f"{state.terms.me} is drained" if state.drained else None
 
@@ -57,15 +113,15 @@ KINDS: tuple[Kind, ...] = (
         "private-link-down",
         "The interface of the VLAN is down, missing or without carrier.",
         _CRITICAL,
-        "check the VLAN interface",
-        _fact("private_up", "private link is down"),
+        "check the interface of the VLAN: 'ip link', and the VLAN in the provider's configuration of this machine",
+        _link_down("private"),
     ),
     Kind(
         "public-link-down",
         "The public interface is down, missing or without carrier.",
         _CRITICAL,
-        "check the uplink",
-        _fact("public_up", "public link is down"),
+        "check the public interface: 'ip link'",
+        _link_down("public"),
     ),
     Kind(
         "gateway-unreachable",
@@ -109,6 +165,19 @@ KINDS: tuple[Kind, ...] = (
         _WARNING,
         "'repairs' in 'natpair status --json' names who may have done it: stop that",
         _astray,
+        told=True,
+    ),
+    Kind(
+        "clients-dropped",
+        "What clients send is dropped on this node: by another tool's chain, or because it is not translated. On a "
+        "node that does not serve it is a warning: it would be dropped there.",
+        _CRITICAL,
+        "see which chain drops it: 'nft list ruleset'",
+        _clients_dropped,
+        _serving,
+        _WARNING,
+        told=True,
+        fix=_no_drops,
     ),
     Kind(
         "disk-stalled",
@@ -132,6 +201,29 @@ KINDS: tuple[Kind, ...] = (
         _WARNING,
         "open an issue with this line; if it stays, restart natpair-agent, which costs no packet",
         _failed_parts,
+    ),
+    Kind(
+        "address-misplaced",
+        "An address of the pair stands on a network card where it does not belong.",
+        _WARNING,
+        "'ip addr del' it there, and see who put it there ('ip -d addr', the network's configuration)",
+        _misplaced,
+        told=True,
+    ),
+    Kind(
+        "key-readable",
+        "Others than root may read the pair's key: whoever has it can speak in the name of a node.",
+        _WARNING,
+        "chmod 0600 the file of heartbeat.key_file; if others may have read it, make a new key for both nodes",
+        _key_readable,
+    ),
+    Kind(
+        "unconfirmed-apply",
+        "An 'apply --confirm' waits for its confirmation; without it the node goes back to the configuration before.",
+        _INFO,
+        "'natpair confirm' to keep it, 'natpair rollback' to go back now",
+        _unconfirmed,
+        told=True,
     ),
     Kind(
         "drained",

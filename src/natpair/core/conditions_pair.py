@@ -6,9 +6,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from natpair.core.condition import Kind, Severity
-from natpair.core.messages import Phase
+from natpair.core.messages import Phase, VrrpRole
 from natpair.core.state import NodeState, flows_lacking, lacks_too_many
 from natpair.core.wire import VERSION, Path
+
+_OF_BOTH = frozenset({"nobody-active", "two-active", "keys-differ", "fip-announced-elsewhere"})
+_FIRST_WORDS_SECONDS = 1.0
+"""After the start of an agent, until its peer has been heard."""
+CLOCK_SECONDS = 5.0
+_SILENT_SECONDS = 1.5
 
 
 def _no_usable_standby(state: NodeState, now: float) -> str | None:
@@ -16,18 +22,40 @@ def _no_usable_standby(state: NodeState, now: float) -> str | None:
         return None
     said = state.peer.fresh(state.terms, now)
     peer = state.terms.peer
+    if said is None and state.health.keys_differ:
+        return f"what {peer} could do is not known: its heartbeats do not verify"
     if said is None:
         return f"{peer}'s agent has been silent for {state.peer.age(now):.1f} s: there is no usable standby"
     if state.phase is Phase.HANDING_OVER or (said.ready and said.synced and not said.unanswered):
         return None
     if said.ready and said.unanswered:
         return f"{peer} would take over, but no packets came back when it served"
-    why = "drained" if said.drained else f"{said.phase}" if not said.ready else "not in sync"
+    if said.drained:
+        return f"{peer} is drained: it would take over only if {state.terms.me} fell silent"
+    why = f"{said.phase}, VRRP {said.vrrp}" if not said.ready else "not in sync"
+    own = [alarm.text for alarm in said.alarms if alarm.code not in _OF_BOTH]
+    if own:
+        why = own[0]
     return f"{peer} could not take over now ({why})"
+
+
+def _not_wanted(state: NodeState, now: float) -> bool:
+    """The peer is not kept out by an operator."""
+    said = state.peer.fresh(state.terms, now)
+    return said is None or not said.drained
+
+
+def _mend_standby(state: NodeState, now: float) -> str:
+    peer = state.terms.peer
+    return f"fix {peer}: a failure now is an outage" if _not_wanted(state, now) else f"'natpair undrain' on {peer}"
 
 
 def _nobody_active(state: NodeState, now: float) -> str | None:
     if state.claims_active or state.peer.active(state.terms, now) is not None:
+        return None
+    # Who is not understood may serve; so may one whose adverts are heard, or who has not been heard for a moment.
+    just_started = state.phase is Phase.BOOTING and now - state.since < _FIRST_WORDS_SECONDS
+    if just_started or state.health.keys_differ or _serves_by_vrrp(state, now):
         return None
     said = state.peer.fresh(state.terms, now)
     drained = [state.terms.me] if state.drained else []
@@ -50,6 +78,41 @@ def _held_back(state: NodeState, now: float) -> str | None:
     if state.phase is not Phase.STANDBY or not (state.tossed(now) and state.peer_serves(now)):
         return None
     return f"{state.terms.me} lost the role {state.losses} times in a row to VRRP, and stays out for a while"
+
+
+def _serves_by_vrrp(state: NodeState, now: float) -> bool:
+    """The peer's agent is not heard, but its adverts are: otherwise Keepalived would have elected this node."""
+    unheard = state.peer.fresh(state.terms, now) is None
+    return unheard and state.health.keepalived and state.vrrp is VrrpRole.BACKUP
+
+
+def _peer_silent(state: NodeState, now: float) -> str | None:
+    if state.claims_active or state.health.keys_differ or not _serves_by_vrrp(state, now):
+        return None
+    age, peer = state.peer.age(now), state.terms.peer
+    return f"{peer} holds the VIP, and its agent has not been heard for {age:.1f} s" if age > _SILENT_SECONDS else None
+
+
+def _keys_differ(state: NodeState, now: float) -> str | None:
+    if not state.health.keys_differ:
+        return None
+    return f"heartbeats of {state.terms.peer} arrive and do not verify: the two nodes have different keys"
+
+
+def _clocks_differ(state: NodeState, now: float) -> str | None:
+    ahead = state.health.clock_ahead
+    if abs(ahead) <= CLOCK_SECONDS or state.peer.fresh(state.terms, now) is None:
+        return None
+    word = "ahead of" if ahead > 0 else "behind"
+    return f"the clock of {state.terms.me} is {abs(ahead):.0f} s {word} that of {state.terms.peer}"
+
+
+def _twice(state: NodeState, now: float) -> str | None:
+    return (
+        f"somebody else has an address of the pair, too: {', '.join(state.health.twice)}"
+        if state.health.twice
+        else None
+    )
 
 
 def _two_active(state: NodeState, now: float) -> str | None:
@@ -132,11 +195,43 @@ KINDS: tuple[Kind, ...] = (
         _blind,
     ),
     Kind(
+        "keys-differ",
+        "Heartbeats come from the peer's address and do not verify: each node takes the other for silent.",
+        _CRITICAL,
+        "put the same key file (heartbeat.key_file) on both nodes, then 'systemctl restart natpair-agent' where it was "
+        "changed",
+        _keys_differ,
+    ),
+    Kind(
+        "address-twice",
+        "Another machine answers ARP for an address of this node or of its peer.",
+        _WARNING,
+        "find the machine with this MAC and give it another address",
+        _twice,
+        told=True,
+    ),
+    Kind(
+        "peer-silent",
+        "The other node holds the VIP, but its agent is not heard: a change of role would not be coordinated.",
+        _WARNING,
+        "'systemctl status natpair-agent' on the other node",
+        _peer_silent,
+    ),
+    Kind(
+        "clocks-differ",
+        "The clocks of the nodes are more than 5 s apart. Nothing depends on it but reading their logs side by side.",
+        _INFO,
+        "let both follow the same time servers",
+        _clocks_differ,
+    ),
+    Kind(
         "no-usable-standby",
         "The other node could not take over at this moment.",
         _WARNING,
-        "mend the peer: a failure now is an outage",
+        "fix the peer: a failure now is an outage; 'natpair undrain' there if it was drained",
         _no_usable_standby,
+        _not_wanted,
+        fix=_mend_standby,
     ),
     Kind(
         "flows-lacking",

@@ -3,11 +3,13 @@
 # ruff: noqa: ARG001 - all judges share one signature, not all need the time
 from __future__ import annotations
 
+from natpair.core.capacity import CROWDED, PORTS
 from natpair.core.comparison import may_help
 from natpair.core.condition import Kind, Severity
 from natpair.core.replies import FipReplies, Where
 from natpair.core.state import NodeState
 
+_NEARLY_ALL = 0.95
 RELAY_PATIENCE = 6.0
 """Seconds a standby may relay before it is news: any fabric has converged by then."""
 
@@ -62,6 +64,40 @@ def _elsewhere(state: NodeState, now: float) -> str | None:
     return f"a machine that is not of this pair answers for {', '.join(fips)}: its packets go there" if fips else None
 
 
+def _ports_exhausted(state: NodeState, now: float) -> str | None:
+    if not state.health.refusing:
+        return None
+    crowd = state.health.crowd
+    return f"new flows find no free port: {crowd}" if crowd else "new flows find no free port"
+
+
+def _ports_filling(state: NodeState, now: float) -> str | None:
+    crowd = state.health.crowd
+    if crowd is None or state.health.refusing or crowd.about < CROWDED * PORTS:
+        return None
+    return f"{crowd}; it has {PORTS:,} ports for them"
+
+
+def _table_filling(state: NodeState, now: float) -> str | None:
+    flows, most = state.health.flows, state.health.most_flows
+    if state.health.overflowing:
+        return f"the flow table is full ({flows:,} of {most:,}): packets of new flows are dropped"
+    if not most or flows < CROWDED * most:
+        return None
+    return f"the flow table holds {flows:,} of {most:,} flows ({100 * flows // most} %)"
+
+
+def _table_full(state: NodeState, now: float) -> bool:
+    return state.health.overflowing or state.health.flows >= _NEARLY_ALL * state.health.most_flows
+
+
+def _plain_sessions(state: NodeState, now: float) -> str | None:
+    names = state.health.plain_sessions
+    if not names:
+        return None
+    return f"{', '.join(names)} did not offer IPv4 routes over IPv6 (RFC 8950): what is announced there reaches nobody"
+
+
 def _relaying(state: NodeState, now: float) -> str | None:
     seconds = state.health.relaying_seconds
     if state.claims_active or now - state.since < RELAY_PATIENCE or seconds < RELAY_PATIENCE:
@@ -105,6 +141,39 @@ KINDS: tuple[Kind, ...] = (
         "find the machine that announces the FIP (a forgotten one with lelastic or FRR?) and stop it",
         _elsewhere,
         told=True,
+    ),
+    Kind(
+        "ports-exhausted",
+        "The kernel finds no free port for new flows of clients: one FIP has too many to one destination.",
+        _CRITICAL,
+        "add a FIP to pair.fips: each has ports of its own; or let clients keep connections open",
+        _ports_exhausted,
+        told=True,
+    ),
+    Kind(
+        "flow-table-filling",
+        "The flow table holds 80 % of what it may. Critical from 95 % on, or when packets are dropped for it.",
+        _CRITICAL,
+        "raise nat.max_flows; 'conntrack -L' shows who has the flows",
+        _table_filling,
+        _table_full,
+        _WARNING,
+        told=True,
+    ),
+    Kind(
+        "ports-filling",
+        "One FIP has used 80 % of its ports to one destination, to go by a sample.",
+        _WARNING,
+        "add a FIP to pair.fips before it has used all",
+        _ports_filling,
+        told=True,
+    ),
+    Kind(
+        "no-extended-next-hop",
+        "A route server lacks RFC 8950, without which a FIP is announced with a next hop that it cannot use.",
+        _WARNING,
+        "this fabric does not fit natpair, which speaks BGP over IPv6: see docs/linode-compat.md",
+        _plain_sessions,
     ),
     Kind(
         "bgp-degraded",

@@ -11,6 +11,7 @@ from ipaddress import IPv4Address
 
 from natpair.core.account import Account
 from natpair.core.announcement import Announcement, announcement_for
+from natpair.core.capacity import Crowd
 from natpair.core.messages import CLAIMING, Alarm, PeerMessage, Phase, VrrpRole
 from natpair.core.model import BgpPolicy, Gateway, Watch
 from natpair.core.replies import FipReplies, ReplyState
@@ -65,6 +66,8 @@ class Terms:
     watch: Watch = field(default_factory=Watch)
     prefer: str = ""
     failback: float | None = None
+    private_interface: str = "the interface"
+    public_interface: str = "the interface"
     notice: float = 1.0
     """Within this two nodes notice that a gateway answers again: two probes."""
 
@@ -90,6 +93,8 @@ class Terms:
             watch=gateway.watch,
             prefer=gateway.pair.prefer or "",
             failback=None if gateway.pair.failback_seconds is None else float(gateway.pair.failback_seconds),
+            private_interface=gateway.node_named(me).private_interface,
+            public_interface=gateway.node_named(me).public_interface,
             notice=2 * gateway.health.probe_interval_ms / 1000,
         )
 
@@ -106,7 +111,12 @@ class Health:
     nobody counts. `foreign_version` is what the peer speaks if we do not understand it.
     `replies`: for each FIP, whether packets come back. `asking`: what the peer should try to reach in its own name;
     `reached`: whether this node, so asked, reaches it. `alarms`: of the conditions that it led to, what the peer should
-    know.
+    know. `private_why`, `public_why`: why a link is not up. `leaking`: the leak guard drops packets of clients.
+    `plain_sessions`: BGP sessions whose other side takes no IPv4 route over IPv6. `most_flows`: what the flow table
+    holds; `refusing`: new flows find no port, `overflowing`: no room, `crowd`: most flows that one FIP has to one
+    destination. `keys_differ`: the peer's heartbeats come and do not verify. `key_mode`: the key file's permissions.
+    `misplaced`: addresses on a wrong interface, `twice`: those that somebody else has, too. `clock_ahead`: seconds that
+    this node's clock is ahead of its peer's. `rollback_at`: when an apply that nobody has confirmed is undone.
     """
 
     private_up: bool = False
@@ -139,6 +149,20 @@ class Health:
     asking: tuple[IPv4Address, ...] = ()
     reached: bool | None = None
     alarms: tuple[Alarm, ...] = ()
+    private_why: str = ""
+    public_why: str = ""
+    leaking: bool = False
+    plain_sessions: tuple[str, ...] = ()
+    most_flows: int = 0
+    refusing: bool = False
+    overflowing: bool = False
+    crowd: Crowd | None = None
+    keys_differ: bool = False
+    key_mode: int = 0
+    misplaced: tuple[str, ...] = ()
+    twice: tuple[str, ...] = ()
+    clock_ahead: float = 0.0
+    rollback_at: float | None = None
 
     @property
     def silent(self) -> tuple[FipReplies, ...]:

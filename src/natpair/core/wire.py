@@ -22,6 +22,7 @@ from natpair.core.messages import PeerMessage
 
 VERSION = 1
 """Of the datagram and of what its fields mean. A new field of the message does not raise it: see `core/messages.py`."""
+_LAST_SECOND = 2.0**40
 _MAX_DATAGRAM = 4096
 _ECHO_WINDOW = 400
 """How many of our own messages back an echo may point: some seconds of both paths."""
@@ -38,6 +39,10 @@ class Path(StrEnum):
 
 class WireError(ValueError):
     """A datagram that is not a message of our peer; the text says why, never what it held."""
+
+
+class BadSeal(WireError):
+    """Not sealed with the pair's key."""
 
 
 class OtherVersion(WireError):
@@ -65,6 +70,8 @@ class Envelope:
     path: Path
     echoes: tuple[Stamp, ...]
     message: PeerMessage
+    wall: float = 0.0
+    """The sender's clock, seconds since 1970; 0 from a version that does not tell."""
 
 
 def seal(key: bytes, envelope: Envelope) -> bytes:
@@ -75,6 +82,7 @@ def seal(key: bytes, envelope: Envelope) -> bytes:
             "from": envelope.sender,
             "stamp": [envelope.stamp.boot, envelope.stamp.counter],
             "path": envelope.path.value,
+            "wall": round(envelope.wall, 1),
             "echo": [[echo.boot, echo.counter] for echo in envelope.echoes],
         },
         separators=(",", ":"),
@@ -91,7 +99,7 @@ def unseal(key: bytes, datagram: bytes) -> Envelope:
     line, _, mac = datagram.rpartition(b"\n")
     wanted = hmac.new(key, line, hashlib.sha256).hexdigest().encode()
     if not hmac.compare_digest(mac, wanted):
-        raise WireError("wrong or missing MAC")
+        raise BadSeal("wrong or missing MAC")
     try:
         return _parse(json.loads(line))
     except WireError:
@@ -119,7 +127,12 @@ def _parse(raw: Mapping[str, object]) -> Envelope:
         path=Path(str(raw["path"])),
         echoes=tuple(_stamp(echo) for echo in echoes),
         message=PeerMessage.model_validate(raw["body"]),
+        wall=_seconds(raw.get("wall")),
     )
+
+
+def _seconds(raw: object) -> float:
+    return float(raw) if isinstance(raw, int | float) and abs(raw) < _LAST_SECOND else 0.0
 
 
 @dataclass(frozen=True, slots=True)

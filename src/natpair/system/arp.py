@@ -61,6 +61,10 @@ class ArpPort:
         for target in targets:
             self._send(_BROADCAST, _REQUEST, self._address, target, b"\0" * 6)
 
+    def doubt(self, address: IPv4Address) -> None:
+        """Ask who else has `address`, without a claim to it (RFC 5227 2.1.1)."""
+        self._send(_BROADCAST, _REQUEST, IPv4Address(0), address, b"\0" * 6)
+
     def claim(self, vip: IPv4Address) -> None:
         """Tell everybody that the VIP is here: a gratuitous request and a gratuitous reply."""
         self._send(_BROADCAST, _REQUEST, vip, vip, b"\0" * 6)

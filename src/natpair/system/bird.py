@@ -70,6 +70,27 @@ async def announced() -> Announcement | None:
     return _announcement(*await ask("eval COMM", "eval MED"))
 
 
+async def plain_sessions() -> tuple[str, ...]:
+    """The sessions that are Established with a neighbour that lacks RFC 8950, by name."""
+    return _without_extended_next_hop((await ask("show protocols all"))[0])
+
+
+def _without_extended_next_hop(lines: list[str]) -> tuple[str, ...]:
+    found: list[str] = []
+    name, theirs, established, extended = "", False, False, False
+    for line in [*lines, "end of -"]:
+        words = line.split()
+        if line[:1].strip():
+            if name and established and theirs and not extended:
+                found.append(name)
+            name, theirs, established, extended = words[0], False, "Established" in words, False
+        elif words[:2] == ["Neighbor", "capabilities"]:
+            theirs = True
+        elif theirs and words[:3] == ["Extended", "next", "hop"]:
+            extended = True
+    return tuple(found)
+
+
 async def sessions() -> tuple[int, int]:
     """How many BGP sessions are Established, and how many there are."""
     return _counted(*await ask("show protocols"))

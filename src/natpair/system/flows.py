@@ -56,6 +56,25 @@ async def answered_destinations(most: int, fips: Container[IPv4Address]) -> tupl
     return tuple(found)
 
 
+async def translated(size: int, fips: Container[str]) -> list[tuple[str, int, str, int]]:
+    """(FIP, protocol, destination, port) of at most `size` flows translated to one of `fips`; OSError as above."""
+    found: list[tuple[str, int, str, int]] = []
+    try:
+        async with AsyncNFCTSocket() as conntrack:
+            async for message in await conntrack.dump():
+                fip = message.get_nested(*_REPLY_IP).get_attr("CTA_IP_V4_DST")
+                if fip in fips:
+                    target = message.get_nested(*_ORIGINAL_IP).get_attr("CTA_IP_V4_DST")
+                    proto = message.get_nested("CTA_TUPLE_ORIG", "CTA_TUPLE_PROTO")
+                    number, port = proto.get_attr("CTA_PROTO_NUM"), proto.get_attr("CTA_PROTO_DST_PORT") or 0
+                    found.append((fip, number, target, port))
+                if len(found) == size:
+                    break
+    except NetlinkError as error:
+        raise OSError(error.code, str(error)) from error
+    return found
+
+
 async def _established(limit: int) -> AsyncIterator[Flow | None]:
     status = {"status": _SEEN_REPLY_AND_ASSURED, "status_mask": _SEEN_REPLY_AND_ASSURED}
     try:

@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
@@ -20,6 +20,7 @@ SPARE_PROTOCOL = 110
 """By which natpair knows its spare routes again (rtm_protocol; /etc/iproute2/rt_protos gives this number to nobody)."""
 _SIOCGIFFLAGS = 0x8913
 _SIOCGIFHWADDR = 0x8927
+_IFF_UP = 0x1
 _IFF_UP_RUNNING = 0x1 | 0x40
 _NETLINK_ADD_MEMBERSHIP = 1
 _SOL_NETLINK = 270
@@ -63,6 +64,20 @@ def is_up(interface: str) -> bool:
     return bool(flags & _IFF_UP_RUNNING == _IFF_UP_RUNNING)
 
 
+def why_down(interface: str) -> str:
+    """Why `is_up` is False, in words; empty if it is True."""
+    request = struct.pack("16sh14x", interface.encode(), 0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            answer = fcntl.ioctl(probe, _SIOCGIFFLAGS, request)
+        except OSError:
+            return "is missing"
+    flags = struct.unpack("16sh14x", answer)[1]
+    if not flags & _IFF_UP:
+        return "is down"
+    return "" if flags & _IFF_UP_RUNNING == _IFF_UP_RUNNING else "has no carrier"
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Which interface a name stands for: one that was made anew has another index, an exchanged card another MAC.
@@ -100,6 +115,26 @@ async def has_address(address: IPv4Address) -> bool:
     """Some interface of this node holds `address`."""
     async with rtnetlink() as route:
         return any([True async for _ in await route.get_addr(family=socket.AF_INET, address=str(address))])
+
+
+async def misplaced(belonging: Mapping[str, str]) -> tuple[str, ...]:
+    """Addresses that stand on another interface than `belonging` says (none, if it says nothing), in words."""
+    found = []
+    async with rtnetlink() as route:
+        async for message in await route.get_addr():
+            address = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+            name = _name_of(message["index"])
+            if address in belonging and name != belonging[address]:
+                should = f"belongs on {belonging[address]}" if belonging[address] else "belongs to the other node"
+                found.append(f"{address} is on {name} and {should}")
+    return tuple(sorted(found))
+
+
+def _name_of(index: int) -> str:
+    try:
+        return socket.if_indextoname(index)
+    except OSError:
+        return f"interface {index}"
 
 
 async def default_gateway(interface: str) -> IPv4Address | None:

@@ -39,13 +39,16 @@ def worse(before: Status, after: Status | None, wanted_hash: str) -> str:
     if after["config_hash"] != wanted_hash:
         return "the agent still runs with another configuration"
     if after["role"] in _BAD_ROLES and before["role"] not in _BAD_ROLES:
-        return f"the node is {after['role']} and was {before['role']}"
+        why = "; ".join(sorted(_critical(after) - _critical(before)))
+        return f"the node is {after['role']} and was {before['role']}{f': {why}' if why else ''}"
     lost = _failing(after) - _failing(before)
     if lost:
         return f"not any more: {', '.join(sorted(lost))}"
     if before["bgp"]["established"] and not after["bgp"]["established"]:
         return f"none of {after['bgp']['total']} BGP sessions is Established"
     news = _critical(after) - _critical(before)
+    if not news and _asking(after) and not _asking(before):
+        return f"it is not known yet whether packets come back for {_asking(after)}"
     return "; ".join(sorted(news))
 
 
@@ -54,7 +57,14 @@ def _failing(status: Status) -> set[str]:
 
 
 def _critical(status: Status) -> set[str]:
-    return {str(c["text"]) for c in status["conditions"] if c["severity"] == "critical"}
+    # What only the peer sees is no matter of what was changed here.
+    own = (c for c in status["conditions"] if c.get("node", "") in {"", status["node"]})
+    return {str(c["text"]) for c in own if c["severity"] == "critical"}
+
+
+def _asking(status: Status) -> str:
+    """The FIPs of which it is not known yet whether packets come back."""
+    return ", ".join(str(one["fip"]) for one in status.get("replies", ()) if one["state"] == "asking")
 
 
 class Settled:

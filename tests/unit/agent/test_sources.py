@@ -67,6 +67,9 @@ class Outside:
         self._mute("keepalived")
         return VrrpDump(self.role, self.adverts)
 
+    async def plain_sessions(self) -> tuple[str, ...]:
+        return ()
+
     async def reading(self) -> tuple[tuple[int, int], Announcement]:
         self._mute("bird")
         return (self.established, 4), PRIMARY
@@ -115,6 +118,7 @@ def outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Outside:
     made = Outside()
     monkeypatch.setattr(sources.keepalived, "dump", made.dump)
     monkeypatch.setattr(daemons.bird, "reading", made.reading)
+    monkeypatch.setattr(daemons.bird, "plain_sessions", made.plain_sessions)
     monkeypatch.setattr(daemons.conntrackd, "command", made.command)
     monkeypatch.setattr(daemons.conntrackd, "incarnation", lambda: made.incarnation)
     monkeypatch.setattr(daemons, "listener_of", lambda _: made.pid)
@@ -315,7 +319,7 @@ async def test_relaying_that_lasts_adds_up_and_ends(outside: Outside, monkeypatc
     monkeypatch.setattr(sources, "_COUNTERS_SECONDS", 0.01)
     monkeypatch.setattr(sources, "_FULL_LOOK_EVERY", 1)
     made = made_from(outside)
-    running = asyncio.ensure_future(made.looks(lambda: False))
+    running = asyncio.ensure_future(made.looks())
     async with asyncio.timeout(5):
         while made._facts().relaying_seconds < 0.03:
             outside.relayed += 1
@@ -326,25 +330,6 @@ async def test_relaying_that_lasts_adds_up_and_ends(outside: Outside, monkeypatc
     assert outside.looked > 3
 
 
-async def test_a_node_that_serves_reads_its_counters_with_the_full_look(
-    outside: Outside, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sources, "_COUNTERS_SECONDS", 0.001)
-    made, read = made_from(outside), list[int]()
-
-    def counters() -> dict[str, int]:
-        read.append(outside.looked)
-        return {}
-
-    monkeypatch.setattr(sources.nft, "counters", counters)
-    running = asyncio.ensure_future(made.looks(lambda: True))
-    async with asyncio.timeout(5):
-        while outside.looked < 4:
-            await asyncio.sleep(0)
-    running.cancel()
-    assert read[:3] == [1, 2, 3], "once for each full look, and not in between"
-
-
 async def test_what_was_relayed_before_the_first_look_is_history(
     outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -352,7 +337,7 @@ async def test_what_was_relayed_before_the_first_look_is_history(
     monkeypatch.setattr(sources, "_FULL_LOOK_EVERY", 1)
     made = made_from(outside)
     outside.relayed = 5000
-    running = asyncio.ensure_future(made.looks(lambda: False))
+    running = asyncio.ensure_future(made.looks())
     async with asyncio.timeout(5):
         while outside.looked < 3:
             assert made._facts().relaying_seconds == 0

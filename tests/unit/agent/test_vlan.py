@@ -34,6 +34,9 @@ class Wire:
         self._waiting: list[Heard] = []
         wires[interface] = self
 
+    def doubt(self, address: IPv4Address) -> None:
+        self.doubted = address
+
     def ask(self, targets: Iterable[IPv4Address]) -> None:
         asked = list(targets)
         self.asked += asked

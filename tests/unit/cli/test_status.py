@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from natpair.core.messages import Phase
 from natpair.core.snapshot import snapshot
 from natpair.core.state import NodeState
 from natpair.errors import AgentUnreachable
-from nodes import SICK, active, says
+from nodes import SICK, WELL, active, says
 
 NOW = 1_795_804_320.0
 """2026-11-27 18:32 UTC."""
@@ -32,8 +33,22 @@ def test_problems_come_first_with_their_cure() -> None:
     assert lines(document(active()))[0] == "✓ all is well"
 
 
+def test_only_what_hurts_has_a_cross_and_what_somebody_wants_is_no_trouble() -> None:
+    said = lines(document(active(said=says(Phase.DRAINED, drained=True))))
+    assert said[0] == "✓ all is well"
+    assert said[1].startswith("\N{INFORMATION SOURCE} info: nat-b is drained")
+    (warning,) = [line for line in lines(document(active(said=says(Phase.STANDBY, synced=False)))) if "warning" in line]
+    assert warning.startswith("⚠ ")
+
+
+def test_the_flow_table_is_shown_with_its_size() -> None:
+    text = "\n".join(lines(document(active(health=replace(WELL, flows=117_392, most_flows=262_144)))))
+    assert "117,392 of 262,144 (44 %)" in text
+
+
 def test_of_a_silent_peer_only_its_age_is_told() -> None:
     text = "\n".join(lines(document(active(), now=60.0)))
+    assert text.count("?") == 5, "VRRP, epoch, flows, in sync, drained"
     assert "unknown for 60.0 s" in text
     assert "60.0 s ago" in text
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from natpair.core.account import Account, Lack, Trouble, Work
+from natpair.core.capacity import Crowd
 from natpair.core.condition import Condition, Severity
 from natpair.core.conditions import CATALOGUE, alarms, conditions
 from natpair.core.conditions_traffic import RELAY_PATIENCE
@@ -31,13 +32,15 @@ def heard(said: Phase, **ages: float) -> PeerView:
     return PeerView({path: -ages.get(path.value, 0.0) for path in Path}, says(said))
 
 
+CROWD = Crowd("192.0.2.221", 6, "198.51.100.10", 443, about=60_000)
 ALONE = heard(Phase.STANDBY, private=60.0, public=60.0)
 TRIPS: dict[str, list[tuple[NodeState, float]]] = {
     "two-active": [(active(said=says(Phase.ACTIVE)), 0.0)],
     "nobody-active": [
         (standby(said=says(Phase.STANDBY)), 0.0),
-        (standby(said=None), 0.0),
-        (standby(), 60.0),
+        (standby(said=None, vrrp=VrrpRole.INIT), 0.0),
+        (standby(vrrp=VrrpRole.FAULT), 60.0),
+        (standby(said=None, health=replace(WELL, keepalived=False)), 0.0),
         (node(Phase.FAULT, says(Phase.FAULT)), 0.0),
     ],
     "private-link-down": [(sees(private_up=False), 0.0)],
@@ -65,6 +68,22 @@ TRIPS: dict[str, list[tuple[NodeState, float]]] = {
         (active(said=says(Phase.STANDBY, sampled=32, lacking=4)), 0.0),
         (standby(health=replace(WELL, sampled=10, lacking=1)), 0.0),
     ],
+    "clients-dropped": [
+        (sees(astray=("table inet ufw chain fchain",)), 0.0),
+        (sees(leaking=True), 0.0),
+        (standby(health=replace(WELL, astray=("table ip a chain b, table ip a chain c",))), 0.0),
+    ],
+    "ports-exhausted": [(sees(refusing=True), 0.0), (sees(refusing=True, crowd=CROWD), 0.0)],
+    "ports-filling": [(sees(crowd=CROWD), 0.0)],
+    "flow-table-filling": [(sees(flows=820, most_flows=1000), 0.0), (sees(overflowing=True, most_flows=1000), 0.0)],
+    "no-extended-next-hop": [(sees(plain_sessions=("rs1",)), 0.0)],
+    "keys-differ": [(active(said=None, health=replace(WELL, keys_differ=True)), 0.0)],
+    "key-readable": [(sees(key_mode=0o644), 0.0), (sees(key_mode=0o640), 0.0)],
+    "address-misplaced": [(sees(misplaced=("203.0.113.4 is on eth1 and belongs on eth0",)), 0.0)],
+    "address-twice": [(sees(twice=("192.168.1.3 by 02:00:00:00:00:09",)), 0.0)],
+    "clocks-differ": [(sees(clock_ahead=6.0), 0.0), (sees(clock_ahead=-3600.0), 0.0)],
+    "unconfirmed-apply": [(sees(rollback_at=40.0), 0.0)],
+    "peer-silent": [(standby(peer=heard(Phase.ACTIVE, private=60.0, public=60.0)), 0.0)],
     "vip-contested": [(sees(contested="02:00:00:00:00:09"), 0.0)],
     "client-limited": [(sees(limiting=True), 0.0)],
     "repair-gave-up": [(sees(astray=("ruleset",)), 0.0)],
@@ -156,6 +175,58 @@ def test_the_peer_shows_what_only_the_other_sees() -> None:
     assert (shown.code, shown.node, shown.severity) == ("no-replies", "nat-b", Severity.CRITICAL)
     assert shown.text.startswith("nat-b: nothing comes back for 192.0.2.221")
     assert alarms(standby(said=says(Phase.ACTIVE, alarms=told)), 0.0) == (), "it is not told back"
+
+
+def test_a_standby_that_hears_adverts_does_not_say_that_nobody_serves() -> None:
+    """Two keys: each takes the other for silent, and VRRP proves that one of them serves."""
+    found = codes(standby(said=None, health=replace(WELL, keys_differ=True)), 60.0)
+    assert found == {"keys-differ"}
+    serving = conditions(active(said=None, health=replace(WELL, keys_differ=True)), 60.0)
+    assert any("not known" in one.text for one in serving if one.code == "no-usable-standby")
+
+
+def test_what_an_operator_wants_is_no_alarm() -> None:
+    (found,) = conditions(active(said=says(Phase.DRAINED, drained=True)), 0.0)
+    assert (found.code, found.severity) == ("no-usable-standby", Severity.INFO)
+    assert "natpair undrain" in found.cure
+
+
+def test_why_the_peer_could_not_take_over_is_said_in_its_own_words() -> None:
+    told = (Alarm("clients-dropped", "another tool's chain drops what clients send: inet ufw fchain"),)
+    found = conditions(active(said=says(Phase.FAULT, ready=False, alarms=told)), 0.0)
+    (usable,) = [one for one in found if one.code == "no-usable-standby"]
+    assert "inet ufw fchain" in usable.text
+
+
+def test_a_chain_of_another_tool_is_named_with_its_fix() -> None:
+    (found,) = conditions(sees(astray=("table inet ufw chain fchain",)), 0.0)
+    assert (found.code, found.severity) == ("clients-dropped", Severity.CRITICAL)
+    assert "inet ufw fchain" in found.text
+    assert "nft delete chain inet ufw fchain" in found.cure
+
+
+def test_a_node_out_of_the_election_for_good_reason_is_no_fault_of_vrrp() -> None:
+    """With all BGP sessions gone the standby takes itself out: no-bgp says it all."""
+    gone = standby(health=NO_BGP, vrrp=VrrpRole.FAULT, peer=heard(Phase.ACTIVE, private=-60.0, public=-60.0))
+    assert codes(gone, 60.0) == {"no-bgp"}
+
+
+@pytest.mark.parametrize(
+    "health",
+    [
+        {"flows": 790, "most_flows": 1000},
+        {"crowd": replace(CROWD, about=50_000)},
+        {"key_mode": 0o600},
+        {"clock_ahead": 4.9},
+    ],
+)
+def test_below_the_mark_it_is_nothing(health: dict[str, object]) -> None:
+    assert conditions(sees(**health), 0.0) == ()
+
+
+def test_a_link_is_named_and_why_it_is_down() -> None:
+    (found,) = conditions(sees(private_up=False, private_why="has no carrier"), 0.0)
+    assert found.text == "eth1 (VLAN) has no carrier"
 
 
 def test_an_alarm_of_another_version_is_passed_over() -> None:

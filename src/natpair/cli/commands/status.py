@@ -92,8 +92,11 @@ class Watched:
 def lines(document: Mapping[str, Any]) -> list[str]:
     """The status as text, problems first."""
     sign = symbols()
-    found = [f"{sign.bad} {c['severity']}: {c['text']}\n    {c['cure']}" for c in document["conditions"]]
-    head = found or [f"{sign.good} all is well"]
+    signs = {"critical": sign.bad, "warning": sign.warning, "info": sign.info}
+    found = [f"{signs[c['severity']]} {c['severity']}: {c['text']}\n    {c['cure']}" for c in document["conditions"]]
+    # What somebody wants is no trouble: it stands below.
+    well = all(c["severity"] == "info" for c in document["conditions"])
+    head = [*([f"{sign.good} all is well"] if well else []), *found]
     return [*head, "", table(_rows(document), ("", document["node"], document["peer"])), "", *_facts(document)]
 
 
@@ -106,15 +109,20 @@ def _rows(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ("role", document["role"], str(peer.get("role")) if known else unknown),
         ("VRRP", document["vrrp"], str(peer.get("vrrp")) if known else "?"),
         ("epoch", str(document["epoch"]), str(peer.get("epoch")) if known else "?"),
-        ("flows", str(document["flows"]), str(peer.get("flows")) if known else "?"),
-        ("in sync", _yes(document["synced"], document["role"]), _yes(peer.get("synced"), peer.get("role"))),
-        ("drained", _word(document["drained"]), _word(peer.get("drained"))),
+        ("flows", _flows(document), f"{peer['flows']:,}" if known else "?"),
+        ("in sync", _yes(document["synced"], document["role"]), _yes(peer.get("synced"), peer.get("role"), known)),
+        ("drained", _word(document["drained"]), _word(peer.get("drained")) if known else "?"),
         ("heard", "itself", f"{age / 1000:.1f} s ago"),
     ]
 
 
-def _yes(value: object, role: object) -> str:
-    return "-" if role == "active" else _word(value)
+def _flows(document: Mapping[str, Any]) -> str:
+    flows, most = document["flows"], document.get("most_flows")
+    return f"{flows:,} of {most:,} ({100 * flows // most} %)" if most else f"{flows:,}"
+
+
+def _yes(value: object, role: object, known: bool = True) -> str:
+    return "?" if not known else "-" if role == "active" else _word(value)
 
 
 def _word(value: object) -> str:

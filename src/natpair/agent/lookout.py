@@ -1,0 +1,135 @@
+"""Looks each second at what gives no notice: room for flows, the key file, the pair's addresses, an open apply."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyroute2 import NetlinkError
+
+from natpair.core.capacity import CROWDED, PORTS, Capacity, Crowd, crowd_of
+from natpair.core.model import Gateway
+from natpair.system import flows, links, unconfirmed
+from natpair.system.files import read_small
+
+LOOK_SECONDS = 1.0
+_SAMPLE_SECONDS = 3.0
+_SAMPLE_SIZE = 400
+_FULL_EVERY = 8
+_STATISTICS = "/proc/net/stat/nf_conntrack"
+_MOST_FLOWS = "/proc/sys/net/netfilter/nf_conntrack_max"
+_FLOWS = "/proc/sys/net/netfilter/nf_conntrack_count"
+_MANY_FLOWS = round(CROWDED * PORTS)
+
+
+@dataclass(slots=True)
+class Seen:
+    """The last look."""
+
+    most_flows: int = 0
+    refusing: bool = False
+    overflowing: bool = False
+    crowd: Crowd | None = None
+    key_mode: int = 0
+    misplaced: tuple[str, ...] = ()
+    rollback_at: float | None = None
+    """When an apply that nobody has confirmed is undone, on the monotonic clock."""
+
+
+class Lookout:
+    """`serves` says whether this node serves: only then is its table worth a sample."""
+
+    def __init__(self, gateway: Gateway, node: str, serves: Callable[[], bool], wake: Callable[[], None]) -> None:
+        self._gateway = gateway
+        self._me, self._peer = gateway.node_named(node), gateway.peer_of(node)
+        self._serves = serves
+        self._wake = wake
+        self._capacity = Capacity()
+        self._sampled_at = 0.0
+        self._moved = True
+        self.seen = Seen()
+
+    def addresses_changed(self) -> None:
+        """The kernel has given notice."""
+        self._moved = True
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        number = 0
+        while True:
+            before = (self.seen.refusing, self.seen.overflowing, self.seen.misplaced, self.seen.key_mode)
+            await self._look(number)
+            if before != (self.seen.refusing, self.seen.overflowing, self.seen.misplaced, self.seen.key_mode):
+                self._wake()
+            number += 1
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _look(self, number: int) -> None:
+        now = time.monotonic()
+        self._look_at_room(now)
+        await self._look_for_crowds(now)
+        self.seen.key_mode = _mode(self._gateway.heartbeat.key_file)
+        if self._moved or number % _FULL_EVERY == 0:
+            self._moved = False
+            with contextlib.suppress(OSError, NetlinkError):
+                self.seen.misplaced = await links.misplaced(self._belonging())
+        if number % 2 == 0:
+            # In a thread: the note is on a disk, which may hang.
+            note = await asyncio.to_thread(unconfirmed.read)
+            self.seen.rollback_at = None if note is None else time.monotonic() + note.deadline - time.time()
+
+    def _look_at_room(self, now: float) -> None:
+        self.seen.most_flows = _number(_MOST_FLOWS) or self._gateway.nat.max_flows
+        with contextlib.suppress(OSError, ValueError):
+            self._capacity = self._capacity.read(*statistics(Path(_STATISTICS).read_text()), now)
+        self.seen.refusing = self._serves() and self._capacity.refusing
+        self.seen.overflowing = self._serves() and self._capacity.overflowing
+
+    async def _look_for_crowds(self, now: float) -> None:
+        count = _number(_FLOWS)
+        if not self._serves() or not (self.seen.refusing or count >= _MANY_FLOWS):
+            self.seen.crowd = None
+            return
+        if now - self._sampled_at < _SAMPLE_SECONDS:
+            return
+        self._sampled_at = now
+        with contextlib.suppress(OSError):
+            fips = {str(fip) for fip in self._gateway.pair.fips}
+            self.seen.crowd = crowd_of(await flows.translated(_SAMPLE_SIZE, fips), count)
+
+    def _belonging(self) -> dict[str, str]:
+        """Addresses of the pair and the interface of this node on which they may be; empty: on none."""
+        me, peer = self._me, self._peer
+        own = {
+            str(me.private_address.ip): me.private_interface,
+            str(me.public_address.ip): me.public_interface,
+            str(me.public_address6.ip): me.public_interface,
+            str(self._gateway.pair.vip.ip): me.private_interface,
+        }
+        return own | dict.fromkeys((str(a.ip) for a in (peer.private_address, peer.public_address)), "")
+
+
+def statistics(text: str) -> tuple[int, int]:
+    """(insertions that failed, packets dropped) of all CPUs; ValueError for another form of text."""
+    head, *rows = (line.split() for line in text.splitlines())
+    failed, dropped = head.index("insert_failed"), head.index("drop")
+    return sum(int(row[failed], 16) for row in rows), sum(int(row[dropped], 16) for row in rows)
+
+
+def _number(path: str) -> int:
+    try:
+        return int(read_small(path))
+    except (OSError, ValueError):
+        return 0
+
+
+def _mode(path: str) -> int:
+    try:
+        return os.stat(path).st_mode & 0o777  # noqa: PTH116 - each second: pathlib costs more than the call
+    except OSError:
+        return 0

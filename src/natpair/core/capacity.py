@@ -1,0 +1,73 @@
+"""Does the flow table have room, and is there a port left for a new flow? Judged by the kernel's own counts.
+
+The kernel counts what it could not insert and what it dropped for lack of room. A race of two packets of one flow
+counts there, too, so that a few in a while are nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+PORTS = 64_512
+"""1024 to 65535: what one FIP has for flows to one destination and port."""
+CROWDED = 0.8
+"""Parts of ports or of the flow table from which on it is news."""
+_FAILURES = 5
+"""So many in a window are no race."""
+_WINDOW_SECONDS = 2.2
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """A FIP and a destination that many flows have in common, `about` how many."""
+
+    fip: str
+    protocol: int
+    target: str
+    port: int
+    about: int
+
+    def __str__(self) -> str:
+        """For people; thousands, because a sample knows no better."""
+        name = {6: "TCP", 17: "UDP"}.get(self.protocol, f"protocol {self.protocol}")
+        many = f"about {round(self.about, -3):,} flows" if self.about >= 1000 else f"{self.about} flows"
+        return f"{self.fip} has {many} to {self.target} port {self.port} ({name})"
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """One node's counts: `failed` insertions and `dropped` packets, their growth within the last two seconds."""
+
+    failed: int | None = None
+    dropped: int = 0
+    grown: tuple[tuple[float, int, int], ...] = ()
+    crowd: Crowd | None = None
+
+    def read(self, failed: int, dropped: int, now: float) -> Capacity:
+        """After a reading; counts that went back are those of another kernel."""
+        if self.failed is None or failed < self.failed or dropped < self.dropped:
+            return replace(self, failed=failed, dropped=dropped, grown=())
+        latest = (now, failed - self.failed, dropped - self.dropped)
+        recent = tuple(one for one in (*self.grown, latest) if now - one[0] < _WINDOW_SECONDS)
+        return replace(self, failed=failed, dropped=dropped, grown=recent)
+
+    @property
+    def refusing(self) -> bool:
+        """New flows find no port."""
+        return sum(failed for _, failed, _ in self.grown) >= _FAILURES
+
+    @property
+    def overflowing(self) -> bool:
+        """Packets are dropped because the table is full."""
+        return not self.refusing and sum(dropped for _, _, dropped in self.grown) >= _FAILURES
+
+
+def crowd_of(sample: Iterable[tuple[str, int, str, int]], flows: int) -> Crowd | None:
+    """The largest crowd in a sample of (FIP, protocol, destination, port), of `flows` in all; None without a sample."""
+    counted = Counter(sample)
+    if not counted:
+        return None
+    (key, share), size = counted.most_common(1)[0], counted.total()
+    return Crowd(*key, about=round(flows * share / size))
