@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from natpair.chaos import account, clock, disk, fabric, kernel, lifecycle, links, load, neighbours, processes
+from natpair.chaos import account, clock, disk, fabric, kernel, lifecycle, links, load, neighbours, processes, truth
 from natpair.chaos.fault import Fault, NotPossible
 from natpair.errors import Usage
 
@@ -19,6 +19,7 @@ _ALL: tuple[Fault | NotPossible, ...] = (
     *load.FAULTS,
     *neighbours.FAULTS,
     *lifecycle.FAULTS,
+    *truth.FAULTS,
 )
 
 CATALOGUE: Mapping[int, Fault | NotPossible] = {row.id: row for row in sorted(_ALL, key=lambda row: row.id)}
