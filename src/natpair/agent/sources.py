@@ -249,6 +249,7 @@ class Sources:
 
     async def looks(self) -> None:
         """The counters, and now and then a full look at what is in force, for changes that gave no notice."""
+        self._read_counters()  # the status has them from the start
         for number in itertools.count(1):
             await asyncio.sleep(_COUNTERS_SECONDS)
             if number % _FULL_LOOK_EVERY == 0:

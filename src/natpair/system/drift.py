@@ -37,13 +37,24 @@ def drift(
 ) -> list[Drift]:
     """Everything that differs on this machine; `status` is the agent's document, None without an agent."""
     texts = {file.path: file.text for file in bundle}
-    return [
+    lacking = {node.private_interface, node.public_interface} - set(machine.interfaces())
+    found = [
         *_sysctls(texts.get(paths.SYSCTL, "")),
         *_ruleset(status),
         *_blackholes(fips),
         *_addresses(node),
         *_agent(config_hash, status),
     ]
+    # One line for a missing interface, not one for each thing that would be on it.
+    about = [one for one in found if not any(_is_about(one, name) for name in lacking)]
+    return [
+        *(Drift(f"interface {name}", "there", "does not exist on this machine") for name in sorted(lacking)),
+        *about,
+    ]
+
+
+def _is_about(one: Drift, interface: str) -> bool:
+    return f"/{interface}/" in one.place or one.wanted == f"on {interface}"
 
 
 def _sysctls(text: str) -> Iterator[Drift]:

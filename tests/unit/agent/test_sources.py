@@ -330,6 +330,14 @@ async def test_relaying_that_lasts_adds_up_and_ends(outside: Outside, monkeypatc
     assert outside.looked > 3
 
 
+async def test_the_counters_are_there_from_the_start(outside: Outside) -> None:
+    made = made_from(outside)
+    running = asyncio.ensure_future(made.looks())
+    await asyncio.sleep(0)
+    running.cancel()
+    assert "relayed" in made.counters
+
+
 async def test_what_was_relayed_before_the_first_look_is_history(
     outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
