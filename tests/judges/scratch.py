@@ -20,6 +20,7 @@ PRIVATE_FOLDERS = (
     "/etc/sysctl.d",
     "/etc/modules-load.d",
     "/etc/tmpfiles.d",
+    "/etc/needrestart",
 )
 COPY_OF_ETC = """
 set -e

@@ -30,6 +30,7 @@ print("up", flush=True); time.sleep(60)
 @pytest.fixture
 def machine() -> Iterator[Scratch]:
     with scratch_node(EXAMPLE.gateway().node[0]) as scratch:
+        scratch.run("chmod", "600", scratch.write(paths.KEY, "k" * 32))
         yield scratch
 
 
@@ -394,3 +395,47 @@ async def work():
         running.cancel()
 asyncio.run(work())
 """
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (f"rm {paths.KEY}", "the file is missing"),
+        (f"chmod 644 {paths.KEY}", "others may read the key: its mode is 0644"),
+        (f"echo short > {paths.KEY}", "the key is too short"),
+    ],
+    ids=["missing", "readable for others", "too short"],
+)
+def test_a_key_that_is_not_fit_for_use_is_found_before_an_agent_needs_it(
+    machine: Scratch, spoil: str, said: str
+) -> None:
+    machine.natpair("apply", str(EXAMPLE.config))
+    machine.natpair("check")
+    machine.run("sh", "-c", spoil)
+    for command in ("check", "apply"):
+        assert said in machine.natpair(command, ok=(78,)).stderr
+
+
+LATE = """
+import subprocess
+from pathlib import Path
+from natpair.core import paths
+from natpair.system import sysctl
+wanted = sysctl.parse(Path(paths.SYSCTL).read_text() + Path(paths.FORWARDING).read_text())
+print(*[a.key for a in sysctl.differing(wanted) if not a.optional], sep="\\n")
+"""
+
+
+def test_a_node_whose_interfaces_come_late_is_prepared_all_the_same(machine: Scratch) -> None:
+    machine.natpair("apply", str(EXAMPLE.config))
+    for interface in ("eth0", "eth1"):
+        machine.run("ip", "link", "delete", interface)
+    machine.run("nft", "flush", "ruleset")
+    said = machine.natpair("prepare").stderr
+    assert "egress guard: its interface is not there yet" in said
+    assert len(tables(machine)) == 2
+    for name in ("eth0", "eth1"):
+        machine.run("ip", "link", "add", name, "type", "veth", "peer", "name", f"far-{name}")
+    machine.natpair("prepare")
+    assert machine.python(LATE).stdout.split() == [], "once they are there, everything is set"
+    assert "bytecode" in machine.run("tc", "filter", "show", "dev", "eth0", "egress").stdout

@@ -21,7 +21,7 @@ from natpair.cli.commands.completion import SHELLS
 from natpair.cli.main import cli, run
 from natpair.cli.manual import pages
 from natpair.lab import injection, netns, teardown
-from natpair.render.services import PREPARE, services
+from natpair.render.services import services
 from repo.rules import ROOT
 from samples import EXAMPLE, gateway
 
@@ -173,7 +173,7 @@ def test_what_completion_knows_of_the_lab_is_true(tmp_path: Path, monkeypatch: p
     kinds = {f"{verb}:{s}" for verb in injection.SERVICE_KINDS for s in ("agent", "bird", "conntrackd", "keepalived")}
     assert set(complete.FAULTS) == set(injection.KINDS) | kinds
     running = {service.name.removeprefix("natpair-") for service in services(gateway(), "nat-a")}
-    assert {kind.partition(":")[2] for kind in kinds} == running - {PREPARE.removeprefix("natpair-")}
+    assert {kind.partition(":")[2] for kind in kinds} == running - {"prepare", "handover"}
     assert (netns.LABS, teardown.RECORDS) == (complete.LABS, complete.RECORDS)
     for place in ("one/inits/client-1", "one/inits/nat-a", "one/nodes/nat-a", "two/inits/other"):
         (tmp_path / place).mkdir(parents=True)

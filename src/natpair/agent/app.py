@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from natpair.agent import journal
 from natpair.agent.applies import Applies
+from natpair.agent.beginning import Begin, raise_priority
 from natpair.agent.bindings import Bindings
 from natpair.agent.contest import Contest, Twice
 from natpair.agent.contradictions import Contradictions
@@ -35,7 +36,6 @@ from natpair.agent.sources import Sources
 from natpair.agent.standing import Standing
 from natpair.agent.syncwatch import SyncWatch
 from natpair.agent.vlan import Vlan
-from natpair.core import paths
 from natpair.core.account import Account, Trouble
 from natpair.core.actions import Conntrack
 from natpair.core.condition import Condition
@@ -51,7 +51,7 @@ from natpair.core.rendered import rendered_digest
 from natpair.core.snapshot import snapshot
 from natpair.core.state import Health, NodeState, Terms, initial
 from natpair.core.wire import Path as Leg
-from natpair.errors import CommandFailed, ConfigError, DaemonError, NatpairError, Problem
+from natpair.errors import CommandFailed, DaemonError, NatpairError
 from natpair.render.bundle import render_all
 from natpair.system import bird, conntrackd, links, machine, nft
 from natpair.system.keepalived import NotifyFifo
@@ -60,7 +60,6 @@ from natpair.system.kept_ways import Wire
 from natpair.system.nft import Ruleset
 from natpair.system.sdnotify import Notifier
 
-_KEY_BYTES = 32
 _ALIVE_SECONDS = 1.0
 _DISK_RETRY_SECONDS = 10.0
 _FLUSH_SECONDS = 1.0
@@ -95,18 +94,6 @@ class Watcher(Protocol):
 
     def repair(self) -> None:
         """Share again what the last look found missing."""
-
-
-def read_key(path: str) -> bytes:
-    """The pair's heartbeat key. ConfigError, which never shows the key, if it is missing or too short."""
-    try:
-        key = Path(path).read_bytes().strip()
-    except OSError as error:
-        raise ConfigError(path, [Problem("heartbeat.key_file", path, f"cannot be read: {error.strerror}")]) from error
-    if len(key) < _KEY_BYTES:
-        accepted = f"at least {_KEY_BYTES} bytes, the same file on both nodes"
-        raise ConfigError(path, [Problem("heartbeat.key_file", path, "the key is too short", accepted)])
-    return key
 
 
 class Agent:
@@ -422,6 +409,8 @@ class Agent:
 
     async def _run_watchdog(self) -> None:
         self._notifier.ready("started")
+        if reason := raise_priority():
+            self.events.record("step", step="no-real-time-priority", detail=reason)
         while True:
             # From the loop that decides: if it hangs, the supervisor gets nothing to hear.
             state = self.decider.state
@@ -467,15 +456,15 @@ class Agent:
         self.keeper.wake_for_rules()
 
 
-async def run(gateway: Gateway, node: str, watcher: Watcher | None = None, config: str | None = None) -> None:
-    """Run the agent of `node` until SIGTERM or SIGINT. Stopping changes nothing on an active node.
+async def run(begin: Begin, watcher: Watcher | None = None, config: str | None = None) -> None:
+    """Run the agent until SIGTERM or SIGINT. Stopping changes nothing on an active node.
 
     On another it ends the node's part in the election at once: a VIP that came meanwhile would find nobody.
 
-    `config`: the file that `gateway` came from, None for the configuration that was applied last.
+    `config`: the file that the configuration came from, None for the one that was applied last.
     """
+    gateway, node = begin.gateway, begin.node
     terms = Terms.of(gateway, node, config_hash(gateway))
-    key = read_key(gateway.heartbeat.key_file)
     state = initial(terms, time.monotonic(), reserved=journal.reserved_generation(), drained=journal.is_drained())
     left = journal.recall()
     state = replace(state, account=Account(handed=left.handed), peer_mac=left.peer_mac or journal.peer_mac())
@@ -487,14 +476,10 @@ async def run(gateway: Gateway, node: str, watcher: Watcher | None = None, confi
     def kinds(known: Known) -> Sequence[Kept]:
         return kinds_of(gateway, node, config, known, disks.etc.ask)
 
-    agent = Agent(gateway, node, state, key, watcher, kinds, disks)
+    agent = Agent(gateway, node, state, begin.key, watcher, kinds, disks)
     agent.contradictions.given_up = journal.given_up(gateway.pair.fips)
-    try:
-        fifo = NotifyFifo()
-    except OSError as error:
-        raise NatpairError(f"{paths.NOTIFY_FIFO} is missing", cure="run 'natpair prepare' first") from error
     await _adopt(agent)
-    agent.watch(fifo)
+    agent.watch(begin.fifo)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -507,7 +492,7 @@ async def run(gateway: Gateway, node: str, watcher: Watcher | None = None, confi
         agent.enforcer.stand_aside()
     agent.link.close()
     await agent.enforcer.close()
-    fifo.close()
+    begin.fifo.close()
     disks.flush(_FLUSH_SECONDS)
 
 

@@ -25,7 +25,9 @@ BIRD_PATIENCE_SECONDS = 10.0
 KEEPALIVED_PATIENCE_SECONDS = 10.0
 CONNTRACKD_PATIENCE_SECONDS = 30.0
 """A resync of a million flows keeps conntrackd from answering for many seconds."""
-_STATS_SECONDS = 1.0
+_ANSWER_SECONDS, _LONGEST_ANSWER_SECONDS = 1.0, 4.0
+"""How long an answer is waited for at first, and on a machine so slow that earlier ones came too late."""
+_LATE_SECONDS = 0.2
 _CACHED = re.compile(r"cache internal:\s+current active connections:\s+(\d+)")
 
 
@@ -43,17 +45,25 @@ class Mute:
     listener: Process | None = None
     find: Callable[[], Process | None] | None = None
     end: Callable[[Process], None] = _kill
+    answer_seconds: float = _ANSWER_SECONDS
+    """How long to wait for the next answer."""
 
     def heard(self) -> None:
         """It answered."""
         if self.listener is not None:
             self.listener.close()
-        self.since, self.listener = 0.0, None
+        self.since, self.listener, self.answer_seconds = 0.0, None, _ANSWER_SECONDS
 
-    def silent(self, now: float) -> bool:
-        """It did not answer; True when it was killed for that."""
+    def silent(self, now: float, asked: float | None = None) -> bool:
+        """It did not answer what was `asked` then; True when it was killed for that.
+
+        The time by which we ourselves were late is not its silence: this machine is slow, or we were stopped.
+        """
         if not self.since:
             self.since, self.listener = now, self.find() if self.find else _listener(self.socket)
+        elif asked is not None:
+            self.since += max(0.0, now - asked - self.answer_seconds - _LATE_SECONDS)
+        self.answer_seconds = min(2 * self.answer_seconds, _LONGEST_ANSWER_SECONDS)
         if self.listener is None or now - self.since < self.patience:
             return False
         killed = self.listener.running
@@ -118,27 +128,29 @@ class Daemons:
 
     async def _ask_bird(self) -> None:
         announcement: Announcement | None = None
+        asked = time.monotonic()
         try:
             before = self.bgp
-            self.bgp, announcement = await bird.reading()
+            self.bgp, announcement = await bird.reading(seconds=self._bird.answer_seconds)
             if before != self.bgp:
                 self.plain_sessions = await bird.plain_sessions()
             self._bird.heard()
         except DaemonError:
             self.bgp = (0, self.bgp[1])
-            if self._bird.silent(time.monotonic()):
+            if self._bird.silent(time.monotonic(), asked):
                 self._on_kill("bird")
         self._on_announced(announcement)
 
     async def _ask_conntrackd(self) -> None:
+        asked = time.monotonic()
         try:
-            answer = await conntrackd.command(conntrackd.Command.STATS, seconds=_STATS_SECONDS)
+            answer = await conntrackd.command(conntrackd.Command.STATS, seconds=self._conntrackd.answer_seconds)
             self.conntrackd = "external inject" in answer
             self.cached = int(found[1]) if (found := _CACHED.search(answer)) else None
             self._conntrackd.heard()
         except DaemonError:
             self.conntrackd = False
-            if self._conntrackd.silent(time.monotonic()):
+            if self._conntrackd.silent(time.monotonic(), asked):
                 self._on_kill("conntrackd")
 
     def _follow_conntrackd(self, handle: Callable[[Event], None]) -> None:

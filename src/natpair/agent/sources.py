@@ -81,6 +81,7 @@ class Sources:
         self._on_keepalived = on_keepalived
         self._probe = GatewayProbe(me.public_interface, me.public_address.ip, gateway.health.probe_failures)
         self._probe.target = gateway.health.public_gateway
+        self._find_gateway = gateway.health.public_gateway is None
         self._readings = Readings()
         self._adverts: tuple[float, int] | None = None
         self._wake = asyncio.Event()
@@ -131,8 +132,9 @@ class Sources:
                 continue
 
     async def _ask_gateway(self) -> None:
-        if self._probe.target is None:
-            self._probe.target = await self._default_gateway()
+        if self._find_gateway and (self._probe.target is None or self._probe.doubtful):
+            # It may have another address by now: a lease was renewed, a card exchanged.
+            self._probe.target = await self._default_gateway() or self._probe.target
         self._readings.gateway = self._probe.ask()
 
     async def _default_gateway(self) -> IPv4Address | None:

@@ -31,7 +31,7 @@ _MOST_LATER_SECONDS = 2.0
 _CLASSIC_SECONDS = 5.0
 _CLASSIC_HEAL_SECONDS = 5.0
 """It heals by itself in that time or, as its description has it, by hand."""
-_ALONE = frozenset({50, 56, 58, 59, 64, 69})
+_ALONE = frozenset({50, 56, 58, 59, 64, 69, 73, 74})
 """Faults that take the pair through several lives by themselves: nothing else can be timed against them."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from natpair.chaos.eyes import tracked
-from natpair.chaos.fault import Fault, Limits
+from natpair.chaos.fault import UNTOUCHED, Fault, Limits
 from natpair.chaos.processes import NO_OUTAGE_MS
 from natpair.chaos.scene import LEGS, Scene
 from natpair.lab.netns import batch
@@ -11,6 +11,7 @@ from natpair.lab.topology import CLIENT_INTERFACE, UPLINK, mac_of
 from natpair.lab.world import Leg
 
 _SYNCED_RATIO = 0.95
+_AWAY_SECONDS, _WELL_SECONDS = 3.0, 15.0
 
 
 def vlan_down(scene: Scene) -> None:
@@ -115,6 +116,40 @@ def narrow_path(scene: Scene) -> None:
     scene.check("upload", said["ms"] if said["done"] else None, 5000, "3 MB did not get through in time")
 
 
+def late_cards(scene: Scene) -> None:
+    """The standby boots without a card, which comes later: VLAN, then uplink; then the active node loses power."""
+    for leg in LEGS:
+        node = scene.standby
+        scene.power_cut(node)
+        scene.boot(node, late=leg)
+        scene.pass_time(_AWAY_SECONDS)
+        scene.lab.put_in(node, leg, configured=True)
+        well = scene.wait(lambda node=node: _is_well(scene, node), _WELL_SECONDS)  # type: ignore[misc]
+        scene.check(f"late card of the {leg}: standby in sync", well, _WELL_SECONDS * 1000)
+        scene.wait_ready()
+    scene.may_be_felt()
+    scene.power_cut(scene.active)
+
+
+def cards_made_anew(scene: Scene) -> None:
+    """The standby's card is unplugged and plugged again: VLAN, then uplink; then the active node loses power."""
+    for leg in LEGS:
+        node = scene.standby
+        scene.lab.take_out(node, leg)
+        scene.pass_time(_AWAY_SECONDS)
+        scene.lab.put_in(node, leg)
+        well = scene.wait(lambda node=node: _is_well(scene, node), _WELL_SECONDS)  # type: ignore[misc]
+        scene.check(f"new card of the {leg}: standby in sync", well, _WELL_SECONDS * 1000)
+        scene.wait_ready()
+    scene.may_be_felt()
+    scene.power_cut(scene.active)
+
+
+def _is_well(scene: Scene, node: str) -> bool:
+    said = scene.lab.status(node) or {}
+    return said.get("role") == "standby" and bool(said.get("synced")) and not said.get("conditions")
+
+
 def _wide(scene: Scene) -> list[tuple[str, str]]:
     nodes = [(node.name, node.private_interface) for node in scene.lab.gateway.node]
     return [("client-1", CLIENT_INTERFACE), *nodes]
@@ -125,6 +160,22 @@ def _narrow(scene: Scene, host: str, interface: str) -> None:
 
 
 FAULTS = (
+    Fault(
+        73,
+        "a card of the standby comes late after its boot, then power cut of the active node",
+        late_cards,
+        900,
+        invariants=UNTOUCHED,
+        agents=True,
+    ),
+    Fault(
+        74,
+        "a card of the standby unplugged and plugged again, then power cut of the active node",
+        cards_made_anew,
+        900,
+        invariants=UNTOUCHED,
+        agents=True,
+    ),
     Fault(11, "VLAN cable of the active node pulled", vlan_down, 1200),
     Fault(12, "public cable of the active node pulled", public_down, 1500),
     Fault(

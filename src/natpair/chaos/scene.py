@@ -189,10 +189,10 @@ class Scene:
         self.eyes.leave(node)
         self.lab.power_cut(node)
 
-    def boot(self, node: str) -> None:
-        """Power is back, if it was gone."""
+    def boot(self, node: str, late: Leg | None = None) -> None:
+        """Power is back, if it was gone; the card of the leg `late` is not there yet."""
         if not self.lab.powered(node):
-            self.lab.boot(node)
+            self.lab.boot(node, **({"late": late} if late else {}))
             self._lighten(node, "power")
             self.eyes.enter(node)
 

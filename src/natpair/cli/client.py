@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from natpair.cli import complete
-from natpair.core.paths import AGENT_SOCKET, APPLIED, CONFIG
+from natpair.core.paths import AGENT_SOCKET, APPLIED, CONFIG, WAITING
 from natpair.errors import AgentUnreachable
 from natpair.system.agentsocket import ask
 
@@ -24,6 +24,9 @@ def request(method: str, path: str, body: object = None, *, timeout: float = 3.0
 
 def _unreachable() -> AgentUnreachable:
     """No agent: on a machine that never was a node there is nothing to be started, but perhaps a lab to look into."""
+    reason, _, cure = waits_for().partition("\n")
+    if reason:
+        return AgentUnreachable(f"the agent is waiting: {reason}", cure=cure.strip() or _CURE)
     if Path(CONFIG).exists() or Path(APPLIED).exists():
         return AgentUnreachable(f"no agent answers on {AGENT_SOCKET}", cure=_CURE)
     labs = complete.running()
@@ -34,3 +37,11 @@ def _unreachable() -> AgentUnreachable:
     up = f"a lab is up: {labs[0]}" if len(labs) == 1 else f"labs are up: {', '.join(labs)}"
     look = f"natpair lab exec{name} {node} -- natpair status, or natpair lab status{name}"
     return AgentUnreachable(f"this machine is no node: it has no {CONFIG}; {up}", cure=look)
+
+
+def waits_for(path: str = WAITING) -> str:
+    """What an agent that cannot begin yet is waiting for, and below it the cure; empty if none waits."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""

@@ -67,6 +67,7 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "completion": CommandEntry("completion", "The script by which a shell completes all this."),
     "prepare": CommandEntry("prepare", "Prepare the kernel and /run before the daemons start.", hidden=True),
     "agent": CommandEntry("agent", "The daemon; systemd runs it.", hidden=True),
+    "agent-stopping": CommandEntry("agent_stopping", "Hand over before natpair stops.", hidden=True),
     "agent-stopped": CommandEntry("agent_stopped", "What is left to do when the agent is gone.", hidden=True),
 }
 

@@ -111,6 +111,14 @@ def require_root() -> None:
         raise Unsupported("only root can change this machine", cure="run it as root, or with --dry-run")
 
 
+def require_key(gateway: Gateway) -> None:
+    """ConfigError if this node's copy of the pair's key is missing, too short or readable for others."""
+    from natpair.system.key import key_problems
+
+    if problems := key_problems(gateway.heartbeat.key_file):
+        raise ConfigError(paths.CONFIG, list(problems))
+
+
 def require_interfaces(gateway: Gateway, me: Node) -> None:
     """ConfigError, of a file that the command names, if the machine lacks an interface that its node has there."""
     from natpair.system.machine import interfaces

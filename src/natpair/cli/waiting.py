@@ -12,6 +12,8 @@ from natpair.lab.wait import wait_until
 
 _LOOK_EVERY_SECONDS = 0.5
 _PAIRED = frozenset({"active", "standby"})
+_NOT_A_PAIR = frozenset({"no-usable-standby", "vrrp-fault", "claim-refused", "flows-lacking", "config-differs"})
+"""Conditions with which the other node could not take over, or not well; critical ones are in the way as well."""
 
 
 def wait_until_ready(timeout: float) -> None:
@@ -50,4 +52,10 @@ def lacking(document: Mapping[str, Any]) -> str:
     if set(roles.values()) != _PAIRED:
         return f"{me} is {roles[me]}, {peer} is {roles[peer]}"
     standby_synced = document["synced"] if roles[me] == "standby" else view["synced"]
-    return "" if standby_synced else "the standby is not in sync yet"
+    if not standby_synced:
+        return "the standby is not in sync yet"
+    return "; ".join(str(c["text"]) for c in document.get("conditions", ()) if _in_the_way(c))
+
+
+def _in_the_way(condition: Mapping[str, Any]) -> bool:
+    return condition["severity"] == "critical" or condition["code"] in _NOT_A_PAIR

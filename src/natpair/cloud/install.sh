@@ -15,7 +15,8 @@ readonly PACKAGES="keepalived nftables conntrackd conntrack bird2 iproute2 netba
     python3-venv ca-certificates curl systemd"
 # What these packages would start by themselves; natpair starts each of them from units of its own.
 readonly THEIRS="keepalived conntrackd bird nftables"
-readonly OURS="natpair-prepare natpair-conntrackd natpair-bird natpair-keepalived natpair-agent"
+readonly OURS="natpair-prepare natpair-conntrackd natpair-bird natpair-keepalived natpair-agent
+    natpair-handover"
 readonly VENV=/usr/lib/natpair
 readonly READY_SECONDS=900
 
@@ -122,7 +123,9 @@ reachable() {
 }
 
 start_natpair() {
-    natpair apply --node "$node"
+    # A machine may be slow at its first boot.
+    retry natpair apply --node "$node" ||
+        die "natpair apply failed" "read the lines above, fix it, then run this script again"
     systemctl daemon-reload
     # shellcheck disable=SC2086 # a list of words
     systemctl enable --now $OURS

@@ -6,14 +6,14 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import natpair
 from natpair.config.load import load, parse
 from natpair.core.model import Gateway, Profile
 from natpair.errors import LabError
-from natpair.lab import apirecord, designs, fabric, host, netns, node, preflight, state, teardown
+from natpair.lab import apirecord, cards, designs, fabric, host, netns, node, preflight, state, teardown
 from natpair.lab.fabric import FabricFiles, Knobs
 from natpair.lab.init import Unit
 from natpair.lab.routers import Provider
@@ -123,11 +123,16 @@ def world(
     start(folder, name, now, now.hosts)
 
 
-def boot(folder: Path, name: str, plan: Topology, node_name: str) -> None:
-    """Power a node on again: new namespace, new cables, old disk."""
+def boot(folder: Path, name: str, plan: Topology, node_name: str, late: str | None = None) -> None:
+    """Power a node on again: new namespace, new cables, old disk; without the card that leads to the switch `late`."""
     netns.create(name, [node_name])
-    netns.wire(name, plan, plan.links_of(node_name))
-    start(folder, name, plan, [plan.host(node_name)])
+    machine, links = plan.host(node_name), plan.links_of(node_name)
+    if late is not None:
+        missing = cards.card_link(plan, node_name, late)
+        links = tuple(link for link in links if link != missing)
+        machine = replace(machine, ip_lines=cards.without(machine, missing.near.interface))
+    netns.wire(name, plan, links)
+    start(folder, name, plan, [machine])
 
 
 def start(folder: Path, name: str, plan: Topology, hosts: Iterable[Host]) -> None:

@@ -25,17 +25,20 @@ SOCKET = f"{RUN}/init.sock"
 SPEC = f"{RUN}/spec.json"
 LOGS = f"{RUN}/log"
 
-START_SECONDS = 30.0
+START_SECONDS = 90.0
 STOP_SECONDS = 5.0
 ABORT_SECONDS = 1.0
-EX_CONFIG = 78
-"""The exit status after which the units do not restart a service: a bad file stays bad."""
 _LOG_CHUNK = 65536
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One service to supervise; the fields mean what they mean in a systemd unit."""
+    """One service to supervise; the fields mean what they mean in a systemd unit.
+
+    A oneshot stays active when it has ended well (RemainAfterExit=yes), and is restarted on failure alone. Units are
+    ordered as they are listed, and want each other (Wants=, After=): the next one starts when the one before has
+    started or failed. `stop` (ExecStop=) is run when an active unit is stopped.
+    """
 
     name: str
     argv: tuple[str, ...]
@@ -45,7 +48,9 @@ class Unit:
     restart_delay_ms: int | None = 200
     environment: tuple[tuple[str, str], ...] = ()
     start_pre: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ()
     stop_post: tuple[str, ...] = ()
+    stop_seconds: float = STOP_SECONDS
     rt_priority: int | None = None
 
     @classmethod
@@ -150,20 +155,20 @@ class Supervisor:
             await server.serve_forever()
 
     async def _boot_all(self) -> None:
+        failed = ""
         for service in self._services.values():
             self._start(service)
             problem = await self._settled(service)
             if problem:
                 service.log.note(problem)
-                if service.unit.oneshot:  # what comes after requires it
-                    self._boot = f"failed: {service.unit.name} {problem}"
-                    return
-        self._boot = "done"
+                if service.unit.oneshot:
+                    failed = failed or f"failed: {service.unit.name} {problem}"
+        self._boot = failed or "done"
 
     async def _settled(self, service: Running) -> str:
         """Wait until the next service may start; what went wrong, or nothing."""
-        if service.unit.oneshot and service.keeper is not None:
-            await service.keeper
+        if service.unit.oneshot:
+            await service.settled.wait()
             return "" if service.last_status == 0 else f"ended with {describe(service.last_status)}"
         if service.unit.notify:
             try:
@@ -175,13 +180,17 @@ class Supervisor:
         return ""
 
     def _start(self, service: Running) -> None:
-        if service.keeper is not None and not service.keeper.done():
+        if service.state == "active" or (service.keeper is not None and not service.keeper.done()):
             return
         service.wanted = True
         service.keeper = self._group.create_task(self._keep(service))
 
     async def _stop(self, service: Running) -> None:
+        if service.unit.stop and service.wanted and service.state in ("running", "active"):
+            await self._run_command(service, service.unit.stop, service.unit.stop_seconds)
         service.wanted = False
+        if service.state == "active":
+            service.state = "stopped"
         if service.keeper is None or service.keeper.done():
             return
         if service.pid is not None:
@@ -196,15 +205,14 @@ class Supervisor:
             await self._run_once(service)
             if unit.stop_post:
                 await self._run_command(service, unit.stop_post)
-            if not service.wanted or unit.oneshot or unit.restart_delay_ms is None:
-                break
-            if service.last_status == EX_CONFIG << 8:
+            if not service.wanted or unit.restart_delay_ms is None or (unit.oneshot and service.last_status == 0):
                 break
             service.state = "restarting"
             await asyncio.sleep(unit.restart_delay_ms / 1000)
             if not service.wanted:
                 break
-        service.state = "stopped" if not service.wanted or service.last_status == 0 else "failed"
+        ended_well = "active" if unit.oneshot and service.wanted else "stopped"
+        service.state = ended_well if not service.wanted or service.last_status == 0 else "failed"
 
     async def _run_once(self, service: Running) -> None:
         service.ready.clear()
@@ -257,14 +265,14 @@ class Supervisor:
                 signal_group(pid, signal.SIGKILL)
             await asyncio.sleep(0.005)
 
-    async def _run_command(self, service: Running, argv: Sequence[str]) -> None:
+    async def _run_command(self, service: Running, argv: Sequence[str], patience: float = STOP_SECONDS) -> None:
         try:
             pid = self._spawn(service, argv)
         except OSError as error:
             service.log.note(f"cannot run {argv[0]}: {error.strerror}")
             return
         exited = self._exits[pid]
-        await asyncio.wait((exited,), timeout=STOP_SECONDS)
+        await asyncio.wait((exited,), timeout=patience)
         if not exited.done():
             service.log.note(f"{argv[0]} took too long")
             signal_group(pid, signal.SIGKILL)

@@ -11,7 +11,7 @@ from natpair.errors import LabError, Usage
 from natpair.lab import topology
 from natpair.lab.damage import PARTITION, POWER_CUT, damage
 from natpair.lab.world import Lab, Leg
-from natpair.render.services import PREPARE
+from natpair.render.services import HANDOVER, PREPARE
 
 ACTIVE = "active"
 STANDBY = "standby"
@@ -139,7 +139,7 @@ def _service_kind(verb: str, service: str) -> Kind:
         else:
             lab.kill(node, _full_name(lab, service), signal.SIGCONT)
 
-    if service == PREPARE.removeprefix(_PREFIX):
+    if service in {name.removeprefix(_PREFIX) for name in (PREPARE, HANDOVER)}:
         raise Usage(f"{service} runs once at boot and cannot be signalled")
     return Kind(f"{service}: {SERVICE_KINDS[verb]}", inject, repair)
 

@@ -14,10 +14,10 @@ import natpair
 from natpair.core import paths
 from natpair.core.model import Gateway
 from natpair.core.rendered import RenderedFile
-from natpair.lab.init import Unit
+from natpair.lab.init import STOP_SECONDS, Unit
 from natpair.lab.userdata import Seed
 from natpair.render.bundle import render_all
-from natpair.render.services import Service, services
+from natpair.render.services import HANDOVER_SECONDS, Service, services
 from natpair.system import generations
 from natpair.system.machine import capabilities
 
@@ -127,7 +127,9 @@ def _unit(service: Service) -> Unit:
         restart_delay_ms=service.restart_delay_ms,
         environment=tuple(service.environment.items()),
         start_pre=service.start_pre,
+        stop=service.stop,
         stop_post=service.stop_post,
+        stop_seconds=HANDOVER_SECONDS if service.stop else STOP_SECONDS,
         rt_priority=service.rt_priority,
     )
 

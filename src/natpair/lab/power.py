@@ -9,6 +9,9 @@ from natpair.errors import LabError
 from natpair.lab import build, host, node, teardown
 from natpair.lab.userdata import Seed
 from natpair.lab.world import Lab
+from natpair.render.services import AGENT, HANDOVER
+
+_STOP_FIRST = (HANDOVER, AGENT)
 
 
 def seed(lab: Lab, seeded: Seed) -> None:
@@ -26,11 +29,18 @@ def boot(lab: Lab, name: str) -> None:
 
 
 def shut_down(lab: Lab, name: str) -> None:
-    """Stop a node's services as systemd does, all at once, and switch it off; nothing happens if it is off."""
+    """Stop a node's services as systemd does and switch it off; nothing happens if it is off.
+
+    What has to be stopped before the others comes first, one after the other, then the rest at once.
+    """
     if not lab.powered(name):
         return
     try:
-        services = [str(one["name"]) for one in lab.services(name)["services"]]
+        services = [str(one["name"]) for one in reversed(lab.services(name)["services"])]
+        for first in _STOP_FIRST:
+            if first in services:
+                services.remove(first)
+                lab.service(name, first, "stop")
         with ThreadPoolExecutor(max(1, len(services))) as all_at_once:
             list(all_at_once.map(lambda service: lab.service(name, service, "stop"), services))
     except LabError:

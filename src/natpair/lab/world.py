@@ -19,7 +19,20 @@ from typing import Any, Literal
 
 from natpair.core.model import Gateway, Profile
 from natpair.errors import LabError
-from natpair.lab import apirecord, build, designs, faults, host, init, netns, preflight, state, teardown, topology
+from natpair.lab import (
+    apirecord,
+    build,
+    cards,
+    designs,
+    faults,
+    host,
+    init,
+    netns,
+    preflight,
+    state,
+    teardown,
+    topology,
+)
 from natpair.lab.agents import roles
 from natpair.lab.diagnosis import save_diagnosis
 from natpair.lab.fabric import Knobs, Shares
@@ -225,14 +238,23 @@ class Lab:
         netns.unplug(self.name, self.topology.links_of(node))
         netns.remove([netns.name_of(self.name, node)])
 
-    def boot(self, node: str) -> None:
-        """Power on: fresh network namespace and cables, the disk as the node left it."""
+    def take_out(self, node: str, leg: Leg) -> None:
+        """A node's card is unplugged."""
+        cards.take_out(self.name, self.topology, node, leg)
+
+    def put_in(self, node: str, leg: Leg, *, configured: bool = False) -> None:
+        """A card comes: the same name and MAC, another index; no addresses unless `configured` as at a boot."""
+        self._apply_faults(leg, operator.methodcaller("without", self.port(node, leg)))
+        cards.put_in(self.name, self.topology, node, leg, configured=configured)
+
+    def boot(self, node: str, *, late: Leg | None = None) -> None:
+        """Power on: fresh network namespace and cables, the disk as the node left it; no card in the leg `late`."""
         if self.powered(node):
             raise LabError(f"{node} is running", cure=f"natpair lab fault power-cut {node}")
         for leg in topology.SWITCHES:
             self._apply_faults(leg, operator.methodcaller("without", self.port(node, leg)))
         try:
-            build.boot(self.folder, self.name, self.topology, node)
+            build.boot(self.folder, self.name, self.topology, node, late)
         except LabError:
             self._unboot(node)
             raise

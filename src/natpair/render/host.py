@@ -52,6 +52,9 @@ def forwarding(sides: Sides) -> tuple[Setting, ...]:
     )
 
 
+PANIC = Setting("A kernel that panics boots again; left alone it would hang for good.", 10, ("-kernel/panic",))
+
+
 def settings(sides: Sides) -> tuple[Setting, ...]:
     """Every sysctl of a node but the one that makes it a router, in the order of the file."""
     return (*_router_settings(sides), *_flow_settings(sides), *_size_settings(sides))
@@ -63,6 +66,9 @@ def host_files(sides: Sides) -> tuple[RenderedFile, ...]:
         RenderedFile(paths.SYSCTL, fill("sysctl.conf.j2", sides, settings=settings(sides))),
         # Not in sysctl.d: systemd would read it seconds before the ruleset and the egress guard stand.
         RenderedFile(paths.FORWARDING, fill("sysctl.conf.j2", sides, settings=forwarding(sides))),
+        # Of the machine, not of its network: natpair itself sets it only where systemd runs, and never in a lab.
+        RenderedFile(paths.PANIC, fill("sysctl.conf.j2", sides, settings=(PANIC,))),
+        RenderedFile(paths.NEEDRESTART, fill("needrestart.conf.j2", sides)),
         RenderedFile(paths.MODULES_LOAD, fill("modules.conf.j2", sides, modules=_MODULES)),
         RenderedFile(paths.TMPFILES, fill("tmpfiles.conf.j2", sides)),
         RenderedFile(paths.ROUTES, fill("routes.ip.j2", sides, metric=BLACKHOLE_METRIC)),

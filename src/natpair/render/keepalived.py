@@ -8,7 +8,8 @@ from natpair.render.base import Capabilities, Checker, RenderedFile, Sides, fill
 RT_PRIORITY = 50
 CONNTRACKD_RT_PRIORITY = 20
 AGENT_RT_PRIORITY = 10
-"""Where keepalived and conntrackd stand among real-time processes: the election always goes first."""
+BIRD_RT_PRIORITY = 10
+"""Where these stand among real-time processes: the election always goes first."""
 
 _FIRST_NODE_PRIORITY = 240
 

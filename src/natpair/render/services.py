@@ -9,25 +9,31 @@ from types import MappingProxyType
 from natpair.core import paths
 from natpair.core.model import Gateway
 from natpair.render.base import RenderedFile, Sides, fill
-from natpair.render.keepalived import AGENT_RT_PRIORITY, RT_PRIORITY
+from natpair.render.keepalived import BIRD_RT_PRIORITY, RT_PRIORITY
 
 PROGRAM = ("/usr/bin/natpair",)
 RESTART_DELAY_MS = 200
+_PREPARE_AGAIN_MS = 5000
 _AGENT_WATCHDOG_SECONDS = 5.0
-_EX_CONFIG = 78
+_AGENT_START_SECONDS = 300
+HANDOVER_SECONDS = 30
+"""What a handover may take before a machine stops: the agent's own limits are below it."""
+_OOM_SCORE = -900
 
 PREPARE = "natpair-prepare"
 CONNTRACKD = "natpair-conntrackd"
 BIRD = "natpair-bird"
 KEEPALIVED = "natpair-keepalived"
 AGENT = "natpair-agent"
+HANDOVER = "natpair-handover"
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One supervised program. `start_pre` runs before each start, `stop_post` after every end.
+    """One supervised program. `start_pre` runs before each start, `stop` to stop it, `stop_post` after every end.
 
-    `restart_delay_ms` None means never again.
+    `restart_delay_ms` None means never again; a oneshot is started again only after a failure. `after`: these start
+    before it and stop after it. None of them requires another: one that failed must not keep the rest from starting.
     """
 
     name: str
@@ -38,9 +44,11 @@ class Service:
     restart_delay_ms: int | None = RESTART_DELAY_MS
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     start_pre: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ()
     stop_post: tuple[str, ...] = ()
+    after: tuple[str, ...] = (PREPARE,)
     rt_priority: int | None = None
-    rt_limit_seconds: int = 1
+    rt_limit_seconds: int | None = None
     description: str = ""
     capabilities: tuple[str, ...] = ()
 
@@ -48,7 +56,7 @@ class Service:
 def services(gateway: Gateway, node: str, *, program: tuple[str, ...] = PROGRAM) -> tuple[Service, ...]:
     """What runs on `node`, in start order; `program` is how natpair itself is called there."""
     gateway.node_named(node)
-    return (_prepare(program), _conntrackd(), _bird(), _keepalived(), _agent(program))
+    return (_prepare(program), _conntrackd(), _bird(), _keepalived(), _agent(program), _handover(program))
 
 
 def unit_files(sides: Sides) -> tuple[RenderedFile, ...]:
@@ -61,7 +69,8 @@ def _prepare(program: tuple[str, ...]) -> Service:
         PREPARE,
         (*program, "prepare"),
         oneshot=True,
-        restart_delay_ms=None,
+        restart_delay_ms=_PREPARE_AGAIN_MS,
+        after=(),
         description="natpair: kernel settings, closed ruleset and run-time folders",
     )
 
@@ -83,18 +92,23 @@ def _bird() -> Service:
         ("/usr/sbin/bird", "-f", "-c", paths.BIRD_CONF, "-s", paths.BIRD_CTL, "-P", paths.BIRD_PID),
         # A BIRD that starts is standby until the agent has looked, whatever it announced before.
         start_pre=("/bin/cp", paths.BIRD_ROLE_STANDBY, paths.BIRD_ROLE),
+        # Beside the agent: one that asks at real-time priority must not starve the other of the time to answer.
+        rt_priority=BIRD_RT_PRIORITY,
+        rt_limit_seconds=10,
         description="natpair: announcement of the floating addresses",
-        capabilities=("CAP_NET_ADMIN", "CAP_NET_BIND_SERVICE", "CAP_NET_RAW"),
+        capabilities=("CAP_NET_ADMIN", "CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SYS_NICE"),
     )
 
 
 def _keepalived() -> Service:
-    argv = ("/usr/sbin/keepalived", "--dont-fork", "--log-console", "--log-detail", "--vrrp")
+    # Not to syslog as well: the journal would have each line twice.
+    argv = ("/usr/sbin/keepalived", "--dont-fork", "--log-console", "--no-syslog", "--log-detail", "--vrrp")
     files = ("-f", paths.KEEPALIVED_CONF, "-p", paths.KEEPALIVED_PID, "-r", paths.VRRP_PID)
     return Service(
         KEEPALIVED,
         (*argv, *files),
         rt_priority=RT_PRIORITY,
+        rt_limit_seconds=1,
         # Keepalived writes its JSON dump to TMPDIR.
         environment=MappingProxyType({"TMPDIR": paths.KEEPALIVED_TMP}),
         description="natpair: election of the active node",
@@ -109,11 +123,24 @@ def _agent(program: tuple[str, ...]) -> Service:
         notify=True,
         watchdog_seconds=_AGENT_WATCHDOG_SECONDS,
         stop_post=(*program, "agent-stopped"),
-        # A takeover must not wait for whatever else wants the CPU; Keepalived and conntrackd stand above.
-        rt_priority=AGENT_RT_PRIORITY,
-        # Its imports take a second of CPU without a pause on a small machine, and that must not end it.
+        # It stops first: what it does last, it does while the others are still there.
+        after=(PREPARE, CONNTRACKD, BIRD, KEEPALIVED),
+        # Its real-time priority it takes itself, once it is ready: its imports would hold up the rest of the machine.
         rt_limit_seconds=10,
         description="natpair: the agent that follows the election",
+    )
+
+
+def _handover(program: tuple[str, ...]) -> Service:
+    return Service(
+        HANDOVER,
+        ("/bin/true",),
+        oneshot=True,
+        restart_delay_ms=None,
+        # Nothing stops this one but what stops all of natpair, such as a reboot; and it is the first to be stopped.
+        stop=(*program, "agent-stopping"),
+        after=(PREPARE, CONNTRACKD, BIRD, KEEPALIVED, AGENT),
+        description="natpair: hands over before this machine or all of natpair stops",
     )
 
 
@@ -133,9 +160,13 @@ def _unit_lines(service: Service) -> list[str]:
         return [
             "Wants=network-online.target",
             "After=network-online.target nftables.service systemd-modules-load.service systemd-tmpfiles-setup.service",
+            "StartLimitIntervalSec=0",
         ]
-    # StartLimit off: a daemon that fails often must still come back at once after the cause is gone.
-    return [f"Requires={PREPARE}.service", f"After={PREPARE}.service", "StartLimitIntervalSec=0"]
+    # Wants, not Requires: a restart of natpair-prepare stops nobody, and one bad moment of it at boot keeps nobody out.
+    # The network's units stop after those here. StartLimit off: a daemon that fails often must still come back at once
+    # after the cause is gone.
+    after = " ".join(["network.target", *(f"{name}.service" for name in service.after)])
+    return [f"Wants={PREPARE}.service", f"After={after}", "StartLimitIntervalSec=0"]
 
 
 def _service_lines(service: Service) -> list[str]:
@@ -145,27 +176,40 @@ def _service_lines(service: Service) -> list[str]:
         lines.append("RemainAfterExit=yes")
     if service.watchdog_seconds is not None:
         lines += ["NotifyAccess=main", f"WatchdogSec={service.watchdog_seconds:g}"]
+        lines.append(f"TimeoutStartSec={_AGENT_START_SECONDS}")
+    if service.stop:
+        lines += [f"ExecStop={' '.join(service.stop)}", f"TimeoutStopSec={HANDOVER_SECONDS}"]
     if service.start_pre:
         lines.append(f"ExecStartPre={' '.join(service.start_pre)}")
     if service.stop_post:
         lines.append(f"ExecStopPost={' '.join(service.stop_post)}")
     lines += [f"Environment={name}={value}" for name, value in sorted(service.environment.items())]
     if service.restart_delay_ms is not None:
-        lines += ["Restart=always", f"RestartSec={service.restart_delay_ms}ms"]
-        lines.append(f"RestartPreventExitStatus={_EX_CONFIG}")
+        again = "on-failure" if service.oneshot else "always"
+        lines += [f"Restart={again}", f"RestartSec={service.restart_delay_ms}ms"]
     if service.rt_priority is not None:
-        # The limit ends a daemon that spins; its waits are far shorter.
         lines += ["CPUSchedulingPolicy=rr", f"CPUSchedulingPriority={service.rt_priority}"]
+    if service.rt_limit_seconds is not None:
+        # The limit ends a daemon that spins; its waits are far shorter.
         lines.append(f"LimitRTTIME={service.rt_limit_seconds}s")
+    if not service.oneshot:
+        # Of all on this machine these are the last to give their memory.
+        lines.append(f"OOMScoreAdjust={_OOM_SCORE}")
     return [*lines, *_hardening(service)]
 
 
 def _hardening(service: Service) -> list[str]:
-    lines = ["NoNewPrivileges=yes", "ProtectHome=yes", "ProtectSystem=full", "ProtectControlGroups=yes"]
+    # Read-only, not hidden: natpair may be installed in a venv below /root or /home.
+    lines = ["NoNewPrivileges=yes", "ProtectHome=read-only", "ProtectSystem=full", "ProtectControlGroups=yes"]
     lines += ["ProtectKernelLogs=yes", "RestrictSUIDSGID=yes", "LockPersonality=yes", "UMask=0022"]
+    lines += ["ProtectHostname=yes", "SystemCallArchitectures=native"]
     if service.name in {PREPARE, AGENT}:
         # They finish what a killed apply left in these folders; a "-" forgives one that is not there.
-        folders = (paths.ETC, *_folders(paths.SYSCTL, paths.MODULES_LOAD, paths.TMPFILES), paths.UNITS)
+        folders = (
+            paths.ETC,
+            *_folders(paths.SYSCTL, paths.MODULES_LOAD, paths.TMPFILES, paths.NEEDRESTART),
+            paths.UNITS,
+        )
         lines.append(f"ReadWritePaths={' '.join(f'-{folder}' for folder in folders)}")
     if service.capabilities:
         lines.append(f"CapabilityBoundingSet={' '.join(service.capabilities)}")

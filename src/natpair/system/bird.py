@@ -20,11 +20,11 @@ async def command(text: str, *, socket: str = paths.BIRD_CTL) -> list[str]:
     return (await ask(text, socket=socket))[0]
 
 
-async def ask(*texts: str, socket: str = paths.BIRD_CTL) -> list[list[str]]:
+async def ask(*texts: str, socket: str = paths.BIRD_CTL, seconds: float = _SECONDS) -> list[list[str]]:
     """One reply for each command, all on one connection: making one costs more than a question. Fails as `command`."""
     replies: list[list[str]] = []
     try:
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(seconds):
             reader, writer = await asyncio.open_unix_connection(socket)
             try:
                 # At once: each turn of waiting for a reply before the next question costs more than the question.
@@ -96,9 +96,9 @@ async def sessions() -> tuple[int, int]:
     return _counted(*await ask("show protocols"))
 
 
-async def reading() -> tuple[tuple[int, int], Announcement | None]:
-    """`sessions` and `announced` at once, for those who ask again and again."""
-    protocols, community, med = await ask("show protocols", "eval COMM", "eval MED")
+async def reading(*, seconds: float = _SECONDS) -> tuple[tuple[int, int], Announcement | None]:
+    """`sessions` and `announced` at once, for those who ask again and again; waits for `seconds`."""
+    protocols, community, med = await ask("show protocols", "eval COMM", "eval MED", seconds=seconds)
     return _counted(protocols), _announcement(community, med)
 
 

@@ -15,7 +15,8 @@ from natpair.core.rendered import Checker, RenderedFile
 from natpair.errors import CommandFailed, DaemonError
 from natpair.system.process import run
 
-_SECONDS = 15.0
+_SECONDS = 120.0
+"""A limit against a parser that hangs, far above what the slowest machine needs at its first boot."""
 _ROLE_SAMPLE = "define COMM = (65000,2);\ndefine MED = 4294967294;\n"
 
 Judge = Callable[[RenderedFile, Mapping[str, RenderedFile], Path], None]
@@ -27,7 +28,7 @@ def judge(files: Sequence[RenderedFile], *, among: Sequence[RenderedFile]) -> No
     DaemonError holds every refusal, each with the file and what its parser said.
     """
     bundle = {file.path: file for file in among}
-    refusals = []
+    refusals, slow = [], False
     with tempfile.TemporaryDirectory(prefix="natpair-check-") as folder:
         for file in files:
             if file.checker is None:
@@ -36,6 +37,9 @@ def judge(files: Sequence[RenderedFile], *, among: Sequence[RenderedFile]) -> No
                 _JUDGES[file.checker](file, bundle, Path(folder))
             except CommandFailed as error:
                 refusals.append(f"{file.path}: {error.message}")
+                slow |= error.rc is None
+    if slow:
+        raise DaemonError("\n".join(refusals), cure="nothing was changed; this machine is very busy: try it again")
     if refusals:
         cure = "nothing was changed; this is a bug in natpair unless a package is older than Debian 12's"
         raise DaemonError("\n".join(refusals), cure=cure)

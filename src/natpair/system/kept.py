@@ -93,7 +93,8 @@ class Sysctls:
 
     async def findings(self) -> list[Finding]:
         """Every key with another value than the file's."""
-        wrong = [a for a in sysctl.differing(self._wanted, root=self._root) if a.key not in self._unmanageable]
+        differing = sysctl.differing(self._wanted, root=self._root)
+        wrong = [a for a in differing if a.key not in self._unmanageable and not sysctl.lacks_interface(a, self._root)]
         return [self._finding(assignment) for assignment in wrong]
 
     def _finding(self, assignment: sysctl.Assignment) -> Finding:

@@ -22,7 +22,7 @@ from natpair.system import daemon, leftovers, nft, sysctl
 from natpair.system.files import read_if_there
 from natpair.system.process import run
 
-_SECONDS = 20.0
+_SECONDS = 60.0
 _CONNECT_SECONDS = 0.2
 _SWITCH_FILES: Mapping[str, str] = {
     "traffic": f"{paths.GENERATED}/traffic-{{}}.nft",
@@ -64,6 +64,7 @@ class Step(StrEnum):
 _BY_FILE: Mapping[str, Step] = {
     paths.MODULES_LOAD: Step.MODULES,
     paths.SYSCTL: Step.SYSCTL,
+    paths.PANIC: Step.SYSCTL,
     paths.GUARD: Step.GUARD,
     paths.ROUTES: Step.ROUTES,
     paths.FORWARDING: Step.FORWARDING,
@@ -102,6 +103,8 @@ def _modules() -> None:
 
 def _sysctl() -> None:
     _load_sysctls(paths.SYSCTL)
+    if systemd_runs():
+        _load_sysctls(paths.PANIC)
 
 
 def _forwarding() -> None:

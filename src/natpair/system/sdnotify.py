@@ -16,6 +16,11 @@ class Notifier:
         self._address = address.replace("@", "\0", 1) if address and address.startswith("@") else address
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
 
+    @property
+    def supervised(self) -> bool:
+        """Somebody wants to hear."""
+        return bool(self._address)
+
     def send(self, *lines: str) -> None:
         """Send `lines`; a supervisor that does not listen is not our fault."""
         if self._address:

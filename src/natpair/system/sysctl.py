@@ -40,12 +40,13 @@ def parse(text: str) -> tuple[Assignment, ...]:
 def load(text: str, *, root: Path = PROC_SYS) -> tuple[Assignment, ...]:
     """Set everything in `text`; returns the optional assignments that this kernel or namespace refused.
 
-    DaemonError names every other one that could not be set.
+    What is for an interface that is not there (yet) is left out. DaemonError names every other one that could not be
+    set.
     """
-    refused = [assignment for assignment in parse(text) if not _set(assignment, root)]
+    refused = [a for a in parse(text) if not _set(a, root) and not lacks_interface(a, root)]
     needed = [assignment.key for assignment in refused if not assignment.optional]
     if needed:
-        cure = "as root, on a kernel with nf_conntrack: modprobe nf_conntrack, and check the interface names"
+        cure = "as root, on a kernel with nf_conntrack: modprobe nf_conntrack, then run it again"
         raise DaemonError(f"the kernel refused {', '.join(needed)}", cure=cure)
     return tuple(refused)
 
@@ -58,6 +59,15 @@ def differing(assignments: Iterable[Assignment], *, root: Path = PROC_SYS) -> tu
 def put(key: str, value: str, *, root: Path = PROC_SYS) -> bool:
     """Set one key; False if the kernel refuses or has no such key."""
     return _set(Assignment(key, value, optional=True), root)
+
+
+def lacks_interface(assignment: Assignment, root: Path = PROC_SYS) -> bool:
+    """The assignment is for an interface that does not exist: it has to wait until the interface comes."""
+    parts = assignment.key.split("/")
+    if len(parts) < 5 or parts[0] != "net" or parts[2] != "conf":
+        return False
+    folder = root.joinpath(*parts[:3])
+    return folder.is_dir() and not (folder / parts[3]).is_dir()
 
 
 def _set(assignment: Assignment, root: Path) -> bool:

@@ -1,4 +1,4 @@
-"""The composition root: the key, the parts and their names, adoption."""
+"""The composition root: the parts and their names, adoption."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from natpair.agent import app
-from natpair.agent.app import Agent, read_key
+from natpair.agent.app import Agent
 from natpair.agent.journal import Events, Remembered
 from natpair.core.actions import Conntrack, ConntrackJob
 from natpair.core.announcement import Announcement
@@ -18,33 +18,12 @@ from natpair.core.desired import Traffic
 from natpair.core.events import AccountSeen, Event
 from natpair.core.messages import Phase, VrrpRole
 from natpair.core.state import initial
-from natpair.errors import ConfigError, DaemonError
+from natpair.errors import DaemonError
 from natpair.system.nft import Ruleset
 from nodes import TERMS
 from samples import gateway
 
 KEY = b"0123456789abcdef0123456789abcdef"
-
-
-def test_a_key_is_read_without_the_newline_of_an_editor(tmp_path: Path) -> None:
-    (tmp_path / "key").write_bytes(KEY + b"\n")
-    assert read_key(str(tmp_path / "key")) == KEY
-
-
-@pytest.mark.parametrize("content", [b"", b"sesame", b"\n" * 40, KEY[:-1]])
-def test_a_key_that_is_too_short_is_refused_and_never_shown(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "key").write_bytes(content)
-    with pytest.raises(ConfigError) as caught:
-        read_key(str(tmp_path / "key"))
-    (problem,) = caught.value.problems
-    assert problem.key == "heartbeat.key_file"
-    assert not content.strip() or content.decode() not in f"{problem}{caught.value}"
-
-
-def test_a_missing_key_names_the_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError) as caught:
-        read_key(str(tmp_path / "key"))
-    assert caught.value.problems[0].value == str(tmp_path / "key")
 
 
 @pytest.fixture

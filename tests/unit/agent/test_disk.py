@@ -17,12 +17,13 @@ import pytest
 import structlog
 
 from agent_bench import alive
-from natpair.agent import app, disk, journal
+from natpair.agent import disk, journal
 from natpair.agent.app import Agent
 from natpair.agent.disk import Disks, Lane
 from natpair.agent.journal import Events, LogStream
 from natpair.agent.keeper import Keeper, Repairs
 from natpair.agent.watch import AccountWatch
+from natpair.core import paths
 from natpair.core.actions import Reply
 from natpair.core.conditions import conditions
 from natpair.core.desired import Desired, Traffic
@@ -63,7 +64,7 @@ def frozen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stall]:
         (tmp_path / name).mkdir()
     var = str(tmp_path / "var")
     remember, drained = journal.remember, journal.save_drained
-    monkeypatch.setattr(app.paths, "VAR", var)
+    monkeypatch.setattr(paths, "VAR", var)
     monkeypatch.setattr(journal, "remember", lambda state: remember(state, str(tmp_path / "run/state.json")))
     monkeypatch.setattr(journal, "save_drained", lambda wish: drained(wish, f"{var}/drained"))
     events = journal.Events
@@ -190,7 +191,7 @@ def test_a_disk_that_hangs_is_a_condition_and_keeps_no_node_from_being_ready(
         state = agent.decider.state
         state = replace(state, health=replace(state.health, **stall))
         (found,) = [one for one in conditions(state, now) if one.code == "disk-stalled"]
-        assert app.paths.VAR in found.text
+        assert paths.VAR in found.text
         assert state.ready(now) == agent.decider.state.ready(now)
         frozen.thaw()
         assert agent.events.flush(SOON)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from pyroute2 import NetlinkError
@@ -70,7 +71,7 @@ class Outside:
     async def plain_sessions(self) -> tuple[str, ...]:
         return ()
 
-    async def reading(self) -> tuple[tuple[int, int], Announcement]:
+    async def reading(self, **_: object) -> tuple[tuple[int, int], Announcement]:
         self._mute("bird")
         return (self.established, 4), PRIMARY
 
@@ -578,3 +579,54 @@ async def test_whether_keepalived_answers_is_told_each_time(outside: Outside) ->
     outside.mute.add("keepalived")
     await made.vrrp_role()
     assert told == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("late", "questions", "killed"), [(0.0, 4, True), (5.0, 3, False)], ids=["in time", "late ourselves"]
+)
+def test_the_time_by_which_we_were_late_is_no_silence(
+    monkeypatch: pytest.MonkeyPatch, late: float, questions: int, killed: bool
+) -> None:
+    """On a slow machine the agent starved its own BIRD and then killed it for its silence."""
+    monkeypatch.setattr(daemons, "_listener", lambda _: MagicMock(running=True))
+    mute, now, ended = daemons.Mute("socket", 10.0), 0.0, False
+    for _ in range(questions):
+        asked, now = now, now + mute.answer_seconds + late
+        ended |= mute.silent(now, asked)
+    assert now >= mute.patience
+    assert ended is killed
+
+
+def test_of_one_that_is_slow_an_answer_is_waited_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemons, "_listener", lambda _: None)
+    mute = daemons.Mute("socket", 10.0)
+    waited = []
+    for n in range(4):
+        waited.append(mute.answer_seconds)
+        mute.silent(float(n), float(n))
+    assert waited == [1.0, 2.0, 4.0, 4.0]
+    mute.heard()
+    assert mute.answer_seconds == 1.0
+
+
+async def test_a_gateway_with_another_address_is_found_once_the_old_one_is_doubtful(
+    outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    routes: list[IPv4Address | None] = [IPv4Address("203.0.113.1")]
+
+    async def default_gateway(_: str) -> IPv4Address | None:
+        return routes[-1]
+
+    monkeypatch.setattr(sources.links, "default_gateway", default_gateway)
+    made = Sources(gateway(), "nat-a", outside, outside, outside.others)  # type: ignore[arg-type]
+    await made._ask_gateway()
+    assert made._probe.target == routes[0]
+    routes += [IPv4Address("203.0.113.254")]
+    await made._ask_gateway()
+    assert made._probe.target == routes[0], "it answers: nobody looks for another"
+    made._probe._misses = 1
+    await made._ask_gateway()
+    assert made._probe.target == routes[1]
+    routes += [None]
+    await made._ask_gateway()
+    assert made._probe.target == routes[1], "the last one known stays"

@@ -33,6 +33,24 @@ def test_what_a_pair_lacks(seen: dict[str, Any], word: str) -> None:
     assert waiting.lacking(seen) == word
 
 
+@pytest.mark.parametrize(
+    ("code", "severity", "in_the_way"),
+    [
+        ("gateway-unreachable", "critical", True),
+        ("vrrp-fault", "warning", True),
+        ("no-usable-standby", "warning", True),
+        ("bgp-degraded", "warning", False),
+        ("maintenance-ahead", "info", False),
+    ],
+)
+def test_a_pair_is_not_ready_while_something_stands_in_the_way_of_a_takeover(
+    code: str, severity: str, in_the_way: bool
+) -> None:
+    seen = document("standby", True, "active", False)
+    seen["conditions"] = [{"code": code, "severity": severity, "text": "said so", "cure": ""}]
+    assert waiting.lacking(seen) == ("said so" if in_the_way else "")
+
+
 def test_it_gives_up_in_time_and_says_what_is_missing() -> None:
     outcome = CliRunner().invoke(command, ["--wait", "--timeout", "0.1"])
     assert isinstance(outcome.exception, NotReady)

@@ -13,7 +13,7 @@ import pytest
 
 from natpair.errors import LabError
 from natpair.lab import host
-from natpair.lab.init import EX_CONFIG, Unit, describe
+from natpair.lab.init import Unit, describe
 
 Supervise = Callable[..., "object"]
 
@@ -57,11 +57,34 @@ def test_services_start_in_order_and_wait_for_a_oneshot(supervise, tmp_path: Pat
 
 
 @pytest.mark.root
-def test_a_failed_oneshot_stops_the_boot(supervise):
-    host_ = supervise(shell("prepare", "exit 3", oneshot=True), shell("daemon", "exec sleep 60"))
+def test_a_failed_oneshot_is_told_and_keeps_nobody_out(supervise):
+    """As with Wants= and After=: what comes after starts when the start of the one before is over, well or not."""
+    host_ = supervise(shell("prepare", "exit 3", oneshot=True, restart_delay_ms=None), shell("daemon", "exec sleep 60"))
     host_.eventually(lambda: host_.boot() != "running", "the end of the boot")
     assert host_.boot() == "failed: prepare ended with status 3"
-    assert host_.service("daemon")["starts"] == 0
+    host_.eventually(lambda: host_.service("daemon")["state"] == "running", "the daemon")
+    assert host_.service("prepare")["state"] == "failed"
+
+
+@pytest.mark.root
+def test_a_failed_oneshot_is_started_again_until_it_ends_well(supervise, tmp_path: Path):
+    script = f"echo try >> {tmp_path}/tries; test $(wc -l < {tmp_path}/tries) = 3"
+    host_ = supervise(shell("prepare", script, oneshot=True, restart_delay_ms=50))
+    host_.eventually(lambda: host_.service("prepare")["state"] == "active", "the third try")
+    assert host_.service("prepare")["starts"] == 3
+
+
+@pytest.mark.root
+def test_stop_is_run_when_an_active_oneshot_is_stopped(supervise, tmp_path: Path):
+    unit = shell("handover", "exit 0", oneshot=True, stop=("sh", "-c", f"echo over >> {tmp_path}/said"))
+    host_ = supervise(unit, shell("daemon", "exec sleep 60"))
+    host_.eventually(lambda: host_.boot() == "done", "the boot")
+    host_.ask(op="start", service="handover")
+    assert host_.service("handover")["starts"] == 1, "it is active already"
+    host_.ask(op="stop", service="handover")
+    host_.ask(op="stop", service="handover")
+    assert (tmp_path / "said").read_text() == "over\n"
+    assert host_.service("handover")["state"] == "stopped"
 
 
 @pytest.mark.root
@@ -73,13 +96,6 @@ def test_a_crashed_service_comes_back_with_all_of_its_group_gone(supervise):
     host_.eventually(lambda: host_.service("daemon")["starts"] == 2, "the restart")
     host_.eventually(lambda: host_.service("daemon")["pid"] not in (first, None), "a new process")
     assert "[init] ended with SIGKILL" in host_.log("daemon")
-
-
-@pytest.mark.root
-def test_a_service_that_says_its_file_is_bad_is_left_alone(supervise):
-    host_ = supervise(shell("daemon", f"exit {EX_CONFIG}", restart_delay_ms=1))
-    host_.eventually(lambda: host_.service("daemon")["state"] == "failed", "the end")
-    assert host_.service("daemon")["starts"] == 1
 
 
 @pytest.mark.root

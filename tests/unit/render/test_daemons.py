@@ -140,21 +140,63 @@ def test_idle_times_keep_the_floors_of_the_rfcs(name: str, floor: int) -> None:
     assert values[f"net/netfilter/nf_conntrack_{name}"] >= floor
 
 
+NAMES = ["prepare", "conntrackd", "bird", "keepalived", "agent", "handover"]
+
+
 def test_services_start_in_order_and_call_the_program_they_are_told() -> None:
     table = services(gateway(), "nat-a", program=("python3", "-m", "natpair"))
-    assert [s.name.removeprefix("natpair-") for s in table] == ["prepare", "conntrackd", "bird", "keepalived", "agent"]
+    assert [s.name.removeprefix("natpair-") for s in table] == NAMES
     assert table[0].oneshot
     assert table[0].argv == ("python3", "-m", "natpair", "prepare")
-    agent = table[-1]
+    agent = table[4]
     assert (agent.notify, agent.watchdog_seconds, agent.stop_post[-1]) == (True, 5.0, "agent-stopped")
     assert table[3].environment == {"TMPDIR": paths.KEEPALIVED_TMP}
 
 
-def test_units_restart_for_ever_but_not_on_a_bad_configuration() -> None:
+def test_units_restart_for_ever_whatever_ended_them() -> None:
     for name in ("conntrackd", "bird", "keepalived", "agent"):
         unit = rendered(f"natpair-{name}.service").text
-        for line in ("Restart=always", "RestartPreventExitStatus=78", "Requires=natpair-prepare.service"):
-            assert f"\n{line}\n" in unit
+        assert "\nRestart=always\n" in unit
+        assert "\nStartLimitIntervalSec=0\n" in unit
+        assert "RestartPreventExitStatus" not in unit
+    assert "\nRestart=on-failure\n" in rendered("natpair-prepare.service").text
+
+
+def test_one_that_fails_or_is_restarted_stops_no_other() -> None:
+    for name in NAMES:
+        unit = rendered(f"natpair-{name}.service").text
+        for bond in ("Requires=", "BindsTo=", "PartOf=", "Requisite="):
+            assert bond not in unit
+
+
+def test_the_handover_comes_before_every_other_stop_and_the_agent_next() -> None:
+    """Units are stopped in the opposite order of their start (systemd.unit(5), After=)."""
+    after = {name: ordering(name) for name in NAMES}
+    others = {f"natpair-{name}.service" for name in NAMES if name != "handover"}
+    assert others | {"network.target"} <= after["handover"]
+    assert {f"natpair-{name}.service" for name in ("conntrackd", "bird", "keepalived")} <= after["agent"]
+    unit = rendered("natpair-handover.service").text
+    assert "\nExecStop=/usr/bin/natpair agent-stopping\n" in unit
+    assert "\nRemainAfterExit=yes\n" in unit
+
+
+def ordering(name: str) -> set[str]:
+    lines = rendered(f"natpair-{name}.service").text.splitlines()
+    return {word for line in lines if line.startswith("After=") for word in line.removeprefix("After=").split()}
+
+
+def test_the_agent_takes_its_priority_itself_once_it_is_ready() -> None:
+    assert "CPUSchedulingPolicy" not in rendered("natpair-agent.service").text
+    for name in ("bird", "keepalived"):
+        assert "\nCPUSchedulingPolicy=rr\n" in rendered(f"natpair-{name}.service").text
+
+
+def test_an_upgrade_of_a_library_restarts_nothing_of_ours() -> None:
+    assert "$nrconf{override_rc}->{qr(^natpair-)} = 0;" in rendered("needrestart/conf.d/natpair.conf").text
+
+
+def test_a_node_that_panics_boots_again() -> None:
+    assert "\n-kernel/panic = 10\n" in rendered("61-natpair-panic.conf").text
     agent = rendered("natpair-agent.service").text
     assert "\nType=notify\n" in agent
     assert "\nWatchdogSec=5\n" in agent

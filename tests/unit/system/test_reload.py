@@ -27,7 +27,7 @@ def test_changed_files_name_the_steps_in_order(changed: list[str], steps: tuple[
 
 def test_only_what_is_read_at_a_start_needs_no_step() -> None:
     silent = [file.path for file in render_all(gateway(), "nat-a") if not steps_for([file.path])]
-    assert silent == [paths.BIRD_ROLE_STANDBY, paths.TMPFILES]
+    assert silent == [paths.BIRD_ROLE_STANDBY, paths.NEEDRESTART, paths.TMPFILES]
 
 
 LISTING = """

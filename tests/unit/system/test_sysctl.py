@@ -40,3 +40,15 @@ def test_any_other_may_not(tmp_path: Path) -> None:
     with pytest.raises(DaemonError, match="refused net/a"):
         load(TEXT, root=root)
     assert (root / "net" / "b").read_text() == "2\n"
+
+
+def test_what_is_for_an_interface_that_is_not_there_waits_for_it(tmp_path: Path) -> None:
+    for place in ("all", "eth0"):
+        (tmp_path / "net/ipv4/conf" / place).mkdir(parents=True)
+        (tmp_path / "net/ipv4/conf" / place / "rp_filter").write_text("0\n")
+    text = "net/ipv4/conf/eth0/rp_filter = 2\nnet/ipv4/conf/eth1.5/rp_filter = 2\n"
+    assert load(text, root=tmp_path) == ()
+    assert (tmp_path / "net/ipv4/conf/eth0/rp_filter").read_text() == "2\n"
+    (tmp_path / "net/ipv4/conf/eth1.5/rp_filter").mkdir(parents=True)  # the kernel refuses
+    with pytest.raises(DaemonError):
+        load(text, root=tmp_path)

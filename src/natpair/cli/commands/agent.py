@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from natpair.cli.node import resume_apply
+from natpair.cli.output import talk
 
 
 @click.command(name="agent", epilog="Example: natpair agent --config /etc/natpair/gateway.toml")
@@ -18,17 +19,24 @@ def command(config: Path | None, node: str | None) -> None:
     import socket
 
     from natpair.agent.app import run
+    from natpair.agent.beginning import Begin, begin, wait_for
     from natpair.config.load import find_node, load
     from natpair.system.machine import own_addresses
+    from natpair.system.sdnotify import Notifier
     from natpair.system.settle import config_in_force
 
     resume_apply()
-    # An edit of gateway.toml that nobody applied is not for an agent that happens to start.
-    gateway = load(config or Path(config_in_force()))
-    me = find_node(gateway, name=node, hostname=socket.gethostname(), addresses=own_addresses())
+
+    def find() -> Begin:
+        # An edit of gateway.toml that nobody applied is not for an agent that happens to start.
+        gateway = load(config or Path(config_in_force()))
+        me = find_node(gateway, name=node, hostname=socket.gethostname(), addresses=own_addresses())
+        return begin(gateway, me.name)
+
+    found = wait_for(find, talk, Notifier())
     watcher = None
-    if gateway.watch.enabled:
+    if found.gateway.watch.enabled:
         from natpair.agent.watch import AccountWatch
 
-        watcher = AccountWatch(gateway)
-    asyncio.run(run(gateway, me.name, watcher, str(config) if config else None))
+        watcher = AccountWatch(found.gateway)
+    asyncio.run(run(found, watcher, str(config) if config else None))

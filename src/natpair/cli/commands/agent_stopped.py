@@ -13,6 +13,7 @@ from natpair.core import paths
 @click.command(name="agent-stopped", epilog="Example: natpair agent-stopped")
 def command() -> None:
     """Take a standby without an agent out of the election. An active node is left alone: packets still flow."""
+    Path(paths.WAITING).unlink(missing_ok=True)
     try:
         active = json.loads(Path(paths.STATE).read_text())["role"] == "active"
     except (OSError, ValueError, KeyError, TypeError):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from natpair.core.whatif import Effect
     from natpair.system.apply import Plan, Terms
 
-_DAEMONS = ("prepare", "conntrackd", "bird", "keepalived", "agent")
+_DAEMONS = ("prepare", "conntrackd", "bird", "keepalived", "agent", "handover")
 HEALTH_SECONDS = 30.0
 
 
@@ -89,6 +89,7 @@ def command(
     machine.require_root()
     machine.require_interfaces(wanted.gateway, wanted.node)
     addresses = machine.require_addresses(wanted.gateway, wanted.node, str(file), text, add=add_address)
+    machine.require_key(wanted.gateway)
     machine.tell(effects)
     drain = drain_first and machine.serves(old)
     if not drain:

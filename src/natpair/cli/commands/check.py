@@ -27,7 +27,8 @@ def command(file: Path, strict: bool, as_json: bool) -> int:
     """Check FILE and print all problems at once: file and line, key, value, and what would be accepted.
 
     FILE may be - for standard input. Exit code 0 if it can be used, 78 if not. What is legal but unwise is a
-    warning. For a node's own /etc/natpair/gateway.toml it also says which files of the node are not as rendered.
+    warning. For a node's own /etc/natpair/gateway.toml it also judges the pair's key, and says which files of the node
+    are not as rendered.
     Nothing is changed.
     """
     from natpair.config.advice import advise
@@ -39,6 +40,7 @@ def command(file: Path, strict: bool, as_json: bool) -> int:
         text = _text(file, source)
         gateway = parse(text, source=source)
         _judge_placement(gateway, source, text)
+        _judge_key(gateway, file)
     except ConfigError as error:
         if not as_json:
             raise
@@ -81,6 +83,15 @@ def _warn(warnings: list[Problem], source: str) -> None:
     for warning in warnings:
         talk()
         talk(problem_block(warning, source, label="better"))
+
+
+def _judge_key(gateway: Gateway, file: Path) -> None:
+    """ConfigError if this machine is one of the nodes, the file its own, and its copy of the key is not fit for use."""
+    if not file.exists() or file.resolve() != Path(paths.CONFIG).resolve():
+        return
+    from natpair.cli.node import require_key
+
+    require_key(gateway)
 
 
 def _drift(gateway: Gateway, file: Path) -> Iterator[Problem]:

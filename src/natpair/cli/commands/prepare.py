@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from natpair.cli.node import resume_apply
 from natpair.cli.output import talk
 from natpair.core import paths
+from natpair.errors import CommandFailed
+
+if TYPE_CHECKING:
+    from natpair.system.reload import Step
 
 _FOLDERS = (
     (paths.VAR, 0o750),
@@ -19,21 +25,43 @@ _FOLDERS = (
     (paths.BIRD_RUN, 0o755),
     (paths.KEEPALIVED_TMP, 0o700),
 )
+_PATIENCE_SECONDS = 300.0
+"""A machine may be slow while it boots. What is refused is refused at once; what takes too long is tried again."""
+_NO_SUCH_INTERFACE = "Cannot find device"
 
 
 @click.command(name="prepare", epilog="Example: natpair prepare")
 def command() -> None:
     """Load kernel settings, the closed ruleset, the egress guard and the blackhole routes, then forward; make /run.
 
-    Running it again on a node that serves changes neither its role nor its traffic.
+    Running it again on a node that serves changes neither its role nor its traffic. What is for an interface that is
+    not there yet is left to the agent, which does it when the interface comes.
     """
-    from natpair.system.reload import Step, perform
+    from natpair.system.reload import Step
 
     _make_run()
     resume_apply()
     for step in (Step.MODULES, Step.SYSCTL, Step.RULESET, Step.GUARD, Step.ROUTES, Step.FORWARDING):
         talk(f"{step.value}")
-        perform(step)
+        _perform(step)
+
+
+def _perform(step: Step) -> None:
+    from natpair.system.reload import perform
+
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            perform(step)
+        except CommandFailed as error:
+            if _NO_SUCH_INTERFACE in error.message:
+                talk(f"{step.value}: its interface is not there yet; the agent does this when it comes")
+                return
+            if error.rc is not None or time.monotonic() >= end:
+                raise
+            talk(f"{step.value}: {error.message.splitlines()[0]}; once more")
+        else:
+            return
 
 
 def _make_run() -> None:

@@ -1,0 +1,99 @@
+"""How an agent begins: what it needs is found, or waited for; then it takes its real-time priority.
+
+At boot things come in any order: an address, a key file, the FIFO. An agent that a supervisor started waits for them
+and says for what, to the supervisor and to `natpair status`. One that was started by hand fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+from natpair.core import paths
+from natpair.core.model import Gateway
+from natpair.errors import ConfigError, NatpairError
+from natpair.render.keepalived import AGENT_RT_PRIORITY
+from natpair.system.keepalived import NotifyFifo
+from natpair.system.key import read_key
+from natpair.system.sdnotify import Notifier
+
+RETRY_SECONDS = 1.0
+"""Below the supervisor's watchdog: each try is a sign of life."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """What an agent needs before it can begin."""
+
+    gateway: Gateway
+    node: str
+    key: bytes
+    fifo: NotifyFifo
+
+
+def begin(gateway: Gateway, node: str) -> Begin:
+    """What the agent of `node` needs; ConfigError or NatpairError while something of it is missing."""
+    key = read_key(gateway.heartbeat.key_file)
+    try:
+        fifo = NotifyFifo()
+    except OSError as error:
+        raise NatpairError(f"{paths.NOTIFY_FIFO} is missing", cure="run 'natpair prepare' first") from error
+    return Begin(gateway, node, key, fifo)
+
+
+def wait_for(
+    find: Callable[[], Begin], say: Callable[[str], None], notifier: Notifier, *, waiting: Path = Path(paths.WAITING)
+) -> Begin:
+    """What `find` finds, as soon as it does; why it does not yet goes to `say`, the supervisor and the file `waiting`.
+
+    Without a supervisor the first error is raised.
+    """
+    said, pause = "", Event()
+    while True:
+        try:
+            found = find()
+        except NatpairError as error:
+            if not notifier.supervised:
+                raise
+            reason, cure = _words(error)
+            if reason != said:
+                say(f"waiting: {reason}")
+                said = reason
+                _note(waiting, f"{reason}\n{cure}\n")
+                notifier.ready(f"waiting: {reason}")
+            notifier.alive(f"waiting: {reason}")
+        else:
+            with contextlib.suppress(OSError):
+                waiting.unlink(missing_ok=True)
+            return found
+        pause.wait(RETRY_SECONDS)
+
+
+def _words(error: NatpairError) -> tuple[str, str]:
+    """What is missing, and what is to be done, each in one line."""
+    if not isinstance(error, ConfigError):
+        return " ".join(error.message.split()), error.cure
+    parts = [" ".join(filter(None, (p.key, p.value, p.message))) for p in error.problems]
+    return "; ".join(parts), "; ".join(p.accepted for p in error.problems if p.accepted)
+
+
+def _note(path: Path, text: str) -> None:
+    with contextlib.suppress(OSError):  # no /run/natpair yet: then the supervisor alone knows
+        path.write_text(text)
+
+
+def raise_priority() -> str:
+    """Take the agent's real-time priority; why not, if the kernel refuses. What it starts from now on inherits it.
+
+    A takeover must not wait for whatever else wants the CPU. Not before the agent is ready: its imports take a second
+    or more of CPU without a pause, which on one small core would hold up the network itself.
+    """
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(AGENT_RT_PRIORITY))
+    except OSError as error:
+        return str(error.strerror)
+    return ""
