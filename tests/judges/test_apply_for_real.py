@@ -160,7 +160,7 @@ def test_an_end_in_the_middle_leaves_no_half(machine: Scratch, number: signal.Si
 
 def test_a_machine_without_the_interfaces_is_told_which_it_has(machine: Scratch) -> None:
     failed = machine.natpair("apply", variant(machine, ("eth1", "eth9")), "--node", "nat-a", ok=(78,))
-    assert "node[0].private_interface = eth9" in failed.stderr
+    assert "node nat-a: private_interface = eth9" in failed.stderr
     assert "eth0, eth1" in failed.stderr
 
 
@@ -319,7 +319,7 @@ def test_an_own_address_that_the_machine_does_not_have_is_refused(machine: Scrat
     for words in (["apply"], ["check"]):
         said = machine.natpair(*words, variant(machine, TYPO), ok=(78,)).stderr
         assert "192.168.1.44 is not on eth1, which has 192.168.1.3" in said
-        assert "/run/variant.toml:13: node[0].private_address" in said
+        assert "/run/variant.toml:13: node nat-a: private_address" in said
     assert (tables(machine), machine.run("ip", "-br", "address").stdout) == ([], before)
 
 
