@@ -248,6 +248,15 @@ def test_while_the_own_address_is_away_clients_are_still_reached(node: Scratch) 
     assert SOURCE[1] in node.run(*SOURCE[0].split()).stdout
 
 
+def test_an_agent_that_starts_while_a_default_route_is_away_knows_it(node: Scratch) -> None:
+    (told,) = tell(node, [([], "true")])
+    assert told.again == []
+    node.run("ip", "-6", "route", "flush", "default")
+    (told,) = tell(node, [([], SERVER[0])])
+    assert told.again == []
+    assert SERVER[1] in told.shown
+
+
 def test_an_address_that_was_refused_as_a_duplicate_becomes_usable(node: Scratch) -> None:
     """The far end of the cable has the address, too, and says so."""
     node.run("ip", "-6", "address", "add", "2001:db8:100::3/64", "dev", "far1", "nodad")

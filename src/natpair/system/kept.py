@@ -221,12 +221,13 @@ class Routes:
     A default route that router advertisements brought may expire: it is still listed then, and used no more.
     """
 
-    def __init__(self, fips: Iterable[IPv4Address], public: str, metric: int) -> None:
+    def __init__(self, fips: Iterable[IPv4Address], public: str, metric: int, record: Path | None = None) -> None:
         self._fips = {str(fip) for fip in fips}
         self._public = public
         self._metric = metric
         self._expires_soon = False
-        self.hops: dict[int, str] = {}
+        self._record = record or Path(paths.NEXT_HOPS)
+        self._recorded = self.hops = _recorded_hops(self._record, public)
         """The next hop of the default route on the public interface as last seen, by address family."""
 
     @property
@@ -269,11 +270,18 @@ class Routes:
         index = index_of(self._public)
         listed = [m for m in routes if m["dst_len"] == 0 and m["type"] == _UNICAST and m.get_attr("RTA_OIF") == index]
         usable = [m for m in listed if _left(m) > 0]
+        self.hops = dict(self.hops)
         self._expires_soon = any(0 < _left(m) < _EXPIRES_SOON for m in listed)
         # The best one last, so that it counts; one that has expired is better than knowing none.
         for message in sorted(listed, key=lambda m: (_left(m) > 0, not _is_spare(m), -_metric(m))):
             if message.get_attr("RTA_GATEWAY") and (message in usable or message["family"] not in self.hops):
                 self.hops[message["family"]] = message.get_attr("RTA_GATEWAY")
+        if self.hops != self._recorded:
+            # For the agent's next start, in /run: it may come while the route is away.
+            self._recorded = self.hops
+            with contextlib.suppress(OSError):
+                hops = {str(family): hop for family, hop in self.hops.items()}
+                write_atomic(self._record, json.dumps({self._public: hops}) + "\n", mode=0o600, sync=False)
         if index is None:
             return []
         there = {m["family"] for m in usable}
@@ -410,6 +418,15 @@ def _stands(file: RenderedFile) -> bool:
 
 def _place(interface: str, own: IPv4Interface | IPv6Interface) -> str:
     return f"{interface} {own}"
+
+
+def _recorded_hops(record: Path, interface: str) -> dict[int, str]:
+    """What an earlier agent of this boot knew of the default routes on `interface`."""
+    try:
+        known = json.loads(read_if_there(record) or "{}").get(interface, {})
+        return {int(family): str(hop) for family, hop in known.items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
 
 
 def _recorded(record: Path) -> set[str]:
