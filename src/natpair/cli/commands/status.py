@@ -34,8 +34,9 @@ _DAY_SECONDS = 86_400
     metavar="SECONDS",
     help="Time between two looks of --watch.",
 )
+@click.option("--verbose", "-v", is_flag=True, help="The epochs as well, by which the nodes tell promotions apart.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout; one a line with --watch.")
-def command(wait: bool, timeout: float, watched: bool, interval: float, as_json: bool) -> None:
+def command(wait: bool, timeout: float, watched: bool, interval: float, verbose: bool, as_json: bool) -> None:
     """Show both nodes, what is wrong and what to do about it.
 
     Exit code 69 if the agent does not answer; packets still flow then, ask `keepalived` and `birdc`. With --wait exit
@@ -46,30 +47,33 @@ def command(wait: bool, timeout: float, watched: bool, interval: float, as_json:
 
         wait_until_ready(timeout)
     if watched:
-        _watch(interval, as_json)
+        _watch(interval, verbose, as_json)
         return
     _code, document = request("GET", "/v1/status")
     if as_json:
         emit_json(document)
         return
-    for line in lines(document):
+    for line in lines(document, verbose=verbose):
         say(line)
 
 
-def _watch(interval: float, as_json: bool) -> None:
+def _watch(interval: float, verbose: bool, as_json: bool) -> None:
     from natpair.cli.watch import rounds, watch
 
     if as_json:
         for _ in rounds(interval, None):
             emit_line(request("GET", "/v1/status")[1])
         return
-    watch(Watched(lambda: request("GET", "/v1/status")[1], time.time), interval)
+    watch(Watched(lambda: request("GET", "/v1/status")[1], time.time, verbose=verbose), interval)
 
 
 class Watched:
     """Frames of a status that goes on: an agent that falls silent leaves its last word, and the age of it."""
 
-    def __init__(self, ask: Callable[[], Mapping[str, Any]], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, ask: Callable[[], Mapping[str, Any]], clock: Callable[[], float], *, verbose: bool = False
+    ) -> None:
+        self._verbose = verbose
         self._ask = ask
         self._clock = clock
         self._last: Mapping[str, Any] | None = None
@@ -86,10 +90,10 @@ class Watched:
             return [stamp, problem]
         age = max(0.0, self._clock() - float(self._last.get("time") or self._clock()))
         seen = f"{stamp}  seen from {self._last['node']} {age:.1f} s ago"
-        return [seen, *([problem, ""] if problem else [""]), *lines(self._last)]
+        return [seen, *([problem, ""] if problem else [""]), *lines(self._last, verbose=self._verbose)]
 
 
-def lines(document: Mapping[str, Any]) -> list[str]:
+def lines(document: Mapping[str, Any], *, verbose: bool = False) -> list[str]:
     """The status as text, problems first."""
     sign = symbols()
     signs = {"critical": sign.bad, "warning": sign.warning, "info": sign.info}
@@ -97,10 +101,10 @@ def lines(document: Mapping[str, Any]) -> list[str]:
     # What somebody wants is no trouble: it stands below.
     well = all(c["severity"] == "info" for c in document["conditions"])
     head = [*([f"{sign.good} all is well"] if well else []), *found]
-    return [*head, "", table(_rows(document), ("", document["node"], document["peer"])), "", *_facts(document)]
+    return [*head, "", table(_rows(document, verbose), ("", document["node"], document["peer"])), "", *_facts(document)]
 
 
-def _rows(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _rows(document: Mapping[str, Any], verbose: bool) -> list[tuple[str, str, str]]:
     peer = document["peer_view"]
     known = peer["fresh"]
     age = min(peer["heard_private_ms"], peer["heard_public_ms"])
@@ -108,7 +112,7 @@ def _rows(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return [
         ("role", document["role"], str(peer.get("role")) if known else unknown),
         ("VRRP", document["vrrp"], str(peer.get("vrrp")) if known else "?"),
-        ("epoch", str(document["epoch"]), str(peer.get("epoch")) if known else "?"),
+        *([("epoch", str(document["epoch"]), str(peer.get("epoch")) if known else "?")] if verbose else []),
         ("flows", _flows(document), f"{peer['flows']:,}" if known else "?"),
         ("in sync", _yes(document["synced"], document["role"]), _yes(peer.get("synced"), peer.get("role"), known)),
         ("drained", _word(document["drained"]), _word(peer.get("drained")) if known else "?"),
