@@ -66,6 +66,7 @@ def snapshot(state: NodeState, now: float) -> dict[str, object]:
         "bgp": {"established": state.health.bgp_established, "total": state.health.bgp_total},
         "flows": state.health.flows,
         "most_flows": state.health.most_flows,
+        "unanswered": state.unanswered(now),
         "replies": [asdict(one) for one in state.health.replies],
         "sync": _sync(state, now),
         "peer_view": _peer(state, now),

@@ -46,6 +46,9 @@ def worse(before: Status, after: Status | None, wanted_hash: str) -> str:
         return f"not any more: {', '.join(sorted(lost))}"
     if before["bgp"]["established"] and not after["bgp"]["established"]:
         return f"none of {after['bgp']['total']} BGP sessions is Established"
+    if after.get("unanswered") and not before.get("unanswered"):
+        # The role may be with the peer by now, so that this node looks well again.
+        return "no packets came back for a FIP when this node served with it"
     news = _critical(after) - _critical(before)
     if not news and _asking(after) and not _asking(before):
         return f"it is not known yet whether packets come back for {_asking(after)}"

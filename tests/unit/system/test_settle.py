@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from natpair.core.messages import Phase
+from natpair.core.messages import Alarm, Phase
+from natpair.core.replies import FipReplies, ReplyState, Where
 from natpair.core.snapshot import snapshot
 from natpair.core.state import NodeState
 from natpair.errors import DaemonError
 from natpair.system import settle
 from natpair.system.settle import Regardless, Settled, worse
 from nodes import HASH, MUTE, NO_BGP, SICK, active, node, says, standby
+from nodes import WELL as GOOD
 
 
 def said(state: NodeState, config: str = HASH) -> dict[str, Any]:
@@ -44,6 +47,28 @@ def test_equal_is_not_worse() -> None:
 )
 def test_what_is_worse_is_named(after: dict[str, Any] | None, reason: str) -> None:
     assert reason in worse(WELL, after, HASH)
+
+
+def serving(state: ReplyState, **changes: Any) -> dict[str, Any]:
+    silent = FipReplies("192.0.2.222", state, Where.FIP)
+    return said(active(health=replace(GOOD, replies=(silent,)), **changes))
+
+
+def test_an_apply_waits_until_it_is_known_whether_packets_come_back() -> None:
+    assert "not known yet" in worse(serving(ReplyState.ANSWERED), serving(ReplyState.ASKING), HASH)
+    assert worse(serving(ReplyState.ANSWERED), serving(ReplyState.ANSWERED), HASH) == ""
+    assert "nothing comes back for 192.0.2.222" in worse(serving(ReplyState.ANSWERED), serving(ReplyState.SILENT), HASH)
+
+
+def test_a_node_that_gave_the_role_away_for_it_is_not_well_again() -> None:
+    after = said(standby(unanswered_at=-5.0))
+    assert "no packets came back" in worse(serving(ReplyState.ANSWERED), after, HASH)
+    assert worse(after, after, HASH) == "", "it was so before"
+
+
+def test_what_only_the_peer_sees_undoes_no_apply() -> None:
+    told = (Alarm("no-replies", "nothing comes back for 192.0.2.222"),)
+    assert worse(WELL, said(standby(said=says(Phase.ACTIVE, alarms=told))), HASH) == ""
 
 
 class Machine:
