@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
 from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -170,3 +172,18 @@ class TestDesign:
         assert {parts.speaker, parts.election, parts.replicator} <= names
         assert all(name.startswith(parts.service_prefix) for name in names)
         assert topology(gateway, design).design is design
+
+
+def test_the_notify_script_works_from_a_folder_with_a_blank(tmp_path: Path) -> None:
+    (folder := tmp_path / "with blank").mkdir()
+    program = folder / "service"
+    program.write_text(f'#!/bin/sh\necho "$@" >{shlex.quote(str(folder / "said"))}\n')
+    program.chmod(0o755)
+    values = {"FIPS": "", "PUBLIC": "eth0", "ROLE_FILE": str(folder / "role"), "SERVICE": shlex.join([str(program)])}
+    settings = tmp_path / "settings"
+    settings.write_text("".join(f"{key}={shlex.quote(value)}\n" for key, value in values.items()))
+    script = (Path(files.__file__).parent / "etc" / "notify").read_text()
+    script = script.replace("/etc/classic/settings", str(settings))
+    subprocess.run(["sh", "-c", script, "notify", "master"], check=True, timeout=20)
+    assert (folder / "said").read_text() == "restart speaker\n"
+    assert (folder / "role").read_text() == "master\n"
