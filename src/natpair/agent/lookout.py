@@ -52,6 +52,7 @@ class Lookout:
         self._capacity = Capacity()
         self._sampled_at = 0.0
         self._moved = True
+        self._reading: asyncio.Future[unconfirmed.Unconfirmed | None] | None = None
         self.seen = Seen()
 
     def addresses_changed(self) -> None:
@@ -78,10 +79,17 @@ class Lookout:
             self._moved = False
             with contextlib.suppress(OSError, NetlinkError):
                 self.seen.misplaced = await links.misplaced(self._belonging())
-        if number % 2 == 0:
-            # In a thread: the note is on a disk, which may hang.
-            note = await asyncio.to_thread(unconfirmed.read)
-            self.seen.rollback_at = None if note is None else time.monotonic() + note.deadline - time.time()
+        self._look_at_note()
+
+    def _look_at_note(self) -> None:
+        """In a thread, and never a second one: the note is on a disk, which may hang."""
+        if self._reading is not None and not self._reading.done():
+            return
+        if self._reading is not None:
+            with contextlib.suppress(OSError):
+                note = self._reading.result()
+                self.seen.rollback_at = None if note is None else time.monotonic() + note.deadline - time.time()
+        self._reading = asyncio.ensure_future(asyncio.to_thread(unconfirmed.read))
 
     def _look_at_room(self, now: float) -> None:
         self.seen.most_flows = _number(_MOST_FLOWS) or self._gateway.nat.max_flows
