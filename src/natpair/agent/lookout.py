@@ -89,7 +89,7 @@ class Lookout:
             with contextlib.suppress(OSError):
                 note = self._reading.result()
                 self.seen.rollback_at = None if note is None else time.monotonic() + note.deadline - time.time()
-        self._reading = asyncio.ensure_future(asyncio.to_thread(unconfirmed.read))
+        self._reading = asyncio.get_running_loop().run_in_executor(None, unconfirmed.read)
 
     def _look_at_room(self, now: float) -> None:
         self.seen.most_flows = _number(_MOST_FLOWS) or self._gateway.nat.max_flows
