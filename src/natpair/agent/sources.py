@@ -54,6 +54,7 @@ class Readings:
     relaying: float = 0.0
     limiting: bool = False
     leaking: bool = False
+    sync_quiet: float = 0.0
 
 
 class Sources:
@@ -158,6 +159,7 @@ class Sources:
             relaying_seconds=readings.relaying,
             doubtful=self._probe.doubtful,
             limiting=readings.limiting,
+            sync_quiet_seconds=readings.sync_quiet,
             sees=self._vlan.sees(),
         )
         return self._others(own)
@@ -263,6 +265,8 @@ class Sources:
         self.counters = nft.counters()
         relaying = self._grew(before, "relayed")
         self._readings.relaying = self._readings.relaying + _COUNTERS_SECONDS if relaying else 0.0
+        quiet = not self._grew(before, "sync_in")
+        self._readings.sync_quiet = self._readings.sync_quiet + _COUNTERS_SECONDS if quiet else 0.0
         if self._grew(before, "leak_guard"):
             self.on_leak()
         leaked = self.counters.get("leak_guard", 0) - before.get("leak_guard", self.counters.get("leak_guard", 0))

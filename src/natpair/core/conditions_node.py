@@ -149,7 +149,8 @@ KINDS: tuple[Kind, ...] = (
         "conntrackd does not answer: flows are not replicated.",
         _WARNING,
         _SEE_LOG.format("conntrackd"),
-        _fact("conntrackd", "conntrackd is mute"),
+        _fact("conntrackd", "conntrackd does not respond"),
+        told=True,
     ),
     Kind(
         "vrrp-fault",

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from natpair.core.condition import Kind, Severity
-from natpair.core.messages import Phase, VrrpRole
+from natpair.core.messages import PeerMessage, Phase, VrrpRole
 from natpair.core.state import NodeState, flows_lacking, lacks_too_many
 from natpair.core.wire import VERSION, Path
 
@@ -15,6 +15,10 @@ _FIRST_WORDS_SECONDS = 1.0
 """After the start of an agent, until its peer has been heard."""
 CLOCK_SECONDS = 5.0
 _SILENT_SECONDS = 1.5
+_RESYNC_SECONDS = 3.0
+"""After a resync was asked for: the entries of 100,000 flows come within this."""
+_SYNC_QUIET_SECONDS = 5.0
+"""conntrackd says at least one thing a second to its peer (FTFW's keep-alive)."""
 
 
 def _no_usable_standby(state: NodeState, now: float) -> str | None:
@@ -68,6 +72,39 @@ def _blind(state: NodeState, now: float) -> str | None:
     if not state.blind(now):
         return None
     return f"{state.terms.peer} hears clients on the VLAN, {state.terms.me} hears nobody there"
+
+
+def _sync_stalled(state: NodeState, now: float) -> str | None:
+    peer, me = state.terms.peer, state.terms.me
+    said = state.peer.active(state.terms, now)
+    # A resync that was asked for again, and had its time: the first one may only be slow.
+    late = state.pulls > 0 and now - state.pulled_at > _RESYNC_SECONDS
+    if state.claims_active or said is None or not late or state.synced(now):
+        return None
+    have = f"{me} has {state.health.flows} of {said.flows} flows of {peer}"
+    if _peer_replicates_nothing(said):
+        return f"{have}: conntrackd of {peer} does not respond"
+    if state.health.sync_quiet_seconds > _SYNC_QUIET_SECONDS:
+        return f"{have}: no sync message of {peer} arrives from its VLAN address"
+    return f"{have}: sync messages of {peer} arrive, but entries stay missing"
+
+
+def _peer_replicates_nothing(said: PeerMessage) -> bool:
+    return any(alarm.code == "conntrackd-mute" for alarm in said.alarms)
+
+
+def _fix_sync(state: NodeState, now: float) -> str:
+    peer, said = state.terms.peer, state.peer.said
+    if said is not None and _peer_replicates_nothing(said):
+        return f"see the log of natpair-conntrackd on {peer}"
+    if state.health.sync_quiet_seconds > _SYNC_QUIET_SECONDS:
+        return (
+            f"on {peer}: 'ip route get' to this node must show {peer}'s own address as source, and natpair-conntrackd "
+            "must run; a firewall between the nodes must pass UDP 'sync.port'"
+        )
+    return (
+        "check that large packets cross the VLAN (MTU), that no other tool drops UDP 'sync.port', and conntrackd's logs"
+    )
 
 
 def _resync_failed(state: NodeState, now: float) -> str | None:
@@ -240,6 +277,15 @@ KINDS: tuple[Kind, ...] = (
         _WARNING,
         "check the VLAN between the nodes (large packets, too), then the logs of natpair-conntrackd on both",
         _lacking,
+    ),
+    Kind(
+        "sync-stalled",
+        "The standby has asked for the flows again and still does not have them: a failure now would break them.",
+        _WARNING,
+        "check conntrackd on both nodes, the addresses they send from, the MTU of the VLAN, and other tools' firewalls",
+        _sync_stalled,
+        told=True,
+        fix=_fix_sync,
     ),
     Kind(
         "resync-failed",

@@ -108,7 +108,8 @@ class Health:
     this node lacks `lacking`. `doubtful`: the last question to the gateway is unanswered, which may be a lost packet
     or the first sign that the internet is away. `mac` is that of the private interface, `contested` that of a
     stranger who lately claimed the VIP by ARP. `sees` counts the clients heard on the VLAN in the last seconds, None if
-    nobody counts. `foreign_version` is what the peer speaks if we do not understand it.
+    nobody counts. `foreign_version` is what the peer speaks if we do not understand it. `sync_quiet_seconds`: how
+    long no message of the peer's conntrackd has come.
     `replies`: for each FIP, whether packets come back. `asking`: what the peer should try to reach in its own name;
     `reached`: whether this node, so asked, reaches it. `alarms`: of the conditions that it led to, what the peer should
     know. `private_why`, `public_why`: why a link is not up. `leaking`: the leak guard drops packets of clients.
@@ -137,6 +138,7 @@ class Health:
     mac: str = ""
     contested: str = ""
     foreign_version: int = 0
+    sync_quiet_seconds: float = 0.0
     limiting: bool = False
     sees: int | None = None
     disk_path: str = ""

@@ -32,6 +32,18 @@ def heard(said: Phase, **ages: float) -> PeerView:
     return PeerView({path: -ages.get(path.value, 0.0) for path in Path}, says(said))
 
 
+def stalled(said_alarms: tuple[Alarm, ...] = (), **health: object) -> NodeState:
+    """A standby that asked for the flows again 6 s ago, at 3, and still has few of them at 9."""
+    said = says(Phase.ACTIVE, flows=1000, alarms=said_alarms)
+    heard_now = PeerView(dict.fromkeys(Path, 9.0), said)
+    return replace(
+        standby(health=replace(WELL, flows=20, **health)),  # type: ignore[arg-type]
+        peer=heard_now,
+        pulls=1,
+        pulled_at=3.0,
+    )
+
+
 CROWD = Crowd("192.0.2.221", 6, "198.51.100.10", 443, about=60_000)
 ALONE = heard(Phase.STANDBY, private=60.0, public=60.0)
 TRIPS: dict[str, list[tuple[NodeState, float]]] = {
@@ -67,6 +79,12 @@ TRIPS: dict[str, list[tuple[NodeState, float]]] = {
     "flows-lacking": [
         (active(said=says(Phase.STANDBY, sampled=32, lacking=4)), 0.0),
         (standby(health=replace(WELL, sampled=10, lacking=1)), 0.0),
+    ],
+    "sync-stalled": [
+        (stalled(), 9.0),
+        (stalled(sync_quiet_seconds=8.0), 9.0),
+        (stalled(said_alarms=(Alarm("conntrackd-mute", "conntrackd does not respond"),)), 9.0),
+        (replace(stalled(), phase=Phase.BOOTING), 9.0),
     ],
     "clients-dropped": [
         (sees(astray=("table inet ufw chain fchain",)), 0.0),
@@ -241,3 +259,37 @@ def test_two_with_the_same_claim_are_named_with_their_epochs() -> None:
     (found,) = [c for c in conditions(active(said=says(Phase.ACTIVE)), 0.0) if c.code == "two-active"]
     assert str(MINE) in found.text
     assert str(THEIRS) in found.text
+
+
+@pytest.mark.parametrize(
+    ("state", "text", "fix"),
+    [
+        (stalled(), "sync messages of nat-b arrive", "MTU"),
+        (stalled(sync_quiet_seconds=8.0), "no sync message of nat-b arrives", "ip route get"),
+        (
+            stalled(said_alarms=(Alarm("conntrackd-mute", "conntrackd does not respond"),)),
+            "conntrackd of nat-b does not respond",
+            "log of natpair-conntrackd on nat-b",
+        ),
+    ],
+    ids=["entries", "silence", "peer"],
+)
+def test_a_sync_that_does_not_progress_names_its_cause(state: NodeState, text: str, fix: str) -> None:
+    (found,) = [one for one in conditions(state, 9.0) if one.code == "sync-stalled"]
+    assert "20 of 1000 flows" in found.text
+    assert text in found.text
+    assert fix in found.cure
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        replace(stalled(), pulls=0),
+        replace(stalled(), pulled_at=7.0),
+        replace(stalled(), health=replace(WELL, flows=1000), flushed_for=THEIRS),
+        replace(stalled(), peer=PeerView(dict.fromkeys(Path, 0.0), says(Phase.ACTIVE, flows=1000))),
+    ],
+    ids=["first resync", "has its time", "has them", "peer silent"],
+)
+def test_a_sync_that_may_still_progress_is_not_called_stalled(state: NodeState) -> None:
+    assert "sync-stalled" not in codes(state, 9.0)
