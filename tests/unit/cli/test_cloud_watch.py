@@ -211,7 +211,7 @@ async def test_a_refusal_is_told_once_and_tried_again(
 
 async def test_the_address_stands_in_the_words_of_ssh(pair: WatchedPair, nodes: Nodes) -> None:
     gateway = pair.gateway()
-    remote = Remote(gateway, f"{sys.executable} -c 'import sys; print(sys.argv[1:])' root@{{address}}")
+    remote = Remote(gateway, f"{shlex.quote(sys.executable)} -c 'import sys; print(sys.argv[1:])' root@{{address}}")
     with pytest.raises(NatpairError, match=f"root@{gateway.node[0].public_address.ip}"):
         await remote.is_active("nat-a")
 
