@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from natpair.core import paths
 from natpair.core.model import Node
 
 TESTS = Path(__file__).parents[1]
@@ -52,6 +53,10 @@ class Scratch:
 
     def natpair(self, *args: str, ok: Sequence[int] = (0,)) -> subprocess.CompletedProcess[str]:
         return self.run(sys.executable, "-m", "natpair", *args, ok=ok)
+
+    def give_key(self) -> None:
+        """Lay a key that is fit for use where the example configuration has it: `apply` refuses to do without."""
+        self.run("chmod", "600", self.write(paths.KEY, "k" * 32))
 
     def write(self, path: str, text: str) -> str:
         self.run("sh", "-c", 'mkdir -p "$(dirname "$1")" && cat > "$1"', "sh", path, stdin=text)

@@ -66,6 +66,7 @@ asyncio.run(work())
 @pytest.fixture
 def machine() -> Iterator[Scratch]:
     with scratch_node(EXAMPLE.gateway().node[0]) as scratch:
+        scratch.give_key()
         for name, addresses in (("eth2", ("203.0.113.43/24", "2001:db8:100::43/64")), ("eth3", ("192.168.1.43/24",))):
             scratch.run("ip", "link", "add", name, "type", "veth", "peer", "name", f"far-{name}")
             scratch.run("ip", "link", "set", f"far-{name}", "up")
