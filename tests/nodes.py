@@ -55,6 +55,7 @@ def node(phase: Phase, said: PeerMessage | None = None, *, me: str = "nat-a", **
     """nat-a, healthy and at rest in `phase` since time 0, with `said` just heard on both paths."""
     base = initial(TERMS[me], 0.0, reserved=5000)
     usual: dict[str, Any] = {"vrrp": _VRRP.get(phase, VrrpRole.FAULT), "health": WELL, "generation_seen": 10}
+    usual["whole_since"] = -60.0
     usual["peer"] = PeerView(heard=dict.fromkeys(Path, 0.0), said=said)
     if said is not None and said.ready:
         usual["peer_ready_since"] = -60.0

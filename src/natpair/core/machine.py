@@ -46,7 +46,7 @@ from natpair.core.events import (
 )
 from natpair.core.messages import PeerMessage, Phase, VrrpRole
 from natpair.core.moves import Move, abandon
-from natpair.core.replies import ReplyState
+from natpair.core.replies import ReplyState, Where
 from natpair.core.rules import COMPLETIONS, RULES
 from natpair.core.state import (
     PULL_PAUSE,
@@ -256,14 +256,29 @@ def _on_health(state: NodeState, event: HealthRead, now: float) -> Move:
     had = state.health.bgp_established > 0
     has = event.health.bgp_established > 0
     lost_at = None if has else (now if had else state.bgp_lost_at)
-    read = replace(state, health=event.health, bgp_lost_at=lost_at)
+    whole = event.health.reaches_out and has
+    whole_since = None if not whole else now if state.whole_since is None else state.whole_since
+    settled = whole_since is not None and now >= whole_since + state.terms.hold + 1
+    health = event.health if settled else _explained(event.health)
+    read = replace(state, health=health, bgp_lost_at=lost_at, whole_since=whole_since)
     unfit_at = None if read.fit(now) else now if state.unfit_at is None else state.unfit_at
-    if state.claims_active and event.health.replies:
-        read = replace(read, unanswered_at=_unanswered_at(state, event.health, now))
+    if state.claims_active and health.replies:
+        read = replace(read, unanswered_at=_unanswered_at(state, health, now))
     fell_ill = state.claims_active and state.unfit_at is None and unfit_at is not None
     helpless_at = None if read.can_serve(now) else now if state.helpless_at is None else state.helpless_at
     noted = _looked(replace(read, unfit_at=unfit_at, helpless_at=helpless_at), now)
     return noted, (WakeAt(now + CARRIER_SPREAD),) if fell_ill else ()
+
+
+def _explained(health: Health) -> Health:
+    """`health` with no FIP called silent: while something else is wrong that is why, and for a while afterwards the
+    fabric only learns again where to send replies. A peer would have no more of them.
+    """
+    replies = tuple(
+        replace(one, state=ReplyState.ASKING, where=Where.NOWHERE) if one.state is ReplyState.SILENT else one
+        for one in health.replies
+    )
+    return replace(health, replies=replies)
 
 
 def _unanswered_at(state: NodeState, health: Health, now: float) -> float | None:

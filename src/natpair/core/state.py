@@ -176,6 +176,11 @@ class Health:
         """The least a node needs to be of any use."""
         return self.private_up and self.ruleset
 
+    @property
+    def reaches_out(self) -> bool:
+        """Can forward, and has a way to the internet, if the fabric knows of it."""
+        return self.can_forward and self.public_up and self.gateway
+
 
 @dataclass(frozen=True, slots=True)
 class PeerView:
@@ -264,7 +269,8 @@ class NodeState:
     VLAN, and this node neither a client nor the peer. `incomplete`: the resync after the last promotion was given up
     after `completions` tries. `losses` counts as `falls` does, but also those while this node was well: VRRP, or a
     newer promotion of the peer.
-    `unanswered_at`: when this node last served and no packets came back for a FIP.
+    `unanswered_at`: when this node last served and no packets came back for a FIP. `whole_since`: since when, without a
+    break, links, gateway, ruleset and BGP have been well; None while they are not.
     """
 
     terms: Terms
@@ -276,6 +282,7 @@ class NodeState:
     bgp_lost_at: float | None = None
     unfit_at: float | None = None
     helpless_at: float | None = None
+    whole_since: float | None = None
     epoch: int = 0
     generation_seen: int = 0
     reserved: int = 0
@@ -332,8 +339,7 @@ class NodeState:
 
     def can_serve(self, now: float) -> bool:
         """Links, ruleset, gateway and BGP are well enough to carry the clients' traffic."""
-        health = self.health
-        return health.can_forward and health.public_up and health.gateway and self._has_bgp(now)
+        return self.health.reaches_out and self._has_bgp(now)
 
     def _has_bgp(self, now: float) -> bool:
         lost_at = self.bgp_lost_at

@@ -9,6 +9,7 @@ import pytest
 
 from natpair.core.account import Account, Lack
 from natpair.core.comparison import may_help, outdone
+from natpair.core.conditions import conditions
 from natpair.core.events import HealthRead, PeerHeard, Tick
 from natpair.core.machine import peer_unready, step
 from natpair.core.messages import Phase
@@ -225,6 +226,25 @@ def test_a_silent_fip_is_no_reason_to_call_the_loss_of_route_servers_new() -> No
     """Which both may have lost (ADR 0022): the peer that only notices later is not the better one."""
     none = replace(WELL, bgp_established=0, replies=(SILENT,))
     assert not outdone(active(health=none, bgp_lost_at=-2.0), 0.1)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"bgp_established": 0}, {"public_up": False}, {"gateway": False}, {"ruleset": False}],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_silence_that_has_another_cause_moves_nothing_when_the_cause_ends(wrong: dict[str, object]) -> None:
+    """Both nodes lost it. Back again, the fabric has to learn anew where replies go: the peer would have none, too."""
+    quiet = replace(WELL, replies=(SILENT,))
+    ill = step(active(said=says(Phase.FAULT)), HealthRead(replace(quiet, **wrong)), 0.1).state  # type: ignore[arg-type]
+    assert "no-replies" not in {one.code for one in conditions(ill, 0.1)}
+    back = step(ill, HealthRead(quiet), 10.0).state
+    heard = step(back, PeerHeard(Path.PRIVATE, says(Phase.STANDBY)), 10.1).state
+    assert heard.phase is Phase.ACTIVE
+    assert not message_of(heard, 10.1).unanswered
+    settled = 10.0 + heard.terms.hold + 1
+    again = step(heard, PeerHeard(Path.PRIVATE, says(Phase.STANDBY)), settled).state
+    assert step(again, HealthRead(quiet), settled).state.phase is Phase.YIELDING, "it stays silent: the peer may help"
 
 
 def test_it_is_not_handed_back_and_forth() -> None:
