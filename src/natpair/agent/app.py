@@ -221,7 +221,7 @@ class Agent:
         if name == "repaired":
             self.sources.wake()
         if name in {"repaired", "traffic-local"}:
-            self.contradictions.look()
+            self.contradictions.look(unguarded=name == "repaired")
 
     def _on_traffic(self, seen: Ruleset) -> None:
         self.decider.handle(TrafficSwitched(local=seen.traffic is Traffic.LOCAL, duplicate=seen.duplicate))

@@ -8,11 +8,12 @@ deleted, and the client's next packet begins a flow that is right. conntrackd te
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv4Network
 
 from natpair.errors import CommandFailed, Unsupported
-from natpair.system import flowtable
+from natpair.system import flows, flowtable
 
 _LOOKS_SECONDS = (0.5, 1.5, 2.0, 3.0)
 """Pauses before each look, once there is a reason to look: clients speak in their own time."""
@@ -30,12 +31,15 @@ class Contradictions:
         self._fips = frozenset(fips)
         self._report = report
         self._reason = asyncio.Event()
+        self._unguarded = asyncio.Event()
         self.given_up: tuple[IPv4Address, ...] = ()
         """Floating addresses of the configuration before."""
 
-    def look(self) -> None:
-        """There is a reason to look."""
+    def look(self, *, unguarded: bool = False) -> None:
+        """There is a reason to look; `unguarded`: the ruleset was away, so flows may have begun without translation."""
         self._reason.set()
+        if unguarded:
+            self._unguarded.set()
 
     async def run(self, settled: asyncio.Event) -> None:
         """For ever; first for `given_up`, once `settled` says that the new rules hold."""
@@ -44,14 +48,19 @@ class Contradictions:
             await self._delete(address)
         while True:
             for pause in _LOOKS_SECONDS:
-                await asyncio.sleep(pause)
+                # Such a flow has to go before its client tries again, a second after the first time.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._unguarded.wait()
                 await self._once()
             await self._reason.wait()
             self._reason.clear()
 
     async def _once(self) -> None:
+        unguarded = self._unguarded.is_set()
+        self._unguarded.clear()
         try:
-            found = await flowtable.contradicting()
+            found = await flows.untranslated(_AT_ONCE, self._network) if unguarded else await flowtable.contradicting()
         except (CommandFailed, OSError):
             return  # the next look, or the next reason
         for address in found[:_AT_ONCE]:

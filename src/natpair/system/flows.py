@@ -21,6 +21,7 @@ from natpair.system.rtnetlink import as_os_error
 _SEEN_REPLY_AND_ASSURED = 0x2 | 0x4
 _TCP_ESTABLISHED = 3
 _SEEN_REPLY = 0x2
+_SRC_NAT = 0x10
 _LOOKED_AT_MOST = 8
 """Times the sample's size: how many flows of other kinds are passed over in search of clients' ones."""
 
@@ -50,6 +51,25 @@ async def answered_destinations(most: int, fips: Container[IPv4Address]) -> tupl
                 if IPv4Address(message.get_nested(*_REPLY_IP).get_attr("CTA_IP_V4_DST")) in fips:
                     found[IPv4Address(message.get_nested(*_ORIGINAL_IP).get_attr("CTA_IP_V4_DST"))] = None
                 if len(found) == most or seen == most * _LOOKED_AT_MOST * _LOOKED_AT_MOST:
+                    break
+    except NetlinkError as error:
+        raise OSError(error.code, str(error)) from error
+    return tuple(found)
+
+
+async def untranslated(most: int, clients: IPv4Network) -> tuple[IPv4Address, ...]:
+    """At most `most` of `clients` that have a flow without translation and without an answer; OSError as above.
+
+    The kernel picks them out of the table (CTA_STATUS). It lets nobody translate a flow that has begun without.
+    """
+    found: dict[IPv4Address, None] = {}
+    try:
+        async with AsyncNFCTSocket() as conntrack:
+            async for message in await conntrack.dump(status=0, status_mask=_SEEN_REPLY | _SRC_NAT):
+                source = message.get_nested(*_ORIGINAL_IP).get_attr("CTA_IP_V4_SRC")
+                if source is not None and IPv4Address(source) in clients:
+                    found[IPv4Address(source)] = None
+                if len(found) == most:
                     break
     except NetlinkError as error:
         raise OSError(error.code, str(error)) from error

@@ -84,6 +84,30 @@ async def test_what_the_leak_guard_notes_goes_and_an_address_of_ours_never(monke
     running.cancel()
 
 
+async def test_a_flow_that_began_without_rules_goes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its client tries again after a second, and the kernel translates no flow that has begun without."""
+    client, asked = IPv4Address("192.168.1.10"), list[int]()
+
+    async def untranslated(most: int, clients: IPv4Network) -> tuple[IPv4Address, ...]:
+        asked.append(most)
+        return (client,)
+
+    table, settled = Table(monkeypatch), asyncio.Event()
+    monkeypatch.setattr(contradictions, "_LOOKS_SECONDS", (60.0,))
+    monkeypatch.setattr(contradictions.flows, "untranslated", untranslated)
+    settled.set()
+    made = Contradictions(NETWORK, [OURS], lambda *_, **__: None)
+    running = asyncio.ensure_future(made.run(settled))
+    await asyncio.sleep(0.01)
+    assert asked == [], "the first look has its time"
+    made.look(unguarded=True)
+    async with asyncio.timeout(5):
+        while not table.deleted:
+            await asyncio.sleep(0.01)
+    assert table.deleted == [client]
+    running.cancel()
+
+
 def test_what_was_given_up_is_told_by_the_agents_before_of_this_boot(tmp_path: Path) -> None:
     path = str(tmp_path / "fips")
     assert journal.given_up([OURS, GONE], path) == ()
