@@ -32,7 +32,7 @@ def like_a_machine(world: World) -> None:
     """As the kernel would have it without natpair's sysctls: the ruleset alone has to do."""
     settings = {"disable_ipv6": 0, "accept_ra": 1, "autoconf": 1}
     world.node.run("sysctl", "-qw", *[f"net.ipv6.conf.eth1.{name}={value}" for name, value in settings.items()])
-    own = "until ip -6 address show dev eth1 -tentative | grep -q fe80; do sleep 0.05; done"
+    own = "for d in eth0 eth1; do until ip -6 address show dev $d -tentative | grep -q fe80; do sleep 0.05; done; done"
     world.node.run("timeout", "10", "sh", "-c", own)
 
 

@@ -23,7 +23,7 @@ from natpair.lab.wait import wait_until
 from natpair.lab.world import Lab
 from samples import text_with
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 
 Found = TypeVar("Found")
 
@@ -179,6 +179,7 @@ def test_before_maintenance_of_the_active_the_role_moves_and_nothing_is_lost(wat
     assert [flow for flow in (*record.flows, *record.connections) if flow.error or flow.connect_error] == []
     (moved,) = [e for e in watched.events(active) if e["event"] == "transition" and e["after"] == "handing-over"]
     assert "maintenance (live_migration)" in moved["cause"]
+    watched.wait("the condition", lambda: "maintenance-ahead" in watched.conditions(standby))
     told = watched.conditions(standby)["maintenance-ahead"]
     assert f"{active}: maintenance (live_migration)" in told
     # The other one's turn comes later, and its peer's is not over: the role stays where it is.
