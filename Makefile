@@ -3,7 +3,7 @@ SHELL := /bin/bash
 export PATH := $(PATH):/usr/sbin:/sbin
 RUN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types unit lab-test lock clean run-setup dev-setup
+.PHONY: help demo test lint format types unit lab-test wheels lock clean run-setup dev-setup
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -17,7 +17,7 @@ test: lint types ## Everything: lint, types, all tests; a skipped test is a fail
 lint: dev-setup ## ruff and shellcheck
 	@$(RUN)/ruff check
 	@$(RUN)/ruff format --check
-	@$(RUN)/shellcheck --external-sources scripts/setup scripts/system-packages scripts/run-tests scripts/lock scripts/common.sh .ci/run src/natpair/cloud/install.sh src/natpair/lab/classic/etc/*
+	@$(RUN)/shellcheck --external-sources scripts/setup scripts/system-packages scripts/run-tests scripts/lock scripts/wheels scripts/common.sh .ci/run src/natpair/cloud/install.sh lab/src/natpair_lab/testbed/classic/etc/*
 
 format: dev-setup ## Let ruff format the tree
 	@$(RUN)/ruff format
@@ -30,6 +30,9 @@ unit: dev-setup ## Tests that need neither root nor a lab
 
 lab-test: dev-setup ## Tests with the real daemons (root)
 	@scripts/run-tests -m "root or lab"
+
+wheels: dev-setup ## Build both wheels into dist: natpair for a gateway, natpair-lab for the proof
+	@scripts/wheels
 
 lock: ## Pin the dependencies anew, by hash
 	@scripts/lock

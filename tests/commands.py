@@ -12,9 +12,9 @@ import jsonschema_rs
 
 from natpair.cli.main import cli
 from natpair.cli.manual import examples, walk
-from repo.rules import SRC
+from repo.rules import LAB, SRC
 
-SCHEMAS = SRC / "schemas"
+SCHEMAS = (SRC / "schemas", LAB / "schemas")
 
 
 def commands() -> dict[str, click.Command]:
@@ -43,7 +43,7 @@ def parse(words: list[str]) -> click.Context:
 
 def schemas() -> dict[str, dict[str, Any]]:
     """Schema name (`natpair/status/v1`) → schema."""
-    found = [json.loads(path.read_text()) for path in sorted(SCHEMAS.glob("*.json"))]
+    found = [json.loads(path.read_text()) for folder in SCHEMAS for path in sorted(folder.glob("*.json"))]
     return {schema["properties"]["schema"]["const"]: schema for schema in found}
 
 
@@ -51,6 +51,6 @@ def complaints(document: Mapping[str, Any]) -> list[str]:
     """Where `document` is not as the schema that it names wants it."""
     schema = schemas().get(str(document.get("schema")))
     if schema is None:
-        return [f"no schema in {SCHEMAS} for {document.get('schema')}"]
+        return [f"no schema in {[str(folder) for folder in SCHEMAS]} for {document.get('schema')}"]
     validator = jsonschema_rs.validator_for(schema)
     return [f"{list(error.instance_path)}: {error.message}" for error in validator.iter_errors(document)]

@@ -14,11 +14,11 @@ from typing import Any
 from emulator.accounts import Account
 from natpair.core.events import AccountSeen, Event
 from natpair.core.model import Gateway
-from natpair.emulator.app import Emulator
-from natpair.emulator.faults import Fault
-from natpair.emulator.fields import Fields
 from natpair.linode import sharing
 from natpair.linode.transport import Limits
+from natpair_lab.emulator.app import Emulator
+from natpair_lab.emulator.faults import Fault
+from natpair_lab.emulator.fields import Fields
 from samples import gateway, text_with
 
 TOKEN = "canary3f9c4470be"  # noqa: S105 - nobody's

@@ -19,12 +19,12 @@ from natpair.cloud.steps import Plan, Step, make_plan
 from natpair.cloud.undoing import UndoStep, destroy
 from natpair.cloud.wanted import wanted_of
 from natpair.config.load import parse_draft
-from natpair.emulator.app import Emulator
-from natpair.emulator.state import Store, Timing
 from natpair.linode import creating, sharing
 from natpair.linode.client import LinodeClient
 from natpair.linode.token import Token
 from natpair.linode.transport import Limits, Transport
+from natpair_lab.emulator.app import Emulator
+from natpair_lab.emulator.state import Store, Timing
 
 TEXT = """\
 # The pair of the tests.

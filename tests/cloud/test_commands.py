@@ -18,8 +18,8 @@ from emulator.served import Served, quick_api, served
 from natpair.cli.commands.cloud import command
 from natpair.cli.commands.cloud_common import only_one
 from natpair.config.load import load
-from natpair.emulator.state import Timing
 from natpair.errors import ConfigError, NotReady, Unsupported
+from natpair_lab.emulator.state import Timing
 
 CANARY = "canary0123456789"
 SOON = Timing(provision_seconds=0.01, boot_seconds=0.01, shutdown_seconds=0.01)

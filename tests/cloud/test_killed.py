@@ -19,7 +19,7 @@ import pytest
 from cloud.accounts import LEGACY, TEXT, shape
 from emulator.served import Served, quick_api, served
 from natpair.config.load import load
-from natpair.emulator.state import Timing
+from natpair_lab.emulator.state import Timing
 
 TESTS = Path(__file__).parents[1]
 MOMENTS = 20

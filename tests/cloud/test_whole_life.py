@@ -15,12 +15,12 @@ import pytest
 from cloud.accounts import LEGACY, TEXT, Desk, changed, desk, holdings, shape
 from natpair.config.load import parse
 from natpair.core.digest import config_hash
-from natpair.emulator import addresses, lifecycle
-from natpair.emulator.faults import Fault, Kind
-from natpair.emulator.model import Status
-from natpair.emulator.tokens import Token
 from natpair.errors import ApiError, ConfigError, NotReady
 from natpair.linode import bodies, models, sharing
+from natpair_lab.emulator import addresses, lifecycle
+from natpair_lab.emulator.faults import Fault, Kind
+from natpair_lab.emulator.model import Status
+from natpair_lab.emulator.tokens import Token
 
 LOSSES = (Kind.LOST, Kind.HALF, Kind.STATUS_AFTER)
 

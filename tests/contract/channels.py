@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from natpair.errors import CommandFailed
-from natpair.lab.wait import wait_until
 from natpair.probe.channel import Channel, copy
+from natpair_lab.testbed.wait import wait_until
 
 HARD_WORDS = ("a b", "$HOME", "it's", '"', "new\nline", "", "*", "ä", "; exit 7")
 

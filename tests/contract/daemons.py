@@ -9,8 +9,8 @@ from pathlib import Path
 
 from golden.cases import CASES
 from judges.scratch import Scratch
-from natpair.lab.wait import wait_until
 from natpair.render.services import services
+from natpair_lab.testbed.wait import wait_until
 
 GATEWAY = CASES[0].gateway()
 NODE = GATEWAY.node[0]

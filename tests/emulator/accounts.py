@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from emulator.served import quick_api
-from natpair.emulator.api import Api, Request
-from natpair.emulator.control import Control
-from natpair.emulator.fields import Fields
+from natpair_lab.emulator.api import Api, Request
+from natpair_lab.emulator.control import Control
+from natpair_lab.emulator.fields import Fields
 
 LINODE = {"region": "us-east", "type": "g6-nanode-1"}
 IMAGE = {"image": "linode/debian12", "root_pass": "correct horse battery"}

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from natpair.emulator.api import Api
-from natpair.emulator.app import Emulator
-from natpair.emulator.limits import Kind, Limit, Limiter
-from natpair.emulator.state import Store, Timing
-from natpair.emulator.world import World
+from natpair_lab.emulator.api import Api
+from natpair_lab.emulator.app import Emulator
+from natpair_lab.emulator.limits import Kind, Limit, Limiter
+from natpair_lab.emulator.state import Store, Timing
+from natpair_lab.emulator.world import World
 
 QUICK = Timing(provision_seconds=0.05, boot_seconds=0.05, shutdown_seconds=0.05)
 UNLIMITED = {kind: Limit(1_000_000, 60.0) for kind in Kind}

@@ -16,9 +16,9 @@ import pytest
 
 from emulator.accounts import IMAGE, LINODE
 from emulator.served import Served, quick_api, served
-from natpair.emulator.doors import Doors
-from natpair.emulator.world import LinodeView, NoWorld, Share
 from natpair.errors import LabError
+from natpair_lab.emulator.doors import Doors
+from natpair_lab.emulator.world import LinodeView, NoWorld, Share
 
 CREATE = "/v4/linode/instances"
 

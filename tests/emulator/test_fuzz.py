@@ -12,7 +12,7 @@ from schemathesis import Case
 
 from emulator.accounts import Full
 from emulator.served import Served, served
-from natpair.emulator.api import ROUTES
+from natpair_lab.emulator.api import ROUTES
 from unit.linode.published import Argument, Published, published
 
 TYPES = {"integer": "integer", "boolean": "boolean", "number": "number", "object": "object", "array": "array"}

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.accounts import IMAGE, LINODE, PUBLIC, VLAN, Account
-from natpair.emulator.interfaces import vlan_members
-from natpair.emulator.model import Status
-from natpair.emulator.world import SharesChanged
+from natpair_lab.emulator.interfaces import vlan_members
+from natpair_lab.emulator.model import Status
+from natpair_lab.emulator.world import SharesChanged
 
 KINDS: list[dict[str, Any]] = [
     {},

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from emulator.served import Served, quick_api, served
-from natpair.emulator.state import Timing
+from natpair_lab.emulator.state import Timing
 
 REGION = ("--region", "us-east")
 SIZE = ("--type", "g6-nanode-1")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from emulator.accounts import IMAGE, LINODE, PUBLIC, VLAN, Account, Full
-from natpair.emulator import lifecycle
-from natpair.emulator.world import Boot, Created, Deleted, ShutDown
+from natpair_lab.emulator import lifecycle
+from natpair_lab.emulator.world import Boot, Created, Deleted, ShutDown
 
 CREATE = "/linode/instances"
 MODERN = {"interface_generation": "linode"}

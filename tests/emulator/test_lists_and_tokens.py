@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from emulator.accounts import IMAGE, LINODE, Account, Full
-from natpair.emulator.api import Api
-from natpair.emulator.limits import Kind, Limit, Limiter
-from natpair.emulator.tokens import Token
+from natpair_lab.emulator.api import Api
+from natpair_lab.emulator.limits import Kind, Limit, Limiter
+from natpair_lab.emulator.tokens import Token
 
 CREATE = "/linode/instances"
 

@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 
 from emulator.served import Served, served
-from natpair.lab.wait import wait_until
 from natpair.probe.record import Record, records
+from natpair_lab.testbed.wait import wait_until
 
 pytestmark = [pytest.mark.needs("ssh-keygen"), pytest.mark.timeout(90)]
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from emulator.accounts import IMAGE, LINODE, PUBLIC, RULE, VLAN, Full
-from natpair.emulator.api import ROUTES
-from natpair.emulator.routing import Route
+from natpair_lab.emulator.api import ROUTES
+from natpair_lab.emulator.routing import Route
 from unit.linode.published import Published, published
 
 # Documented by Linode, not in the table: aliases, and the grants of a restricted user.

@@ -9,9 +9,9 @@ import pytest
 
 from emulator.accounts import LINODE, Account
 from emulator.served import QUICK
-from natpair.emulator.api import Api
-from natpair.emulator.state import Policy, Store
-from natpair.emulator.world import SharesChanged
+from natpair_lab.emulator.api import Api
+from natpair_lab.emulator.state import Policy, Store
+from natpair_lab.emulator.world import SharesChanged
 
 SHARE = "/networking/ips/share"
 

@@ -15,8 +15,8 @@ import pytest
 
 from golden.cases import CASES
 from judges.scratch import Scratch, scratch_node
-from natpair.lab.wait import wait_until
 from natpair.render.client import Client, Manager, client_file
+from natpair_lab.testbed.wait import wait_until
 from samples import gateway
 
 NETWORKD = "/lib/systemd/systemd-networkd"

@@ -22,7 +22,7 @@ THEIRS = IPv4Address("192.0.2.77")
 
 async def serve(address: str, port: int) -> None:
     from emulator.accounts import Account
-    from natpair.emulator.app import Emulator
+    from natpair_lab.emulator.app import Emulator
 
     account = Account(now=time.time() - 300)
     store = account.api.store

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from natpair.core import paths
-from natpair.drill.analysis import longest_gap_ns, reply_gaps
-from natpair.drill.traffic import Traffic
-from natpair.drill.witnesses import Witnesses
-from natpair.lab.node import PROGRAM
-from natpair.lab.wait import wait_until
-from natpair.lab.world import Lab
+from natpair_lab.drill.analysis import longest_gap_ns, reply_gaps
+from natpair_lab.drill.traffic import Traffic
+from natpair_lab.drill.witnesses import Witnesses
+from natpair_lab.testbed.node import PROGRAM
+from natpair_lab.testbed.wait import wait_until
+from natpair_lab.testbed.world import Lab
 
 BASELINE_SECONDS = 3.0
 _FLOWS = 20

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from linode_api4 import Instance, LinodeClient
 
 from natpair.core import paths
-from natpair.lab.wait import wait_until
+from natpair_lab.testbed.wait import wait_until
 
 NATPAIR = (sys.executable, "-m", "natpair")
 PASSWORD = "correct horse battery"  # noqa: S105 - for an emulator

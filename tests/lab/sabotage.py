@@ -17,13 +17,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from natpair.core import paths
-from natpair.drill.events import AGENT
-from natpair.drill.kinds import KINDS, Kind, KindName
-from natpair.drill.stage import Injection, Stage
-from natpair.lab.fabric import Knobs
-from natpair.lab.wait import wait_until
-from natpair.lab.world import Lab
 from natpair.system.conntrackd import Command
+from natpair_lab.drill.events import AGENT
+from natpair_lab.drill.kinds import KINDS, Kind, KindName
+from natpair_lab.drill.stage import Injection, Stage
+from natpair_lab.testbed.fabric import Knobs
+from natpair_lab.testbed.wait import wait_until
+from natpair_lab.testbed.world import Lab
 
 Act = Callable[[Lab, str], None]
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 import natpair
-from natpair.drill.kinds import KindName
-from natpair.drill.result import RunResult
-from natpair.drill.runner import Options, drill
-from natpair.lab.cloudlab import serve_in_background
-from natpair.lab.wait import wait_until
-from natpair.lab.world import Lab
+from natpair_lab.drill.kinds import KindName
+from natpair_lab.drill.result import RunResult
+from natpair_lab.drill.runner import Options, drill
+from natpair_lab.testbed.cloudlab import serve_in_background
+from natpair_lab.testbed.wait import wait_until
+from natpair_lab.testbed.world import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(200)]
 

@@ -16,11 +16,11 @@ from commands import complaints
 from lab.killed_applies import GENTLE, Figures, kill_many, variants
 from natpair.cli.output import plain
 from natpair.core import paths
-from natpair.drill.traffic import Traffic
-from natpair.lab.node import PROGRAM
-from natpair.lab.report import look
-from natpair.lab.wait import wait_until
-from natpair.lab.world import Lab
+from natpair_lab.drill.traffic import Traffic
+from natpair_lab.testbed.node import PROGRAM
+from natpair_lab.testbed.report import look
+from natpair_lab.testbed.wait import wait_until
+from natpair_lab.testbed.world import Lab
 
 pytestmark = pytest.mark.lab
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from natpair.lab.wait import wait_until
-from natpair.lab.world import Lab
+from natpair_lab.testbed.wait import wait_until
+from natpair_lab.testbed.world import Lab
 from samples import text_with
 
 pytestmark = pytest.mark.lab

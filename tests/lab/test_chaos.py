@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from commands import complaints
-from natpair.chaos.campaign import Options, again, run
-from natpair.chaos.result import FaultResult, Report, Verdict
+from natpair_lab.chaos.campaign import Options, again, run
+from natpair_lab.chaos.result import FaultResult, Report, Verdict
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 

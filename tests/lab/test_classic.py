@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from natpair.lab.topology import Design
-from natpair.lab.wait import wait_until
-from natpair.lab.world import Lab
+from natpair_lab.testbed.topology import Design
+from natpair_lab.testbed.wait import wait_until
+from natpair_lab.testbed.world import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.alone, pytest.mark.timeout(300)]  # a bench compares times
 

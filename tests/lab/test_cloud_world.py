@@ -18,11 +18,11 @@ from cloud.accounts import TEXT
 from lab.provisioning import NATPAIR, Account, Pair, config_of, provision, serving, user_data
 from natpair.config.load import parse
 from natpair.core import paths
-from natpair.lab import ping
-from natpair.lab.report import look
-from natpair.lab.userdata import PROBE
-from natpair.lab.wait import wait_until
-from natpair.lab.world import Lab
+from natpair_lab.testbed import ping
+from natpair_lab.testbed.report import look
+from natpair_lab.testbed.userdata import PROBE
+from natpair_lab.testbed.wait import wait_until
+from natpair_lab.testbed.world import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 

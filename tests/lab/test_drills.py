@@ -23,12 +23,12 @@ from lab.sabotage import (
     switchover_and_expiry,
 )
 from natpair.core.model import Profile
-from natpair.drill.kinds import Kind, KindName
-from natpair.drill.result import Report, RunResult
-from natpair.drill.runner import Options, drill
-from natpair.drill.stage import Durations
-from natpair.lab.world import Lab
 from natpair.system.conntrackd import Command
+from natpair_lab.drill.kinds import Kind, KindName
+from natpair_lab.drill.result import Report, RunResult
+from natpair_lab.drill.runner import Options, drill
+from natpair_lab.drill.stage import Durations
+from natpair_lab.testbed.world import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
 
@@ -169,4 +169,4 @@ def test_no_traffic_program_or_tap_is_left_behind(lab: Lab) -> None:
     assert ours == []
     for node in (*lab.nodes, "client-1", "client-2", "internet"):
         inside = lab.exec(node, ["ps", "-eo", "args"]).stdout
-        assert "natpair.drill" not in inside
+        assert "natpair_lab.drill" not in inside

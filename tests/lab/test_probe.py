@@ -21,10 +21,6 @@ from pathlib import Path
 import pytest
 
 from contract.channels import keeps_the_contract
-from natpair.cli.lab_probe import LabChannel, LabSite
-from natpair.lab import build, netns
-from natpair.lab.wait import wait_until
-from natpair.lab.world import Lab
 from natpair.probe import routing, wire
 from natpair.probe.analysis import Spread
 from natpair.probe.facts import Fact, Facts, Name
@@ -33,6 +29,10 @@ from natpair.probe.recommend import recommend
 from natpair.probe.sessions import measure_sessions
 from natpair.probe.site import LAB_PACE
 from natpair.probe.vlan import measure_vlan
+from natpair_lab.cli.probe_site import LabChannel, LabSite
+from natpair_lab.testbed import build, netns
+from natpair_lab.testbed.wait import wait_until
+from natpair_lab.testbed.world import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
 
@@ -190,7 +190,7 @@ def test_ctrl_c_in_the_middle_removes_everything(tmp_path: Path) -> None:
         url = api.stdout.readline().strip()
         talk = tmp_path / "talk"
         environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
-        argv = [*natpair, "cloud", "probe", "--region", "us-ord", "--lab", name, "--yes", "--report", "report.json"]
+        argv = [*natpair, "lab", "probe", "--name", name, "--yes", "--report", "report.json"]
         with talk.open("w") as errors:
             probe = subprocess.Popen(argv, stderr=errors, cwd=tmp_path, env=environment, preexec_fn=hear_interrupts)
         wait_until(lambda: "sharing the FIP" in talk.read_text(), deadline_seconds=60, what="the share")

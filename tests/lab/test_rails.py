@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from natpair.lab.wait import wait_until
-from natpair.lab.world import Lab
+from natpair_lab.testbed.wait import wait_until
+from natpair_lab.testbed.world import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.alone]
 

@@ -17,10 +17,10 @@ import pytest
 
 from lab import account_server
 from lab.account_server import FIP, THEIRS
-from natpair.drill.analysis import packets_lost
-from natpair.drill.traffic import Traffic
-from natpair.lab.wait import wait_until
-from natpair.lab.world import Lab
+from natpair_lab.drill.analysis import packets_lost
+from natpair_lab.drill.traffic import Traffic
+from natpair_lab.testbed.wait import wait_until
+from natpair_lab.testbed.world import Lab
 from samples import text_with
 
 pytestmark = [pytest.mark.lab, pytest.mark.alone]

@@ -17,11 +17,11 @@ import pytest
 
 from natpair.core import paths
 from natpair.errors import LabError
-from natpair.lab import host, ping
-from natpair.lab.report import look
-from natpair.lab.wait import wait_until
-from natpair.lab.world import Lab
 from natpair.system import sysctl
+from natpair_lab.testbed import host, ping
+from natpair_lab.testbed.report import look
+from natpair_lab.testbed.wait import wait_until
+from natpair_lab.testbed.world import Lab
 from samples import EXAMPLE
 
 pytestmark = pytest.mark.lab
@@ -381,7 +381,7 @@ def mounts_but_of_other_labs(name: str) -> set[str]:
 
 FIRST_EVER = """
 from pathlib import Path
-from natpair.lab.world import Lab
+from natpair_lab.testbed.world import Lab
 def seen():
     return sorted(map(str, Path("/run").rglob("*"))), Path("/proc/self/mounts").read_text()
 before = seen()

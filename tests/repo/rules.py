@@ -13,6 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SRC = ROOT / "src" / "natpair"
+LAB = ROOT / "lab" / "src" / "natpair_lab"
 
 MAX_FUNCTION_LINES = 60
 MAX_MODULE_LINES = 600
@@ -25,34 +26,26 @@ ALLOWED_IMPORTS: dict[str, frozenset[str]] = {
     "render": frozenset({"core", "errors"}),
     "system": frozenset({"core", "errors"}),
     "agent": frozenset({"core", "config", "render", "system", "linode", "errors"}),
-    "emulator": frozenset({"errors"}),
     "linode": frozenset({"errors"}),
     "cloud": frozenset({"core", "config", "render", "linode", "errors"}),
     "probe": frozenset({"core", "config", "render", "system", "linode", "cloud", "errors"}),
-    "lab": frozenset({"core", "config", "render", "system", "emulator", "errors"}),
-    "drill": frozenset({"core", "config", "system", "lab", "errors"}),
-    "bench": frozenset({"core", "config", "system", "lab", "drill", "errors"}),
-    "chaos": frozenset({"core", "config", "system", "lab", "drill", "errors"}),
-    "cli": frozenset(
-        {
-            "bench",
-            "chaos",
-            "core",
-            "config",
-            "render",
-            "system",
-            "agent",
-            "emulator",
-            "lab",
-            "drill",
-            "linode",
-            "cloud",
-            "probe",
-            "errors",
-        }
-    ),
+    "cli": frozenset({"core", "config", "render", "system", "agent", "linode", "cloud", "probe", "errors"}),
     "__main__": frozenset({"cli"}),
     "__init__": frozenset(),
+}
+
+# The same for natpair_lab: which of its own parts, and which of natpair's.
+LAB_ALLOWED_IMPORTS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
+    "emulator": (frozenset(), frozenset({"errors"})),
+    "testbed": (frozenset({"emulator"}), frozenset({"core", "config", "render", "system", "errors"})),
+    "drill": (frozenset({"testbed"}), frozenset({"core", "config", "system", "errors"})),
+    "bench": (frozenset({"testbed", "drill"}), frozenset({"core", "config", "system", "errors"})),
+    "chaos": (frozenset({"testbed", "drill"}), frozenset({"core", "config", "system", "errors"})),
+    "cli": (
+        frozenset({"emulator", "testbed", "drill", "bench", "chaos"}),
+        frozenset({"core", "config", "system", "linode", "probe", "cli", "errors"}),
+    ),
+    "__init__": (frozenset(), frozenset()),
 }
 
 # What each part may import from elsewhere than natpair and the standard library.
@@ -80,7 +73,7 @@ CLOCK_CALLS = frozenset({"now", "utcnow", "today"})
 # Modules in which a handler may catch everything and carry on: the process boundary and the task boundary.
 BROAD_EXCEPT_MODULES = frozenset({"natpair.cli.main", "natpair.agent.app"})
 # The one place each where a thread may sleep: between two looks at a condition that has a deadline.
-SLEEPING_MODULES = frozenset({"natpair.lab.wait"})
+SLEEPING_MODULES = frozenset({"natpair.system.wait"})
 
 
 @dataclass(frozen=True)
@@ -93,20 +86,35 @@ class Module:
 
     @property
     def part(self) -> str:
-        """The part of natpair it belongs to: `core` for natpair.core.model."""
+        """The part of its distribution it belongs to: `core` for natpair.core.model."""
         return [*self.name.split("."), "__init__"][1]
+
+    @property
+    def is_lab(self) -> bool:
+        """Part of natpair_lab, the proof, and not of natpair, the product."""
+        return self.name.split(".")[0] == "natpair_lab"
+
+    def may_import(self, top: str, part: str) -> bool:
+        """Is this module allowed to import the part `part` of natpair or natpair_lab (`top`)?"""
+        if part in {"", "__version__"} or (top == self.name.split(".")[0] and part == self.part):
+            return True
+        if self.is_lab:
+            own, natpairs = LAB_ALLOWED_IMPORTS.get(self.part, (frozenset(), frozenset()))
+            return part in (own if top == "natpair_lab" else natpairs)
+        return top == "natpair" and part in ALLOWED_IMPORTS.get(self.part, ())
 
 
 def module_of(name: str, text: str) -> Module:
     return Module(name, ast.parse(text), text)
 
 
-def modules(folder: Path = SRC) -> list[Module]:
-    """Every module under src/natpair."""
+def modules(*folders: Path) -> list[Module]:
+    """Every module of natpair and natpair_lab, or of these packages."""
     found = []
-    for path in sorted(folder.rglob("*.py")):
-        dotted = ".".join(path.relative_to(folder.parent).with_suffix("").parts).removesuffix(".__init__")
-        found.append(module_of(dotted, path.read_text()))
+    for folder in folders or (SRC, LAB):
+        for path in sorted(folder.rglob("*.py")):
+            dotted = ".".join(path.relative_to(folder.parent).with_suffix("").parts).removesuffix(".__init__")
+            found.append(module_of(dotted, path.read_text()))
     return found
 
 
@@ -117,8 +125,8 @@ def imports(module: Module) -> Iterator[tuple[ast.stmt, str]]:
             yield from ((node, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             source = node.module or ""
-            if source == "natpair":
-                yield from ((node, f"natpair.{alias.name}") for alias in node.names)
+            if source in {"natpair", "natpair_lab"}:
+                yield from ((node, f"{source}.{alias.name}") for alias in node.names)
             else:
                 yield node, "." * node.level + source
 
@@ -128,14 +136,14 @@ def check_imports(module: Module) -> Iterator[str]:
     for node, name in imports(module):
         top, _, rest = name.partition(".")
         complaint = ""
-        if top == "natpair":
+        if top in {"natpair", "natpair_lab"}:
             target = rest.split(".")[0]
-            if target not in {"", "__version__", module.part} and target not in ALLOWED_IMPORTS.get(module.part, ()):
-                complaint = f"{module.part} may not import natpair.{target}"
+            if not module.may_import(top, target):
+                complaint = f"{module.part} may not import {top}.{target}"
         elif top == "":
             complaint = f"relative import {name}"
         elif top in sys.stdlib_module_names:
-            if module.part in PURE_PARTS and top not in PURE_STDLIB:
+            if module.part in PURE_PARTS and not module.is_lab and top not in PURE_STDLIB:
                 complaint = f"{module.part} is pure and may not import {name}"
         elif top not in ALLOWED_THIRD_PARTY.get(module.part, ()):
             complaint = f"{module.part} may not import {name}"
@@ -155,7 +163,7 @@ def check_imports_at_top(module: Module) -> Iterator[str]:
 
 def check_clock(module: Module) -> Iterator[str]:
     """The pure parts get the time as an argument."""
-    if module.part not in PURE_PARTS:
+    if module.part not in PURE_PARTS or module.is_lab:
         return
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CLOCK_CALLS:

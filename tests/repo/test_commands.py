@@ -16,12 +16,13 @@ import pytest
 import natpair
 from commands import command_lines, commands, complaints, parse, schemas
 from journals import GIVER
-from natpair.cli import complete
+from natpair.cli import complete as natpair_complete
 from natpair.cli.commands.completion import SHELLS
 from natpair.cli.main import cli, run
 from natpair.cli.manual import pages
-from natpair.lab import injection, netns, teardown
 from natpair.render.services import services
+from natpair_lab.cli import complete
+from natpair_lab.testbed import injection, netns, teardown
 from repo.rules import ROOT
 from samples import EXAMPLE, gateway
 
@@ -178,6 +179,7 @@ def test_what_completion_knows_of_the_lab_is_true(tmp_path: Path, monkeypatch: p
     for place in ("one/inits/client-1", "one/inits/nat-a", "one/nodes/nat-a", "two/inits/other"):
         (tmp_path / place).mkdir(parents=True)
     monkeypatch.setattr(complete, "LABS", tmp_path)
+    monkeypatch.setattr(natpair_complete, "LABS", tmp_path)
     command = ALL["natpair lab exec"]
     context = click.Context(command)
     context.params = {"name": "one"}

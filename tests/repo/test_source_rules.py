@@ -35,7 +35,8 @@ def test_the_tree_keeps_the_rule(checker: Checker, tree: list[Module]) -> None:
 
 
 def test_every_part_is_in_the_table(tree: list[Module]) -> None:
-    assert {module.part for module in tree} <= set(rules.ALLOWED_IMPORTS)
+    assert {module.part for module in tree if not module.is_lab} <= set(rules.ALLOWED_IMPORTS)
+    assert {module.part for module in tree if module.is_lab} <= set(rules.LAB_ALLOWED_IMPORTS)
 
 
 def test_functions_are_short_and_modules_small(tree: list[Module]) -> None:
@@ -49,8 +50,16 @@ BAD_SAMPLES: list[tuple[Checker, str, str, str]] = [
     (rules.check_imports, "natpair.core.x", "from natpair.system import nft", "core may not import natpair.system"),
     (rules.check_imports, "natpair.core.x", "from natpair import system", "core may not import natpair.system"),
     (rules.check_imports, "natpair.errors", "import natpair.core.model", "errors may not import natpair.core"),
-    (rules.check_imports, "natpair.lab.x", "from natpair.cli.output import say", "lab may not import natpair.cli"),
-    (rules.check_imports, "natpair.agent.x", "from natpair.lab import world", "agent may not import natpair.lab"),
+    (rules.check_imports, "natpair_lab.testbed.x", "from natpair.cli import output", "may not import natpair.cli"),
+    (rules.check_imports, "natpair_lab.emulator.x", "import natpair.linode.client", "may not import natpair.linode"),
+    (
+        rules.check_imports,
+        "natpair_lab.testbed.x",
+        "import natpair_lab.chaos.fault",
+        "may not import natpair_lab.chaos",
+    ),
+    (rules.check_imports, "natpair.agent.x", "import natpair_lab.testbed.world", "may not import natpair_lab.testbed"),
+    (rules.check_imports, "natpair.core.x", "import natpair_lab.core", "core may not import natpair_lab.core"),
     (rules.check_imports, "natpair.core.x", "def f():\n    import time", "core is pure and may not import time"),
     (rules.check_imports, "natpair.render.x", "from os import environ", "render is pure and may not import os"),
     (rules.check_imports, "natpair.core.x", "import asyncio.events", "core is pure and may not import asyncio.events"),
@@ -66,19 +75,19 @@ BAD_SAMPLES: list[tuple[Checker, str, str, str]] = [
         "try:\n    f()\nexcept Exception:\n    pass",
         "catches everything",
     ),
-    (rules.check_broad_except, "natpair.lab.x", "try:\n    f()\nexcept:\n    g()", "catches everything"),
+    (rules.check_broad_except, "natpair_lab.testbed.x", "try:\n    f()\nexcept:\n    g()", "catches everything"),
     (
         rules.check_broad_except,
-        "natpair.lab.x",
+        "natpair_lab.testbed.x",
         "try:\n    f()\nexcept (OSError, BaseException) as e:\n    raise X from e",
         "catches everything",
     ),
     (rules.check_tasks, "natpair.agent.x", "import asyncio\nasyncio.create_task(f())", "outside a TaskGroup"),
     (rules.check_tasks, "natpair.agent.x", "asyncio.get_running_loop().create_task(f())", "outside a TaskGroup"),
-    (rules.check_sleep, "natpair.lab.x", "import time\nwhile True:\n    time.sleep(1)", "time.sleep()"),
-    (rules.check_sleep, "natpair.drill.x", "from time import sleep\nsleep(1)", "sleep()"),
-    (rules.check_sizes, "natpair.lab.x", "def f():\n" + "    g()\n" * 60, "f() has 61 lines"),
-    (rules.check_sizes, "natpair.lab.x", "g()\n" * 601, "601 lines"),
+    (rules.check_sleep, "natpair_lab.testbed.x", "import time\nwhile True:\n    time.sleep(1)", "time.sleep()"),
+    (rules.check_sleep, "natpair_lab.drill.x", "from time import sleep\nsleep(1)", "sleep()"),
+    (rules.check_sizes, "natpair_lab.testbed.x", "def f():\n" + "    g()\n" * 60, "f() has 61 lines"),
+    (rules.check_sizes, "natpair_lab.testbed.x", "g()\n" * 601, "601 lines"),
 ]
 
 
@@ -90,12 +99,12 @@ def test_the_rule_complains_of_a_bad_sample(checker: Checker, name: str, sample:
 GOOD_SAMPLES: list[tuple[Checker, str, str]] = [
     (rules.check_imports, "natpair.core.x", "import json\nfrom natpair.errors import Problem\nimport pydantic"),
     (rules.check_imports, "natpair.cli.main", "import natpair\nfrom natpair import __version__"),
-    (rules.check_imports_at_top, "natpair.cli.commands.x", "def f():\n    from natpair.lab import world"),
-    (rules.check_broad_except, "natpair.lab.x", "try:\n    f()\nexcept BaseException:\n    undo()\n    raise"),
+    (rules.check_imports_at_top, "natpair.cli.commands.x", "def f():\n    from natpair_lab.testbed import world"),
+    (rules.check_broad_except, "natpair_lab.testbed.x", "try:\n    f()\nexcept BaseException:\n    undo()\n    raise"),
     (rules.check_broad_except, "natpair.cli.main", "try:\n    f()\nexcept Exception:\n    pass"),
     (rules.check_tasks, "natpair.agent.x", "async with TaskGroup() as group:\n    group.create_task(f())"),
     (rules.check_sleep, "natpair.agent.x", "import asyncio\nawait_ = asyncio.sleep(1)"),
-    (rules.check_sizes, "natpair.lab.x", "def f():\n" + "    g()\n" * 59),
+    (rules.check_sizes, "natpair_lab.testbed.x", "def f():\n" + "    g()\n" * 59),
 ]
 
 

@@ -36,7 +36,11 @@ _CANNOT_WRITE = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
 
 @dataclass(frozen=True, slots=True)
 class CommandEntry:
-    """One line of `natpair --help`; `module` under `natpair.cli.commands` holds a click object `command`."""
+    """One line of `natpair --help`.
+
+    `module` holds a click object `command`, or the one named after a colon. It is relative to the group's package, but
+    a dotted name is absolute.
+    """
 
     module: str
     help: str
@@ -59,10 +63,6 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "drain": CommandEntry("role:drain", "Keep this node from being active until undrained."),
     "undrain": CommandEntry("role:undrain", "Let a drained node serve again."),
     "client-config": CommandEntry("client_config", "What a private instance needs to go out through the pair."),
-    "lab": CommandEntry("lab", "The world on one machine: build it, break it, look around."),
-    "drill": CommandEntry("drill", "A measured failover, with a report."),
-    "bench": CommandEntry("bench", "Side by side with the classic architecture."),
-    "chaos": CommandEntry("chaos", "Every fault there is, judged from outside."),
     "cloud": CommandEntry("cloud", "The Linode side: plan, apply, status, watch, destroy, probe."),
     "completion": CommandEntry("completion", "The script by which a shell completes all this."),
     "prepare": CommandEntry("prepare", "Prepare the kernel and /run before the daemons start.", hidden=True),
@@ -70,6 +70,11 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "agent-stopping": CommandEntry("agent_stopping", "Hand over before natpair stops.", hidden=True),
     "agent-stopped": CommandEntry("agent_stopped", "What is left to do when the agent is gone.", hidden=True),
 }
+
+
+PLUGINS = "natpair.commands"
+"""Entry points of this group name tables like `COMMANDS`; an installed natpair-lab has one."""
+_IN_NATPAIR_LAB = frozenset({"lab", "drill", "bench", "chaos"})
 
 
 class _ReaderGone(Exception):
@@ -114,7 +119,9 @@ class LazyGroup(click.Group):
         if entry is None:
             return None
         module_name, _, attribute = entry.module.partition(":")
-        module = importlib.import_module(f"{self._package}.{module_name}")
+        if "." not in module_name:
+            module_name = f"{self._package}.{module_name}"
+        module = importlib.import_module(module_name)
         return cast(click.Command, getattr(module, attribute or "command"))
 
     def resolve_command(
@@ -136,8 +143,38 @@ class LazyGroup(click.Group):
             formatter.write_dl(rows)
 
 
+class Program(LazyGroup):
+    """The `natpair` program itself: what other distributions add is looked up when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Natpair's own commands first."""
+        self.entries = {**COMMANDS, **added_commands()}
+        return super().list_commands(ctx)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As any group's, with the added ones."""
+        self.list_commands(ctx)
+        super().format_commands(ctx, formatter)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """As any group's; Unsupported for a command of natpair-lab where that is not installed."""
+        if cmd_name not in self.entries:
+            self.list_commands(ctx)
+        if cmd_name not in self.entries and cmd_name in _IN_NATPAIR_LAB:
+            cure = "install it beside natpair: pip install natpair-lab, or run it from a clone: make demo"
+            raise Unsupported(f"`natpair {cmd_name}` is part of natpair-lab, which is not installed here", cure=cure)
+        return super().get_command(ctx, cmd_name)
+
+
+def added_commands() -> dict[str, CommandEntry]:
+    """The commands of other installed distributions, by name."""
+    from importlib.metadata import entry_points
+
+    return {name: entry for point in entry_points(group=PLUGINS) for name, entry in point.load().items()}
+
+
 @click.command(
-    cls=LazyGroup,
+    cls=Program,
     entries=COMMANDS,
     package="natpair.cli.commands",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

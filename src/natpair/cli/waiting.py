@@ -7,8 +7,8 @@ from typing import Any
 
 from natpair.cli.client import request
 from natpair.cli.output import talk
-from natpair.errors import AgentUnreachable, LabError, NotReady
-from natpair.lab.wait import wait_until
+from natpair.errors import AgentUnreachable, NotReady
+from natpair.system.wait import poll
 
 _LOOK_EVERY_SECONDS = 0.5
 _PAIRED = frozenset({"active", "standby"})
@@ -27,11 +27,9 @@ def wait_until_ready(timeout: float) -> None:
             talk(f"waiting: {missing}")
         return not missing
 
-    try:
-        wait_until(ready, deadline_seconds=timeout, what="a ready pair", poll_seconds=_LOOK_EVERY_SECONDS)
-    except LabError:
+    if not poll(ready, deadline_seconds=timeout, poll_seconds=_LOOK_EVERY_SECONDS):
         cure = "see `natpair status` on both nodes, and `journalctl -u natpair-agent`"
-        raise NotReady(f"the pair is not ready after {timeout:g} s: {missing}", cure=cure) from None
+        raise NotReady(f"the pair is not ready after {timeout:g} s: {missing}", cure=cure)
 
 
 def missing_word() -> str:

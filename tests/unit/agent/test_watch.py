@@ -17,11 +17,11 @@ from natpair.agent import watch
 from natpair.agent.watch import LONGEST_PAUSE_SECONDS, AccountWatch, is_pressed, pause
 from natpair.core.account import Work
 from natpair.core.events import AccountSeen, Event, RepairEnded
-from natpair.emulator.faults import Kind
-from natpair.emulator.tokens import Token as Granted
 from natpair.errors import ApiError
 from natpair.linode.lookout import Blind, Look
 from natpair.linode.transport import Limits
+from natpair_lab.emulator.faults import Kind
+from natpair_lab.emulator.tokens import Token as Granted
 from unit.linode.fakeapi import FakeApi, raw, running
 from watched import LONG, QUICK_PATIENCE, SHORT, TOKEN, Told, WatchedPair, watched_pair
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from natpair.bench.plan import Contestant, Event
-from natpair.bench.results import Machine, Measured
+from natpair_lab.bench.plan import Contestant, Event
+from natpair_lab.bench.results import Machine, Measured
 
 MACHINE = Machine("a processor", 2, "6.18", {"keepalived": "2.2.7"}, "0.1.0")
 

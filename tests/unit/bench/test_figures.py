@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commands import complaints
-from natpair.bench import figures
-from natpair.bench.machine import this_machine, version_in
-from natpair.bench.plan import Cell, Contestant, Event, cells
-from natpair.bench.results import Measured
+from natpair_lab.bench import figures
+from natpair_lab.bench.machine import this_machine, version_in
+from natpair_lab.bench.plan import Cell, Contestant, Event, cells
+from natpair_lab.bench.results import Measured
 from unit.bench.bench_samples import MACHINE, ran
 
 CUT = Event.POWER_CUT

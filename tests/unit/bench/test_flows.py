@@ -11,14 +11,14 @@ from unittest.mock import MagicMock
 import pytest
 
 from commands import complaints
-from natpair.bench import flows, text
 from natpair.core.model import Profile
-from natpair.drill.analysis import analyse
-from natpair.drill.kinds import KindName
-from natpair.drill.result import RunResult
-from natpair.drill.traffic import MAX_FLOWS, shared_out
-from natpair.drill.traffic_common import FLOWS_PER_PROCESS
 from natpair.errors import LabError
+from natpair_lab.bench import flows, text
+from natpair_lab.drill.analysis import analyse
+from natpair_lab.drill.kinds import KindName
+from natpair_lab.drill.result import RunResult
+from natpair_lab.drill.traffic import MAX_FLOWS, shared_out
+from natpair_lab.drill.traffic_common import FLOWS_PER_PROCESS
 from unit.bench.bench_samples import MACHINE
 from unit.drill.drill_samples import run
 

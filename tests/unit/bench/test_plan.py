@@ -7,10 +7,10 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from natpair.bench.plan import DRILLS, Cell, Contestant, Event, cells, pending
-from natpair.cli.commands import bench as command
 from natpair.core.model import Profile
-from natpair.lab.topology import Design
+from natpair_lab.bench.plan import DRILLS, Cell, Contestant, Event, cells, pending
+from natpair_lab.cli import bench as command
+from natpair_lab.testbed.topology import Design
 
 ALL = cells()
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from natpair.bench.plan import Cell, Contestant, Event
-from natpair.bench.results import open_results, read_results
 from natpair.errors import LabError
+from natpair_lab.bench.plan import Cell, Contestant, Event
+from natpair_lab.bench.results import open_results, read_results
 from unit.bench.bench_samples import MACHINE, ran
 
 ONE = ran(Contestant.CLASSIC, Event.POWER_CUT, 9000.0)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from natpair.bench import chart, text
-from natpair.bench.figures import Report, report
-from natpair.bench.plan import Contestant, Event, cells
+from natpair_lab.bench import chart, text
+from natpair_lab.bench.figures import Report, report
+from natpair_lab.bench.plan import Contestant, Event, cells
 from unit.bench.bench_samples import MACHINE, ran
 
 CLASSIC, BALANCED, FAST = Contestant

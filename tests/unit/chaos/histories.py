@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from natpair.chaos.fault import Fault, Invariant, Limits
-from natpair.chaos.history import Aftermath, History, Offer, Resources, StatusSeen
-from natpair.chaos.invariants import Finding, judge
-from natpair.drill.records import FlowRecord, Leak, Leg, RouteChange, Seen, UdpRecord
 from natpair.errors import NatpairError
+from natpair_lab.chaos.fault import Fault, Invariant, Limits
+from natpair_lab.chaos.history import Aftermath, History, Offer, Resources, StatusSeen
+from natpair_lab.chaos.invariants import Finding, judge
+from natpair_lab.drill.records import FlowRecord, Leak, Leg, RouteChange, Seen, UdpRecord
 from unit.drill.drill_samples import END, EVENT, MS, SECOND, START, flow, stream
 
 FIP = "192.0.2.221"

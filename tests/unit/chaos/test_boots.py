@@ -11,9 +11,9 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from natpair.chaos import eyes
-from natpair.chaos.boots import Boot, changes, wrong_with
-from natpair.chaos.history import VipChange
+from natpair_lab.chaos import eyes
+from natpair_lab.chaos.boots import Boot, changes, wrong_with
+from natpair_lab.chaos.history import VipChange
 from unit.chaos.histories import A, B, at
 
 GOOD = Boot(1, A, B, 40.0, 1500.0, 2500.0, 2400.0, 4000.0, {A: 1, B: 0})

@@ -6,15 +6,15 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from natpair.chaos import campaign
-from natpair.chaos.campaign import Options, Schedule, jobs, pairable, paired, run, schedules
-from natpair.chaos.catalogue import CATALOGUE, row
-from natpair.chaos.fault import Fault, Invariant, NotPossible
-from natpair.chaos.result import FaultResult, Verdict
-from natpair.chaos.scene import Scene
-from natpair.chaos.text import listing
 from natpair.errors import LabError, Usage
-from natpair.lab.topology import Design
+from natpair_lab.chaos import campaign
+from natpair_lab.chaos.campaign import Options, Schedule, jobs, pairable, paired, run, schedules
+from natpair_lab.chaos.catalogue import CATALOGUE, row
+from natpair_lab.chaos.fault import Fault, Invariant, NotPossible
+from natpair_lab.chaos.result import FaultResult, Verdict
+from natpair_lab.chaos.scene import Scene
+from natpair_lab.chaos.text import listing
+from natpair_lab.testbed.topology import Design
 from unit.chaos.histories import fault as a_fault
 
 MOST_IMPOSSIBLE = 12

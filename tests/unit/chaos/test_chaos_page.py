@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from natpair.chaos.fault import Invariant
-from natpair.chaos.result import FaultResult, Verdict
+from natpair_lab.chaos.fault import Invariant
+from natpair_lab.chaos.result import FaultResult, Verdict
 from repo.rules import ROOT
 
 PAGE = (ROOT / "docs" / "chaos.md").read_text()

@@ -8,12 +8,12 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from natpair.chaos import eyes
-from natpair.chaos.runner import verdict_on
-from natpair.drill.records import UdpRecord
-from natpair.drill.taps import Monitor, Tap
 from natpair.errors import CommandFailed, LabError
-from natpair.lab.wait import wait_until
+from natpair_lab.chaos import eyes
+from natpair_lab.chaos.runner import verdict_on
+from natpair_lab.drill.records import UdpRecord
+from natpair_lab.drill.taps import Monitor, Tap
+from natpair_lab.testbed.wait import wait_until
 from unit.chaos.histories import fault, history
 from unit.drill.drill_samples import taps
 

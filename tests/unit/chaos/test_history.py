@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from natpair.chaos import history as histories
-from natpair.chaos import result as results
-from natpair.chaos.history import Check, Dark, Offer, VipChange
-from natpair.chaos.invariants import judge
-from natpair.chaos.result import FaultResult, Verdict
+from natpair_lab.chaos import history as histories
+from natpair_lab.chaos import result as results
+from natpair_lab.chaos.history import Check, Dark, Offer, VipChange
+from natpair_lab.chaos.invariants import judge
+from natpair_lab.chaos.result import FaultResult, Verdict
 from unit.chaos.histories import A, at, fault, history, leak, moved
 from unit.drill.drill_samples import advert, primary, rst, taps
 

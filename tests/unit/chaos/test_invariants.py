@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from natpair.chaos.fault import WORDS, Invariant
-from natpair.chaos.history import Aftermath, Check, Dark, History, Offer, Resources, StatusSeen, VipChange
-from natpair.chaos.invariants import judge, outage_ms
-from natpair.chaos.result import reason
-from natpair.drill.pcap import Reset, ResetKind
-from natpair.drill.records import Leg, Seen, Sighting, UdpRecord
+from natpair_lab.chaos.fault import WORDS, Invariant
+from natpair_lab.chaos.history import Aftermath, Check, Dark, History, Offer, Resources, StatusSeen, VipChange
+from natpair_lab.chaos.invariants import judge, outage_ms
+from natpair_lab.chaos.result import reason
+from natpair_lab.drill.pcap import Reset, ResetKind
+from natpair_lab.drill.records import Leg, Seen, Sighting, UdpRecord
 from unit.chaos.histories import (
     FIP,
     A,

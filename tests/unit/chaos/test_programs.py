@@ -6,9 +6,9 @@ import struct
 
 import pytest
 
-from natpair.chaos import attack, speaker, switchrules
-from natpair.chaos.eyes import primary_sessions, vip_changes
-from natpair.drill import pcap
+from natpair_lab.chaos import attack, speaker, switchrules
+from natpair_lab.chaos.eyes import primary_sessions, vip_changes
+from natpair_lab.drill import pcap
 from unit.drill.drill_samples import packet
 
 SHOWN = """\

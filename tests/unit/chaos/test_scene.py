@@ -8,9 +8,9 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from natpair.chaos import switchrules
-from natpair.chaos.scene import LEGS, Scene
 from natpair.errors import LabError
+from natpair_lab.chaos import switchrules
+from natpair_lab.chaos.scene import LEGS, Scene
 
 
 @pytest.fixture(autouse=True)

@@ -3,9 +3,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from natpair.chaos import timeline
-from natpair.chaos.history import VipChange
-from natpair.drill.analysis import union
+from natpair_lab.chaos import timeline
+from natpair_lab.chaos.history import VipChange
+from natpair_lab.drill.analysis import union
 from unit.chaos.histories import A, B, at, history
 
 intervals = st.lists(

@@ -17,8 +17,8 @@ from commands import complaints
 from natpair.cli.commands import cloud_watch
 from natpair.cli.outlook import Finding, Remote, changes, findings, leave
 from natpair.core.account import Account, Lack, Trouble, Work
-from natpair.emulator.faults import Kind
 from natpair.errors import NatpairError
+from natpair_lab.emulator.faults import Kind
 from watched import TOKEN, WatchedPair, watched_pair
 
 # Stands for ssh and the natpair of a node: one file a node says what it is, a line is kept of what it was asked.

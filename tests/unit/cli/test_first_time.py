@@ -14,11 +14,11 @@ import pytest
 from click.shell_completion import CompletionItem
 
 from natpair.cli import client, complete
-from natpair.cli.commands import bench
 from natpair.cli.main import cli, run
 from natpair.errors import LabError
-from natpair.lab import netns
-from natpair.lab.world import Lab
+from natpair_lab.cli import bench
+from natpair_lab.testbed import netns
+from natpair_lab.testbed.world import Lab
 from samples import EXAMPLE, text_with
 
 
@@ -134,7 +134,7 @@ def test_the_right_file_is_named(
 
 def test_a_whole_bench_asks_first() -> None:
     mine, theirs = pty.openpty()
-    code = "from natpair.cli.commands import bench; bench._agree(75, whole=True)"
+    code = "from natpair_lab.cli import bench; bench._agree(75, whole=True)"
     with subprocess.Popen([sys.executable, "-c", code], stdin=theirs, stderr=theirs) as asking:
         os.close(theirs)
         os.write(mine, b"n\n")

@@ -27,7 +27,7 @@ from natpair.errors import (
     Unsupported,
 )
 
-ENTRIES = list(main.COMMANDS.items())
+ENTRIES = [*main.COMMANDS.items(), *main.added_commands().items()]
 
 
 def ending_with(error: BaseException) -> click.Command:
@@ -137,7 +137,8 @@ def test_help_lists_what_people_type(capsys: pytest.CaptureFixture[str]) -> None
 def test_every_command_has_help_that_ends_with_an_example(
     name: str, entry: main.CommandEntry, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert find_spec(f"natpair.cli.commands.{entry.module.partition(':')[0]}"), f"{name} has no module yet"
+    module = entry.module.partition(":")[0]
+    assert find_spec(module if "." in module else f"natpair.cli.commands.{module}"), f"{name} has no module yet"
     command = main.cli.get_command(click.Context(main.cli), name)
     assert command is not None
     for line in help_lines(command, name):

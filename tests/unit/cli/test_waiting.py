@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from natpair.cli import waiting
 from natpair.cli.commands.status import command
-from natpair.errors import NotReady
+from natpair.errors import AgentUnreachable, NotReady
 
 
 def document(role: str, synced: bool, peer: str, peer_synced: bool, *, fresh: bool = True) -> dict[str, Any]:
@@ -51,7 +51,11 @@ def test_a_pair_is_not_ready_while_something_stands_in_the_way_of_a_takeover(
     assert waiting.lacking(seen) == ("said so" if in_the_way else "")
 
 
-def test_it_gives_up_in_time_and_says_what_is_missing() -> None:
+def test_it_gives_up_in_time_and_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_answer(*_: object) -> None:
+        raise AgentUnreachable("no agent answers")
+
+    monkeypatch.setattr(waiting, "request", no_answer)
     outcome = CliRunner().invoke(command, ["--wait", "--timeout", "0.1"])
     assert isinstance(outcome.exception, NotReady)
     assert outcome.exception.exit_code == 75

@@ -11,10 +11,10 @@ from natpair.cloud.found import Found
 from natpair.cloud.platform import Offer, check_offer, prices
 from natpair.cloud.wanted import wanted_of
 from natpair.config.load import parse_draft
-from natpair.emulator import images, views
-from natpair.emulator.catalogue import PLANS, REGIONS
 from natpair.errors import ConfigError
 from natpair.linode.models import AddressType, Image, LinodeType, Region
+from natpair_lab.emulator import images, views
+from natpair_lab.emulator.catalogue import PLANS, REGIONS
 
 OFFER = Offer(
     tuple(Region.model_validate(views.region(one)) for one in REGIONS.values()),

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from natpair.drill import analysis
-from natpair.drill.kinds import KINDS, KindName
-from natpair.drill.records import (
+from natpair_lab.drill import analysis
+from natpair_lab.drill.kinds import KINDS, KindName
+from natpair_lab.drill.records import (
     AgentStep,
     FlowRecord,
     Leak,
@@ -22,8 +22,8 @@ from natpair.drill.records import (
     Sighting,
     UdpRecord,
 )
-from natpair.drill.runner import answer_by
-from natpair.drill.stage import Injection
+from natpair_lab.drill.runner import answer_by
+from natpair_lab.drill.stage import Injection
 from unit.drill.drill_samples import (
     END,
     EVENT,

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from commands import complaints
 from natpair.config.load import load
 from natpair.core.model import Gateway, Profile
-from natpair.drill import bounds
-from natpair.drill.analysis import analyse, summarise
-from natpair.drill.kinds import KINDS, Conditions, KindName
-from natpair.drill.records import Leak, Leg, RunData, Seen
-from natpair.drill.result import Failure, Machine, Report, RunResult
-from natpair.drill.stage import Durations
-from natpair.drill.text import lines, picture
-from natpair.lab.build import configuration
-from natpair.lab.fabric import Knobs
+from natpair_lab.drill import bounds
+from natpair_lab.drill.analysis import analyse, summarise
+from natpair_lab.drill.kinds import KINDS, Conditions, KindName
+from natpair_lab.drill.records import Leak, Leg, RunData, Seen
+from natpair_lab.drill.result import Failure, Machine, Report, RunResult
+from natpair_lab.drill.stage import Durations
+from natpair_lab.drill.text import lines, picture
+from natpair_lab.testbed.build import configuration
+from natpair_lab.testbed.fabric import Knobs
 from unit.drill.drill_samples import EVENT, MS, SECOND, flow, rst, run, stream, taps
 
 GOOD = analyse(run())

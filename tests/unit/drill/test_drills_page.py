@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from natpair.cli.commands import drill as drill_command
 from natpair.core.model import Profile
-from natpair.drill.kinds import KindName
-from natpair.drill.result import Report, RunResult, Steps
+from natpair_lab.cli import drill as drill_command
+from natpair_lab.drill.kinds import KindName
+from natpair_lab.drill.result import Report, RunResult, Steps
 
 PAGE = (Path(__file__).parents[3] / "docs" / "drills.md").read_text()
 FIELDS = [field.name for shape in (RunResult, Report, Steps) for field in dataclasses.fields(shape)]

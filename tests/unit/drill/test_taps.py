@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from natpair.drill.pcap import Packet
-from natpair.drill.records import Leg, TapRecord
-from natpair.drill.taps import (
+from natpair_lab.drill.pcap import Packet
+from natpair_lab.drill.records import Leg, TapRecord
+from natpair_lab.drill.taps import (
     Port,
     merge,
     neighbour_changes,
@@ -18,7 +18,7 @@ from natpair.drill.taps import (
     tap_record,
     timed_lines,
 )
-from natpair.drill.witnesses import agent_steps
+from natpair_lab.drill.witnesses import agent_steps
 from unit.drill.drill_samples import CLIENT_MAC, arp_packet, bgp_packet, bgp_update, ipv4, packet, tcp
 
 PRIVATE = IPv4Network("192.168.1.0/24")

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from natpair.drill import traffic_common as common
-from natpair.drill.programs import Program
-from natpair.drill.records import flow_records, udp_record
-from natpair.drill.sources import spare
-from natpair.drill.traffic_flows import MAX_BULK, MAX_PUSHED, kind_of
 from natpair.errors import LabError
+from natpair_lab.drill import traffic_common as common
+from natpair_lab.drill.programs import Program
+from natpair_lab.drill.records import flow_records, udp_record
+from natpair_lab.drill.sources import spare
+from natpair_lab.drill.traffic_flows import MAX_BULK, MAX_PUSHED, kind_of
 
 LOOPBACK = "127.0.0.1"
 

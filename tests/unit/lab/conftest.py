@@ -14,10 +14,10 @@ import pytest
 import natpair
 from natpair.config.load import load
 from natpair.core.model import Gateway
-from natpair.lab import host, init
-from natpair.lab.init import Unit
-from natpair.lab.spawn import Spec
-from natpair.lab.wait import wait_until
+from natpair_lab.testbed import host, init
+from natpair_lab.testbed.init import Unit
+from natpair_lab.testbed.spawn import Spec
+from natpair_lab.testbed.wait import wait_until
 
 EXAMPLE = Path(natpair.__file__).parents[2] / "examples" / "gateway.toml"
 FIP = IPv4Address("192.0.2.221")

@@ -13,12 +13,12 @@ import pytest
 from natpair.config.load import parse
 from natpair.core.model import Profile
 from natpair.errors import ConfigError, LabError, Unsupported
-from natpair.lab import build, follower, preflight, state, teardown
-from natpair.lab.agents import roles
-from natpair.lab.fabric import Knobs
-from natpair.lab.faults import SwitchFaults
-from natpair.lab.node import put
-from natpair.lab.ping import checksum, is_reply, request
+from natpair_lab.testbed import build, follower, preflight, state, teardown
+from natpair_lab.testbed.agents import roles
+from natpair_lab.testbed.fabric import Knobs
+from natpair_lab.testbed.faults import SwitchFaults
+from natpair_lab.testbed.node import put
+from natpair_lab.testbed.ping import checksum, is_reply, request
 
 
 @pytest.mark.parametrize("profile", list(Profile))

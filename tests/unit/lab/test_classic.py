@@ -13,13 +13,13 @@ import pytest
 from natpair.core import paths
 from natpair.core.model import Gateway, Profile
 from natpair.errors import LabError
-from natpair.lab import build, designs
-from natpair.lab.agents import roles
-from natpair.lab.classic import files, status
-from natpair.lab.injection import kind_named
-from natpair.lab.node import put
-from natpair.lab.topology import Design
-from natpair.lab.topology import build as topology
+from natpair_lab.testbed import build, designs
+from natpair_lab.testbed.agents import roles
+from natpair_lab.testbed.classic import files, status
+from natpair_lab.testbed.injection import kind_named
+from natpair_lab.testbed.node import put
+from natpair_lab.testbed.topology import Design
+from natpair_lab.testbed.topology import build as topology
 
 SECRET = "0123456789abcdef"  # noqa: S105 - of this test
 FIP = "192.0.2.221/32"

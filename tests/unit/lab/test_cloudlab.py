@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from natpair.core.model import Gateway
-from natpair.emulator.api import Api, Request
-from natpair.emulator.state import Timing
-from natpair.emulator.world import LinodeView, Port
 from natpair.errors import LabError
-from natpair.lab import account, agreement, apirecord, topology
-from natpair.lab.portguard import Allowed, ruleset
+from natpair_lab.emulator.api import Api, Request
+from natpair_lab.emulator.state import Timing
+from natpair_lab.emulator.world import LinodeView, Port
+from natpair_lab.testbed import account, agreement, apirecord, topology
+from natpair_lab.testbed.portguard import Allowed, ruleset
 from unit.lab.conftest import FIP
 
 VIEW = LinodeView(

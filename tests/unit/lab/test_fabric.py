@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from natpair.lab import fabric, routers
-from natpair.lab.fabric import Knobs
-from natpair.lab.routers import Heard, Provider
+from natpair_lab.testbed import fabric, routers
+from natpair_lab.testbed.fabric import Knobs
+from natpair_lab.testbed.routers import Heard, Provider
 
 ALL_KNOBS = [Knobs(m * 1000, *rest) for m, *rest in product((False, True), repeat=5)]
 

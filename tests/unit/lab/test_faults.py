@@ -7,8 +7,8 @@ import subprocess
 import pytest
 
 from natpair.errors import LabError, Usage
-from natpair.lab.faults import SwitchFaults, ruleset
-from natpair.lab.injection import KINDS, SERVICE_KINDS, kind_named
+from natpair_lab.testbed.faults import SwitchFaults, ruleset
+from natpair_lab.testbed.injection import KINDS, SERVICE_KINDS, kind_named
 
 
 def test_no_fault_drops_nothing():

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from natpair.lab import host, node, spawn
-from natpair.lab.init import Unit
-from natpair.lab.spawn import start_time
-from natpair.lab.wait import wait_until
+from natpair_lab.testbed import host, node, spawn
+from natpair_lab.testbed.init import Unit
+from natpair_lab.testbed.spawn import start_time
+from natpair_lab.testbed.wait import wait_until
 from repo.rules import ROOT
 
 SLEEPER = Unit("sleeper", ("sleep", "60"))
@@ -121,7 +121,7 @@ def inits() -> set[str]:
     found = set()
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if b"natpair/lab/init.py" in path.read_bytes():
+            if b"natpair_lab/testbed/init.py" in path.read_bytes():
                 found.add(f"{path} {start_time(int(path.parent.name))}")
         except OSError:
             continue

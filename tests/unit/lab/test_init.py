@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from natpair.errors import LabError
-from natpair.lab import host
-from natpair.lab.init import Unit, describe
+from natpair_lab.testbed import host
+from natpair_lab.testbed.init import Unit, describe
 
 Supervise = Callable[..., "object"]
 

@@ -10,12 +10,12 @@ import pytest
 from natpair.core import paths
 from natpair.core.model import Gateway
 from natpair.core.rendered import RenderedFile
-from natpair.lab import node, userdata
-from natpair.lab.userdata import Seed
 from natpair.render.bundle import render_all
 from natpair.system import generations
 from natpair.system.apply import REAL, make_plan
 from natpair.system.machine import capabilities
+from natpair_lab.testbed import node, userdata
+from natpair_lab.testbed.userdata import Seed
 from unit.lab.conftest import EXAMPLE
 
 TEXT = EXAMPLE.read_text()

@@ -10,8 +10,8 @@ import pytest
 from natpair.config.load import parse
 from natpair.core.model import Gateway
 from natpair.errors import LabError
-from natpair.lab import topology
-from natpair.lab.picture import draw
+from natpair_lab.testbed import topology
+from natpair_lab.testbed.picture import draw
 
 
 def changed(gateway: Gateway, **pair: object) -> Gateway:

@@ -16,8 +16,8 @@ from natpair.config.load import parse
 from natpair.core import paths
 from natpair.core.model import Gateway
 from natpair.errors import LabError
-from natpair.lab import node, userdata
-from natpair.lab.userdata import SeedFile
+from natpair_lab.testbed import node, userdata
+from natpair_lab.testbed.userdata import SeedFile
 from unit.lab.conftest import EXAMPLE
 
 TEXT = EXAMPLE.read_text()

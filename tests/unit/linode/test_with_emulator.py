@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 
 from emulator.served import quick_api
-from natpair.emulator.app import Emulator
-from natpair.emulator.faults import Fault, Kind
-from natpair.emulator.fields import Fields
-from natpair.emulator.tokens import Token as Granted
 from natpair.errors import ApiError
 from natpair.linode import creating, models, sharing
 from natpair.linode.bodies import Generation, NewFirewall, NewInstance, NewPlacementGroup, VlanAttachment
 from natpair.linode.client import LinodeClient
 from natpair.linode.token import Token
 from natpair.linode.transport import Transport
+from natpair_lab.emulator.app import Emulator
+from natpair_lab.emulator.faults import Fault, Kind
+from natpair_lab.emulator.fields import Fields
+from natpair_lab.emulator.tokens import Token as Granted
 from unit.linode.fakeapi import CANARY, QUICK
 
 # A Linode that is still booting is busy for as long as the emulator pleases.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,63 +23,63 @@ if TYPE_CHECKING:
     from natpair.probe.site import Pace, Reach
 
 LEFT_BEHIND = 75
-FABRICS = ("ignore-med", "load-share", "prefer-older")
 _IMAGE = "linode/debian12"  # as in probe.machines, whose import is too heavy for --help
-_LAB_TOKEN = "any-word-that-stands-in-no-answer"  # noqa: S105 - no secret: an emulated account takes any word
+_OPTIONS = (
+    click.option("--type", "plan", help="Another type of Linode than the cheapest."),
+    click.option("--image", default=_IMAGE, show_default=True, help="A Debian or Ubuntu with cloud-init."),
+    click.option(
+        "--repeats",
+        type=click.IntRange(1, 100),
+        help="How often each contest is held; twice as often each rerouting is timed.",
+    ),
+    click.option("--power-cuts", type=click.IntRange(0, 20), help="How many machines lose their power."),
+    click.option("--report", "file", type=click.Path(path_type=Path), help="Where the report goes, as JSON."),
+    click.option("--mask", is_flag=True, help="Replace public addresses in everything that is written or printed."),
+    click.option("--yes", is_flag=True, help="Do not ask."),
+    click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else."),
+)
+
+
+def with_options(function: click.decorators.FC) -> click.decorators.FC:
+    """The options that a probe takes wherever it runs."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
 
 
 @click.command(
     epilog="Example: natpair cloud probe --region us-ord --token-file token. Takes ten to fifteen minutes and costs "
-    "a few cents. In a lab: natpair lab api --lab cloud, and elsewhere: "
-    "natpair cloud probe --region us-ord --lab cloud --yes."
+    "a few cents. To try it without an account: natpair lab probe."
 )
 @click.option("--region", help="Where; that of --config if not given.")
 @click.option("--config", type=click.Path(path_type=Path), help="A gateway.toml: its region and its [linode].")
-@click.option("--type", "plan", help="Another type of Linode than the cheapest.")
-@click.option("--image", default=_IMAGE, show_default=True, help="A Debian or Ubuntu with cloud-init.")
 @click.option("--token-file", type=click.Path(path_type=Path), help="The token; else from the environment.")
 @click.option("--api-url", help="Another address of the API.")
-@click.option(
-    "--repeats",
-    type=click.IntRange(1, 100),
-    help="How often each contest is held; twice as often each rerouting is timed.",
-)
-@click.option("--power-cuts", type=click.IntRange(0, 20), help="How many machines lose their power.")
-@click.option("--report", "file", type=click.Path(path_type=Path), help="Where the report goes, as JSON.")
-@click.option("--mask", is_flag=True, help="Replace public addresses in everything that is written or printed.")
-@click.option("--lab", "lab_name", metavar="NAME", help="The account is that of the lab NAME (natpair lab api --lab).")
-@click.option("--fabric", type=click.Choice(FABRICS), multiple=True, help="With --lab: how its fabric behaves.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--clean-up", is_flag=True, help="Remove what an earlier probe left behind, and do nothing else.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else.")
+@with_options
 def command(clean_up: bool, **given: object) -> int:
     """Make two small Linodes, measure how the region's network behaves, recommend settings, remove everything.
 
     Shows what it will create and the price, and asks. Everything is removed at the end, also after Ctrl-C or a failure.
     """
-    from natpair.probe.record import state_folder
+    from natpair.probe.site import Pace
+    from natpair.probe.ssh import SshReach
 
-    base = state_folder(dict(os.environ))
-    if given["fabric"] and given["lab_name"] is None:
-        raise click.UsageError("--fabric is for a lab: say --lab too")
     api, region = _account(given)
     if clean_up:
-        return _clean_up(api, base, yes=bool(given["yes"]))
+        return _clean_up(api, _base(), yes=bool(given["yes"]))
     if not region:
         raise click.UsageError("say --region, or --config with a bgp.region")
-    return _probe(api, region, base, given)
+    return run(api, region, given, "Linode", Pace(), lambda folder: SshReach(folder, "eth0", "eth1"))
 
 
 def _account(given: dict[str, object]) -> tuple[Api, str]:
     """The account's API with its token, and the region."""
-    from natpair.linode.token import Token, read_token
+    from natpair.linode.token import read_token
     from natpair.probe.run import Api
 
     settings, region = _settings(given["config"])
     region = str(given["region"] or region)
-    lab = given["lab_name"]
-    if lab is not None:
-        return Api(_lab_url(str(lab)), Token(_LAB_TOKEN)), region
     file = given["token_file"] or settings.token_file
     url = str(given["api_url"] or settings.api_url)
     return Api(url, read_token(Path(str(file)) if file else None, os.environ), settings.plain_http), region
@@ -95,45 +95,30 @@ def _settings(config: object) -> tuple[Linode, str]:
     return gateway.linode, gateway.bgp.region or ""
 
 
-def _lab_url(lab: str) -> str:
-    from natpair.errors import LabError
-    from natpair.lab import apirecord, netns
-
-    record = apirecord.read(netns.LABS / lab)
-    if record is None or not record.alive:
-        raise LabError(f"the lab {lab} has no account", cure=f"natpair lab api --lab {lab}, in another terminal")
-    return f"{record.url}/v4"
-
-
 def _progress(text: str) -> None:
     talk(f"  {symbols(sys.stderr).bullet} {text}")
 
 
-def _pace(given: dict[str, object]) -> Pace:
-    from natpair.probe.site import LAB_PACE, Pace
+def _base() -> Path:
+    from natpair.probe.record import state_folder
 
-    pace = Pace() if given["lab_name"] is None else LAB_PACE
+    return state_folder(dict(os.environ))
+
+
+def _pace(pace: Pace, given: Mapping[str, object]) -> Pace:
     changes = {name: given[name] for name in ("repeats", "power_cuts") if given[name] is not None}
     numbers = {name: int(str(value)) for name, value in changes.items()}
     timings = {"timings": 2 * numbers["repeats"]} if "repeats" in numbers else {}
     return replace(pace, **numbers, **timings)
 
 
-def _reach(given: dict[str, object]) -> Callable[[Path], Reach]:
-    from natpair.probe.ssh import SshReach
+def run(
+    api: Api, region: str, given: Mapping[str, object], site: str, pace: Pace, reach: Callable[[Path], Reach]
+) -> int:
+    """Show what the probe makes, ask, measure, write and print the report; the exit code.
 
-    lab = given["lab_name"]
-    if lab is None:
-        return lambda folder: SshReach(folder, "eth0", "eth1")
-    from natpair.cli.lab_probe import LabReach
-    from natpair.lab.fabric import Knobs
-
-    wanted = given["fabric"]
-    named = {name.replace("-", "_"): True for name in wanted} if isinstance(wanted, tuple) else {}
-    return lambda _folder: LabReach(str(lab), Knobs(**named))
-
-
-def _probe(api: Api, region: str, base: Path, given: dict[str, object]) -> int:
+    `given` are the options of `with_options`, `site` names the place in the report, `reach` leads to the machines.
+    """
     from natpair.probe.run import Order, Probe, price
 
     plan = None if given["plan"] is None else str(given["plan"])
@@ -143,12 +128,11 @@ def _probe(api: Api, region: str, base: Path, given: dict[str, object]) -> int:
         _progress(line)
     if not given["yes"]:
         click.confirm("Go ahead?", abort=True, err=True)
-    site = "Linode" if given["lab_name"] is None else f"the lab {given['lab_name']}"
-    order = Order(region, offer.plan, str(given["image"]), _pace(given), site)
+    order = Order(region, offer.plan, str(given["image"]), _pace(pace, given), site)
     began = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "")
     file = Path(str(given["file"] or f"natpair-probe-{region}-{began.replace(':', '')}.json"))
     file.touch()  # what cannot be written is to be known now, not after a quarter of an hour
-    probe = Probe(api, order, base, began, _reach(given), _progress)
+    probe = Probe(api, order, _base(), began, reach, _progress)
     return _run(probe, file, mask=bool(given["mask"]), as_json=bool(given["as_json"]))
 
 

@@ -1,0 +1,145 @@
+"""A bench's report in words: for a terminal, and as a Markdown table for the docs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from natpair_lab.bench.figures import Figures, Report
+from natpair_lab.bench.flows import FlowsReport
+from natpair_lab.bench.plan import Contestant, Event
+from natpair_lab.bench.results import Machine
+
+EVENT_WORDS: Mapping[Event, str] = {
+    Event.POWER_CUT: "power cut",
+    Event.PLANNED_STOP: "planned stop",
+    Event.VLAN_LOSS: "VLAN leg lost",
+    Event.UPLINK_LOSS: "uplink lost",
+    Event.SPEAKER_DEATH: "BGP speaker killed",
+}
+CONTESTANT_WORDS: Mapping[Contestant, str] = {
+    Contestant.CLASSIC: "classic",
+    Contestant.BALANCED: "natpair, balanced",
+    Contestant.FAST: "natpair, fast",
+}
+HEADERS = ("event", "design", "runs", "p50 ms", "p99 ms", "max ms", "packets lost", "flows broken", "resets", "leaked")
+
+
+def rows(report: Report) -> Iterator[tuple[str, ...]]:
+    """One row a cell, in the order of `HEADERS`."""
+    for event in Event:
+        for contestant in Contestant:
+            seen = report.designs.get(contestant, {}).get(event)
+            if seen is not None:
+                yield (EVENT_WORDS[event], CONTESTANT_WORDS[contestant], *_cells(seen))
+
+
+def _cells(seen: Figures) -> tuple[str, ...]:
+    return (
+        str(seen.runs),
+        milliseconds(seen.p50, seen),
+        milliseconds(seen.p99, seen),
+        milliseconds(seen.max, seen),
+        f"{seen.packets_lost:,} of {seen.packets_sent:,}",
+        f"{seen.flows_broken:,} of {seen.flows_total:,}",
+        f"{seen.resets:,}",
+        f"{seen.leaked_packets:,}",
+    )
+
+
+def milliseconds(value: float | None, seen: Figures) -> str:
+    """A figure of a cell; one that never ended in the time it was watched is said to be above that."""
+    if value is not None:
+        return f"{value:,.0f}"
+    return f"> {seen.censored_over_ms or 0:,.0f}"
+
+
+def ratio_lines(report: Report) -> Iterator[str]:
+    """How many times longer the classic design was out, event by event."""
+    for event, by in report.ratio.items():
+        parts = (f"{value:,.1f} ({contestant})" for contestant, value in by.items() if value is not None)
+        words = ", ".join(parts)
+        if words:
+            yield f"{EVENT_WORDS[event]}: classic p50 over natpair p50 = {words}"
+
+
+def bar_lines(report: Report | FlowsReport) -> Iterator[str]:
+    """The bars and whether they hold."""
+    for bar in report.bars:
+        value = "not measured" if bar.value is None else f"{bar.value:g}"
+        relation = "at least" if bar.name.startswith("ratio.") else "at most"
+        yield f"{'held' if bar.held else 'FAILED'}: {bar.name} {value}, {relation} {bar.limit:g}"
+
+
+def machine_line(report: Report) -> str:
+    """Where it ran, and how busy that was."""
+    load = f"; load {report.load_1min[0]:g} to {report.load_1min[1]:g}" if report.load_1min else ""
+    return machine_words(report.machine) + load
+
+
+def machine_words(machine: Machine) -> str:
+    """A machine in one line."""
+    versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
+    return f"{machine.cpus} x {machine.cpu}, Linux {machine.kernel}, {versions}, natpair {machine.natpair}"
+
+
+FLOW_HEADERS = ("connections", "runs", "p50 ms", "max ms", "flows broken", "resets", "leaked")
+
+
+def flow_rows(report: FlowsReport) -> Iterator[tuple[str, ...]]:
+    """One row for few, one for many connections, in the order of `FLOW_HEADERS`."""
+    for seen in (report.few, report.many):
+        outage = seen.outage_ms
+        broken = f"{seen.flows_broken:,} of {seen.flows_total:,}"
+        figures = (f"{seen.flows:,}", str(seen.runs), f"{outage.p50:,.0f}", f"{outage.max:,.0f}", broken)
+        yield (*figures, f"{seen.resets:,}", f"{seen.leaked_packets:,}")
+
+
+def flow_lines(report: FlowsReport) -> Iterator[str]:
+    """What the replication held and weighed before each cut, and how long the way back took."""
+    for sync in report.many.sync:
+        yield (
+            f"before the cut: {sync.entries_active:,} entries on the active node, {sync.entries_standby:,} on the"
+            f" standby; conntrackd {sync.conntrackd_active_mb:g} and {sync.conntrackd_standby_mb:g} MB"
+        )
+    back = report.back
+    if back.resync_ms is None:
+        yield f"a node that came back under {back.flows:,} connections did not get in sync"
+        return
+    yield (
+        f"a node that came back under {back.flows:,} connections was in sync after {back.resync_ms / 1000:.1f} s, with"
+        f" {back.sync.entries_standby:,} of {back.sync.entries_active:,} entries; {back.packets_lost} packets lost"
+    )
+
+
+def markdown(report: Report) -> str:
+    """The report as a Markdown table, its ratios and its machine."""
+    ratios = [f"- {line}" for line in ratio_lines(report)]
+    return "\n".join([*_markdown_table(HEADERS, rows(report)), "", *ratios, "", machine_line(report), ""])
+
+
+def side_by_side(report: Report) -> str:
+    """The report in short, as a Markdown table: a row an event, a column a design, and where it ran."""
+    there = [contestant for contestant in Contestant if contestant in report.designs]
+    headers = ("median of each", *(CONTESTANT_WORDS[contestant] for contestant in there))
+    body = (
+        (EVENT_WORDS[event], *(_in_short(report.designs[contestant].get(event)) for contestant in there))
+        for event in Event
+        if any(event in report.designs[contestant] for contestant in there)
+    )
+    runs = (
+        f"{report.runs} runs of each, designs taking turns, {report.flows} connections and more; {machine_line(report)}"
+    )
+    return "\n".join([*_markdown_table(headers, body), "", f"{runs}.", ""])
+
+
+def _in_short(seen: Figures | None) -> str:
+    if seen is None:
+        return ""
+    broken = f"{seen.flows_broken:,} of {seen.flows_total:,} connections broken"
+    if not seen.packets_lost:
+        return f"0 packets lost, {broken}"
+    return f"out for {milliseconds(seen.p50, seen)} ms, {broken}"
+
+
+def _markdown_table(headers: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
+    return ["| " + " | ".join(row) + " |" for row in (headers, ["---"] * len(headers), *body)]

@@ -1,0 +1,115 @@
+"""What a fault is: data. Whom to ask, what to do, what must hold and for how long it may not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from natpair_lab.chaos.scene import Scene
+
+
+class Invariant(StrEnum):
+    """What must be true of the pair whatever happens; judged from outside."""
+
+    LEAK = "I1"
+    OWNERS = "I2"
+    PATH = "I3"
+    FLOWS = "I4"
+    RESETS = "I5"
+    UNIQUE = "I6"
+    NEW = "I7"
+    FIP_ONLY = "I8"
+    HEALS = "I9"
+    STATUS = "I10"
+    UNTOUCHED = "I11"
+    BOUNDED = "I12"
+    SERVED = "I13"
+
+
+WORDS: Mapping[Invariant, str] = {
+    Invariant.LEAK: "nothing leaves an uplink with another source than a FIP or the node's own address",
+    Invariant.OWNERS: "never two nodes with the VIP, or both primary at the route servers, for longer than a bound",
+    Invariant.PATH: "who has the VIP is the fabric's best path, within a bound",
+    Invariant.FLOWS: "established flows go on, with the same public address and port",
+    Invariant.RESETS: "no RST or ICMP unreachable from FIP or VIP that nobody sent",
+    Invariant.UNIQUE: "no two live flows share protocol, public address, port and remote",
+    Invariant.NEW: "new connections work within the bound",
+    Invariant.FIP_ONLY: "the outside sees only a FIP",
+    Invariant.HEALS: "after repair one active and one synced standby, by themselves, with no needless transition",
+    Invariant.STATUS: "what the agents say of their role is what the kernel shows",
+    Invariant.UNTOUCHED: "not one packet is lost and no role moves",
+    Invariant.BOUNDED: "memory, flow tables and logs stay bounded",
+    Invariant.SERVED: "while a node has power and both its legs, somebody serves clients within 10 s",
+}
+"""What each invariant says, in words."""
+
+ALWAYS = tuple(i for i in Invariant if i is not Invariant.UNTOUCHED)
+"""Judged under every fault."""
+UNTOUCHED = tuple(Invariant)
+"""For a fault that no client may notice at all."""
+
+Act = Callable[[Scene], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How far the invariants may bend under a fault. What is not said keeps the strict value."""
+
+    owners_ms: float = 3000
+    path_ms: float = 2000
+    new_ms: float | None = None
+    """Longest time without a new connection; None: the fault's bound plus half a second."""
+    served_ms: float = 10_000
+    transitions: int = 1
+    heal_seconds: float = 60
+    broken_ratio: float = 0.001
+    flow_kinds: tuple[str, ...] = ("echo", "idle", "push", "bulk")
+    fip_grace_ms: float = 0
+    rss_growth_kb: int = 60_000
+    flows_growth: int = 20_000
+    log_growth_bytes: int = 4_000_000
+
+
+def nothing(_scene: Scene) -> None:
+    """The pair has to repair this by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One row of the catalogue.
+
+    `bound_ms` is the longest silence of the echo stream that is allowed after the event. `scale` says what was
+    shortened against the real thing. `agents` faults need natpair's agent and make no sense on another design;
+    `watched` ones a lab with an emulated account that the agents watch.
+    """
+
+    id: int
+    name: str
+    inject: Act
+    bound_ms: float
+    repair: Act = nothing
+    invariants: tuple[Invariant, ...] = ALWAYS
+    limits: Limits = field(default_factory=Limits)
+    scale: str = ""
+    flows: int = 40
+    agents: bool = False
+    watched: bool = False
+    needs: str = ""
+    """A program of this machine without which the fault is not possible."""
+    pair: str = ""
+    """Of a schedule of two faults: "first+second+seconds between"."""
+
+    @property
+    def key(self) -> str:
+        """What a history calls it."""
+        return self.pair or str(self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class NotPossible:
+    """A row that cannot be injected here, and why."""
+
+    id: int
+    name: str
+    reason: str

@@ -1,0 +1,199 @@
+"""Runs faults: each one under traffic and witnesses in a lab that is whole, repaired, and judged afterwards.
+
+One lab serves many faults for as long as it heals to a ready pair; when it does not, it is built anew. The order
+inside one fault matters: taps open before the traffic and close before it ends, flows stand two seconds before
+the event, and are asked for proof while the fault still lasts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from natpair.errors import LabError, NatpairError
+from natpair_lab.chaos import history as histories
+from natpair_lab.chaos.eyes import Eyes
+from natpair_lab.chaos.fault import Fault
+from natpair_lab.chaos.history import Aftermath, History, Resources
+from natpair_lab.chaos.invariants import judge, outage_ms
+from natpair_lab.chaos.result import FaultResult, Verdict, reason
+from natpair_lab.chaos.scene import Scene
+from natpair_lab.drill.traffic import Traffic, TrafficRecord
+from natpair_lab.drill.witnesses import Witnesses, WitnessRecord
+from natpair_lab.testbed.world import Lab
+
+BASELINE_SECONDS = 2.4
+WATCH_SECONDS = 3.0
+PREPARE_SECONDS = 45.0
+_RECOVERED_WITHIN_SECONDS = 10.0
+_CALM_SECONDS = 0.3
+_PROVE_SECONDS = 10.5
+
+Progress = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class _Marks:
+    """The moments of one fault, as they come."""
+
+    baseline: int = 0
+    event: int = 0
+    calm: int = 0
+    probe: int = 0
+    repair: int = 0
+    ready: int | None = None
+    end: int = 0
+
+
+def run_fault(lab: Lab, fault: Fault, folder: Path, *, again: str) -> FaultResult:
+    """One fault in a lab that is up; its history is kept in `folder`. LabError if the pair is not ready for it."""
+    started = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        record = _record(lab, fault, folder)
+    except NatpairError as error:
+        # A fault that could not be carried through proves nothing: it counts as failed, and says why.
+        why = f"not carried through: {error.message}"
+        seconds = round(time.monotonic() - started, 1)
+        return FaultResult(
+            fault.id,
+            fault.name,
+            Verdict.FAILED,
+            None,
+            fault.bound_ms,
+            (),
+            (),
+            why,
+            fault.scale,
+            seconds,
+            str(folder),
+            again,
+        )
+    histories.write(record, folder)
+    return verdict_on(record, fault, folder, round(time.monotonic() - started, 1), again)
+
+
+def verdict_on(record: History, fault: Fault, folder: Path, seconds: float, again: str) -> FaultResult:
+    """Judge a history; a tap that missed packets makes it worthless, and so does a stream that never was."""
+    findings, measured = judge(record, fault), outage_ms(record)
+    why = reason(findings, record.checks, measured, fault.bound_ms)
+    blind = f"the taps missed {record.taps.lost} packets" if record.taps.lost else ""
+    blind = blind if record.udp.sent_ns else "no echo stream was sent"
+    why = "; ".join(words for words in (blind, why) if words)
+    return FaultResult(
+        id=fault.id,
+        name=fault.name,
+        verdict=Verdict.FAILED if why else Verdict.PASSED,
+        measured_ms=measured,
+        bound_ms=fault.bound_ms,
+        invariants=findings,
+        checks=record.checks,
+        reason=why,
+        scale=fault.scale,
+        seconds=seconds,
+        history=str(folder),
+        again=again,
+    )
+
+
+def _record(lab: Lab, fault: Fault, folder: Path) -> History:
+    servers = [str(address.ip) for address in lab.topology.internet]
+    with Eyes(lab, folder) as eyes:
+        active, standby = eyes.wait_ready(PREPARE_SECONDS)
+        eyes.sample()
+        before, path = eyes.resources(), lab.best_path()
+        with Witnesses(lab, folder) as witnesses, Traffic(lab.popen, servers, fault.flows) as traffic:
+            scene = Scene(lab, active, standby, traffic, eyes)
+            marks = _Marks()
+            try:
+                _carry_through(scene, fault, marks, witnesses)
+            finally:
+                # Whatever happened: the next fault, or whoever looks at this lab, finds nothing of ours in the way.
+                scene.make_whole()
+            ended = _Ended(eyes.aftermath(marks.ready), eyes.resources())
+            marks.end = time.monotonic_ns()
+            witnesses.stop()
+            eyes.close()
+            record = traffic.finish()
+            seen = witnesses.read()
+    return _history(scene, fault, active, path, marks, before, ended, record, seen)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    aftermath: Aftermath
+    after: tuple[Resources, ...]
+
+
+def _carry_through(scene: Scene, fault: Fault, marks: _Marks, witnesses: Witnesses) -> None:
+    scene.traffic.wait_open()
+    marks.baseline = time.monotonic_ns()
+    scene.pass_time(BASELINE_SECONDS)
+    marks.event = time.monotonic_ns()
+    fault.inject(scene)
+    marks.calm = time.monotonic_ns()
+    scene.traffic.wait_echoed_after(marks.calm, _RECOVERED_WITHIN_SECONDS)
+    scene.pass_time(_CALM_SECONDS)
+    marks.probe = scene.traffic.begin_proof()
+    scene.traffic.wait_proven(marks.calm / 1e9 + _PROVE_SECONDS)
+    scene.pass_time(marks.event / 1e9 + WATCH_SECONDS - time.monotonic())
+    marks.repair = time.monotonic_ns()
+    fault.repair(scene)
+    scene.make_whole()
+    witnesses.learn_ports()
+    with suppress(LabError):
+        scene.eyes.wait_ready(fault.limits.heal_seconds)
+        marks.ready = time.monotonic_ns()
+    scene.traffic.wait_echoed_after(time.monotonic_ns(), _RECOVERED_WITHIN_SECONDS)
+    scene.pass_time(_CALM_SECONDS)
+
+
+def _history(
+    scene: Scene,
+    fault: Fault,
+    active: str,
+    path: tuple[str, ...],
+    marks: _Marks,
+    before: tuple[Resources, ...],
+    ended: _Ended,
+    traffic: TrafficRecord,
+    seen: WitnessRecord,
+) -> History:
+    gateway, eyes = scene.lab.gateway, scene.eyes
+    own = (a for node in gateway.node for a in (node.private_address, node.public_address))
+    return History(
+        fault=fault.key,
+        nodes=scene.lab.nodes,
+        active=active,
+        baseline_ns=marks.baseline,
+        event_ns=marks.event,
+        calm_ns=marks.calm,
+        repair_ns=marks.repair,
+        probe_ns=marks.probe,
+        end_ns=marks.end,
+        fips=tuple(str(fip) for fip in gateway.pair.fips),
+        own_addresses=frozenset(str(address.ip) for address in own),
+        vip_start=eyes.vip_start,
+        path_start=path,
+        udp=traffic.udp,
+        aftermath=ended.aftermath,
+        flows=traffic.flows,
+        connections=traffic.connections,
+        taps=replace(seen.taps, lost=seen.taps.lost + eyes.lost),
+        aliens=eyes.aliens(),
+        routes=seen.routes,
+        neighbours=seen.neighbours,
+        vips=eyes.vips(),
+        offers=tuple(eyes.offers),
+        dark=scene.darkness(marks.end),
+        statuses=tuple(eyes.statuses),
+        before=before,
+        after=ended.after,
+        checks=tuple(scene.checks),
+        agents_speak=eyes.agents_speak,
+        felt_ns=scene.felt_ns,
+        provider=frozenset({str(scene.lab.topology.api.ip)} if scene.lab.api() else ()),
+    )

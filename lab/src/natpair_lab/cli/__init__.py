@@ -1,0 +1,1 @@
+"""The commands that natpair-lab adds to the `natpair` program."""

@@ -1,0 +1,93 @@
+"""What an event has in its hands: the lab, who is who, the running traffic, and how long things last."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from natpair_lab.drill.traffic import Traffic
+from natpair_lab.drill.witnesses import Witnesses
+from natpair_lab.testbed.agents import ask
+from natpair_lab.testbed.wait import wait_until
+from natpair_lab.testbed.world import Lab
+
+_ASK_SECONDS = 30.0
+_SLACK_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """How long the long kinds last, and how a leg dies. Seconds."""
+
+    partition_seconds: float = 130.0
+    stop_seconds: float = 60.0
+    dead: bool | None = None
+    """Kill a leg with its carrier still up (True) or with it (False); None: as the kind has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Injection:
+    """What the injector knows: monotonic nanoseconds, None for what did not happen."""
+
+    event_ns: int
+    settled_ns: int
+    cut_ns: int | None = None
+    repaired_ns: int | None = None
+    rejoined_ns: int | None = None
+    moved_back_ns: int | None = None
+    standby_synced: bool | None = None
+    refused: str = ""
+    refusals: tuple[str, ...] = ()
+    """What the agent said to orders that had to be repeated, each sentence once, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The scene of one event. `victim` is the node that is hit, `survivor` the other."""
+
+    lab: Lab
+    victim: str
+    survivor: str
+    traffic: Traffic
+    witnesses: Witnesses
+    durations: Durations
+
+    def pass_time(self, seconds: float) -> None:
+        """Let the traffic run for a while; LabError as soon as one of its programs is gone."""
+        end = time.monotonic() + seconds
+
+        def over() -> bool:
+            self.traffic.check()
+            return time.monotonic() >= end
+
+        wait_until(over, deadline_seconds=max(0.0, seconds) + _SLACK_SECONDS, what="the end of a watch")
+
+    def command(self, node: str, path: str) -> tuple[bool, str]:
+        """Give a node's agent an order; whether it was carried out, and what it said."""
+        try:
+            code, answer = ask(self.lab.ref(node), "POST", path, {"force": False}, timeout=_ASK_SECONDS)
+        except (OSError, ValueError) as error:
+            return False, f"the agent of {node} did not answer: {error}"
+        said: Any = answer.get("message", "") if isinstance(answer, dict) else ""
+        return code == HTTPStatus.OK, str(said)
+
+    def wait_role(self, node: str, role: str, seconds: float) -> bool:
+        """Wait until a node's agent says that it has a role with everything that belongs to it done."""
+        deadline = time.monotonic() + seconds
+
+        def done() -> str:
+            status = self.lab.status(node) or {}
+            complete = status.get("change_complete") if role == "active" else status.get("synced")
+            if status.get("role") == role and complete:
+                return "yes"
+            return "late" if time.monotonic() > deadline else ""
+
+        return wait_until(done, deadline_seconds=seconds + _SLACK_SECONDS, what=f"{node} {role}") == "yes"
+
+
+def active_node(lab: Lab) -> str | None:
+    """The one node whose agent says it is active; None if that is nobody or both."""
+    claiming = [node for node in lab.nodes if (lab.status(node) or {}).get("role") == "active"]
+    return claiming[0] if len(claiming) == 1 else None

@@ -1,0 +1,156 @@
+"""The demo: a pair's life in steps, each a measured drill in one lab. Says nothing it did not measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from natpair.errors import LabError
+from natpair_lab.drill.kinds import KindName
+from natpair_lab.drill.result import Report, RunResult
+from natpair_lab.drill.runner import Options, Progress, drill_in
+from natpair_lab.drill.text import picture
+from natpair_lab.drill.traffic import Traffic
+from natpair_lab.testbed.picture import draw
+from natpair_lab.testbed.report import look
+from natpair_lab.testbed.world import Lab
+
+Tell = Callable[[str], None]
+
+_VISITORS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One line of the closing report: what was measured, against what is promised."""
+
+    what: str
+    measured: str
+    promised: str
+    held: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Narrator:
+    """Where the story goes: `tell` to the reader, `progress` to whoever waits meanwhile."""
+
+    tell: Tell
+    progress: Progress
+    ascii_only: bool = False
+
+    def chapter(self, number: int, title: str) -> None:
+        """Begin a step of the story."""
+        self.tell("")
+        self.tell(f"[{number}/5] {title}")
+        self.tell("")
+
+
+def tell_story(lab: Lab, narrator: Narrator) -> tuple[Bar, ...]:
+    """The whole story on a lab that is up; the lines of its closing report."""
+    active, standby = _who_is_who(lab, narrator)
+    _one_address(lab, narrator, active)
+    planned = _planned(lab, narrator, active, standby)
+    crash = _crash(lab, narrator)
+    back = _return(lab, narrator)
+    return tuple(bars(planned, crash, back))
+
+
+def _who_is_who(lab: Lab, narrator: Narrator) -> tuple[str, str]:
+    narrator.chapter(1, "Two real NAT nodes on one machine: keepalived, nftables, conntrackd, BIRD, agent")
+    active, standby = lab.wait_ready()
+    lab.warm()
+    for line in draw(lab.topology, {node.name: node.role for node in look(lab).nodes}).splitlines():
+        narrator.tell(line)
+    narrator.tell("")
+    narrator.tell(f"{active} is active: it holds the VIP {lab.gateway.pair.vip.ip} and announces the public address.")
+    narrator.tell(f"{standby} is standby: it holds a copy of every connection, ready to carry on.")
+    return active, standby
+
+
+def _one_address(lab: Lab, narrator: Narrator, active: str) -> None:
+    narrator.chapter(2, "Private clients reach the internet through one public address")
+    servers = [str(address.ip) for address in lab.topology.internet]
+    with Traffic(lab.popen, servers, _VISITORS) as traffic:
+        traffic.wait_open()
+        record = traffic.finish()
+    seen = {flow.address.rpartition(":")[0] for flow in record.flows if flow.address}
+    if not seen:
+        raise LabError("the clients do not reach the internet host", cure=lab.diagnose())
+    count = sum(1 for flow in record.flows if flow.address)
+    narrator.tell(f"client-2 opened {count} connections by way of {active}; the internet host saw them come")
+    narrator.tell(f"from {' and '.join(sorted(seen))}. No private address ever leaves the pair.")
+
+
+def _planned(lab: Lab, narrator: Narrator, active: str, standby: str) -> Report:
+    narrator.chapter(3, f"Maintenance: {active} hands over to {standby}, under traffic")
+    report = drill_in(lab, Options(KindName.PLANNED), narrator.progress)
+    _show(report, narrator)
+    return report
+
+
+def _crash(lab: Lab, narrator: Narrator) -> Report:
+    narrator.chapter(4, "Disaster: the active node loses power")
+    narrator.tell("Both cables first, then the machine: nobody says goodbye to anybody.")
+    report = drill_in(lab, Options(KindName.CRASH), narrator.progress)
+    _show(report, narrator)
+    run = report.runs[0]
+    narrator.tell(f"{run.survivor} noticed, took over, and told clients and fabric; {_flows(run)}.")
+    return report
+
+
+def _return(lab: Lab, narrator: Narrator) -> Report:
+    narrator.chapter(5, "The dead node comes back, and does not make trouble")
+    report = drill_in(lab, Options(KindName.RETURN), narrator.progress)
+    run = report.runs[0]
+    joined = "did not get in sync" if run.rejoined_ms is None else f"was in sync {run.rejoined_ms / 1000:.1f} s later"
+    narrator.tell(f"This time {run.victim} lost power, and {run.survivor}, back from the dead itself, took over.")
+    narrator.tell(f"Then {run.victim} was powered on: it joined as standby and {joined}.")
+    narrator.tell(
+        f"{run.survivor} stayed active; {run.packets_lost} of {run.packets_sent} packets were lost meanwhile."
+    )
+    return report
+
+
+def _show(report: Report, narrator: Narrator) -> None:
+    run = report.runs[0]
+    if run.refused:
+        narrator.tell(f"the pair refused: {run.refused}")
+    narrator.tell("milliseconds after the event:")
+    for line in picture(run, ascii_only=narrator.ascii_only):
+        narrator.tell(line)
+    narrator.tell("")
+
+
+def _flows(run: RunResult) -> str:
+    alive = run.flows_total - run.flows_broken
+    same = "the same public address and port" if run.figure("address_changed") == 0 else "ANOTHER public address"
+    return f"{alive} of {run.flows_total} connections live on, {same}"
+
+
+def bars(planned: Report, crash: Report, back: Report) -> Iterator[Bar]:
+    """The closing report: every figure beside its promise."""
+    quiet, hard, returned = planned.runs[0], crash.runs[0], back.runs[0]
+    excess, outage = planned.bounds["excess_ms"], crash.bounds["outage_ms"]
+    leaked = sum(report.summary.leaked_packets for report in (planned, crash, back))
+    resets = sum(report.summary.resets for report in (planned, crash, back))
+    yield Bar("handover: packets lost", f"{quiet.packets_lost} of {quiet.packets_sent}", "0", not quiet.packets_lost)
+    yield Bar("handover: worst gap, above undisturbed", _ms(quiet.excess_ms), _ms(excess), quiet.excess_ms <= excess)
+    yield _broken("handover", quiet)
+    yield Bar("power cut: outage", _ms(hard.outage_ms), _ms(outage), hard.outage_ms <= outage)
+    yield _broken("power cut", hard)
+    kept = hard.figure("address_changed") == 0
+    yield Bar("power cut: public address and port", hard.address_after or "none", hard.address_before, kept)
+    synced = bool(returned.standby_synced) and not returned.wrong_active
+    yield Bar("return: joins as standby, in sync", "yes" if synced else "no", "yes", synced)
+    yield Bar("packets leaked with a private source", str(leaked), "0", not leaked)
+    yield Bar("connections reset by a gateway", str(resets), "0", not resets)
+    failed = [f"{report.kind} {failure.bound}" for report in (planned, crash, back) for failure in report.failed]
+    yield Bar("all bounds of the three drills", ", ".join(failed) or "held", "held", not failed)
+
+
+def _broken(event: str, run: RunResult) -> Bar:
+    return Bar(f"{event}: connections broken", f"{run.flows_broken} of {run.flows_total}", "0", run.flows_broken == 0)
+
+
+def _ms(value: float) -> str:
+    return f"{round(value)} ms"  # an int knows no -0

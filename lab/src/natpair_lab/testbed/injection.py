@@ -1,0 +1,148 @@
+"""Faults by name, for people and scripts: `natpair lab fault KIND TARGET` and its repair."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from natpair.errors import LabError, Usage
+from natpair.render.services import HANDOVER, PREPARE
+from natpair_lab.testbed import topology
+from natpair_lab.testbed.damage import PARTITION, POWER_CUT, damage
+from natpair_lab.testbed.world import Lab, Leg
+
+ACTIVE = "active"
+STANDBY = "standby"
+_PREFIX = "natpair-"
+
+Act = Callable[[Lab, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One way to break a node, its repair, and what both are in words."""
+
+    words: str
+    inject: Act
+    repair: Act
+
+
+def _link(leg: Leg, state: str) -> Act:
+    def act(lab: Lab, node: str) -> None:
+        lab.link(node, leg, "down" if state == "down" else "dead" if state == "dead" else "up")
+
+    return act
+
+
+def _partition(on: bool) -> Act:
+    return lambda lab, _node: lab.partition(on)
+
+
+def _boot_if_off(lab: Lab, node: str) -> None:
+    if not lab.powered(node):
+        lab.boot(node)
+
+
+def _power_on(lab: Lab, node: str) -> None:
+    """Also after a power cut that was killed half-way: the node is alive, its cables are dead."""
+    if not lab.powered(node):
+        lab.boot(node)
+        return
+    lab.link(node, "vlan", "up")
+    lab.link(node, "public", "up")
+
+
+def _flush(lab: Lab, node: str) -> None:
+    lab.exec(node, ["nft", "flush", "ruleset"])
+
+
+def _nothing(_lab: Lab, _node: str) -> None:
+    """The agent repairs this by itself."""
+
+
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        POWER_CUT: Kind("power is gone, both cables first", Lab.power_cut, _power_on),
+        "boot": Kind("power is back", _boot_if_off, _boot_if_off),
+        "vlan-down": Kind("the VLAN cable is pulled", _link("vlan", "down"), _link("vlan", "up")),
+        "vlan-dead": Kind("the VLAN cable loses every frame", _link("vlan", "dead"), _link("vlan", "up")),
+        "public-down": Kind("the public cable is pulled", _link("public", "down"), _link("public", "up")),
+        "public-dead": Kind("the public cable loses every frame", _link("public", "dead"), _link("public", "up")),
+        PARTITION: Kind("the nodes do not hear each other on the VLAN", _partition(True), _partition(False)),
+        "flush": Kind("a stranger ran nft flush ruleset", _flush, _nothing),
+    }
+)
+SERVICE_KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        "kill": "SIGKILL to the service's processes",
+        "stop": "SIGSTOP: they are there and do nothing",
+        "cont": "SIGCONT: they go on",
+    }
+)
+_SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP, "cont": signal.SIGCONT}
+
+
+def kind_named(name: str) -> Kind:
+    """The fault called `name`, such as `vlan-dead` or `kill:bird`; Usage with all there are."""
+    if name in KINDS:
+        return KINDS[name]
+    verb, colon, service = name.partition(":")
+    if colon and service and verb in SERVICE_KINDS:
+        return _service_kind(verb, service.removeprefix(_PREFIX))
+    known = ", ".join([*KINDS, *(f"{verb}:SERVICE" for verb in SERVICE_KINDS)])
+    raise Usage(f"there is no fault called {name}", cure=f"one of: {known}")
+
+
+def node_meant(lab: Lab, target: str | None, kind: str) -> str:
+    """The node that `target` means: a name, `active`, `standby`, or by default the one that makes sense."""
+    if target in lab.nodes:
+        return str(target)
+    if target is None and kind == "boot":
+        return next((node for node in lab.nodes if not lab.powered(node)), lab.nodes[0])
+    if target not in (None, ACTIVE, STANDBY):
+        raise Usage(f"{target} is not a node of this lab", cure=f"{', '.join(lab.nodes)}, active or standby")
+    wanted = target or ACTIVE
+    found = [n for n in lab.nodes if (status := lab.status(n)) is not None and status.get("role") == wanted]
+    if len(found) != 1:
+        raise LabError(f"the lab has {len(found)} nodes that are {wanted} now", cure=f"say {' or '.join(lab.nodes)}")
+    return found[0]
+
+
+def broken_nodes(lab: Lab, kind: str) -> tuple[str, ...]:
+    """The nodes that have the fault `kind` now, which is where a repair without a target repairs.
+
+    A node without power may have had any other fault before; whatever its repair would do, it has no cable now.
+    """
+    wanted = {_shown_as(kind)}
+    if kind == POWER_CUT:
+        halves = {f"{leg}-dead" for leg in topology.SWITCHES}
+        return tuple(node for node in lab.nodes if wanted & (found := set(damage(lab, node))) or halves <= found)
+    return tuple(node for node in lab.nodes if wanted & set(damage(lab, node)))
+
+
+def _shown_as(kind: str) -> str:
+    verb, colon, service = kind.partition(":")
+    if not colon:
+        return POWER_CUT if kind == "boot" else kind
+    return f"{'stop' if verb == 'cont' else verb}:{service.removeprefix(_PREFIX)}"
+
+
+def _service_kind(verb: str, service: str) -> Kind:
+    def inject(lab: Lab, node: str) -> None:
+        lab.kill(node, _full_name(lab, service), _SIGNALS[verb])
+
+    def repair(lab: Lab, node: str) -> None:
+        if verb == "kill":
+            lab.service(node, _full_name(lab, service), "start")
+        else:
+            lab.kill(node, _full_name(lab, service), signal.SIGCONT)
+
+    if service in {name.removeprefix(_PREFIX) for name in (PREPARE, HANDOVER)}:
+        raise Usage(f"{service} runs once at boot and cannot be signalled")
+    return Kind(f"{service}: {SERVICE_KINDS[verb]}", inject, repair)
+
+
+def _full_name(lab: Lab, short: str) -> str:
+    return lab.parts.service_prefix + short

@@ -1,0 +1,163 @@
+"""One look at a running lab as data: what the agents say, what the fabric does, what is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Any
+
+from natpair_lab.testbed import apirecord, netns, state
+from natpair_lab.testbed.damage import damage
+from natpair_lab.testbed.fabric import Knobs
+from natpair_lab.testbed.topology import SWITCHES, Design
+from natpair_lab.testbed.world import Lab
+
+SCHEMA = "natpair/lab/v1"
+OFF = "off"
+MUTE = "mute"
+_NOTHING = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSeen:
+    """One node. `role` is `off` without power and `mute` if its agent does not answer."""
+
+    name: str
+    role: str
+    vrrp: str
+    traffic: str
+    epoch: int | str
+    announcement: str
+    sync: str
+    faults: str
+    failing: tuple[str, ...]
+    status: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class FipSeen:
+    """One FIP: whom the fabric sends it to, and whom the share table allows."""
+
+    fip: str
+    best_path: tuple[str, ...]
+    shared_to: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSeen:
+    """Where the emulated account of a lab is served: for this machine, and for the lab's hosts."""
+
+    url: str
+    inside: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSeen:
+    """A lab that is nothing yet but its account; the JSON of `natpair lab status --json` then."""
+
+    schema: str
+    name: str
+    nodes: tuple[NodeSeen, ...]
+    api: ApiSeen
+
+
+@dataclass(frozen=True, slots=True)
+class LabSeen:
+    """The whole lab at one moment; the JSON of `natpair lab status --json`."""
+
+    schema: str
+    name: str
+    folder: str
+    design: Design
+    nodes: tuple[NodeSeen, ...]
+    clients: tuple[str, ...]
+    internet: tuple[str, ...]
+    vip: str
+    fips: tuple[FipSeen, ...]
+    fabric: Knobs
+    fabric_words: str
+    api: ApiSeen | None
+
+
+def look_at_account(name: str) -> AccountSeen | None:
+    """The account of the lab called `name` if there is one and none of its Linodes is a node yet."""
+    folder = netns.LABS / name
+    api = _api(apirecord.read(folder))
+    return None if api is None or state.read(folder) is not None else AccountSeen(SCHEMA, name, (), api)
+
+
+def look(lab: Lab) -> LabSeen:
+    """Ask everything in `lab` once."""
+    shares = lab.shares()
+    return LabSeen(
+        schema=SCHEMA,
+        name=lab.name,
+        folder=str(lab.folder),
+        design=lab.design,
+        nodes=tuple(_node(lab, name) for name in lab.nodes),
+        clients=tuple(str(address.ip) for _, address in lab.topology.clients),
+        internet=tuple(str(address.ip) for address in lab.topology.internet),
+        vip=str(lab.gateway.pair.vip.ip),
+        fips=tuple(FipSeen(fip, lab.best_path(IPv4Address(fip)), nodes) for fip, nodes in shares.items()),
+        fabric=lab.knobs(),
+        fabric_words=", ".join(_fabric_words(lab.knobs())),
+        api=_api(lab.api()),
+    )
+
+
+def _api(record: apirecord.ApiRecord | None) -> ApiSeen | None:
+    return None if record is None or not record.alive else ApiSeen(record.url, record.inside)
+
+
+def _node(lab: Lab, name: str) -> NodeSeen:
+    powered = lab.powered(name)
+    status = lab.status(name) if powered else None
+    said = status or {}
+    announcement = said.get("announcement") or {}
+    return NodeSeen(
+        name=name,
+        role=str(said.get("role", MUTE if powered else OFF)),
+        vrrp=str(said.get("vrrp", _NOTHING)),
+        traffic=str(said.get("traffic", _NOTHING)),
+        epoch=said.get("epoch", _NOTHING),
+        announcement=f"{announcement['community']} MED {announcement['med']}" if announcement else _NOTHING,
+        sync=_sync(said),
+        faults=", ".join(_faults(lab, name)) or _NOTHING,
+        failing=tuple(_failing(lab, name)) if powered else (),
+        status=status,
+    )
+
+
+def _sync(said: dict[str, Any]) -> str:
+    """Whether a standby could take over all flows; an active node has nobody to be in sync with."""
+    if said.get("role") != "standby":
+        return _NOTHING
+    return "synced" if said.get("synced") else "not synced"
+
+
+def _faults(lab: Lab, name: str) -> Iterator[str]:
+    yield from damage(lab, name)
+    for switch in SWITCHES if lab.powered(name) else ():
+        port, faults = lab.port(name, switch), lab.switch_faults(switch)
+        if port in faults.loss:
+            yield f"{switch} loses {faults.loss[port] / 10:g} %"
+
+
+def _failing(lab: Lab, name: str) -> Iterator[str]:
+    for service in lab.services(name)["services"]:
+        if service["state"] in ("failed", "restarting"):
+            yield str(service["name"])
+
+
+def _fabric_words(knobs: Knobs) -> Iterator[str]:
+    if knobs.converge_ms:
+        yield f"follows a new best path {knobs.converge_ms} ms late"
+    if knobs.ignore_med:
+        yield "ignores MED"
+    if knobs.load_share:
+        yield "shares load over equal routes"
+    if knobs.prefer_older:
+        yield "keeps the older of equal routes"
+    if knobs.hold_sessions:
+        yield "refuses sessions without a share"

@@ -1,0 +1,31 @@
+"""Waiting in the lab: a deadline that passes is an error with a diagnosis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from natpair.errors import LabError
+from natpair.system.wait import poll
+
+T = TypeVar("T")
+
+_POLL_SECONDS = 0.02
+
+
+def wait_until(
+    condition: Callable[[], T | None],
+    *,
+    deadline_seconds: float,
+    what: str,
+    diagnose: Callable[[], str] = lambda: "",
+    poll_seconds: float = _POLL_SECONDS,
+) -> T:
+    """The first true value of `condition`; LabError after `deadline_seconds`, with `diagnose()` as its hint.
+
+    `what` completes the sentence "… did not happen within".
+    """
+    value = poll(condition, deadline_seconds=deadline_seconds, poll_seconds=poll_seconds)
+    if value is None:
+        raise LabError(f"{what} did not happen within {deadline_seconds:g} s", cure=diagnose())
+    return value

@@ -1,0 +1,418 @@
+"""The lab as one object: build it, find it, break it, ask it, take it away.
+
+`Lab` is the only door to a lab for drills, the demo, the command line and tests. It remembers nothing that
+is not on disk or in the kernel, so two processes can hold the same lab.
+"""
+
+from __future__ import annotations
+
+import operator
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any, Literal
+
+from natpair.core.model import Gateway, Profile
+from natpair.errors import LabError
+from natpair.system.process import run
+from natpair_lab.testbed import (
+    apirecord,
+    build,
+    cards,
+    designs,
+    faults,
+    host,
+    init,
+    netns,
+    preflight,
+    state,
+    teardown,
+    topology,
+)
+from natpair_lab.testbed.agents import roles
+from natpair_lab.testbed.diagnosis import save_diagnosis
+from natpair_lab.testbed.fabric import Knobs, Shares
+from natpair_lab.testbed.faults import LinkState
+from natpair_lab.testbed.routers import Provider, best_paths, heard, reconfigure, survivors
+from natpair_lab.testbed.topology import Design
+from natpair_lab.testbed.wait import wait_until
+
+Leg = Literal["vlan", "public"]
+Status = dict[str, Any]
+
+DEFAULT_NAME = "lab"
+READY_SECONDS = 60.0
+SESSION_SECONDS = 20.0
+
+
+class Lab:
+    """One running lab. `up` builds a new one, `attach` finds one that runs."""
+
+    def __init__(self, name: str, gateway: Gateway, design: Design = Design.NATPAIR) -> None:
+        self.name = name
+        self.gateway = gateway
+        self.design = design
+        self.parts = designs.PARTS[design]
+        self.folder = netns.LABS / name
+        self.topology = topology.build(gateway, design)
+        first, second = gateway.node
+        self.nodes = (first.name, second.name)
+
+    @classmethod
+    def up(
+        cls,
+        gateway_path: Path | None,
+        *,
+        name: str = DEFAULT_NAME,
+        profile: Profile | None = None,
+        design: Design = Design.NATPAIR,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> Lab:
+        """Build a lab from the file at `gateway_path`, or from the example if None, with the pair of `design` in it.
+
+        LabError if one of that name is up already, Unsupported if this machine cannot hold one, ConfigError
+        for a bad file. Whatever goes wrong, and at Ctrl-C, everything made so far is removed.
+        """
+        preflight.check(name, design)
+        source = build.configuration(gateway_path, profile, design)
+        lab = cls(name, source.gateway, design)
+        claimed = False
+        try:
+            with teardown.undisturbed():
+                build.claim(lab.folder, name)
+                claimed = True
+            build.world(lab.folder, name, lab.topology, source, progress)
+            for node in lab.nodes:
+                lab._await_boot(node)
+            lab._await_boot(topology.FABRIC)
+            lab._write(phase=state.UP)
+        except BaseException:
+            if claimed:
+                teardown.remove(lab.folder)
+            raise
+        return lab
+
+    @classmethod
+    def around(cls, name: str, source: build.Configuration, provider: Provider, progress: Callable[[str], None]) -> Lab:
+        """A lab without its nodes, in a folder that is claimed: `lab.power` gives them disk and power as Linodes."""
+        lab = cls(name, source.gateway)
+        build.world(lab.folder, name, lab.topology, source, progress, provider=provider)
+        lab._await_boot(topology.FABRIC)
+        lab._write(phase=state.UP)
+        return lab
+
+    @classmethod
+    def attach(cls, name: str = DEFAULT_NAME) -> Lab:
+        """The lab called `name` that runs already; LabError if there is none."""
+        folder = netns.LABS / name
+        known = state.read(folder)
+        api = apirecord.read(folder)
+        if known is None and api is not None and api.alive:
+            raise LabError(f"the account of the lab {name} has no machine yet", cure=f"create one by {api.url}/v4")
+        if known is None or known.phase != state.UP:
+            others = ", ".join(sorted(netns.labs() - {name}))
+            there = f"; there is {others}: give its --name" if others else ""
+            raise LabError(f"no lab called {name} is up{there}", cure=f"natpair lab up{build.name_option(name)}")
+        return cls(name, build.gateway_of(folder), known.design)
+
+    @staticmethod
+    def remove(name: str = DEFAULT_NAME) -> bool:
+        """Remove what there is of a lab called `name`, whole or half built; whether there was anything."""
+        folder = netns.LABS / name
+        there = folder.is_dir()
+        apirecord.stop(folder)
+        teardown.remove(folder)
+        return there
+
+    def down(self) -> None:
+        """Remove the lab and everything in it; nothing happens if it is gone already."""
+        self.remove(self.name)
+
+    # Processes
+
+    def exec(
+        self,
+        host_name: str,
+        argv: Sequence[str],
+        *,
+        timeout: float = 10,
+        stdin: str | None = None,
+        check: bool = True,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `argv` inside a host to its end; LabError if it takes too long or (with `check`) fails."""
+        command = host.command(self.ref(host_name), argv)
+        try:
+            done = subprocess.run(
+                command, input=stdin or "", capture_output=True, text=True, timeout=timeout, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise LabError(f"{argv[0]} on {host_name} did not end within {timeout:g} s") from error
+        if check and done.returncode != 0:
+            said = (done.stderr or done.stdout).strip()
+            raise LabError(f"{argv[0]} on {host_name} exited {done.returncode}: {said}")
+        return done
+
+    def popen(self, host_name: str, argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+        """Start `argv` inside a host. Signals to the result reach the program; it dies with its host."""
+        return subprocess.Popen(host.command(self.ref(host_name), argv), **options)
+
+    def ref(self, host_name: str) -> host.InitRef:
+        """The host's supervisor; LabError if the host is powered off or unknown."""
+        self.topology.host(host_name)
+        found = host.read_record(self.folder / teardown.RECORDS / host_name)
+        if found is None:
+            raise LabError(f"{host_name} is powered off", cure=f"natpair lab fault boot {host_name}")
+        return found
+
+    def powered(self, host_name: str) -> bool:
+        """Whether the host runs."""
+        return host.read_record(self.folder / teardown.RECORDS / host_name) is not None
+
+    def kill(self, node: str, service: str, number: signal.Signals | int) -> None:
+        """Send a signal to all processes of a service; its supervisor treats the end as a crash."""
+        host.control(self.ref(node), {"op": "kill", "service": service, "signal": str(int(number))})
+
+    def service(self, node: str, service: str, action: Literal["start", "stop", "restart"]) -> None:
+        """What systemctl does; returns when it is done (a start: begun)."""
+        host.control(self.ref(node), {"op": action, "service": service})
+
+    def services(self, node: str) -> Status:
+        """The supervisor's own report: "boot" and, for each of "services", its state, pid and starts."""
+        return host.control(self.ref(node), {"op": "list"})
+
+    # The pair
+
+    def status(self, node: str) -> Status | None:
+        """What the node's agent says of itself (`natpair/status/v1`); None if it cannot be asked.
+
+        A classic node has no agent: the same document is made of what is seen from outside.
+        """
+        record = host.read_record(self.folder / teardown.RECORDS / node)
+        return None if record is None else self.parts.status(record, self.netns_of(node), self.gateway, node)
+
+    def wait_ready(self, deadline_seconds: float = READY_SECONDS) -> tuple[str, str]:
+        """Wait until one node is active and done changing and the other a synced standby: (active, standby)."""
+        found = wait_until(
+            lambda: roles({node: self.status(node) for node in self.nodes}),
+            deadline_seconds=deadline_seconds,
+            what="a pair of one active node and one synced standby",
+            diagnose=self.diagnose,
+        )
+        self.warm()
+        return found
+
+    def warm(self, seconds: float = 1.0) -> bool:
+        """Ping from each client to the VIP and to the internet, so that no cache is cold; whether all answered."""
+        script = str(Path(__file__).with_name("ping.py"))
+        targets = [str(self.gateway.pair.vip.ip), str(self.topology.internet[0].ip)]
+        argv = [sys.executable, "-I", "-S", script, str(seconds), *targets]
+        pings = [self.popen(name, argv, stdout=subprocess.DEVNULL) for name, _ in self.topology.clients]
+        return [ping.wait() for ping in pings] == [0] * len(pings)
+
+    def diagnose(self) -> str:
+        """Save addresses, routes, rules and logs of all hosts to a file outside the lab; a sentence that names it."""
+        return f"look into {save_diagnosis(self.name, self.folder, self.topology)}"
+
+    # Faults
+
+    def power_cut(self, node: str) -> None:
+        """The node loses power. Its cables go first, so that no closing packet of a dying process gets out.
+
+        They go dead at once and without loss of carrier: a node that saw its links go down one after the other
+        could still say goodbye on the second.
+        """
+        ref = self.ref(self.gateway.node_named(node).name)
+        cut = self._record_dead(node)
+        with ThreadPoolExecutor(len(topology.SWITCHES)) as both:
+            list(both.map(lambda leg: self._filter(leg, cut[leg]), topology.SWITCHES))
+        host.end(ref)
+        self.unplug(node)
+
+    def unplug(self, node: str) -> None:
+        """Take the cables and the network namespace of a node away, after its end."""
+        netns.unplug(self.name, self.topology.links_of(node))
+        netns.remove([netns.name_of(self.name, node)])
+
+    def take_out(self, node: str, leg: Leg) -> None:
+        """A node's card is unplugged."""
+        cards.take_out(self.name, self.topology, node, leg)
+
+    def put_in(self, node: str, leg: Leg, *, configured: bool = False) -> None:
+        """A card comes: the same name and MAC, another index; no addresses unless `configured` as at a boot."""
+        self._apply_faults(leg, operator.methodcaller("without", self.port(node, leg)))
+        cards.put_in(self.name, self.topology, node, leg, configured=configured)
+
+    def boot(self, node: str, *, late: Leg | None = None) -> None:
+        """Power on: fresh network namespace and cables, the disk as the node left it; no card in the leg `late`."""
+        if self.powered(node):
+            raise LabError(f"{node} is running", cure=f"natpair lab fault power-cut {node}")
+        for leg in topology.SWITCHES:
+            self._apply_faults(leg, operator.methodcaller("without", self.port(node, leg)))
+        try:
+            build.boot(self.folder, self.name, self.topology, node, late)
+        except LabError:
+            self._unboot(node)
+            raise
+        self._await_boot(node)
+
+    def _unboot(self, node: str) -> None:
+        """Take away what a boot that failed has made, so that the next one can be tried."""
+        left = host.read_record(self.folder / teardown.RECORDS / node)
+        if left is not None:
+            host.end(left)
+        self.unplug(node)
+
+    def link(self, node: str, leg: Leg, state_name: Literal["up", "down", "dead"]) -> None:
+        """A node's cable: `down` takes the carrier away, `dead` keeps it and drops every frame."""
+        wanted, port = LinkState(state_name), self.port(node, leg)
+        self._apply_faults(leg, lambda old: old.with_dead(port, wanted is LinkState.DEAD))
+        netns.set_carrier(self.switch_netns(leg), port, wanted is not LinkState.DOWN)
+
+    def loss(self, node: str, leg: Leg, per_mille: int) -> None:
+        """Lose so many of a thousand frames on a cable, in each direction; 0 ends it."""
+        port = self.port(node, leg)
+        self._apply_faults(leg, lambda old: old.with_loss(port, per_mille))
+
+    def partition(self, on: bool) -> None:
+        """Cut the VLAN between the two nodes only; both still reach the clients."""
+        one, other = (self.port(node, topology.VLAN) for node in self.nodes)
+        self._apply_faults(topology.VLAN, lambda old: old.with_partition((one, other) if on else None))
+
+    def switch_faults(self, switch: Leg | str) -> faults.SwitchFaults:
+        """What a switch drops now."""
+        return self._state().faults.get(switch, faults.SwitchFaults())
+
+    def _apply_faults(self, switch: str, change: Callable[[faults.SwitchFaults], faults.SwitchFaults]) -> None:
+        with state.locked(self.folder):
+            known = self._state()
+            wanted = change(known.faults.get(switch, faults.SwitchFaults()))
+            state.write(self.folder, known.with_fault(switch, wanted))
+        self._filter(switch, wanted)
+
+    def _record_dead(self, node: str) -> dict[str, faults.SwitchFaults]:
+        # On record although the ports are about to go: a power cut that is killed half-way leaves a live node behind
+        # dead cables. A boot puts in new ones.
+        with state.locked(self.folder):
+            known = self._state()
+            cut = {leg: self.switch_faults(leg).with_dead(self.port(node, leg), True) for leg in topology.SWITCHES}
+            for leg, wanted in cut.items():
+                known = known.with_fault(leg, wanted)
+            state.write(self.folder, known)
+        return cut
+
+    def _filter(self, switch: str, wanted: faults.SwitchFaults) -> None:
+        namespace = netns.name_of(self.name, switch)
+        run(["ip", "netns", "exec", namespace, "nft", "-f", "-"], stdin=faults.ruleset(wanted), timeout=10)
+
+    # The provider
+
+    def fabric(
+        self,
+        *,
+        converge_ms: int = 0,
+        ignore_med: bool = False,
+        load_share: bool = False,
+        prefer_older: bool = False,
+        hold_sessions: bool | None = None,
+    ) -> None:
+        """Set how the fabric behaves; what is not given returns to its default.
+
+        `hold_sessions` is off by default, and on beside an emulated account: no share, no session.
+        """
+        hold = self.api() is not None if hold_sessions is None else hold_sessions
+        knobs = Knobs(converge_ms, ignore_med, load_share, prefer_older, hold)
+        self._write(knobs=knobs)
+        self._reconfigure_fabric()
+
+    def share(self, fip: IPv4Address | str, nodes: Sequence[str]) -> None:
+        """Share a FIP to exactly these nodes; the route servers refuse it from any other."""
+        address = IPv4Address(fip)
+        known = self._state()
+        if address not in known.shares:
+            raise LabError(f"{address} is not a FIP of this pair", cure="one of: " + ", ".join(map(str, known.shares)))
+        self.share_all({**known.shares, address: tuple(self.gateway.node_named(n).name for n in nodes)})
+
+    def share_all(self, shares: Shares) -> None:
+        """Make this the share table, with an entry for every FIP of the pair."""
+        self._write(shares=shares)
+        self._reconfigure_fabric()
+
+    def shares(self) -> dict[str, tuple[str, ...]]:
+        """The share table: each FIP and the nodes it is shared to."""
+        return {str(fip): nodes for fip, nodes in self._state().shares.items()}
+
+    def knobs(self) -> Knobs:
+        """How the fabric behaves now."""
+        return self._state().knobs
+
+    def best_path(self, fip: IPv4Address | str | None = None) -> tuple[str, ...]:
+        """The nodes the fabric sends packets for a FIP to (the first one if None); several on a load-sharing fabric."""
+        address = IPv4Address(fip or self.gateway.pair.fips[0])
+        return best_paths(self.netns_of(topology.FABRIC), self.gateway, address, self.knobs())
+
+    def _reconfigure_fabric(self) -> None:
+        known = self._state()
+        provider = Provider(self.gateway, known.knobs, known.shares)
+        build.write_fabric(self.folder, provider.files)
+        ref = self.ref(topology.FABRIC)
+        off = [node for node in self.nodes if not self.powered(node)]
+        wanted = survivors(heard(ref, provider.files.daemons), provider, off)
+        reconfigure(ref, self.netns_of(topology.FABRIC), provider)
+        # Some options make BIRD open its sessions anew, which takes their connect delay.
+        wait_until(
+            lambda: wanted <= heard(ref, provider.files.daemons),
+            deadline_seconds=SESSION_SECONDS,
+            what="the return of the fabric's BGP sessions",
+            diagnose=self.diagnose,
+        )
+
+    def api(self) -> apirecord.ApiRecord | None:
+        """Who serves the emulated account that this lab belongs to, if anybody does."""
+        found = apirecord.read(self.folder)
+        return found if found is not None and found.alive else None
+
+    # For taps
+
+    def netns_of(self, host_name: str) -> str:
+        """The network namespace of a host or switch, for `ip netns exec`."""
+        return netns.name_of(self.name, self.topology.host(host_name).name)
+
+    def switch_netns(self, which: Leg | str) -> str:
+        """The network namespace of a switch."""
+        return netns.name_of(self.name, which)
+
+    def port(self, node: str, leg: Leg | str) -> str:
+        """The switch-side interface of a host's cable."""
+        return self.topology.port(node, leg)
+
+    # Inside
+
+    def _state(self) -> state.LabState:
+        known = state.read(self.folder)
+        if known is None:
+            raise LabError(f"the lab {self.name} is gone", cure=f"natpair lab up{build.name_option(self.name)}")
+        return known
+
+    def _write(self, **changes: Any) -> None:
+        with state.locked(self.folder):
+            state.write(self.folder, replace(self._state(), **changes))
+
+    def _await_boot(self, host_name: str) -> None:
+        def booted() -> str:
+            ref = host.read_record(self.folder / teardown.RECORDS / host_name)
+            if ref is None:
+                return "failed: its supervisor ended"
+            if not ref.path(init.SOCKET).exists():
+                return ""
+            boot = str(host.control(ref, {"op": "list"})["boot"])
+            return "" if boot == "running" else boot
+
+        what = f"the boot of {host_name}"
+        boot = wait_until(booted, deadline_seconds=READY_SECONDS, what=what, diagnose=self.diagnose)
+        if boot != "done":
+            raise LabError(f"{host_name} did not boot: {boot.removeprefix('failed: ')}", cure=self.diagnose())

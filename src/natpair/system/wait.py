@@ -1,0 +1,19 @@
+"""Waiting for a condition, always with a deadline. The one place where a thread may sleep."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def poll(condition: Callable[[], T | None], *, deadline_seconds: float, poll_seconds: float) -> T | None:
+    """The first true value of `condition`, asked every `poll_seconds`; None after `deadline_seconds`."""
+    end = time.monotonic() + deadline_seconds
+    while not (value := condition()):
+        if time.monotonic() >= end:
+            return None
+        time.sleep(poll_seconds)
+    return value
