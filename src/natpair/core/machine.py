@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
+from natpair.core.account_rules import on_account, on_repair
 from natpair.core.actions import (
     Action,
     Conntrack,
@@ -61,7 +62,6 @@ from natpair.core.state import (
     lacks_too_many,
     message_of,
 )
-from natpair.core.watching import on_account, on_repair
 from natpair.core.wire import Path
 
 _MOVES_PER_STEP = 8

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from natpair.errors import NatpairError
+from natpair_lab.chaos.checker import Finding, judge
 from natpair_lab.chaos.fault import Fault, Invariant, Limits
 from natpair_lab.chaos.history import Aftermath, History, Offer, Resources, StatusSeen
-from natpair_lab.chaos.invariants import Finding, judge
 from natpair_lab.drill.records import FlowRecord, Leak, Leg, RouteChange, Seen, UdpRecord
 from unit.drill.drill_samples import END, EVENT, MS, SECOND, START, flow, stream
 

@@ -10,9 +10,9 @@ from natpair.errors import LabError, Usage
 from natpair_lab.chaos import campaign
 from natpair_lab.chaos.campaign import Options, Schedule, jobs, pairable, paired, run, schedules
 from natpair_lab.chaos.catalogue import CATALOGUE, row
+from natpair_lab.chaos.context import Context
 from natpair_lab.chaos.fault import Fault, Invariant, NotPossible
 from natpair_lab.chaos.result import FaultResult, Verdict
-from natpair_lab.chaos.scene import Scene
 from natpair_lab.chaos.text import listing
 from natpair_lab.testbed.topology import Design
 from unit.chaos.histories import fault as a_fault
@@ -69,14 +69,14 @@ def test_only_the_second_of_two_may_find_its_object_gone_and_that_is_told(monkey
     able, unable = a_fault(name="one", inject=lambda _: None), a_fault(name="two", inject=_broken)
     monkeypatch.setattr(campaign, "row", {1: able, 2: unable}.__getitem__)
     lab: Any = MagicMock()
-    scene = Scene(lab, "nat-a", "nat-b", MagicMock(), MagicMock())
-    monkeypatch.setattr(Scene, "pass_time", lambda *_: None)
-    paired(Schedule(1, 1, 2, 0.0)).inject(scene)
-    assert [(check.name, check.held, check.detail) for check in scene.checks] == [
+    context = Context(lab, "nat-a", "nat-b", MagicMock(), MagicMock())
+    monkeypatch.setattr(Context, "pass_time", lambda *_: None)
+    paired(Schedule(1, 1, 2, 0.0)).inject(context)
+    assert [(check.name, check.held, check.detail) for check in context.checks] == [
         ("cut short: two", True, "its object is gone")
     ]
     with pytest.raises(LabError, match="gone"):
-        paired(Schedule(1, 2, 1, 0.0)).inject(scene)
+        paired(Schedule(1, 2, 1, 0.0)).inject(context)
 
 
 def test_each_job_says_how_to_repeat_it() -> None:

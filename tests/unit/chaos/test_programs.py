@@ -6,8 +6,9 @@ import struct
 
 import pytest
 
-from natpair_lab.chaos import attack, speaker, switchrules
-from natpair_lab.chaos.eyes import primary_sessions, vip_changes
+from natpair_lab.chaos import switchrules
+from natpair_lab.chaos.observer import primary_sessions, vip_changes
+from natpair_lab.chaos.programs import attack, speaker
 from natpair_lab.drill import pcap
 from unit.drill.drill_samples import packet
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from natpair.errors import LabError, NatpairError, Usage
-from natpair_lab.chaos import account
 from natpair_lab.chaos import history as histories
 from natpair_lab.chaos import result as results
 from natpair_lab.chaos.catalogue import CATALOGUE, row
+from natpair_lab.chaos.context import Context
 from natpair_lab.chaos.fault import Fault, Invariant, Limits, NotPossible
+from natpair_lab.chaos.faults import account
 from natpair_lab.chaos.result import SCHEMA, FaultResult, Report, Verdict, count
 from natpair_lab.chaos.runner import PREPARE_SECONDS, Progress, run_fault, verdict_on
-from natpair_lab.chaos.scene import Scene
 from natpair_lab.chaos.text import line
 from natpair_lab.testbed import netns
 from natpair_lab.testbed.topology import Design
@@ -95,16 +95,16 @@ def paired(schedule: Schedule) -> Fault:
     if not isinstance(first, Fault) or not isinstance(second, Fault):
         raise LabError(f"faults {schedule.first} and {schedule.second} cannot both be injected here")
 
-    def inject(scene: Scene) -> None:
-        first.inject(scene)
-        scene.checks.clear()  # a fault's own figures are bounds for it alone
-        scene.pass_time(schedule.later_seconds)
-        _patiently(second, scene)
+    def inject(context: Context) -> None:
+        first.inject(context)
+        context.checks.clear()  # a fault's own figures are bounds for it alone
+        context.pass_time(schedule.later_seconds)
+        _patiently(second, context)
 
-    def repair(scene: Scene) -> None:
+    def repair(context: Context) -> None:
         for fault in (second, first):
-            with suppress(NatpairError):  # its node may be gone by the other's doing; the scene makes all whole
-                fault.repair(scene)
+            with suppress(NatpairError):  # its node may be gone by the other's doing; the context makes all whole
+                fault.repair(context)
 
     kept = (
         Invariant.LEAK,
@@ -123,16 +123,16 @@ def paired(schedule: Schedule) -> Fault:
     return Fault(schedule.number, name, inject, PAIRED_BOUND_MS, repair, kept, bends, pair=key)
 
 
-def _patiently(fault: Fault, scene: Scene) -> None:
+def _patiently(fault: Fault, context: Context) -> None:
     """Inject the second; that the first has taken its object away is no failure of the pair, but is written down."""
     left_out = ""
     try:
-        fault.inject(scene)
+        fault.inject(context)
     except NatpairError as error:
         left_out = error.message
-    scene.checks.clear()
+    context.checks.clear()
     if left_out:
-        scene.require(f"cut short: {fault.name}", True, left_out)
+        context.require(f"cut short: {fault.name}", True, left_out)
 
 
 def jobs(options: Options) -> tuple[Job, ...]:

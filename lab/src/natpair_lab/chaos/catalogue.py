@@ -5,8 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from natpair.errors import Usage
-from natpair_lab.chaos import account, clock, disk, fabric, kernel, lifecycle, links, load, neighbours, processes, truth
 from natpair_lab.chaos.fault import Fault, NotPossible
+from natpair_lab.chaos.faults import (
+    account,
+    clock,
+    disk,
+    fabric,
+    kernel,
+    lifecycle,
+    links,
+    load,
+    neighbours,
+    processes,
+    truth,
+)
 
 _ALL: tuple[Fault | NotPossible, ...] = (
     *processes.FAULTS,

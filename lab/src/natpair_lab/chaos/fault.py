@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from natpair_lab.chaos.scene import Scene
+from natpair_lab.chaos.context import Context
 
 
 class Invariant(StrEnum):
@@ -49,7 +49,7 @@ ALWAYS = tuple(i for i in Invariant if i is not Invariant.UNTOUCHED)
 UNTOUCHED = tuple(Invariant)
 """For a fault that no client may notice at all."""
 
-Act = Callable[[Scene], None]
+Act = Callable[[Context], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Limits:
     log_growth_bytes: int = 4_000_000
 
 
-def nothing(_scene: Scene) -> None:
+def nothing(_scene: Context) -> None:
     """The pair has to repair this by itself."""
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from natpair_lab.chaos.checker import Finding
 from natpair_lab.chaos.history import Check
-from natpair_lab.chaos.invariants import Finding
 
 SCHEMA = "natpair/chaos/v1"
 FILE = "results.jsonl"
