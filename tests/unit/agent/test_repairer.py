@@ -178,7 +178,7 @@ def test_files_are_ours_until_another_gateway_toml_or_an_apply_is_there(
     config.write_bytes(b"# m\xfcde\n" + text_with().encode())
     assert not unchanged(), "what cannot be read is somebody else's"
     config.write_text(text_with())
-    with lock.alone(lock):
+    with lock.alone(lock_file):
         assert not unchanged()
     assert unchanged(), "one that ended or was killed keeps nobody from it"
 
