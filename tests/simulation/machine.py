@@ -140,8 +140,8 @@ class Machine:
 
     def _new_keepalived(self) -> None:
         base, (interval, down_after) = PRIORITY[self.terms.bit], self.timing
-        send = partial(self.world.advert, self.name)
-        self.keepalived = Keepalived(self.world.clock, base, interval, down_after, send, self._on_fifo)
+        send, claim = partial(self.world.advert, self.name), partial(self.world.claimed, self.name)
+        self.keepalived = Keepalived(self.world.clock, base, interval, down_after, send, claim, self._on_fifo)
 
     def boot(self) -> None:
         if self.powered:
@@ -312,8 +312,6 @@ class Machine:
         self.handle(PeerHeard(path, self._latest))
 
     def _on_fifo(self, role: VrrpRole) -> None:
-        if role is VrrpRole.MASTER:
-            self.world.claimed(self.name)
         self._mine(0.001, lambda: self.handle(VrrpChanged(role)))
 
     @property
