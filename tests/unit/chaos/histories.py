@@ -20,7 +20,7 @@ def nothing(_scene: object) -> None:
 
 
 def fault(**changes: object) -> Fault:
-    base = Fault(99, "a fault", nothing, 1000, invariants=tuple(Invariant))
+    base = Fault(99, "a fault", 1000, nothing, invariants=tuple(Invariant))
     return replace(base, **changes)  # type: ignore[arg-type]
 
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from natpair_lab.chaos import timeline
 from natpair_lab.chaos.fault import Fault, Invariant, Limits
-from natpair_lab.chaos.history import Aftermath, History
+from natpair_lab.chaos.history import History, unlike_a_pair
 from natpair_lab.drill.analysis import (
     OLD_FLOW_NS,
     connect_refused,
@@ -31,8 +31,6 @@ from natpair_lab.drill.records import Leak, Leg, Seen
 NEW_SLACK_MS = 500.0
 ANSWER_WITHIN_NS = 10_000_000_000
 STATUS_LAG_MS = 1500.0
-MISSING_RATIO = 0.02
-MISSING_SLACK = 2
 _PROHIBITED = 13
 _SHOWN = 3
 _NO_VIP = "nobody saw who had the VIP"
@@ -175,20 +173,6 @@ def fip_only(history: History, fault: Fault) -> Finding:
     if not seen:
         return _finding(Invariant.FIP_ONLY, None, 0, "sightings", "no server saw anybody")
     return _finding(Invariant.FIP_ONLY, len(wrong), 0, "sightings", sorted(set(wrong)))
-
-
-def unlike_a_pair(after: Aftermath) -> list[str]:
-    """What keeps two nodes from being one active and one standby with its flows, by kernels and fabric."""
-    wrong = []
-    if len(after.owners) != 1:
-        wrong.append(f"the VIP is on {' and '.join(after.owners) or 'no node'}")
-    elif after.best_path != after.owners:
-        wrong.append(f"the VIP is on {after.owners[0]}, the best path is {' and '.join(after.best_path) or 'none'}")
-    if after.flows_missing > MISSING_SLACK + MISSING_RATIO * after.flows_active:
-        wrong.append(f"the standby lacks {after.flows_missing} of {after.flows_active} flows")
-    if len(after.owners) == 1 and not after.flows_active:
-        wrong.append("the active node has no flow of a client by which to judge its standby")
-    return wrong
 
 
 def heals(history: History, fault: Fault) -> Finding:

@@ -18,8 +18,7 @@ from urllib.parse import urlsplit
 
 from natpair.errors import LabError
 from natpair_lab.chaos.context import Context
-from natpair_lab.chaos.fault import UNTOUCHED, Fault
-from natpair_lab.chaos.faults.processes import NO_OUTAGE_MS
+from natpair_lab.chaos.fault import NO_OUTAGE_MS, UNTOUCHED, Fault
 from natpair_lab.testbed import build, topology
 from natpair_lab.testbed.cloudlab import serve_in_background
 from natpair_lab.testbed.world import Lab
@@ -224,6 +223,25 @@ def _alarms(context: Context, node: str) -> list[dict[str, str]]:
 # The faults
 
 
+def api_well(context: Context) -> None:
+    """The API is well and the power back: both agents see the account again."""
+    account = Account(context)
+    account.mend()
+    for node in context.lab.nodes:
+        context.boot(node)
+    account.wait_seen("seen after all")
+
+
+@Fault(
+    31,
+    "Linode's API refuses, is slow, or answers nonsense, then power cut of the active node",
+    bound_ms=900,
+    repair=api_well,
+    invariants=UNTOUCHED,
+    scale="until both agents have met each way, 20 s of 429, in place of hours",
+    agents=True,
+    watched=True,
+)
 def api_unwell(context: Context) -> None:
     """The API fails in every way in turn; while both agents wait for an answer of it, the active node loses power."""
     account = Account(context)
@@ -260,15 +278,22 @@ def _limited(context: Context, account: Account) -> None:
     account.wait_seen(f"seen after {_LIMITED.name}")
 
 
-def api_well(context: Context) -> None:
-    """The API is well and the power back: both agents see the account again."""
+def token_new(context: Context) -> None:
+    """A new token on both nodes, and nothing else."""
     account = Account(context)
-    account.mend()
-    for node in context.lab.nodes:
-        context.boot(node)
-    account.wait_seen("seen after all")
+    put_token(context, account.token)
+    account.wait_seen("seen with a new token")
 
 
+@Fault(
+    32,
+    "API token revoked or expired, and a switchover",
+    bound_ms=NO_OUTAGE_MS,
+    repair=token_new,
+    invariants=UNTOUCHED,
+    agents=True,
+    watched=True,
+)
 def token_refused(context: Context) -> None:
     """The token first lacks a right, then is revoked; meanwhile an operator asks for a switchover."""
     account = Account(context)
@@ -282,35 +307,3 @@ def token_refused(context: Context) -> None:
     context.hand_over()
     account.wait_alarm(_REVOKED, *context.lab.nodes)
     account.require_secret()
-
-
-def token_new(context: Context) -> None:
-    """A new token on both nodes, and nothing else."""
-    account = Account(context)
-    put_token(context, account.token)
-    account.wait_seen("seen with a new token")
-
-
-FAULTS = (
-    Fault(
-        31,
-        "Linode's API refuses, is slow, or answers nonsense, then power cut of the active node",
-        api_unwell,
-        900,
-        repair=api_well,
-        invariants=UNTOUCHED,
-        scale="until both agents have met each way, 20 s of 429, in place of hours",
-        agents=True,
-        watched=True,
-    ),
-    Fault(
-        32,
-        "API token revoked or expired, and a switchover",
-        token_refused,
-        NO_OUTAGE_MS,
-        repair=token_new,
-        invariants=UNTOUCHED,
-        agents=True,
-        watched=True,
-    ),
-)

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from natpair_lab import testbed as labs
-from natpair_lab.chaos.checker import unlike_a_pair
 from natpair_lab.chaos.context import Context
-from natpair_lab.chaos.history import VipChange
+from natpair_lab.chaos.fault import OUTBOUND_FIRST, Fault, Limits
+from natpair_lab.chaos.history import VipChange, unlike_a_pair
 from natpair_lab.chaos.observer import owners
 
 SERVES_MS = 5000.0
@@ -151,3 +151,19 @@ def _until(context: Context, condition: Callable[[], object], since_ns: int) -> 
 
 def _ms_since(moment_ns: int) -> float:
     return (time.monotonic_ns() - moment_ns) / 1e6
+
+
+def boots_fault(times: int, seed: int, tell: Tell = untold) -> Fault:
+    """Fault 56 with so many boots: exactly one node takes the VIP in each, and keeps it. `tell` hears of each."""
+    return Fault(
+        56,
+        "both nodes boot at once, with random skew",
+        15_000,
+        boots(times, seed, tell),
+        limits=Limits(transitions=times, path_ms=5000, flow_kinds=OUTBOUND_FIRST, broken_ratio=1),
+        scale=f"{times} times in place of 50",
+        alone=True,
+    )
+
+
+BOTH_BOOT = boots_fault(3, 56)

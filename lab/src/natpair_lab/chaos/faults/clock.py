@@ -22,6 +22,16 @@ _YEAR_2038 = 2**31
 _BEFORE_2038_SECONDS = 3
 
 
+@Fault(
+    50,
+    "clock jumps by an hour, steps every second, year 2038, then power cut of the active node",
+    bound_ms=900,
+    limits=Limits(transitions=2, heal_seconds=90),
+    scale="the clock that the programs of a node see, by a preloaded library; its kernel's is the machine's",
+    agents=True,
+    needs="gcc",
+    alone=True,
+)
 def clock_jumps(context: Context) -> None:
     """Both clocks an hour back, two forward, each second another way, over the end of 32 bits; then a power cut."""
     library = _compiled()
@@ -29,7 +39,7 @@ def clock_jumps(context: Context) -> None:
         context.undo.append(lambda node=node: context.run(node, "rm", "-f", _PRELOAD, _LIBRARY, _STEP, check=False))  # type: ignore[misc]
         context.run(node, "sh", "-c", f"base64 -d > {_LIBRARY} && echo 0 > {_STEP}", stdin=library)
         context.run(node, "sh", "-c", f"chmod 755 {_LIBRARY} && echo {_LIBRARY} > {_PRELOAD}")
-    rolling_restart(context)
+    rolling_restart.inject(context)
     for step in (-_HOUR, _HOUR):
         _set(context, step)
         context.pass_time(4)
@@ -64,17 +74,3 @@ def _set(context: Context, step: int) -> None:
 
 def _date(context: Context) -> float:
     return float(context.run(context.active, "date", "+%s"))
-
-
-FAULTS = (
-    Fault(
-        50,
-        "clock jumps by an hour, steps every second, year 2038, then power cut of the active node",
-        clock_jumps,
-        900,
-        limits=Limits(transitions=2, heal_seconds=90),
-        scale="the clock that the programs of a node see, by a preloaded library; its kernel's is the machine's",
-        agents=True,
-        needs="gcc",
-    ),
-)

@@ -47,6 +47,11 @@ _UNMOUNT = "; ".join(
 )
 
 
+@Fault(
+    70,
+    "the disk of the standby (/var/lib/natpair and /etc/natpair) hangs, then power cut of the active node",
+    bound_ms=900,
+)
 def disk_stalled(context: Context) -> None:
     """The standby's disk hangs; when it is known to, the active node loses power."""
     node = context.standby
@@ -76,13 +81,3 @@ def _freeze(context: Context, node: str) -> subprocess.Popen[bytes]:
 
 def _thaw(guard: subprocess.Popen[bytes]) -> None:
     guard.communicate(timeout=_THAW_SECONDS)
-
-
-FAULTS = (
-    Fault(
-        70,
-        "the disk of the standby (/var/lib/natpair and /etc/natpair) hangs, then power cut of the active node",
-        disk_stalled,
-        900,
-    ),
-)

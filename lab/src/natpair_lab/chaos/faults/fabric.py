@@ -7,8 +7,7 @@ from ipaddress import IPv4Network
 
 from natpair.core.regions import route_servers
 from natpair_lab.chaos.context import Context
-from natpair_lab.chaos.fault import UNTOUCHED, Fault, Limits
-from natpair_lab.chaos.faults.processes import NO_OUTAGE_MS
+from natpair_lab.chaos.fault import NO_OUTAGE_MS, STAYS, UNTOUCHED, Fault, Limits
 from natpair_lab.testbed.fabric import node_session, server_names
 from natpair_lab.testbed.routers import bird, up_sessions
 from natpair_lab.testbed.topology import FABRIC
@@ -20,6 +19,7 @@ _BGP = (
     "oifname {0} tcp sport 179",
 )
 _GRACEFUL_RESTART, _LONG_LIVED = 64, 71
+_ASTRAY = Limits(transitions=0, path_ms=20_000)
 _KEEPALIVE = 4
 
 
@@ -29,12 +29,14 @@ def no_bgp_of(context: Context, *nodes: str) -> None:
     context.drop("public", *rules)
 
 
+@Fault(18, "active node loses all route servers, internet fine", bound_ms=2000, limits=Limits(path_ms=9000))
 def active_without_servers(context: Context) -> None:
     """The active node loses all four route servers; the internet is fine."""
     no_bgp_of(context, context.active)
     context.pass_time(10)
 
 
+@Fault(19, "1, 2, then 3 of 4 route servers lost", bound_ms=NO_OUTAGE_MS, invariants=UNTOUCHED, limits=STAYS)
 def some_servers_lost(context: Context) -> None:
     """One, two, then three of the four route servers cannot be reached by either node."""
     gone: list[str] = []
@@ -45,6 +47,12 @@ def some_servers_lost(context: Context) -> None:
     context.pass_time(4)
 
 
+@Fault(
+    20,
+    "all route servers lost on both nodes, for longer than the hold time",
+    bound_ms=9000,
+    limits=Limits(transitions=0, path_ms=9000),
+)
 def all_servers_lost(context: Context) -> None:
     """Neither node reaches any route server, for longer than the hold time."""
     no_bgp_of(context, *context.lab.nodes)
@@ -52,6 +60,7 @@ def all_servers_lost(context: Context) -> None:
     context.drop("public")
 
 
+@Fault(24, "every route server resets its session with the active node", bound_ms=1000, limits=Limits(path_ms=5000))
 def sessions_reset(context: Context) -> None:
     """Every route server ends its session with the active node by an administrative reset."""
     session = node_session(context.lab.gateway, context.active)
@@ -84,6 +93,7 @@ def bad_server(context: Context, *modes: str) -> list[dict[str, object]]:
     return said
 
 
+@Fault(25, "malformed OPEN and UPDATE, 4 kB NOTIFICATION", bound_ms=NO_OUTAGE_MS, limits=STAYS)
 def nonsense(context: Context) -> None:
     """A route server sends a malformed OPEN, a malformed UPDATE, and a NOTIFICATION of 4 kB."""
     before = _pids(context)
@@ -96,6 +106,7 @@ def _pids(context: Context) -> list[object]:
     return [s["pid"] for node in names for s in context.lab.services(node)["services"] if s["name"] == names[node]]
 
 
+@Fault(26, "a route server announces default, LAN and FIP", bound_ms=NO_OUTAGE_MS, limits=STAYS)
 def foreign_routes(context: Context) -> None:
     """A route server announces a default route, the private network, and the FIP."""
     before = {node: _routes(context, node) for node in context.lab.nodes}
@@ -108,6 +119,7 @@ def _routes(context: Context, node: str) -> list[str]:
     return sorted(context.run(node, "ip", "-4", "route", "show", "table", "all").splitlines())
 
 
+@Fault(27, "a route server wants hold times of 3, 0, 65535 s", bound_ms=NO_OUTAGE_MS, limits=STAYS)
 def odd_hold_times(context: Context) -> None:
     """A route server wants a hold time of 3 s, of none, and of 65535 s."""
     said = bad_server(context, *["hold:3", "hold:0", "hold:65535"] * 2)
@@ -116,6 +128,7 @@ def odd_hold_times(context: Context) -> None:
     context.require("3 s honoured", bool(kept), f"no second KEEPALIVE within 1.5 s: {short}")
 
 
+@Fault(28, "stale-route trap: graceful restart", bound_ms=NO_OUTAGE_MS, limits=STAYS)
 def stale_routes(context: Context) -> None:
     """Do the nodes ask for graceful restart, which would keep the routes of a dead node?"""
     said = [one for one in bad_server(context, *["hold:240"] * 4) if one.get("capabilities")]
@@ -132,6 +145,7 @@ def _only_standby(context: Context) -> None:
     context.lab.share(fip, [context.standby])
 
 
+@Fault(29, "share of the FIP revoked for the active node", bound_ms=NO_OUTAGE_MS, limits=_ASTRAY, agents=True)
 def share_revoked(context: Context) -> None:
     """The FIP is no longer shared to the active node; replies come to the standby, and somebody must say so."""
     _only_standby(context)
@@ -140,12 +154,14 @@ def share_revoked(context: Context) -> None:
     context.pass_time(1)
 
 
+@Fault(62, "replies arrive at the standby", bound_ms=NO_OUTAGE_MS, invariants=UNTOUCHED, limits=_ASTRAY)
 def replies_at_standby(context: Context) -> None:
     """The fabric sends all replies to the standby for a while."""
     _only_standby(context)
     context.pass_time(5)
 
 
+@Fault(33, "DNS, metadata and web dead, and a switchover", bound_ms=NO_OUTAGE_MS, agents=True)
 def no_names(context: Context) -> None:
     """DNS, the metadata service and the web are dead for both nodes, and a switchover is asked for."""
     dead = ("udp dport 53", "tcp dport { 53, 80, 443 }", "ip daddr 169.254.169.254")
@@ -153,53 +169,3 @@ def no_names(context: Context) -> None:
     done, said = context.command(context.active, "/v1/switchover")
     context.require("switchover", done, said)
     context.pass_time(2)
-
-
-_ASTRAY = Limits(transitions=0, path_ms=20_000)
-
-FAULTS = (
-    Fault(
-        18,
-        "active node loses all route servers, internet fine",
-        active_without_servers,
-        2000,
-        limits=Limits(path_ms=9000),
-    ),
-    Fault(
-        19,
-        "1, 2, then 3 of 4 route servers lost",
-        some_servers_lost,
-        NO_OUTAGE_MS,
-        invariants=UNTOUCHED,
-        limits=Limits(transitions=0),
-    ),
-    Fault(
-        20,
-        "all route servers lost on both nodes, for longer than the hold time",
-        all_servers_lost,
-        9000,
-        limits=Limits(transitions=0, path_ms=9000),
-    ),
-    Fault(
-        24,
-        "every route server resets its session with the active node",
-        sessions_reset,
-        1000,
-        limits=Limits(path_ms=5000),
-    ),
-    Fault(25, "malformed OPEN and UPDATE, 4 kB NOTIFICATION", nonsense, NO_OUTAGE_MS, limits=Limits(transitions=0)),
-    Fault(
-        26, "a route server announces default, LAN and FIP", foreign_routes, NO_OUTAGE_MS, limits=Limits(transitions=0)
-    ),
-    Fault(
-        27,
-        "a route server wants hold times of 3, 0, 65535 s",
-        odd_hold_times,
-        NO_OUTAGE_MS,
-        limits=Limits(transitions=0),
-    ),
-    Fault(28, "stale-route trap: graceful restart", stale_routes, NO_OUTAGE_MS, limits=Limits(transitions=0)),
-    Fault(29, "share of the FIP revoked for the active node", share_revoked, NO_OUTAGE_MS, limits=_ASTRAY, agents=True),
-    Fault(33, "DNS, metadata and web dead, and a switchover", no_names, NO_OUTAGE_MS, agents=True),
-    Fault(62, "replies arrive at the standby", replies_at_standby, NO_OUTAGE_MS, invariants=UNTOUCHED, limits=_ASTRAY),
-)

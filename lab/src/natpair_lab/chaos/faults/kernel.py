@@ -8,8 +8,7 @@ from ipaddress import ip_address
 
 from natpair.core import paths
 from natpair_lab.chaos.context import Context
-from natpair_lab.chaos.fault import Fault, Limits
-from natpair_lab.chaos.faults.processes import NO_OUTAGE_MS
+from natpair_lab.chaos.fault import NO_OUTAGE_MS, STAYS, Fault, Limits
 from natpair_lab.chaos.observer import has_vip
 
 _REPAIR_MS = 1000.0
@@ -28,6 +27,7 @@ _SETTINGS = {
 _HARM = ("net.ipv4.conf.all.rp_filter=1", "net.ipv4.conf.all.accept_redirects=1")
 
 
+@Fault(30, "VIP and blackhole route deleted by hand on the active node", bound_ms=_REPAIR_MS)
 def address_deleted(context: Context) -> None:
     """The VIP is deleted by hand from the active node, and the FIP's blackhole route."""
     node = context.lab.gateway.node_named(context.active)
@@ -50,6 +50,7 @@ def address_deleted(context: Context) -> None:
         context.check("blackhole route back", route, _REPAIR_MS)
 
 
+@Fault(34, "nft flush ruleset on the active node", bound_ms=_REPAIR_MS, limits=STAYS)
 def ruleset_flushed(context: Context) -> None:
     """Another tool throws the whole ruleset of the active node away."""
     context.run(context.active, "nft", "flush", "ruleset")
@@ -61,6 +62,7 @@ def _in_place(context: Context) -> bool:
     return _LOCAL in context.run(context.active, "nft", "list", "table", "ip", "natpair", check=False)
 
 
+@Fault(35, "another tool adds a table that drops all", bound_ms=5000)
 def foreign_table(context: Context) -> None:
     """Another tool adds a table of its own that drops all that is forwarded."""
     table = "table ip stranger { chain forward { type filter hook forward priority -10; policy drop; }; }"
@@ -70,6 +72,13 @@ def foreign_table(context: Context) -> None:
     context.pass_time(8)
 
 
+@Fault(
+    36,
+    "SNAT address altered on the active node",
+    bound_ms=_REPAIR_MS,
+    limits=Limits(transitions=0, fip_grace_ms=1000),
+    agents=True,
+)
 def translation_altered(context: Context) -> None:
     """Somebody makes the active node translate to its own address in place of the FIP."""
     node, private = context.lab.gateway.node_named(context.active), context.lab.gateway.private_network
@@ -83,6 +92,7 @@ def translation_altered(context: Context) -> None:
     context.check("repaired", repaired, _REPAIR_MS)
 
 
+@Fault(37, "forwarding and other settings flipped on the active node", bound_ms=_SETTINGS_MS)
 def settings_flipped(context: Context) -> None:
     """Somebody switches forwarding and mid-stream pick-up off, strict reverse path and redirects on."""
     node = context.active
@@ -97,6 +107,7 @@ def _restore(context: Context, node: str, key: str, value: str) -> None:
     context.run(node, "sysctl", "-qw", f"{key}={value}", check=False)
 
 
+@Fault(38, "default route deleted; then an alien rule", bound_ms=2000, limits=Limits(transitions=2))
 def routes_changed(context: Context) -> None:
     """The default route of the active node is deleted; later, of the then active, a rule sends all astray."""
     node = context.active
@@ -111,12 +122,14 @@ def routes_changed(context: Context) -> None:
     context.pass_time(4)
 
 
+@Fault(39, "conntrack -F on the active node", bound_ms=1000, limits=Limits(transitions=0, flow_kinds=("echo", "idle")))
 def flows_flushed(context: Context) -> None:
     """Somebody runs conntrack -F on the active node."""
     context.run(context.active, "conntrack", "-F", check=False)
     context.pass_time(2)
 
 
+@Fault(40, "the nodes disagree on the VRRP router id", bound_ms=NO_OUTAGE_MS, limits=STAYS, agents=True)
 def nodes_disagree(context: Context) -> None:
     """The standby gets another VRRP router id than the active node, by its file and natpair apply."""
     node = context.standby
@@ -141,6 +154,7 @@ def _put_back(context: Context, node: str, text: str) -> None:
     context.natpair(node, "apply", paths.CONFIG)
 
 
+@Fault(41, "a bad file; then a power cut while a good one is applied", bound_ms=900, agents=True)
 def bad_file(context: Context) -> None:
     """A bad file is refused and changes nothing; a good one is applied again and again while the other loses power."""
     node = context.standby
@@ -159,6 +173,13 @@ def bad_file(context: Context) -> None:
         applying.result()
 
 
+@Fault(
+    79,
+    "own address of the active node renewed on the VLAN (networkctl reconfigure)",
+    bound_ms=NO_OUTAGE_MS,
+    limits=STAYS,
+    agents=True,
+)
 def address_renewed(context: Context) -> None:
     """What `networkctl reconfigure` does: the active node's own VLAN address goes, and comes back after the VIP."""
     node, peer = context.lab.gateway.node_named(context.active), context.lab.gateway.node_named(context.standby)
@@ -191,6 +212,7 @@ def _clients_flows(context: Context, node: str) -> set[tuple[str, ...]]:
     return {tuple(flow) for flow in found if len(flow) == 4 and ip_address(flow[0]) in network}
 
 
+@Fault(46, "/var full and /etc read-only on the standby, then power cut of the active node", bound_ms=900)
 def disk_full(context: Context) -> None:
     """On the standby /var is full and /etc read-only when the active node loses power."""
     node = context.standby
@@ -208,50 +230,3 @@ _EMPTY = (
     "; mount -o remount,bind,rw /etc; rm -rf /tmp/kept"
 )
 """A node that was booted since has its own /var again, which must stay."""
-
-FAULTS = (
-    Fault(30, "VIP and blackhole route deleted by hand on the active node", address_deleted, _REPAIR_MS),
-    Fault(34, "nft flush ruleset on the active node", ruleset_flushed, _REPAIR_MS, limits=Limits(transitions=0)),
-    Fault(35, "another tool adds a table that drops all", foreign_table, 5000),
-    Fault(
-        36,
-        "SNAT address altered on the active node",
-        translation_altered,
-        _REPAIR_MS,
-        limits=Limits(transitions=0, fip_grace_ms=1000),
-        agents=True,
-    ),
-    Fault(37, "forwarding and other settings flipped on the active node", settings_flipped, _SETTINGS_MS),
-    Fault(
-        38,
-        "default route deleted; then an alien rule",
-        routes_changed,
-        2000,
-        limits=Limits(transitions=2),
-    ),
-    Fault(
-        39,
-        "conntrack -F on the active node",
-        flows_flushed,
-        1000,
-        limits=Limits(transitions=0, flow_kinds=("echo", "idle")),
-    ),
-    Fault(
-        40,
-        "the nodes disagree on the VRRP router id",
-        nodes_disagree,
-        NO_OUTAGE_MS,
-        limits=Limits(transitions=0),
-        agents=True,
-    ),
-    Fault(41, "a bad file; then a power cut while a good one is applied", bad_file, 900, agents=True),
-    Fault(46, "/var full and /etc read-only on the standby, then power cut of the active node", disk_full, 900),
-    Fault(
-        79,
-        "own address of the active node renewed on the VLAN (networkctl reconfigure)",
-        address_renewed,
-        NO_OUTAGE_MS,
-        limits=Limits(transitions=0),
-        agents=True,
-    ),
-)

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from natpair_lab.chaos.cgroups import Group, pids
 from natpair_lab.chaos.context import LEGS, Context
-from natpair_lab.chaos.fault import Fault, Limits
-from natpair_lab.chaos.faults.boots import Tell, boots, untold
-from natpair_lab.chaos.faults.processes import NO_OUTAGE_MS
+from natpair_lab.chaos.fault import NO_OUTAGE_MS, OUTBOUND_FIRST, Fault, Limits
 from natpair_lab.chaos.observer import owners
 
-_BOOTS = 3
-_OUTBOUND_FIRST = ("echo", "idle")
-"""Flows whose client speaks first: without any entry only these can be picked up again."""
 _SERVICES = ("conntrackd", "speaker", "keepalived", "agent")
 
 
+@Fault(68, "power cut of the active node", bound_ms=900)
 def power_cut(context: Context) -> None:
     """The active node loses power: cables first, then everything on it."""
     context.power_cut(context.active)
 
 
+@Fault(55, "standby without power, then the active node's gateway mute", bound_ms=NO_OUTAGE_MS)
 def last_node_doubts(context: Context) -> None:
     """The standby is without power, and then the active node's gateway no longer answers ARP, but still forwards."""
     context.power_cut(context.standby)
@@ -30,18 +27,13 @@ def last_node_doubts(context: Context) -> None:
     context.require("keeps the VIP", owners(context.lab) == (node.name,), "the last node gave the VIP up")
 
 
-def boots_fault(times: int, seed: int, tell: Tell = untold) -> Fault:
-    """Fault 56 with so many boots: exactly one node takes the VIP in each, and keeps it. `tell` hears of each."""
-    return Fault(
-        56,
-        "both nodes boot at once, with random skew",
-        boots(times, seed, tell),
-        15_000,
-        limits=Limits(transitions=times, path_ms=5000, flow_kinds=_OUTBOUND_FIRST, broken_ratio=1),
-        scale=f"{times} times in place of 50",
-    )
-
-
+@Fault(
+    57,
+    "public cable of the active node flaps at 1 Hz",
+    bound_ms=1500,
+    limits=Limits(transitions=2),
+    scale="12 s in place of 60 s",
+)
 def flapping(context: Context) -> None:
     """The active node's public cable goes up and down once a second."""
     for _ in range(12):
@@ -51,6 +43,14 @@ def flapping(context: Context) -> None:
         context.pass_time(0.5)
 
 
+@Fault(
+    58,
+    "rolling upgrade: every daemon restarted on each node, a switchover between",
+    bound_ms=NO_OUTAGE_MS,
+    scale="the same version on both sides: there is no earlier release yet",
+    agents=True,
+    alone=True,
+)
 def rolling_restart(context: Context) -> None:
     """Every daemon is restarted as an upgrade does: on the standby, then, roles changed, on the other."""
     for last in (False, True):
@@ -62,6 +62,7 @@ def rolling_restart(context: Context) -> None:
             context.hand_over()
 
 
+@Fault(59, "each node rebooted in turn, a switchover between", bound_ms=NO_OUTAGE_MS, agents=True, alone=True)
 def reboots(context: Context) -> None:
     """Each node is rebooted while it is the standby, with a switchover in between."""
     for last in (False, True):
@@ -72,6 +73,7 @@ def reboots(context: Context) -> None:
             context.hand_over()
 
 
+@Fault(65, "power cut, return, power cut of the other", bound_ms=900, limits=Limits(transitions=2))
 def there_and_back(context: Context) -> None:
     """The active node loses power and returns, and as soon as the pair is whole the other loses power."""
     first = context.active
@@ -82,6 +84,13 @@ def there_and_back(context: Context) -> None:
     context.power_cut(context.active)
 
 
+@Fault(
+    66,
+    "hypervisor stalls the active node for 1, 3 and 10 s",
+    bound_ms=1500,
+    limits=Limits(transitions=3),
+    scale="without the 60 s",
+)
 def stalled(context: Context) -> None:
     """The hypervisor stops the active node, its cables go nowhere meanwhile, and it wakes as if nothing had been."""
     for seconds in (1, 3, 10):
@@ -101,6 +110,14 @@ def stalled(context: Context) -> None:
         context.wait_ready()
 
 
+@Fault(
+    69,
+    "power cut of both, one returns",
+    bound_ms=15_000,
+    limits=Limits(path_ms=8000, flow_kinds=OUTBOUND_FIRST),
+    scale="serves within hold time + 2 s of its boot, as design has it, in place of 3 s",
+    alone=True,
+)
 def both_cut_one_returns(context: Context) -> None:
     """Both nodes lose power; only one comes back, and must serve alone."""
     for node in context.lab.nodes:
@@ -110,44 +127,3 @@ def both_cut_one_returns(context: Context) -> None:
     bound = (context.lab.gateway.timing.bgp_hold_seconds + 2) * 1000
     alone = context.wait(lambda: context.lab.best_path() == (context.active,) == owners(context.lab), 30)
     context.check("serves alone", alone, bound, "counted from the end of the boot")
-
-
-FAULTS = (
-    Fault(55, "standby without power, then the active node's gateway mute", last_node_doubts, NO_OUTAGE_MS),
-    boots_fault(_BOOTS, 56),
-    Fault(
-        57,
-        "public cable of the active node flaps at 1 Hz",
-        flapping,
-        1500,
-        limits=Limits(transitions=2),
-        scale="12 s in place of 60 s",
-    ),
-    Fault(
-        58,
-        "rolling upgrade: every daemon restarted on each node, a switchover between",
-        rolling_restart,
-        NO_OUTAGE_MS,
-        scale="the same version on both sides: there is no earlier release yet",
-        agents=True,
-    ),
-    Fault(59, "each node rebooted in turn, a switchover between", reboots, NO_OUTAGE_MS, agents=True),
-    Fault(65, "power cut, return, power cut of the other", there_and_back, 900, limits=Limits(transitions=2)),
-    Fault(
-        66,
-        "hypervisor stalls the active node for 1, 3 and 10 s",
-        stalled,
-        1500,
-        limits=Limits(transitions=3),
-        scale="without the 60 s",
-    ),
-    Fault(68, "power cut of the active node", power_cut, 900),
-    Fault(
-        69,
-        "power cut of both, one returns",
-        both_cut_one_returns,
-        15_000,
-        limits=Limits(path_ms=8000, flow_kinds=_OUTBOUND_FIRST),
-        scale="serves within hold time + 2 s of its boot, as design has it, in place of 3 s",
-    ),
-)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from natpair_lab.chaos.context import LEGS, Context
-from natpair_lab.chaos.fault import UNTOUCHED, Fault, Limits
-from natpair_lab.chaos.faults.processes import NO_OUTAGE_MS
+from natpair_lab.chaos.fault import NO_OUTAGE_MS, STAYS, UNTOUCHED, Fault, Limits
 from natpair_lab.chaos.observer import tracked
 from natpair_lab.testbed.netns import batch
 from natpair_lab.testbed.topology import CLIENT_INTERFACE, UPLINK, mac_of
@@ -14,16 +13,24 @@ _SYNCED_RATIO = 0.95
 _AWAY_SECONDS, _WELL_SECONDS = 3.0, 15.0
 
 
+@Fault(11, "VLAN cable of the active node pulled", bound_ms=1200)
 def vlan_down(context: Context) -> None:
     """The active node's VLAN cable is pulled."""
     context.link(context.active, "vlan", "down")
 
 
+@Fault(12, "public cable of the active node pulled", bound_ms=1500)
 def public_down(context: Context) -> None:
     """The active node's public cable is pulled."""
     context.link(context.active, "public", "down")
 
 
+@Fault(
+    13,
+    "a leg of the active node dead with its carrier up: VLAN, then public",
+    bound_ms=2000,
+    limits=Limits(transitions=2),
+)
 def dead_legs(context: Context) -> None:
     """The VLAN leg of the active node dies with its carrier up; then, after mending, the public leg of the active."""
     for leg in LEGS:
@@ -37,6 +44,7 @@ def _dead(context: Context, leg: Leg) -> None:
     context.wait_ready()
 
 
+@Fault(14, "standby deaf to the active node on the VLAN", bound_ms=2000, limits=Limits(owners_ms=2000))
 def standby_deaf(context: Context) -> None:
     """The standby hears nothing of the active node on the VLAN; the other direction works."""
     rule = f"iifname {context.port(context.active, 'vlan')} oifname {context.port(context.standby, 'vlan')}"
@@ -44,6 +52,7 @@ def standby_deaf(context: Context) -> None:
     context.pass_time(6)
 
 
+@Fault(15, "active node deaf to the standby on the VLAN", bound_ms=NO_OUTAGE_MS, limits=STAYS)
 def active_deaf(context: Context) -> None:
     """The active node hears nothing of the standby on the VLAN."""
     rule = f"iifname {context.port(context.standby, 'vlan')} oifname {context.port(context.active, 'vlan')}"
@@ -51,6 +60,9 @@ def active_deaf(context: Context) -> None:
     context.pass_time(6)
 
 
+@Fault(
+    16, "VRRP adverts lost: 10 %, then 30 %", bound_ms=NO_OUTAGE_MS, limits=STAYS, scale="10 s each in place of an hour"
+)
 def adverts_lost(context: Context) -> None:
     """Of VRRP's adverts, one in ten is lost for a while, then three in ten."""
     for per_mille in (100, 300):
@@ -58,6 +70,12 @@ def adverts_lost(context: Context) -> None:
         context.pass_time(10)
 
 
+@Fault(
+    17,
+    "VLAN cut between the nodes (split brain), then healed",
+    bound_ms=3000,
+    scale="15 s; natpair drill partition does 130 s",
+)
 def partition(context: Context) -> None:
     """The VLAN is cut between the two nodes; both still reach the clients."""
     context.lab.partition(True)
@@ -67,6 +85,7 @@ def partition(context: Context) -> None:
         context.lab.partition(False)
 
 
+@Fault(21, "peer link with 200 ms +- 100, disorder and 5 % duplicates", bound_ms=NO_OUTAGE_MS, limits=STAYS)
 def slow_and_disordered(context: Context) -> None:
     """Between the nodes frames take 100 to 300 ms, overtake each other, and one in twenty comes twice."""
     ports = []
@@ -82,6 +101,13 @@ def slow_and_disordered(context: Context) -> None:
         context.lab.partition(False)
 
 
+@Fault(
+    22,
+    "peer link loses frames above 1400 bytes while 3000 flows begin",
+    bound_ms=NO_OUTAGE_MS,
+    limits=STAYS,
+    agents=True,
+)
 def large_lost(context: Context) -> None:
     """Between the nodes frames above 1400 bytes vanish, while many new flows want to be replicated."""
     one, other = (context.port(node, "vlan") for node in context.lab.nodes)
@@ -101,6 +127,7 @@ def large_lost(context: Context) -> None:
     context.pass_time(2)
 
 
+@Fault(23, "MTU 9000 inside, 1500 on the uplink, 1280 on the way", bound_ms=NO_OUTAGE_MS, limits=STAYS)
 def narrow_path(context: Context) -> None:
     """The private side has 9000 bytes, the uplink 1500, and somewhere beyond only 1280 pass."""
     for host, interface in _wide(context):
@@ -116,6 +143,14 @@ def narrow_path(context: Context) -> None:
     context.check("upload", said["ms"] if said["done"] else None, 5000, "3 MB did not get through in time")
 
 
+@Fault(
+    73,
+    "a card of the standby comes late after its boot, then power cut of the active node",
+    bound_ms=900,
+    invariants=UNTOUCHED,
+    agents=True,
+    alone=True,
+)
 def late_cards(context: Context) -> None:
     """The standby boots without a card, which comes later: VLAN, then uplink; then the active node loses power."""
     for leg in LEGS:
@@ -131,6 +166,14 @@ def late_cards(context: Context) -> None:
     context.power_cut(context.active)
 
 
+@Fault(
+    74,
+    "a card of the standby unplugged and plugged again, then power cut of the active node",
+    bound_ms=900,
+    invariants=UNTOUCHED,
+    agents=True,
+    alone=True,
+)
 def cards_made_anew(context: Context) -> None:
     """The standby's card is unplugged and plugged again: VLAN, then uplink; then the active node loses power."""
     for leg in LEGS:
@@ -157,71 +200,3 @@ def _wide(context: Context) -> list[tuple[str, str]]:
 
 def _narrow(context: Context, host: str, interface: str) -> None:
     context.run(host, "ip", "link", "set", interface, "mtu", "1500", check=False)
-
-
-FAULTS = (
-    Fault(
-        73,
-        "a card of the standby comes late after its boot, then power cut of the active node",
-        late_cards,
-        900,
-        invariants=UNTOUCHED,
-        agents=True,
-    ),
-    Fault(
-        74,
-        "a card of the standby unplugged and plugged again, then power cut of the active node",
-        cards_made_anew,
-        900,
-        invariants=UNTOUCHED,
-        agents=True,
-    ),
-    Fault(11, "VLAN cable of the active node pulled", vlan_down, 1200),
-    Fault(12, "public cable of the active node pulled", public_down, 1500),
-    Fault(
-        13,
-        "a leg of the active node dead with its carrier up: VLAN, then public",
-        dead_legs,
-        2000,
-        limits=Limits(transitions=2),
-    ),
-    Fault(14, "standby deaf to the active node on the VLAN", standby_deaf, 2000, limits=Limits(owners_ms=2000)),
-    Fault(15, "active node deaf to the standby on the VLAN", active_deaf, NO_OUTAGE_MS, limits=Limits(transitions=0)),
-    Fault(
-        16,
-        "VRRP adverts lost: 10 %, then 30 %",
-        adverts_lost,
-        NO_OUTAGE_MS,
-        limits=Limits(transitions=0),
-        scale="10 s each in place of an hour",
-    ),
-    Fault(
-        17,
-        "VLAN cut between the nodes (split brain), then healed",
-        partition,
-        3000,
-        scale="15 s; natpair drill partition does 130 s",
-    ),
-    Fault(
-        21,
-        "peer link with 200 ms +- 100, disorder and 5 % duplicates",
-        slow_and_disordered,
-        NO_OUTAGE_MS,
-        limits=Limits(transitions=0),
-    ),
-    Fault(
-        22,
-        "peer link loses frames above 1400 bytes while 3000 flows begin",
-        large_lost,
-        NO_OUTAGE_MS,
-        limits=Limits(transitions=0),
-        agents=True,
-    ),
-    Fault(
-        23,
-        "MTU 9000 inside, 1500 on the uplink, 1280 on the way",
-        narrow_path,
-        NO_OUTAGE_MS,
-        limits=Limits(transitions=0),
-    ),
-)

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from natpair.errors import LabError
 from natpair_lab.chaos.context import Context
-from natpair_lab.chaos.fault import Fault, Limits
+from natpair_lab.chaos.fault import STAYS, Fault, Limits
 from natpair_lab.chaos.observer import tracked
 
 TENANT, OUTSIDE = "client-2", "internet"
 _CALM_MS = 1000.0
+_CROWDED = Limits(transitions=0, flows_growth=300_000, new_ms=2000)
 """A flood may make single packets late, but must not look like a failure."""
 _FLOW_SHARE = 0.99
 _ONE_TARGET = 60_000
@@ -48,6 +49,7 @@ def forget(context: Context) -> None:
                 context.lab.exec(node, words, check=False, timeout=60)
 
 
+@Fault(42, "one client wants the whole flow table", bound_ms=_CALM_MS, repair=forget, limits=_CROWDED)
 def table_full(context: Context) -> None:
     """One client opens more flows than the table holds; it must not get more than its share."""
     table = int(context.run(context.active, "sysctl", "-n", "net.netfilter.nf_conntrack_max"))
@@ -57,6 +59,7 @@ def table_full(context: Context) -> None:
     context.require("its share", _FLOOD < made <= share, f"{made} flows of {table} are its own, {share} its share")
 
 
+@Fault(43, "60,000 flows to one target", bound_ms=_CALM_MS, repair=forget, limits=_CROWDED)
 def ports_used_up(context: Context) -> None:
     """60,000 flows to one and the same port of one target, of as many clients as their limits demand."""
     before = tracked(context.lab, context.active)
@@ -65,6 +68,7 @@ def ports_used_up(context: Context) -> None:
     context.require("flows to one target", made >= _FLOW_SHARE * _ONE_TARGET, f"{made} of {_ONE_TARGET} came about")
 
 
+@Fault(44, "SYN flood at the FIP", bound_ms=_CALM_MS, limits=STAYS, scale="10,000/s, to leave a core to the rest")
 def syn_flood(context: Context) -> None:
     """SYNs to random ports of the FIP, from outside."""
     before = tracked(context.lab, context.active)
@@ -74,6 +78,7 @@ def syn_flood(context: Context) -> None:
     context.require("no entries", grown < 1000, f"{grown} entries for connections that nobody asked for")
 
 
+@Fault(45, "flood of small packets and of fragments at the FIP", bound_ms=_CALM_MS, limits=STAYS, scale="20,000/s")
 def udp_flood(context: Context) -> None:
     """Small UDP packets and first fragments to the FIP, from outside."""
     fip, source = context.lab.gateway.pair.fips[0], context.lab.topology.internet[-1].ip
@@ -82,12 +87,23 @@ def udp_flood(context: Context) -> None:
     context.script(OUTSIDE, "attack", "fragments", *words, "--count", 20_000, "--rate", 5000)
 
 
+@Fault(
+    60,
+    "power cut while 20,000 new flows are replicated",
+    bound_ms=900,
+    repair=forget,
+    limits=Limits(flows_growth=100_000),
+    scale="20,000 in place of 500,000 flows",
+)
 def cut_while_syncing(context: Context) -> None:
     """The active node loses power while thousands of new flows are being replicated."""
     _spray(context, _BULK, _CROWD * _EACH_RATE, _crowd(context))
     context.power_cut(context.active)
 
 
+@Fault(
+    61, "idle flows over a power cut", bound_ms=900, scale="remaining lifetimes compared in place of 30 min of silence"
+)
 def idle_flows(context: Context) -> None:
     """The active node loses power; flows that say nothing must have as long to live on the standby as they had."""
     have, copies = (_lifetimes(context, node) for node in (context.active, context.standby))
@@ -107,6 +123,7 @@ def _lifetimes(context: Context, node: str) -> dict[str, int]:
     }
 
 
+@Fault(63, "fragmented 60 kB datagrams over a power cut", bound_ms=900)
 def large_datagrams(context: Context) -> None:
     """Datagrams of 60,000 bytes, in fragments, while the active node loses power."""
     context.start(OUTSIDE, "datagrams", "serve")
@@ -121,51 +138,19 @@ def large_datagrams(context: Context) -> None:
     context.require("datagrams lost", lost <= 0.9 * 20 + 1, f"{lost} of 100")
 
 
+@Fault(
+    64,
+    "switchovers under 2000 flows",
+    bound_ms=300,
+    limits=Limits(transitions=_SWITCHOVERS, broken_ratio=0),
+    scale="5 times under 2000 flows in place of 50 under 10,000",
+    flows=2000,
+    agents=True,
+    alone=True,
+)
 def many_switchovers(context: Context) -> None:
     """Switchovers under thousands of flows, one after the other."""
     for number in range(_SWITCHOVERS):
         if not context.observer.agents_speak:
             raise LabError("this design has no switchover")
         context.hand_over(f"switchover {number + 1}")
-
-
-_STAYS = Limits(transitions=0)
-_CROWDED = Limits(transitions=0, flows_growth=300_000, new_ms=2000)
-
-FAULTS = (
-    Fault(42, "one client wants the whole flow table", table_full, _CALM_MS, forget, limits=_CROWDED),
-    Fault(43, "60,000 flows to one target", ports_used_up, _CALM_MS, forget, limits=_CROWDED),
-    Fault(
-        44, "SYN flood at the FIP", syn_flood, _CALM_MS, limits=_STAYS, scale="10,000/s, to leave a core to the rest"
-    ),
-    Fault(
-        45, "flood of small packets and of fragments at the FIP", udp_flood, _CALM_MS, limits=_STAYS, scale="20,000/s"
-    ),
-    Fault(
-        60,
-        "power cut while 20,000 new flows are replicated",
-        cut_while_syncing,
-        900,
-        forget,
-        limits=Limits(flows_growth=100_000),
-        scale="20,000 in place of 500,000 flows",
-    ),
-    Fault(
-        61,
-        "idle flows over a power cut",
-        idle_flows,
-        900,
-        scale="remaining lifetimes compared in place of 30 min of silence",
-    ),
-    Fault(63, "fragmented 60 kB datagrams over a power cut", large_datagrams, 900),
-    Fault(
-        64,
-        "switchovers under 2000 flows",
-        many_switchovers,
-        300,
-        limits=Limits(transitions=_SWITCHOVERS, broken_ratio=0),
-        scale="5 times under 2000 flows in place of 50 under 10,000",
-        flows=2000,
-        agents=True,
-    ),
-)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from natpair_lab.chaos.context import Context
-from natpair_lab.chaos.fault import Fault, Limits
-from natpair_lab.chaos.faults.processes import NO_OUTAGE_MS
+from natpair_lab.chaos.fault import NO_OUTAGE_MS, STAYS, Fault
 from natpair_lab.testbed.topology import CLIENT_INTERFACE
 
 ATTACKER = "client-2"
 _VRRP_GROUP = "224.0.0.18"
 
 
+@Fault(51, "a client claims the VIP by ARP", bound_ms=5000, limits=STAYS, agents=True)
 def vip_claimed(context: Context) -> None:
     """A client claims the VIP by gratuitous ARP, a few times."""
     vip = context.lab.gateway.pair.vip.ip
@@ -19,6 +19,7 @@ def vip_claimed(context: Context) -> None:
     context.check("alarm", told, 5000, "no agent tells that somebody else claims the VIP")
 
 
+@Fault(52, "a client forges VRRP adverts", bound_ms=NO_OUTAGE_MS, limits=STAYS)
 def adverts_forged(context: Context) -> None:
     """A client sends adverts of priority 255, 0, and of a wrong router id: as itself, and in the peer's name."""
     gateway = context.lab.gateway
@@ -35,6 +36,7 @@ def adverts_forged(context: Context) -> None:
     context.pass_time(1)
 
 
+@Fault(53, "a client takes the standby's private address", bound_ms=NO_OUTAGE_MS, limits=STAYS, agents=True)
 def address_doubled(context: Context) -> None:
     """A client takes the standby's private address and announces it."""
     address = context.lab.gateway.node_named(context.standby).private_address.ip
@@ -47,6 +49,7 @@ def address_doubled(context: Context) -> None:
     context.pass_time(4)
 
 
+@Fault(54, "a client misses the gratuitous ARP", bound_ms=5000)
 def announcement_missed(context: Context) -> None:
     """A client hears no ARP while the role moves, and keeps the old hardware address of the VIP."""
     context.drop("vlan", f"oifname {context.port('client-1', 'vlan')} ether type arp")
@@ -59,6 +62,7 @@ def announcement_missed(context: Context) -> None:
     context.drop("vlan")
 
 
+@Fault(67, "a client forges sync and heartbeat packets", bound_ms=NO_OUTAGE_MS, limits=STAYS)
 def sync_forged(context: Context) -> None:
     """A client sends noise to the ports of replication and heartbeat, in the peer's name."""
     gateway = context.lab.gateway
@@ -72,6 +76,7 @@ def sync_forged(context: Context) -> None:
     context.require("the daemons live", _pids(context) == before, "a daemon was started anew")
 
 
+@Fault(71, "a client calls itself the IPv6 router", bound_ms=NO_OUTAGE_MS, limits=STAYS)
 def routers_forged(context: Context) -> None:
     """A client calls itself the IPv6 router, to nodes that take advertisements, as the kernel of a machine does."""
     for node in context.lab.nodes:
@@ -86,6 +91,7 @@ def routers_forged(context: Context) -> None:
         context.require(f"routes of {node}", f"dev {private}" not in routes, routes)
 
 
+@Fault(72, "a client forges VRRP adverts while the standby is away", bound_ms=NO_OUTAGE_MS, limits=STAYS)
 def adverts_while_alone(context: Context) -> None:
     """The standby is without power for longer than anybody would keep its place; then a client speaks in its name."""
     gateway, router = context.lab.gateway, context.lab.gateway.vrrp.router_id
@@ -103,20 +109,3 @@ def adverts_while_alone(context: Context) -> None:
 def _pids(context: Context) -> dict[str, object]:
     services = [(n, s) for n in context.lab.nodes for s in context.lab.services(n)["services"]]
     return {f"{node} {service['name']}": service["pid"] for node, service in services}
-
-
-_STAYS = Limits(transitions=0)
-
-FAULTS = (
-    Fault(51, "a client claims the VIP by ARP", vip_claimed, 5000, limits=_STAYS, agents=True),
-    Fault(52, "a client forges VRRP adverts", adverts_forged, NO_OUTAGE_MS, limits=_STAYS),
-    Fault(
-        53, "a client takes the standby's private address", address_doubled, NO_OUTAGE_MS, limits=_STAYS, agents=True
-    ),
-    Fault(54, "a client misses the gratuitous ARP", announcement_missed, 5000),
-    Fault(71, "a client calls itself the IPv6 router", routers_forged, NO_OUTAGE_MS, limits=_STAYS),
-    Fault(
-        72, "a client forges VRRP adverts while the standby is away", adverts_while_alone, NO_OUTAGE_MS, limits=_STAYS
-    ),
-    Fault(67, "a client forges sync and heartbeat packets", sync_forged, NO_OUTAGE_MS, limits=_STAYS),
-)

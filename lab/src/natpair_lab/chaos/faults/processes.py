@@ -9,32 +9,34 @@ from pathlib import Path
 
 from natpair_lab.chaos.cgroups import Group, pids
 from natpair_lab.chaos.context import Context
-from natpair_lab.chaos.fault import UNTOUCHED, Fault, Limits
+from natpair_lab.chaos.fault import NO_OUTAGE_MS, STAYS, UNTOUCHED, Fault, Limits
 
-NO_OUTAGE_MS = 250.0
-"""The stream's silence that still counts as none: the worst undisturbed gap on two busy cores, and some more."""
 _ALARM_MS = 5000.0
 _NFT_KILLS = 20
 _STARVED_BYTES = 128 * 1024
 _HOGS = 30
 
 
+@Fault(1, "Keepalived terminated on the active node", bound_ms=1000)
 def keepalived_terminated(context: Context) -> None:
     """SIGTERM: it says goodbye with priority 0."""
     context.kill(context.active, "keepalived", signal.SIGTERM)
 
 
+@Fault(2, "Keepalived killed on the active node", bound_ms=1500)
 def keepalived_killed(context: Context) -> None:
     """SIGKILL: it leaves the VIP behind."""
     context.kill(context.active, "keepalived", signal.SIGKILL)
 
 
+@Fault(3, "Keepalived frozen on the active node, then thawed", bound_ms=1500, scale="frozen for 10 s in place of 30 s")
 def keepalived_frozen(context: Context) -> None:
     """It stands still with the VIP in the kernel, and wakes up later as the master it was."""
     context.freeze(context.active, "keepalived", 10)
     context.pass_time(2)
 
 
+@Fault(75, "Keepalived hung for good on the standby, then on the active node", bound_ms=1500, agents=True)
 def keepalived_hung_for_good(context: Context) -> None:
     """Nobody wakes it up again: first the standby's, then the active node's. The agents have to end it."""
     for node in (context.standby, context.active):
@@ -49,6 +51,15 @@ def keepalived_hung_for_good(context: Context) -> None:
         context.wait_ready(30)
 
 
+@Fault(
+    4,
+    "agent of the active node killed, then frozen",
+    bound_ms=NO_OUTAGE_MS,
+    invariants=UNTOUCHED,
+    limits=STAYS,
+    scale="frozen for 8 s in place of 10 min; its watchdog acts after 5 s",
+    agents=True,
+)
 def agent_killed_and_frozen(context: Context) -> None:
     """First killed, then, back again, frozen."""
     context.kill(context.active, "agent", signal.SIGKILL)
@@ -56,16 +67,26 @@ def agent_killed_and_frozen(context: Context) -> None:
     context.freeze(context.active, "agent", 8)
 
 
+@Fault(5, "BGP speaker killed on the active node", bound_ms=1000)
 def speaker_killed(context: Context) -> None:
     """The BGP speaker of the active node dies."""
     context.kill(context.active, "speaker", signal.SIGKILL)
 
 
+@Fault(6, "BGP speaker frozen on the active node", bound_ms=9000, limits=Limits(path_ms=9000))
 def speaker_frozen(context: Context) -> None:
     """The BGP speaker of the active node stands still; its sessions time out."""
     context.freeze(context.active, "speaker", 12)
 
 
+@Fault(
+    7,
+    "conntrackd killed, then frozen, on the active node",
+    bound_ms=NO_OUTAGE_MS,
+    invariants=UNTOUCHED,
+    limits=STAYS,
+    agents=True,
+)
 def sync_killed_and_frozen(context: Context) -> None:
     """conntrackd of the active node: killed, then frozen. Somebody must say so, and no switchover may begin."""
     context.kill(context.active, "conntrackd", signal.SIGKILL)
@@ -79,12 +100,14 @@ def sync_killed_and_frozen(context: Context) -> None:
     context.require("switchover refused", not done, said or "it was carried out")
 
 
+@Fault(8, "conntrackd killed on the standby, then power cut of the active node", bound_ms=900)
 def sync_killed_then_power_cut(context: Context) -> None:
     """The standby's conntrackd has just died when the active loses power."""
     context.kill(context.standby, "conntrackd", signal.SIGKILL)
     context.power_cut(context.active)
 
 
+@Fault(9, "nft killed in the midst of loading a ruleset, 40 times", bound_ms=NO_OUTAGE_MS, limits=STAYS, agents=True)
 def nft_killed_midway(context: Context) -> None:
     """Rulesets are being loaded, and nft is killed at some moment in it, again and again."""
     # timeout(1) of coreutils kills it after so many milliseconds; some are quicker, and that is as it should be.
@@ -96,6 +119,7 @@ def nft_killed_midway(context: Context) -> None:
             )
 
 
+@Fault(10, "no process can be started on the standby, then power cut of the active node", bound_ms=900)
 def no_more_forks(context: Context) -> None:
     """On the standby no process can be started any more, and the active node loses power."""
     group = Group("pids", f"{context.lab.name}-{context.standby}")
@@ -105,6 +129,15 @@ def no_more_forks(context: Context) -> None:
     context.power_cut(context.active)
 
 
+@Fault(
+    47,
+    "out of memory: the agent of the active node, Keepalived of the standby",
+    bound_ms=NO_OUTAGE_MS,
+    invariants=UNTOUCHED,
+    limits=STAYS,
+    scale="Keepalived by SIGKILL: it takes no memory after its start",
+    agents=True,
+)
 def out_of_memory(context: Context) -> None:
     """The kernel kills the active node's agent for want of memory; the standby's Keepalived ends the same way."""
     starts = _starts(context, context.active, "agent")
@@ -124,6 +157,13 @@ def _starts(context: Context, node: str, word: str) -> int:
     return next(int(s["starts"]) for s in context.lab.services(node)["services"] if s["name"] == name)
 
 
+@Fault(
+    48,
+    "60 processes that want the CPU, on both nodes",
+    bound_ms=1000,
+    limits=STAYS,
+    scale="8 s in place of 10 min; a stalled disk is fault 70",
+)
 def busy(context: Context) -> None:
     """Many more processes want the CPU than there are cores, on both nodes."""
     hogs = [context.lab.popen(n, ["sh", "-c", "while :; do :; done"]) for n in context.lab.nodes for _ in range(_HOGS)]
@@ -136,6 +176,14 @@ def busy(context: Context) -> None:
             hog.wait()
 
 
+@Fault(
+    49,
+    "no more file descriptors for the agent of the active node",
+    bound_ms=NO_OUTAGE_MS,
+    invariants=UNTOUCHED,
+    limits=STAYS,
+    agents=True,
+)
 def no_more_files(context: Context) -> None:
     """The active node's agent cannot open one more file or socket for a while."""
     for pid in pids(context.lab, context.active, "natpair agent"):
@@ -149,81 +197,3 @@ def no_more_files(context: Context) -> None:
 def _lift(pid: int, hard: int) -> None:
     with suppress(ProcessLookupError):
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
-
-
-FAULTS = (
-    Fault(1, "Keepalived terminated on the active node", keepalived_terminated, 1000),
-    Fault(2, "Keepalived killed on the active node", keepalived_killed, 1500),
-    Fault(
-        3,
-        "Keepalived frozen on the active node, then thawed",
-        keepalived_frozen,
-        1500,
-        scale="frozen for 10 s in place of 30 s",
-    ),
-    Fault(
-        4,
-        "agent of the active node killed, then frozen",
-        agent_killed_and_frozen,
-        NO_OUTAGE_MS,
-        invariants=UNTOUCHED,
-        limits=Limits(transitions=0),
-        scale="frozen for 8 s in place of 10 min; its watchdog acts after 5 s",
-        agents=True,
-    ),
-    Fault(5, "BGP speaker killed on the active node", speaker_killed, 1000),
-    Fault(6, "BGP speaker frozen on the active node", speaker_frozen, 9000, limits=Limits(path_ms=9000)),
-    Fault(
-        7,
-        "conntrackd killed, then frozen, on the active node",
-        sync_killed_and_frozen,
-        NO_OUTAGE_MS,
-        invariants=UNTOUCHED,
-        limits=Limits(transitions=0),
-        agents=True,
-    ),
-    Fault(8, "conntrackd killed on the standby, then power cut of the active node", sync_killed_then_power_cut, 900),
-    Fault(
-        9,
-        "nft killed in the midst of loading a ruleset, 40 times",
-        nft_killed_midway,
-        NO_OUTAGE_MS,
-        limits=Limits(transitions=0),
-        agents=True,
-    ),
-    Fault(10, "no process can be started on the standby, then power cut of the active node", no_more_forks, 900),
-    Fault(
-        47,
-        "out of memory: the agent of the active node, Keepalived of the standby",
-        out_of_memory,
-        NO_OUTAGE_MS,
-        invariants=UNTOUCHED,
-        limits=Limits(transitions=0),
-        scale="Keepalived by SIGKILL: it takes no memory after its start",
-        agents=True,
-    ),
-    Fault(
-        48,
-        "60 processes that want the CPU, on both nodes",
-        busy,
-        1000,
-        limits=Limits(transitions=0),
-        scale="8 s in place of 10 min; a stalled disk is fault 70",
-    ),
-    Fault(
-        49,
-        "no more file descriptors for the agent of the active node",
-        no_more_files,
-        NO_OUTAGE_MS,
-        invariants=UNTOUCHED,
-        limits=Limits(transitions=0),
-        agents=True,
-    ),
-    Fault(
-        75,
-        "Keepalived hung for good on the standby, then on the active node",
-        keepalived_hung_for_good,
-        1500,
-        agents=True,
-    ),
-)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import signal
 
 from natpair_lab.chaos.context import Context
-from natpair_lab.chaos.fault import UNTOUCHED, Fault, Limits
-from natpair_lab.chaos.faults.processes import NO_OUTAGE_MS
+from natpair_lab.chaos.fault import NO_OUTAGE_MS, STAYS, UNTOUCHED, Fault, Limits
 from natpair_lab.testbed.topology import CLIENTS, FABRIC, FABRIC_PUBLIC
 
+_OUT = Limits(transitions=2, path_ms=30_000, new_ms=30_000)
 _TOLD_MS = 8000
 """Three seconds from the cause, and what a busy machine and the asking add."""
 _OVER_MS = 8000
@@ -33,6 +33,7 @@ def over_on_both(context: Context, code: str) -> None:
     context.check(f"{code} over", context.wait(none_says, _OVER_MS / 1000), _OVER_MS)
 
 
+@Fault(76, "the nodes have different keys", bound_ms=NO_OUTAGE_MS, invariants=UNTOUCHED, limits=STAYS, agents=True)
 def keys_differ(context: Context) -> None:
     """Somebody makes a new key on the standby alone, and its agent starts anew."""
     path = context.lab.gateway.heartbeat.key_file
@@ -53,6 +54,7 @@ def keys_differ(context: Context) -> None:
     over_on_both(context, "keys-differ")
 
 
+@Fault(77, "FIP shared to neither node", bound_ms=20_000, limits=_OUT, agents=True)
 def share_revoked_everywhere(context: Context) -> None:
     """The FIP is shared to neither node any more."""
     fip = context.lab.gateway.pair.fips[0]
@@ -63,6 +65,7 @@ def share_revoked_everywhere(context: Context) -> None:
     over_on_both(context, "no-replies")
 
 
+@Fault(78, "a FIP without free ports", bound_ms=NO_OUTAGE_MS, limits=STAYS, agents=True)
 def ports_exhausted(context: Context) -> None:
     """Clients open more flows to one destination than a FIP has ports of their kind."""
     client = CLIENTS[1]
@@ -78,6 +81,7 @@ def ports_exhausted(context: Context) -> None:
     over_on_both(context, "ports-exhausted")
 
 
+@Fault(80, "line behind the gateway cut for the active node", bound_ms=10_000, limits=_OUT, agents=True)
 def line_cut_for_active(context: Context) -> None:
     """Behind the gateway nothing comes from or goes to the active node; the gateway and the standby's way are fine."""
     mac = context.run(context.active, "cat", f"/sys/class/net/{_public(context)}/address").strip()
@@ -100,21 +104,3 @@ def line_cut_for_active(context: Context) -> None:
 
 def _public(context: Context) -> str:
     return context.lab.gateway.node_named(context.active).public_interface
-
-
-_OUT = Limits(transitions=2, path_ms=30_000, new_ms=30_000)
-
-FAULTS = (
-    Fault(
-        76,
-        "the nodes have different keys",
-        keys_differ,
-        NO_OUTAGE_MS,
-        invariants=UNTOUCHED,
-        limits=Limits(transitions=0),
-        agents=True,
-    ),
-    Fault(77, "FIP shared to neither node", share_revoked_everywhere, 20_000, limits=_OUT, agents=True),
-    Fault(78, "a FIP without free ports", ports_exhausted, NO_OUTAGE_MS, limits=Limits(transitions=0), agents=True),
-    Fault(80, "line behind the gateway cut for the active node", line_cut_for_active, 10_000, limits=_OUT, agents=True),
-)
