@@ -71,7 +71,7 @@ def test_only_the_second_of_two_may_find_its_object_gone_and_that_is_told(monkey
     able, unable = a_fault(name="one", inject=lambda _: None), a_fault(name="two", inject=_broken)
     monkeypatch.setattr(campaign, "row", {1: able, 2: unable}.__getitem__)
     lab: Any = MagicMock()
-    context = Context(lab, "nat-a", "nat-b", MagicMock(), MagicMock())
+    context = Context(lab, MagicMock(), "nat-a", "nat-b", MagicMock())
     monkeypatch.setattr(Context, "pass_time", lambda *_: None)
     paired(Schedule(1, 1, 2, 0.0)).inject(context)
     assert [(check.name, check.held, check.detail) for check in context.checks] == [

@@ -23,7 +23,7 @@ def _scene(dark: set[str]) -> Context:
     lab.powered.side_effect = lambda node: node not in dark
     lab.boot.side_effect = dark.discard
     lab.switch_faults.return_value = SimpleNamespace(partition=None)
-    return Context(lab, "nat-a", "nat-b", MagicMock(), MagicMock())
+    return Context(lab, MagicMock(), "nat-a", "nat-b", MagicMock())
 
 
 def test_what_was_done_inside_a_dark_node_is_taken_back_when_it_has_power_all_else_before() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import random
 import shutil
 import time
@@ -21,6 +19,7 @@ from natpair_lab.chaos.faults import account
 from natpair_lab.chaos.result import SCHEMA, FaultResult, Report, Verdict, count
 from natpair_lab.chaos.runner import PREPARE_SECONDS, Progress, run_fault, verdict_on
 from natpair_lab.chaos.text import line
+from natpair_lab.drill.machine import load, this_machine
 from natpair_lab.testbed import netns
 from natpair_lab.testbed.topology import Design
 from natpair_lab.testbed.world import Lab
@@ -256,9 +255,8 @@ def report(options: Options, found: tuple[FaultResult, ...], seconds: float, pro
         failed=count(found, Verdict.FAILED),
         not_possible=count(found, Verdict.NOT_POSSIBLE),
         seconds=round(seconds, 1),
-        cpus=os.cpu_count() or 1,
-        kernel=platform.release(),
-        load_1min=round(os.getloadavg()[0], 2),
+        machine=this_machine(),
+        load_1min=load(),
     )
 
 

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,16 +16,14 @@ from natpair.errors import LabError
 from natpair_lab.chaos import switchrules
 from natpair_lab.chaos.history import Check, Dark
 from natpair_lab.chaos.observer import Observer
-from natpair_lab.drill.traffic import Traffic
-from natpair_lab.testbed.agents import ask
+from natpair_lab.drill.stage import Scene
 from natpair_lab.testbed.node import PROGRAM
 from natpair_lab.testbed.topology import SWITCHES
 from natpair_lab.testbed.wait import wait_until
-from natpair_lab.testbed.world import Lab, Leg
+from natpair_lab.testbed.world import Leg
 
 _ASK_SECONDS = 30.0
 _GRANTED_SECONDS = 10.0
-_SLACK_SECONDS = 10.0
 LEGS: tuple[Leg, Leg] = ("vlan", "public")
 _END_SECONDS = 5.0
 _ECHO_SECONDS = 2.0
@@ -36,13 +33,11 @@ _HERE = Path(__file__).parent / "programs"
 
 
 @dataclass(slots=True)
-class Context:
+class Context(Scene):
     """One fault's context. Nodes go dark only through it, so that the checker knows when a claim was none."""
 
-    lab: Lab
     active: str
     standby: str
-    traffic: Traffic
     observer: Observer
     checks: list[Check] = field(default_factory=list)
     dark: list[Dark] = field(default_factory=list)
@@ -51,16 +46,6 @@ class Context:
     felt_ns: int | None = None
 
     # Time
-
-    def pass_time(self, seconds: float) -> None:
-        """Let the traffic run for a while; LabError as soon as one of its programs is gone."""
-        end = time.monotonic() + seconds
-
-        def over() -> bool:
-            self.traffic.check()
-            return time.monotonic() >= end
-
-        wait_until(over, deadline_seconds=max(0.0, seconds) + _SLACK_SECONDS, what="the end of a watch")
 
     def wait(self, condition: Callable[[], object], seconds: float) -> float | None:
         """Milliseconds until `condition` is true; None if it is not within `seconds`."""
@@ -146,15 +131,6 @@ class Context:
     def natpair(self, node: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run natpair itself on a node, as its operator would."""
         return self.lab.exec(node, [*PROGRAM, *arguments], check=False, timeout=_ASK_SECONDS)
-
-    def command(self, node: str, path: str, *, force: bool = False) -> tuple[bool, str]:
-        """Give a node's agent an order; whether it was carried out, and what it said."""
-        try:
-            code, answer = ask(self.lab.ref(node), "POST", path, {"force": force}, timeout=_ASK_SECONDS)
-        except (OSError, ValueError) as error:
-            return False, f"the agent of {node} did not answer: {error}"
-        said: Any = answer.get("message", "") if isinstance(answer, dict) else ""
-        return code == HTTPStatus.OK, str(said)
 
     def hand_over(self, name: str = "switchover") -> None:
         """Ask for a switchover until it is granted, as an operator would, and wait until the pair is whole again."""

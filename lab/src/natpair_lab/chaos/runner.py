@@ -106,7 +106,7 @@ def _record(lab: Lab, fault: Fault, folder: Path) -> History:
         observer.sample()
         before, path = observer.resources(), lab.best_path()
         with Witnesses(lab, folder) as witnesses, Traffic(lab.popen, servers, fault.flows) as traffic:
-            context = Context(lab, active, standby, traffic, observer)
+            context = Context(lab, traffic, active, standby, observer)
             marks = _Marks()
             try:
                 _carry_through(context, fault, marks, witnesses)

@@ -22,7 +22,8 @@ def lines(report: Report) -> Iterator[str]:
     yield ""
     yield (
         f"{report.passed} passed, {report.failed} failed, {report.not_possible} not possible; design {report.design},"
-        f" profile {report.profile}; {report.seconds / 60:.1f} min on {report.cpus} cores, load {report.load_1min:g}"
+        f" profile {report.profile}; {report.seconds / 60:.1f} min on {report.machine.cpus} cores,"
+        f" load {report.load_1min:g}"
     )
 
 

@@ -1,15 +1,17 @@
-"""What a bench ran on: processor, kernel, and the daemons' versions."""
+"""What a drill, a campaign or a bench ran on: processor, kernel, and the versions of what was measured."""
 
 from __future__ import annotations
 
 import os
 import platform
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+import natpair
 from natpair.errors import CommandFailed, Unsupported
 from natpair.system.process import run
-from natpair_lab.bench.results import Machine
 
 _ASK = {
     "keepalived": ("keepalived", "--version"),
@@ -21,6 +23,17 @@ _ASK = {
 _SECONDS = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where something was measured: absolute times mean little without it."""
+
+    cpu: str
+    cpus: int
+    kernel: str
+    versions: Mapping[str, str]
+    natpair: str = natpair.__version__
+
+
 def this_machine() -> Machine:
     """This machine; a program that is not there has the version "none"."""
     return Machine(
@@ -29,6 +42,11 @@ def this_machine() -> Machine:
         kernel=platform.release(),
         versions={name: _version(argv) for name, argv in _ASK.items()},
     )
+
+
+def load() -> float:
+    """The load of the last minute."""
+    return round(os.getloadavg()[0], 2)
 
 
 def _cpu() -> str:
