@@ -12,17 +12,24 @@ from typing import Any
 
 import pytest
 
-from cloud.accounts import LEGACY, TEXT, Desk, changed, desk, holdings, shape
+from cloud.accounts import LEGACY, PACE, TEXT, Desk, changed, desk, holdings, shape
 from natpair.config.load import parse
 from natpair.core.digest import config_hash
 from natpair.errors import ApiError, ConfigError, NotReady
-from natpair.linode import bodies, models, sharing
+from natpair.linode import bodies, creating, models, sharing
 from natpair_lab.emulator import addresses, lifecycle
 from natpair_lab.emulator.faults import Fault, Kind
 from natpair_lab.emulator.model import Status
 from natpair_lab.emulator.tokens import Token
 
 LOSSES = (Kind.LOST, Kind.HALF, Kind.STATUS_AFTER)
+
+
+def allocation(text: str, **fault: Any) -> Fault:
+    """A fault at the call that allocates an address in that generation of interfaces."""
+    if text == LEGACY:
+        return Fault(method="POST", path="/linode/instances/*/ips", **fault)
+    return Fault(method="PUT", path="/linode/instances/*/interfaces/[0-9]*", **fault)
 
 
 def user_data(at: Desk, name: str) -> dict[str, Any]:
@@ -42,10 +49,24 @@ async def stranger(at: Desk, label: str, **more: Any) -> models.Instance:
         label, "us-ord", "g6-nanode-1", image="linode/debian12", authorized_keys=("ssh-ed25519 AAAA",), **more
     )
     made = await at.client.create_instance(new)
-    for _ in range(200):
-        if (await at.client.instance(made.id)).running:
+    return await reaches(at, made.id, "running")
+
+
+async def reaches(at: Desk, linode: int, status: str) -> models.Instance:
+    for _ in range(500):
+        if (await at.client.instance(linode)).status == status:
             break
-    return await at.client.instance(made.id)
+    return await at.client.instance(linode)
+
+
+async def allocated(at: Desk, linode: models.Instance) -> IPv4Address:
+    """A further address for a running Linode, which is off meanwhile: so the newer generation wants it."""
+    await at.client.shut_down(linode.id)
+    await reaches(at, linode.id, "offline")
+    address = await creating.allocate_address(at.client, linode, PACE.create)
+    await at.client.boot(linode.id)
+    await reaches(at, linode.id, "running")
+    return address
 
 
 @pytest.mark.parametrize("text", [TEXT, LEGACY], ids=["linode", "legacy"])
@@ -87,6 +108,81 @@ async def test_an_empty_account_becomes_a_pair_and_empty_again(text: str) -> Non
         assert await at.destroy() == ()
 
 
+@pytest.mark.parametrize("setting", ["linode_only", "legacy_config_only", "linode_default_but_legacy_config_allowed"])
+@pytest.mark.parametrize("guarded", [False, True], ids=["no default firewall", "default firewall"])
+@pytest.mark.parametrize("wall", [True, False], ids=["firewall", "no firewall"])
+@pytest.mark.parametrize("lower", [False, True], ids=["FIP higher", "FIP lower"])
+async def test_every_kind_of_account(setting: str, guarded: bool, wall: bool, lower: bool) -> None:
+    text = LEGACY if setting == "legacy_config_only" else TEXT
+    async with desk(text if wall else text + "firewall = false\n") as at:
+        at.store.interfaces_for_new_linodes = setting
+        if guarded:
+            rules = models.FirewallRules(inbound_policy="DROP", outbound_policy="ACCEPT")
+            theirs = await at.client.create_firewall(bodies.NewFirewall("default", rules))
+            at.store.default_firewall = theirs.id
+        before = holdings(at.store)
+
+        def choose(step: Any) -> None:
+            if lower and step.kind.value == "allocate-address":
+                at.store.last_address[True] = IPv4Address("192.0.2.9")
+
+        await at.apply(choose)
+        gateway = parse(at.text)
+        first = at.store.linodes[at.node("nat-a")]
+        dhcp = at.store.view(first).dhcp
+        assert dhcp is not None
+        assert (dhcp.ip == gateway.pair.fips[0]) == lower, "DHCP would give the shared address, which is dead"
+        assert len(at.store.devices) == (2 if wall else 0), "the default firewall guards none of the nodes"
+        assert (await at.condition()).problems == ()
+        await at.destroy()
+        assert holdings(at.store) == before
+
+
+@pytest.mark.parametrize("setting", ["linode_only", "legacy_config_only"])
+async def test_a_generation_that_the_account_does_not_allow_is_told(setting: str) -> None:
+    """With a token that may not read the settings, so that only the refusal tells."""
+    async with desk(LEGACY if setting == "linode_only" else TEXT) as at:
+        at.store.interfaces_for_new_linodes = setting
+        scopes = {"linodes:read_write", "ips:read_write", "firewall:read_write", "events:read_only"}
+        at.emulator.api.tokens.set("any", Token(frozenset(scopes)))
+        with pytest.raises(ApiError) as caught:
+            await at.apply()
+        assert "cloud.generation" in caught.value.cure
+        await at.destroy()
+
+
+async def test_a_token_that_may_not_read_events_still_makes_a_pair() -> None:
+    async with desk() as at:
+        at.emulator.api.tokens.set(
+            "any", Token(frozenset({"linodes:read_write", "ips:read_write", "firewall:read_write"}))
+        )
+        await at.apply()
+        assert [one.status for one in at.store.linodes.values()] == [Status.RUNNING, Status.RUNNING]
+        assert (await at.condition()).problems == ()
+
+
+async def test_a_user_without_a_role_is_told_of_roles() -> None:
+    async with desk() as at:
+        at.emulator.api.tokens.set("any", Token(denied=frozenset({"POST /networking/firewalls"})))
+        with pytest.raises(ApiError) as caught:
+            await at.apply()
+        assert caught.value.exit_code == 77
+        assert "grants or roles" in caught.value.cure
+
+
+async def test_a_region_with_one_host_is_told_with_the_way_out() -> None:
+    async with desk() as at:
+        at.store.policy = replace(at.store.policy, hosts_per_region=1)
+        with pytest.raises(ApiError) as caught:
+            await at.apply()
+        assert 'cloud.placement = "flexible"' in caught.value.cure
+        at.text = changed(("[cloud]\n", '[cloud]\nplacement = "flexible"\n'), text=at.text)
+        with pytest.raises(ApiError):
+            await at.apply()  # the group that is there is strict
+        await at.destroy()
+        await at.apply()
+
+
 async def test_two_addresses_are_two_and_comments_stay() -> None:
     async with desk(changed(('fips = ["auto"]', 'fips = ["auto", "auto"]'))) as at:
         await at.apply()
@@ -104,19 +200,19 @@ async def test_lost_answers_to_every_post_make_nothing_twice(fault: Kind, text: 
         # Each POST is answered badly once, whatever follows from that is answered well.
         for path in ("/placement/groups", "/networking/firewalls", "/linode/instances", "/networking/ips/share"):
             at.emulator.control.faults.active.append(Fault(kind=fault, method="POST", path=path, status=502))
-        for path in ("/linode/instances/*/ips", "/linode/instances/*/rebuild", "/linode/instances/*/boot"):
+        for path in ("/linode/instances/*/rebuild", "/linode/instances/*/boot"):
             at.emulator.control.faults.active.append(Fault(kind=fault, method="POST", path=path, status=502))
+        at.emulator.control.faults.active.append(allocation(text, kind=fault, status=502))
         await at.apply()
         assert at.emulator.control.faults.active == []
         stamps = [parse(one.text).cloud.stamp or "" for one in (at, calm)]
         assert shape(at.store, stamps[0]) == shape(calm.store, stamps[1])
 
 
-async def test_an_address_that_never_shows_is_not_asked_for_again() -> None:
-    async with desk() as at:
-        at.emulator.control.faults.active.append(
-            Fault(kind=Kind.STATUS, method="POST", path="/linode/instances/*/ips", status=502)
-        )
+@pytest.mark.parametrize("text", [TEXT, LEGACY], ids=["linode", "legacy"])
+async def test_an_address_that_never_shows_is_not_asked_for_again(text: str) -> None:
+    async with desk(text) as at:
+        at.emulator.control.faults.active.append(allocation(text, kind=Kind.STATUS, status=502))
         with pytest.raises(ApiError) as caught:
             await at.apply()
         assert caught.value.uncertain
@@ -125,8 +221,9 @@ async def test_an_address_that_never_shows_is_not_asked_for_again() -> None:
         assert len(at.store.addresses) == 3
 
 
-async def test_an_account_without_the_right_to_more_addresses_is_told_so() -> None:
-    async with desk() as at:
+@pytest.mark.parametrize("text", [TEXT, LEGACY], ids=["linode", "legacy"])
+async def test_an_account_without_the_right_to_more_addresses_is_told_so(text: str) -> None:
+    async with desk(text) as at:
         at.store.policy = replace(at.store.policy, public_ipv4_per_linode=1)
         with pytest.raises(ApiError) as caught:
             await at.apply()
@@ -148,14 +245,14 @@ async def test_a_share_removed_by_others_is_found_and_repaired_and_theirs_surviv
     async with desk() as at:
         await at.apply()
         other = await stranger(at, "web")
-        extra = await at.client.allocate_address(other.id)
+        extra = await allocated(at, other)
         second = at.node("nat-b")
-        await at.client.replace_shares(second, [extra.address])
+        await at.client.replace_shares(second, [extra])
         (problem,) = (await at.condition()).problems
         fip = parse(at.text).pair.fips[0]
         assert str(fip) in problem.text
         await at.apply()
-        assert set(at.store.shares[second]) == {fip, extra.address}
+        assert set(at.store.shares[second]) == {fip, extra}
         await at.destroy()
         assert at.labels() == ["web"]
 
@@ -235,7 +332,7 @@ async def adopting(at: Desk, *, legacy: bool = False) -> tuple[int, int, IPv4Add
     """Two Linodes of somebody's own, and an address of the first that is to be the FIP."""
     generation = bodies.Generation.LEGACY if legacy else bodies.Generation.LINODE
     made = [await stranger(at, f"own-{n}", vlan=bodies.VlanAttachment("natpair"), generation=generation) for n in "ab"]
-    fip = (await at.client.allocate_address(made[0].id)).address
+    fip = await allocated(at, made[0])
     at.text = changed(
         ('fips = ["auto"]', f'fips = ["{fip}"]'),
         ('name = "nat-a"', f'name = "nat-a"\nlinode = {made[0].id}'),
@@ -249,7 +346,7 @@ async def test_adopted_linodes_get_shares_and_nothing_else(legacy: bool) -> None
     async with desk() as at:
         _first, second, fip = await adopting(at, legacy=legacy)
         other = await stranger(at, "web")
-        extra = (await at.client.allocate_address(other.id)).address
+        extra = await allocated(at, other)
         await sharing.share(at.client, second, [extra])
         before = holdings(at.store)
         await at.apply()
@@ -300,7 +397,13 @@ async def test_a_reserved_address_on_a_node_is_nobodys_spare_one() -> None:
         reserved = addresses.reserve(at.store, "us-ord")
         addresses.attach_reserved(at.store, at.store.linodes[at.node("nat-a")], str(reserved.address))
         at.text = at.text.replace('"]  # one', '", "auto"]  # two', 1)
+        with pytest.raises(ConfigError) as caught:
+            await at.apply()
+        assert "only while it is off" in caught.value.problems[0].message
+        await at.client.shut_down(at.node("nat-a"))
+        await reaches(at, at.node("nat-a"), "offline")
         await at.apply()
+        assert at.store.linodes[at.node("nat-a")].status is Status.RUNNING
         assert reserved.address not in parse(at.text).pair.fips
         at.text = changed((str(parse(at.text).pair.fips[1]), str(reserved.address)), text=at.text)
         await at.apply()

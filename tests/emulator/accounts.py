@@ -16,6 +16,8 @@ LINODE = {"region": "us-east", "type": "g6-nanode-1"}
 IMAGE = {"image": "linode/debian12", "root_pass": "correct horse battery"}
 VLAN = {"purpose": "vlan", "label": "nat-lan", "ipam_address": "192.168.1.2/24"}
 PUBLIC = {"purpose": "public"}
+OPEN = {"public": {}, "firewall_id": -1}
+POLICIES = {"inbound_policy": "ACCEPT", "outbound_policy": "ACCEPT"}
 ANYWHERE = {"ipv4": ["0.0.0.0/0"], "ipv6": ["::/0"]}
 RULE = {"protocol": "TCP", "ports": "22", "action": "ACCEPT", "label": "ssh", "addresses": ANYWHERE}
 
@@ -65,6 +67,14 @@ class Account:
         self.later()
         return self.do("GET", f"/linode/instances/{linode['id']}")
 
+    def further_address(self, linode_id: int) -> str:
+        """One more address for a Linode with Linode interfaces, which is off."""
+        path = f"/linode/instances/{linode_id}/interfaces"
+        public = next(one for one in self.do("GET", path)["interfaces"] if one["public"])
+        stated = [*public["public"]["ipv4"]["addresses"], {"address": "auto", "primary": False}]
+        changed = self.do("PUT", f"{path}/{public['id']}", {"public": {"ipv4": {"addresses": stated}}})
+        return str(changed["public"]["ipv4"]["addresses"][-1]["address"])
+
     def status(self, linode: Any) -> str:
         return str(self.do("GET", f"/linode/instances/{linode['id']}")["status"])
 
@@ -80,8 +90,8 @@ class Full(Account):
     names: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        firewall = self.do("POST", "/networking/firewalls", {"label": "wall", "rules": {"inbound": [RULE]}})
-        self.do("PUT", f"/networking/firewalls/{firewall['id']}/rules", {"inbound": [RULE], "outbound": [RULE]})
+        rules = POLICIES | {"inbound": [RULE], "outbound": [RULE]}
+        firewall = self.do("POST", "/networking/firewalls", {"label": "wall", "rules": rules})
         group = {"label": "apart", "region": "us-east", "placement_group_policy": "strict"}
         group = self.do("POST", "/placement/groups", group | {"placement_group_type": "anti_affinity:local"})
         data = base64.b64encode(b"#cloud-config").decode()
@@ -109,9 +119,9 @@ class Full(Account):
         self.do("POST", f"/linode/instances/{legacy['id']}/ips", {"type": "ipv4", "public": True, "address": reserved})
         extra = self.do("POST", "/networking/ips", {"type": "ipv4", "public": True, "linode_id": legacy["id"]})
         self.do("POST", "/networking/ips/share", {"linode_id": modern["id"], "ips": [extra["address"], reserved]})
-        back = self.do("POST", "/networking/ips", {"type": "ipv4", "public": True, "linode_id": modern["id"]})
-        self.do("POST", "/networking/ips/share", {"linode_id": legacy["id"], "ips": [back["address"]]})
-        third = self.create(interface_generation="linode")
+        back = self.further_address(modern["id"])
+        self.do("POST", "/networking/ips/share", {"linode_id": legacy["id"], "ips": [back]})
+        third = self.create(interface_generation="linode", interfaces=[OPEN])
         Control(self.api).add_maintenance(Fields({"linode_id": legacy["id"], "when": 600, "not_before": 300}))
         config = self.do("GET", f"/linode/instances/{legacy['id']}/configs")["data"][0]
         devices = self.do("GET", f"/networking/firewalls/{firewall['id']}/devices")["data"]

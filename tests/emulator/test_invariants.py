@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.accounts import IMAGE, LINODE, PUBLIC, VLAN, Account
+from emulator.accounts import IMAGE, LINODE, OPEN, PUBLIC, VLAN, Account
 from natpair_lab.emulator.interfaces import vlan_members
 from natpair_lab.emulator.model import Status
 from natpair_lab.emulator.world import SharesChanged
@@ -15,7 +15,7 @@ from natpair_lab.emulator.world import SharesChanged
 KINDS: list[dict[str, Any]] = [
     {},
     IMAGE | {"interfaces": [PUBLIC, VLAN]},
-    IMAGE | {"interface_generation": "linode", "interfaces": [{"public": {}}, {"vlan": {"vlan_label": "nat-lan"}}]},
+    IMAGE | {"interface_generation": "linode", "interfaces": [OPEN, {"vlan": {"vlan_label": "nat-lan"}}]},
     IMAGE | {"interface_generation": "linode", "interfaces": [{"vlan": {"vlan_label": "nat-lan"}}]},
     IMAGE | {"private_ip": True},
     {"region": "us-ord"},

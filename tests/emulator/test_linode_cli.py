@@ -110,7 +110,10 @@ def test_a_pair_from_nothing_to_nothing(cli: Cli, wait_until: Callable[..., None
 
 
 def test_linode_interfaces(cli: Cli) -> None:
-    interfaces = [{"public": {}}, {"vlan": {"vlan_label": "nat-lan", "ipam_address": "192.168.1.2/24"}}]
+    interfaces = [
+        {"public": {}, "firewall_id": -1},
+        {"vlan": {"vlan_label": "nat-lan", "ipam_address": "192.168.1.2/24"}},
+    ]
     generation = ("--interface_generation", "linode", "--network_helper", "false")
     linode = cli("linodes", "create", *SIZE, *REGION, *IMAGE, *generation, "--interfaces", json.dumps(interfaces))[0]
     assert linode["interface_generation"] == "linode"

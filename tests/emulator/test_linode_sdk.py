@@ -86,7 +86,10 @@ def test_power_is_followed_by_events(client: LinodeClient) -> None:
 
 
 def test_linode_interfaces(client: LinodeClient) -> None:
-    interfaces = [{"public": {}}, {"vlan": {"vlan_label": "nat-lan", "ipam_address": "192.168.1.2/24"}}]
+    interfaces = [
+        {"public": {}, "firewall_id": -1},
+        {"vlan": {"vlan_label": "nat-lan", "ipam_address": "192.168.1.2/24"}},
+    ]
     linode = create(
         client, "nat-a", interfaces=interfaces, interface_generation="linode", network_helper=False, booted=False
     )

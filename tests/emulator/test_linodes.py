@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
+from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
 
-from emulator.accounts import IMAGE, LINODE, PUBLIC, VLAN, Account, Full
+from emulator.accounts import IMAGE, LINODE, OPEN, POLICIES, PUBLIC, VLAN, Account, Full
 from natpair_lab.emulator import lifecycle
+from natpair_lab.emulator.tokens import Token
 from natpair_lab.emulator.world import Boot, Created, Deleted, ShutDown
 
 CREATE = "/linode/instances"
@@ -16,6 +19,8 @@ MODERN = {"interface_generation": "linode"}
 
 
 def states(account: Account, linode: Any, seconds: float, count: int) -> list[str]:
+    """What is read one after another, once the old status is no longer shown."""
+    account.api.store.stale.clear()
     seen = []
     for _ in range(count):
         seen.append(account.status(linode))
@@ -61,6 +66,7 @@ def test_a_linode_may_stay_off(account: Account, more: dict[str, Any]) -> None:
     linode = account.create(**more)
     assert linode["status"] == "offline"
     account.do("POST", f"{CREATE}/{linode['id']}/boot")
+    assert [account.status(linode) for _ in range(3)] == ["offline", "offline", "booting"], "as recorded"
     account.later()
     assert account.status(linode) == "running"
     assert "already booted" in account.reasons("POST", f"{CREATE}/{linode['id']}/boot")[0][2]
@@ -102,6 +108,10 @@ def test_deleting_takes_everything_along(account: Account) -> None:
         ({"type": "g6-huge"}, "type"),
         ({"type": 1}, "type"),
         ({"label": "-x"}, "label"),
+        ({"label": "1-nat"}, "label"),
+        ({"label": "nat-"}, "label"),
+        (MODERN, "interfaces.firewall_id"),
+        (MODERN | {"interfaces": [{"public": {}}]}, "interfaces.firewall_id"),
         ({"label": "nat__a"}, "label"),
         ({"label": "taken"}, "label"),
         ({"image": "linode/debian12"}, "root_pass"),
@@ -114,7 +124,7 @@ def test_deleting_takes_everything_along(account: Account) -> None:
         ({"placement_group": {"id": 1}}, "placement_group.id"),
         ({"placement_group": 1}, "placement_group"),
         ({"interface_generation": "both"}, "interface_generation"),
-        (MODERN | {"private_ip": True}, "private_ip"),
+        (MODERN | {"private_ip": True, "interfaces": [OPEN]}, "private_ip"),
         (MODERN | {"region": "us-den-1"}, "interface_generation"),
         ({"maintenance_policy": "never"}, "maintenance_policy"),
         ({"ipv4": ["203.0.113.77"]}, "ipv4"),
@@ -124,6 +134,7 @@ def test_deleting_takes_everything_along(account: Account) -> None:
         ({"interfaces": [VLAN | {"label": name} for name in ("a", "b", "c", "d")]}, "interfaces"),
         ({"interfaces": [VLAN | {"label": None}]}, "interfaces[0].label"),
         ({"interfaces": [VLAN | {"label": "a b"}]}, "interfaces[0].label"),
+        ({"interfaces": [VLAN | {"label": "a--b"}]}, "interfaces[0].label"),
         ({"interfaces": [VLAN | {"ipam_address": "192.168.1.2"}]}, "interfaces[0].ipam_address"),
         ({"interfaces": [{"purpose": "vpc", "subnet_id": 1}]}, "interfaces[0].purpose"),
         ({"interfaces": [{"public": {}}]}, "interfaces[0].purpose"),
@@ -173,7 +184,7 @@ def test_a_region_has_ten_vlans(account: Account) -> None:
 
 
 def test_interfaces_change_only_while_it_is_off(account: Account) -> None:
-    linode = account.create(**IMAGE, **MODERN)
+    linode = account.create(**IMAGE, **MODERN, interfaces=[OPEN])
     path = f"{CREATE}/{linode['id']}/interfaces"
     lan = {"vlan": {"vlan_label": "nat-lan", "ipam_address": "192.168.1.2/24"}}
     assert "powered off" in account.reasons("POST", path, lan)[0][2]
@@ -223,7 +234,16 @@ def test_firewall_limits(account: Account) -> None:
     rule = {"protocol": "TCP", "action": "ACCEPT", "addresses": {"ipv4": ["10.0.0.0/8"]}}
 
     def refused(**rules: Any) -> str:
-        return account.reasons("POST", "/networking/firewalls", {"label": "wall", "rules": rules})[0][2]
+        return account.reasons("POST", "/networking/firewalls", {"label": "wall", "rules": POLICIES | rules})[0][2]
+
+    for addresses in ({"ipv4": [], "ipv6": ["::/0"]}, {"ipv4": ["10.0.0.0/8"], "ipv6": []}):
+        assert "empty list" in refused(inbound=[rule | {"addresses": addresses}])
+    assert "both" in refused(inbound=[rule | {"addresses": {}}])
+    for ports in ("080", "24-22", "0", "65536", "22,", ",".join("1-2" for _ in range(8))):
+        assert "ports" in refused(inbound=[rule | {"ports": ports}])
+    assert "label" in refused(inbound=[rule | {"label": "ab"}])
+    assert "networks" in refused(inbound=[rule | {"addresses": {"ipv4": ["10.0.0.1"]}}])
+    assert "_policy" in account.reasons("POST", "/networking/firewalls", {"label": "wall", "rules": {}})[0][1]
 
     assert "protocol" in refused(inbound=[rule | {"protocol": "VRRP"}])
     assert "25 rules" in refused(inbound=[rule] * 13, outbound=[rule] * 13)
@@ -231,8 +251,11 @@ def test_firewall_limits(account: Account) -> None:
     assert "255 entries" in refused(inbound=[rule | {"addresses": {"ipv4": ["10.0.0.0/8"] * 256}}])
     assert "IPv4 networks" in refused(inbound=[rule | {"addresses": {"ipv4": ["::/0"]}}])
     assert "inbound_policy" in refused(inbound_policy="REJECT")
-    wall = account.do("POST", "/networking/firewalls", {"label": "wall"})
-    linode = account.create(**MODERN)
+    assert account.reasons("POST", "/networking/firewalls", {"label": "wall"})[0][1] == "rules"
+    assert account.reasons("POST", "/networking/firewalls", {"label": "1-wall", "rules": POLICIES})[0][1] == "label"
+    wall = account.do("POST", "/networking/firewalls", {"label": "wall", "rules": POLICIES})
+    assert (wall["rules"]["inbound"], wall["rules"]["outbound"]) == (None, None), "as recorded"
+    linode = account.create(**MODERN, interfaces=[OPEN])
     body = {"type": "linode", "id": linode["id"]}
     assert "interface" in account.reasons("POST", f"/networking/firewalls/{wall['id']}/devices", body)[0][2]
 
@@ -244,7 +267,7 @@ def test_a_rebuild_gives_new_disks_and_a_new_profile_and_keeps_the_rest(full: Fu
     full.do("PUT", f"/linode/instances/{full.legacy}/configs/{full.names['configId']}", {"helpers": {"network": False}})
     full.api.store.notices.clear()
     rebuilt = full.do("POST", f"/linode/instances/{full.legacy}/rebuild", body)
-    assert rebuilt["status"] == "rebuilding"
+    assert rebuilt["status"] == "running", "recorded once: the answer still has the status from before"
     assert [type(one).__name__ for one in full.api.store.notices] == ["ShutDown", "Created"]
     assert full.reasons("POST", f"/linode/instances/{full.legacy}/rebuild", body)[0][2] == "Linode busy."
     full.later()
@@ -269,3 +292,87 @@ def test_a_rebuild_gives_new_disks_and_a_new_profile_and_keeps_the_rest(full: Fu
 def test_a_rebuild_that_is_refused_changes_nothing(full: Full, body: dict[str, str], field: str) -> None:
     assert full.reasons("POST", f"/linode/instances/{full.legacy}/rebuild", body)[0][:2] == (400, field)
     assert full.do("GET", f"/linode/instances/{full.legacy}")["status"] == "running"
+
+
+def test_the_default_firewall_guards_what_names_none(account: Account) -> None:
+    wall = account.do("POST", "/networking/firewalls", {"label": "wall", "rules": POLICIES})
+    account.api.store.default_firewall = wall["id"]
+    made = [
+        account.create(**MODERN, interfaces=[{"public": {}}]),
+        account.create(**MODERN, interfaces=[OPEN]),
+        account.create(),
+        account.create(firewall_id=-1),
+    ]
+    guarded = {one.linode_id for one in account.api.store.devices.values()}
+    assert guarded == {made[0]["id"], made[2]["id"]}
+
+
+@pytest.mark.parametrize(
+    ("setting", "allowed"),
+    [
+        ("legacy_config_only", {None: "legacy_config", "legacy_config": "legacy_config"}),
+        ("linode_only", {None: "linode", "linode": "linode"}),
+        (
+            "linode_default_but_legacy_config_allowed",
+            {None: "linode", "linode": "linode", "legacy_config": "legacy_config"},
+        ),
+    ],
+)
+def test_the_account_says_which_generation_may_be_made(
+    account: Account, setting: str, allowed: dict[str | None, str]
+) -> None:
+    account.api.store.interfaces_for_new_linodes = setting
+    for asked in (None, "linode", "legacy_config"):
+        interfaces = [OPEN] if allowed.get(asked, asked) == "linode" else [PUBLIC]
+        body = LINODE | {"interface_generation": asked, "interfaces": interfaces}
+        if asked in allowed:
+            assert account.do("POST", CREATE, body)["interface_generation"] == allowed[asked]
+        else:
+            assert account.reasons("POST", CREATE, body)[0][1] == "interface_generation"
+
+
+def test_addresses_of_linode_interfaces_are_allocated_through_them_while_it_is_off(account: Account) -> None:
+    linode = account.create(**IMAGE, **MODERN, booted=False, interfaces=[OPEN])
+    body = {"type": "ipv4", "public": True}
+    for path, more in ((f"{CREATE}/{linode['id']}/ips", {}), ("/networking/ips", {"linode_id": linode["id"]})):
+        assert "through its interfaces" in account.reasons("POST", path, body | more)[0][2]
+    second = account.further_address(linode["id"])
+    assert account.do("GET", f"{CREATE}/{linode['id']}")["ipv4"][1] == second
+    path = f"{CREATE}/{linode['id']}/interfaces"
+    (public,) = account.do("GET", path)["interfaces"]
+    only_one = {"public": {"ipv4": {"addresses": [{"address": second, "primary": True}]}}}
+    account.do("PUT", f"{path}/{public['id']}", only_one)
+    assert account.do("GET", f"{CREATE}/{linode['id']}")["ipv4"] == [second], "what is not stated is given back"
+    account.do("POST", f"{CREATE}/{linode['id']}/boot")
+    account.later()
+    assert "powered off" in account.reasons("PUT", f"{path}/{public['id']}", only_one)[0][2]
+
+
+def test_a_strict_group_needs_a_host_of_its_own_for_each(account: Account) -> None:
+    account.api.store.policy = replace(account.api.store.policy, hosts_per_region=1)
+    kind = {"placement_group_type": "anti_affinity:local", "region": "us-east"}
+    strict = account.do("POST", "/placement/groups", kind | {"label": "s", "placement_group_policy": "strict"})
+    account.create(placement_group={"id": strict["id"]})
+    body = LINODE | {"placement_group": {"id": strict["id"]}}
+    assert account.reasons("POST", CREATE, body)[0][1] == "placement_group.id"
+    loose = account.do("POST", "/placement/groups", kind | {"label": "f", "placement_group_policy": "flexible"})
+    for _ in range(2):
+        account.create(placement_group={"id": loose["id"]})
+    assert not account.do("GET", f"/placement/groups/{loose['id']}")["is_compliant"]
+
+
+def test_dhcp_gives_the_first_address_as_text(account: Account) -> None:
+    linode = account.create()
+    for _ in range(7):
+        account.do("POST", "/networking/ips", {"type": "ipv4", "public": True, "linode_id": linode["id"]})
+    account.api.store.last_address[True] = IPv4Address("203.0.113.9")
+    account.do("DELETE", f"{CREATE}/{linode['id']}/ips/203.0.113.3")
+    account.do("POST", "/networking/ips", {"type": "ipv4", "public": True, "linode_id": linode["id"]})
+    dhcp = account.api.store.view(account.api.store.linodes[linode["id"]]).dhcp
+    assert str(dhcp) == "203.0.113.10/24", "10 sorts before 2"
+
+
+def test_a_user_without_the_role_may_not(account: Account) -> None:
+    account.api.tokens.set("any", Token(denied=frozenset({"POST /linode/instances"})))
+    assert account.reasons("POST", CREATE, LINODE) == [(403, "", "Unauthorized")]
+    assert account.do("GET", CREATE)["data"] == []

@@ -183,5 +183,5 @@ def test_paths_that_lead_nowhere(account: Account, method: str, path: str, statu
 
 
 def test_a_slash_at_the_end_changes_nothing(full: Full) -> None:
-    body = {"type": "ipv4", "public": True, "linode_id": int(full.modern)}
-    assert full.do("POST", "/networking/ips/", body)["linode_id"] == int(full.modern)
+    body = {"type": "ipv4", "public": True, "linode_id": int(full.legacy)}
+    assert full.do("POST", "/networking/ips/", body)["linode_id"] == int(full.legacy)

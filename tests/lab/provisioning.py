@@ -56,12 +56,9 @@ class Account:
     def settle(self, *linodes: Instance) -> None:
         """Wait until these are on their way to nowhere."""
         for linode in linodes:
-
-            def settled(one: Instance = linode) -> bool:
-                one.invalidate()
-                return one.status in ("running", "offline")
-
-            wait_until(settled, deadline_seconds=60, what=f"the rest of {linode.label}")
+            # For a while the platform still shows the status from before an order; its events tell.
+            self.client.polling.wait_for_entity_free("linode", linode.id, timeout=60, interval=0.5)
+            wait_until(lambda one=linode: _at_rest(one), deadline_seconds=60, what=f"the rest of {linode.label}")
 
     def create(self, label: str, address: str, vlan: str = "nat-lan") -> Instance:
         """A Linode of the newer interface generation, off, eth0 public and eth1 on the VLAN."""
@@ -74,11 +71,20 @@ class Account:
             booted=False,
             interface_generation="linode",
             network_helper=False,
-            interfaces=[{"public": {}}, {"vlan": {"vlan_label": vlan, "ipam_address": address}}],
+            interfaces=[{"public": {}, "firewall_id": -1}, {"vlan": {"vlan_label": vlan, "ipam_address": address}}],
         )
         linode = made[0] if isinstance(made, tuple) else made
         self.settle(linode)
         return linode
+
+    def further_address(self, linode: Instance) -> str:
+        """One more public address of a Linode that is off."""
+        public = next(one for one in linode.linode_interfaces if one.public is not None)
+        stated = [{"address": one.address, "primary": one.primary} for one in public.public.ipv4.addresses]
+        public.public = {"ipv4": {"addresses": [*stated, {"address": "auto", "primary": False}]}}
+        public.save()
+        linode.invalidate()
+        return str(linode.ipv4[-1])
 
     def rebuild(self, linode: Instance, user_data: bytes, *, booted: bool = True) -> None:
         """New disks with this user data, and on."""
@@ -97,6 +103,14 @@ class Account:
         request = urllib.request.Request(f"{self.url}/_emulator{path}", data, method=method)  # noqa: S310 - loopback
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
             return json.loads(answer.read())
+
+
+def _at_rest(linode: Instance) -> bool:
+    seen = []
+    for _ in range(3):
+        linode.invalidate()
+        seen.append(linode.status)
+    return set(seen) <= {"running", "offline"} and len(set(seen)) == 1
 
 
 def user_data(name: str, config: str, key: str = KEY, path: str = paths.CONFIG) -> bytes:
@@ -133,7 +147,7 @@ class Pair:
 def provision(account: Account, path: str = paths.CONFIG) -> Pair:
     """A pair from nothing, running but perhaps not ready; its configuration lies at `path`."""
     first, second = account.create("nat-a", "192.168.1.3/24"), account.create("nat-b", "192.168.1.4/24")
-    fip = account.client.networking.ip_allocate(first).address
+    fip = account.further_address(first)
     account.client.networking.ip_addresses_share([fip], second)
     config = config_of(first, second, fip)
     for linode in (first, second):

@@ -3,8 +3,8 @@
 #
 #   sh install.sh NODE SOURCE [SHA256]
 #
-# cloud-init runs it once, at the first boot. It may be run again at any time: each step looks at what is there, and
-# none disturbs a node that serves. Its output is in /var/log/cloud-init-output.log.
+# network.sh lies beside it. cloud-init runs it once, at the first boot. It may be run again at any time: each step
+# looks at what is there, and none disturbs a node that serves. Its output is in /var/log/cloud-init-output.log.
 set -eu
 
 node=$1
@@ -97,31 +97,6 @@ install_natpair() {
     natpair --version
 }
 
-# Network Helper is off: the addresses come from the files below /etc/systemd/network, and from nobody else.
-switch_network() {
-    if [ -e /etc/network/interfaces ] && ! grep -q 'natpair' /etc/network/interfaces; then
-        command -v ifdown >/dev/null && ifdown -a --force --exclude=lo || true
-        cp /etc/network/interfaces /etc/network/interfaces.before-natpair
-        printf '# natpair: the other interfaces are in /etc/systemd/network\nauto lo\niface lo inet loopback\n' \
-            >/etc/network/interfaces
-        rm -f /etc/network/interfaces.d/50-cloud-init
-    fi
-    # networkd reads as a user of its own.
-    chmod 0644 /etc/systemd/network/00-natpair-*.network /etc/systemd/networkd.conf.d/natpair.conf
-    if ! systemctl --quiet is-active systemd-resolved && [ ! -L /etc/resolv.conf ] && [ -s /etc/natpair/resolv.conf ]; then
-        cp /etc/natpair/resolv.conf /etc/resolv.conf
-        chmod 0644 /etc/resolv.conf
-    fi
-    systemctl enable systemd-networkd.service
-    systemctl restart systemd-networkd.service
-    retry reachable || die "the public network does not come up" "compare /etc/systemd/network with what the platform says"
-}
-
-reachable() {
-    [ -n "$(ip -4 route show default)" ] && [ -n "$(ip -6 route show default)" ] &&
-        [ -n "$(ip -6 address show scope global -tentative)" ]
-}
-
 start_natpair() {
     # A machine may be slow at its first boot.
     retry natpair apply --node "$node" ||
@@ -131,14 +106,14 @@ start_natpair() {
     systemctl enable --now $OURS
 }
 
+say "network"
+sh "${0%/*}/network.sh" || die "this node has no network" "read the lines above, mend it, then run this script again"
 say "packages"
 mask_theirs
 install_packages
 check_python
 say "natpair from $source"
 install_natpair
-say "network"
-switch_network
 say "services of $node"
 start_natpair
 natpair status --wait --timeout "$READY_SECONDS"

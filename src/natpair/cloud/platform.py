@@ -7,24 +7,26 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from natpair.cloud.desired import Wanted
-from natpair.cloud.observed import Found
-from natpair.errors import ConfigError, Problem
+from natpair.cloud.found import Found
+from natpair.cloud.wanted import Wanted
+from natpair.errors import ApiError, ConfigError, Problem
 from natpair.linode.bodies import Generation
 from natpair.linode.client import LinodeClient
-from natpair.linode.models import AddressType, Image, LinodeType, Region
+from natpair.linode.models import AccountSettings, AddressType, Image, LinodeType, Region
 
 _CLOUD_INIT = "cloud-init"
+_NO_RIGHT = frozenset({401, 403})
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """The platform's lists."""
+    """The platform's lists, and what the account is set to. None, or an empty `reserved`: it could not be read."""
 
     regions: tuple[Region, ...]
     types: tuple[LinodeType, ...]
     images: tuple[Image, ...]
     reserved: tuple[AddressType, ...] = ()
+    settings: AccountSettings | None = None
 
     def resolvers(self, region: str) -> tuple[IPv4Address | IPv6Address, ...]:
         """The name servers of a region; none if the platform names none."""
@@ -44,10 +46,32 @@ class PriceLine:
 
 
 async def read_offer(client: LinodeClient) -> Offer:
-    """The lists, all four of them public."""
+    """The lists, all four of them public, and the account's settings if the token may read them."""
     return Offer(
-        await client.regions(), await client.types(), await client.images(), await client.reserved_address_types()
+        await client.regions(),
+        await client.types(),
+        await client.images(),
+        await reserved_prices(client),
+        await settings_of(client),
     )
+
+
+async def reserved_prices(client: LinodeClient) -> tuple[AddressType, ...]:
+    """What reserved addresses cost; nothing where that cannot be read, because a price is no reason to stop."""
+    try:
+        return await client.reserved_address_types()
+    except ApiError:
+        return ()
+
+
+async def settings_of(client: LinodeClient) -> AccountSettings | None:
+    """The account's settings; None if the token may not read them (`account:read_only`)."""
+    try:
+        return await client.account_settings()
+    except ApiError as error:
+        if error.status in _NO_RIGHT:
+            return None
+        raise
 
 
 def check_offer(wanted: Wanted, offer: Offer) -> None:
@@ -55,6 +79,7 @@ def check_offer(wanted: Wanted, offer: Offer) -> None:
     problems = [*_region_problems(wanted, offer)]
     if wanted.made:
         problems += [*_type_problems(wanted, offer.types), *_image_problems(wanted, offer.images)]
+        problems += _generation_problems(wanted, offer.settings)
     if problems:
         raise ConfigError("gateway.toml", problems)
 
@@ -80,6 +105,20 @@ def _needed_for_new(wanted: Wanted) -> Iterator[tuple[str, str]]:
         yield "Cloud Firewall", "a firewall (cloud.firewall)"
     if wanted.generation is Generation.LINODE:
         yield "Linode Interfaces", 'a Linode with cloud.generation = "linode"'
+
+
+def only_generation(settings: AccountSettings | None) -> Generation | None:
+    """The one generation that new Linodes of the account may have; None if both are allowed, or nobody can tell."""
+    setting = settings.interfaces_for_new_linodes if settings else None
+    return next((one for one in Generation if setting == f"{one.value}_only"), None)
+
+
+def _generation_problems(wanted: Wanted, settings: AccountSettings | None) -> Iterator[Problem]:
+    only = only_generation(settings)
+    if only not in (None, wanted.generation):
+        message = f"is not allowed: the account is set to make only {only} Linodes"
+        accepted = f'"{only}", or change "Interfaces for new Linodes" in the account settings of Cloud Manager'
+        yield Problem("cloud.generation", wanted.generation.value, message, accepted)
 
 
 def _type_problems(wanted: Wanted, types: Sequence[LinodeType]) -> Iterator[Problem]:

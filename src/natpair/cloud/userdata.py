@@ -20,6 +20,7 @@ from natpair.errors import ConfigError, Problem
 
 MOST_BYTES = 16_383  # live attempts failed at 16,384, whatever the documents say
 INSTALLER = f"{paths.ETC}/install.sh"
+NETWORK_SCRIPT = f"{paths.ETC}/network.sh"
 
 _FIRST_LINE = "#cloud-config\n"
 
@@ -37,6 +38,7 @@ def node_user_data(gateway: Gateway, text: str, key: str, node: Node, uplink: Up
     seeds = (
         Seed(paths.CONFIG, text),
         Seed(gateway.heartbeat.key_file, key),
+        Seed(NETWORK_SCRIPT, network_script()),
         Seed(INSTALLER, install_script()),
         *network_files(node, uplink),
     )
@@ -46,7 +48,16 @@ def node_user_data(gateway: Gateway, text: str, key: str, node: Node, uplink: Up
 
 def install_script() -> str:
     """The script that makes a fresh machine a node, `sh install.sh NODE SOURCE [SHA256]`."""
-    return files("natpair.cloud").joinpath("install.sh").read_text(encoding="utf-8")
+    return _script("install.sh")
+
+
+def network_script() -> str:
+    """The script that gives a machine its static network, `sh network.sh`; it comes first at the first boot."""
+    return _script("network.sh")
+
+
+def _script(name: str) -> str:
+    return files("natpair.cloud").joinpath(name).read_text(encoding="utf-8")
 
 
 def cloud_config(hostname: str, seeds: Sequence[Seed], run: Sequence[Sequence[str]]) -> bytes:

@@ -30,7 +30,7 @@ _PATTERNS = {
     r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$": "lower-case letters, digits and inner hyphens, at most 32 characters",
     r"^[0-9a-f]{8}$": "8 hexadecimal digits",
     r"^[0-9a-f]{64}$": "64 hexadecimal digits, as sha256sum prints them",
-    r"^[A-Za-z0-9]([A-Za-z0-9-]{0,62}[A-Za-z0-9])?$": "letters, digits and inner hyphens, at most 64 characters",
+    r"^[A-Za-z0-9](-?[A-Za-z0-9])*$": "letters, digits and single inner hyphens, at most 64 characters",
     r"^(https?://|/)[\x21-\x7e]+\.(whl|tar\.gz|tgz)$": "a URL or an absolute path that ends in .whl, .tar.gz or .tgz",
 }
 

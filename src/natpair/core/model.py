@@ -199,7 +199,7 @@ class Cloud(_Model):
     stamp: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")] | None = None
     type: str = "g6-standard-2"
     image: str = "linode/debian12"
-    vlan: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9-]{0,62}[A-Za-z0-9])?$")] = "natpair"
+    vlan: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9](-?[A-Za-z0-9])*$")] = "natpair"
     generation: InterfaceGeneration = InterfaceGeneration.LINODE
     placement: Placement = Placement.STRICT
     firewall: bool = True

@@ -12,9 +12,11 @@ from enum import StrEnum
 from ipaddress import IPv4Interface
 from typing import Any
 
-from natpair.linode.models import FirewallRules
+from natpair.linode.models import FirewallRules, PublicAddress
 
 MOST_USER_DATA_BYTES = 16_384
+# What the platform reads as "no firewall". Without a number it takes the account's default firewall, or refuses.
+NO_FIREWALL = -1
 
 
 class Generation(StrEnum):
@@ -57,9 +59,22 @@ def config_interfaces(vlan: VlanAttachment | None) -> list[dict[str, Any]]:
 
 def public_interface(firewall_id: int | None) -> dict[str, Any]:
     """A public Linode interface that has the default routes."""
-    firewall = {} if firewall_id is None else {"firewall_id": firewall_id}
     address = {"address": "auto", "primary": True}
-    return {"default_route": {"ipv4": True, "ipv6": True}, "public": {"ipv4": {"addresses": [address]}}} | firewall
+    return {
+        "default_route": {"ipv4": True, "ipv6": True},
+        "public": {"ipv4": {"addresses": [address]}},
+        "firewall_id": _firewall(firewall_id),
+    }
+
+
+def _firewall(firewall_id: int | None) -> int:
+    return NO_FIREWALL if firewall_id is None else firewall_id
+
+
+def one_more_address(existing: Sequence[PublicAddress]) -> dict[str, Any]:
+    """The change of a public Linode interface that allocates a further address: all addresses are stated anew."""
+    stated = [{"address": str(one.address), "primary": one.primary} for one in existing]
+    return {"public": {"ipv4": {"addresses": [*stated, {"address": "auto", "primary": False}]}}}
 
 
 def vlan_interface(vlan: VlanAttachment) -> dict[str, Any]:
@@ -102,7 +117,7 @@ class NewInstance:
             "root_pass": self.root_password,
             "authorized_keys": list(self.authorized_keys) or None,
             # Linode interfaces have a firewall each; the older ones have one for the Linode.
-            "firewall_id": self.firewall_id if self.generation is Generation.LEGACY else None,
+            "firewall_id": _firewall(self.firewall_id) if self.generation is Generation.LEGACY else None,
             "network_helper": False if self.generation is Generation.LINODE else None,
             "placement_group": None if self.placement_group_id is None else {"id": self.placement_group_id},
             "metadata": None if self.user_data is None else {"user_data": _encoded(self.user_data)},
@@ -172,5 +187,8 @@ class NewFirewall:
 
 
 def rules_body(rules: FirewallRules) -> dict[str, Any]:
-    """The JSON of a firewall's rules, without what is not set."""
-    return rules.model_dump(mode="json", exclude_none=True)
+    """The JSON of a firewall's rules, without what is not set. Linode refuses an empty list of addresses."""
+    body: dict[str, Any] = rules.model_dump(mode="json", exclude_none=True)
+    for rule in (*body["inbound"], *body["outbound"]):
+        rule["addresses"] = {family: networks for family, networks in rule["addresses"].items() if networks}
+    return body

@@ -75,23 +75,17 @@ class LinodeClient:
         return await self._one(op.GET_IP, models.Address, {"address": address})
 
     async def allocate_address(self, linode: int) -> models.Address:
-        """A further public IPv4 address, which costs money. Use `creating.allocate_address`."""
+        """A further public IPv4 address of a Linode of the older interface generation, which costs money.
+
+        Use `creating.allocate_address`.
+        """
         body = {"type": "ipv4", "public": True}
         return await self._one(op.ALLOCATE_IP, models.Address, {"linode": linode}, body=body)
-
-    async def delete_address(self, linode: int, address: IPv4Address) -> None:
-        """Give an address back, for good. Refused for the last public one."""
-        await self._transport.call(op.DELETE_IP, {"linode": linode, "address": address})
 
     async def replace_shares(self, linode: int, addresses: Sequence[IPv4Address | IPv6Address]) -> None:
         """Make exactly `addresses` shared to `linode`, nothing else. Use `sharing.share`, which keeps the others."""
         body = {"linode_id": linode, "ips": [str(address) for address in addresses]}
         await self._transport.call(op.SHARE_IPS, body=body)
-
-    async def assign_addresses(self, region: str, owners: Mapping[IPv4Address, int]) -> None:
-        """Give addresses to other owners within a region. Takes minutes: never part of a failover."""
-        moves = [{"address": str(address), "linode_id": linode} for address, linode in owners.items()]
-        await self._transport.call(op.ASSIGN_IPS, body={"region": region, "assignments": moves})
 
     async def ipv6_ranges(self) -> tuple[models.RangeSummary, ...]:
         """The account's IPv6 ranges; who they are shared with is in `ipv6_range`."""
@@ -140,9 +134,14 @@ class LinodeClient:
             op.ADD_INTERFACE, models.Interface, listed[-1] if isinstance(listed, list) and listed else document
         )
 
-    async def delete_interface(self, linode: int, interface: int) -> None:
-        """Detach an interface from a Linode that is off."""
-        await self._transport.call(op.DELETE_INTERFACE, {"linode": linode, "interface": interface})
+    async def allocate_on_interface(self, linode: int, interface: models.Interface) -> models.Interface:
+        """A further public IPv4 address on a public interface of a Linode that is off, which costs money.
+
+        Use `creating.allocate_address`.
+        """
+        existing = interface.public.ipv4.addresses if interface.public is not None else ()
+        parts, body = {"linode": linode, "interface": interface.id}, bodies.one_more_address(existing)
+        return await self._one(op.UPDATE_INTERFACE, models.Interface, parts, body=body)
 
     async def interface_settings(self, linode: int) -> models.InterfaceSettings:
         """Whether Network Helper is on, for Linode interfaces."""
@@ -153,20 +152,12 @@ class LinodeClient:
         body = {"network_helper": on}
         return await self._one(op.UPDATE_INTERFACE_SETTINGS, models.InterfaceSettings, {"linode": linode}, body=body)
 
-    async def vlans(self, region: str) -> tuple[models.Vlan, ...]:
-        """The VLANs of a region."""
-        return await self._list(op.LIST_VLANS, models.Vlan, wanted={"region": region})
-
     # Placement groups
 
     async def placement_groups(self, *, label: str | None = None) -> tuple[models.PlacementGroup, ...]:
         """All placement groups, or the one with that label."""
         found = await self._list(op.LIST_PLACEMENT_GROUPS, models.PlacementGroup, wanted=_labelled(label))
         return tuple(item for item in found if label in {None, item.label})
-
-    async def placement_group(self, group: int) -> models.PlacementGroup:
-        """One placement group with its members."""
-        return await self._one(op.GET_PLACEMENT_GROUP, models.PlacementGroup, {"group": group})
 
     async def create_placement_group(self, new: bodies.NewPlacementGroup) -> models.PlacementGroup:
         """A new placement group. Use `creating.create_placement_group`."""
@@ -176,11 +167,6 @@ class LinodeClient:
         """Put Linodes into a group; a strict group refuses those it cannot place apart."""
         body = {"linodes": list(linodes)}
         return await self._one(op.ASSIGN_TO_PLACEMENT_GROUP, models.PlacementGroup, {"group": group}, body=body)
-
-    async def remove_from_group(self, group: int, linodes: Sequence[int]) -> models.PlacementGroup:
-        """Take Linodes out of a group."""
-        body = {"linodes": list(linodes)}
-        return await self._one(op.REMOVE_FROM_PLACEMENT_GROUP, models.PlacementGroup, {"group": group}, body=body)
 
     async def delete_placement_group(self, group: int) -> None:
         """Remove a group that is empty."""

@@ -10,12 +10,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import TypeVar
 
-from natpair.errors import ApiError
-from natpair.linode.bodies import NewFirewall, NewInstance, NewPlacementGroup
+from natpair.errors import ApiError, NotReady
+from natpair.linode.bodies import Generation, NewFirewall, NewInstance, NewPlacementGroup
 from natpair.linode.client import LinodeClient
-from natpair.linode.models import Address, Firewall, Instance, PlacementGroup
+from natpair.linode.models import Firewall, Instance, PlacementGroup
 
 Made = TypeVar("Made")
 
@@ -57,27 +58,44 @@ async def create_firewall(client: LinodeClient, new: NewFirewall, patience: Pati
     return await _by_label(lambda: client.create_firewall(new), find, new.label, patience or Patience())
 
 
-async def allocate_address(client: LinodeClient, linode: int, patience: Patience | None = None) -> Address:
-    """One further public IPv4 address of `linode`.
+async def allocate_address(client: LinodeClient, linode: Instance, patience: Patience | None = None) -> IPv4Address:
+    """One further public IPv4 address of `linode`, which must be off if it has Linode interfaces.
 
     After a lost answer it is the one address that was not there before. If none shows, or several do, the error stays
     uncertain and nothing is asked for again: nothing but its number tells one address from another.
     """
-    before = {address.address for address in (await client.addresses(linode)).ipv4.public}
+    before = await _public_addresses(client, linode)
 
-    async def find() -> Address | None:
-        now = [a for a in (await client.addresses(linode)).ipv4.public if a.address not in before]
-        return now[0] if len(now) == 1 else None
+    async def find() -> IPv4Address | None:
+        now = await _public_addresses(client, linode) - before
+        return next(iter(now)) if len(now) == 1 else None
 
     try:
-        return await client.allocate_address(linode)
+        await _allocate(client, linode)
     except ApiError as error:
-        if not error.uncertain:
-            raise
-        found = await _appears(find, patience or Patience())
+        found = await _appears(find, patience or Patience()) if error.uncertain else None
         if found is None:
             raise
         return found
+    found = await _appears(find, patience or Patience())
+    if found is None:
+        raise NotReady(f"Linode {linode.id} does not show its new address", cure="run it again")
+    return found
+
+
+async def _allocate(client: LinodeClient, linode: Instance) -> None:
+    # The call that the older generation has is not there for Linode interfaces.
+    if linode.interface_generation != Generation.LINODE.value:
+        await client.allocate_address(linode.id)
+        return
+    public = next((one for one in await client.interfaces(linode.id) if one.public is not None), None)
+    if public is None:
+        raise NotReady(f"Linode {linode.id} has no public interface", cure="give it one, then run it again")
+    await client.allocate_on_interface(linode.id, public)
+
+
+async def _public_addresses(client: LinodeClient, linode: Instance) -> frozenset[IPv4Address]:
+    return frozenset(address.address for address in (await client.addresses(linode.id)).ipv4.public)
 
 
 async def _by_label(

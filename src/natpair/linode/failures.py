@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 
 from natpair.errors import ApiError
-from natpair.linode.operations import ALLOCATE_IP, Operation, Repeat
+from natpair.linode.operations import ALLOCATE_IP, CREATE_INSTANCE, UPDATE_INTERFACE, Operation, Repeat
 
 _TOO_MANY = 429
 _NO_RIGHT = frozenset({401, 403})
@@ -102,14 +102,28 @@ def retry_after(value: str | None) -> float | None:
     return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER_SECONDS)
 
 
+def no_more_addresses(error: ApiError) -> bool:
+    """Whether the platform refused an address because the account may have no further one."""
+    return error.status == 400 and _about_more_addresses(" ".join(error.reasons).lower())
+
+
+def _about_more_addresses(told: str) -> bool:
+    return any(word in told for word in ("justification", "additional", "limit"))
+
+
 def _cure(operation: Operation, status: int, reasons: tuple[str, ...]) -> str:
     told = " ".join(reasons).lower()
     if status in _NO_RIGHT:
         if "invalid token" in told or "expired" in told:
             return "make a new token in Linode's Cloud Manager"
-        return f"the token needs {operation.scopes or 'to be valid'}; check its scopes and the user's grants"
-    if operation is ALLOCATE_IP and any(word in told for word in ("justification", "additional", "limit")):
+        needed = operation.scopes or "to be valid"
+        return f"the token needs {needed}; check its scopes, and the grants or roles of its user"
+    if operation in (ALLOCATE_IP, UPDATE_INTERFACE) and _about_more_addresses(told):
         return "further public IPv4 addresses need a support ticket with a technical reason; ask Linode for one"
+    if operation is CREATE_INSTANCE and "interface_generation" in told:
+        return "set cloud.generation to what the account allows, or change the account's settings in Cloud Manager"
+    if operation is CREATE_INSTANCE and "placement" in told:
+        return 'the region may have no second host free: set cloud.placement = "flexible", or choose another region'
     if status == _TOO_MANY:
         return "wait a minute; other users of this token count too"
     if 300 <= status < 400:

@@ -157,8 +157,23 @@ class VlanPart(_Answer):
     ipam_address: str | None = None
 
 
+class PublicAddress(_Answer):
+    """One IPv4 address of a public interface."""
+
+    address: IPv4Address
+    primary: bool = False
+
+
+class PublicIpv4(_Answer):
+    """The IPv4 addresses of a public interface that its Linode owns."""
+
+    addresses: tuple[PublicAddress, ...] = ()
+
+
 class PublicPart(_Answer):
-    """The public side of an interface; that it is there is all that counts."""
+    """The public side of an interface."""
+
+    ipv4: PublicIpv4 = PublicIpv4()
 
 
 class Interface(_Answer):
@@ -174,14 +189,6 @@ class InterfaceSettings(_Answer):
     """Settings over all Linode interfaces of one Linode."""
 
     network_helper: bool
-
-
-class Vlan(_Answer):
-    """A VLAN: it exists while an interface names it."""
-
-    label: str
-    region: str
-    linodes: tuple[int, ...] = ()
 
 
 class Member(_Answer):
@@ -224,9 +231,10 @@ class FirewallRule(_Answer):
 class FirewallRules(_Answer):
     """The rules of a Cloud Firewall and what happens to what no rule names."""
 
-    inbound: tuple[FirewallRule, ...] = ()
+    # The API answers null where there are no rules.
+    inbound: Annotated[tuple[FirewallRule, ...], BeforeValidator(_none_is_empty)] = ()
     inbound_policy: str
-    outbound: tuple[FirewallRule, ...] = ()
+    outbound: Annotated[tuple[FirewallRule, ...], BeforeValidator(_none_is_empty)] = ()
     outbound_policy: str
 
 
@@ -330,7 +338,7 @@ class LinodeType(_Answer):
 
 
 class AccountSettings(_Answer):
-    """Defaults of the account."""
+    """Defaults of the account. `interfaces_for_new_linodes` ends in `_only` where only one generation may be made."""
 
     interfaces_for_new_linodes: str | None = None
     network_helper: bool | None = None

@@ -49,8 +49,8 @@ def _post(name: str, path: str, scopes: str = "linodes:read_write") -> Operation
     return Operation(name, Method.POST, path, Repeat.HARMFUL, scopes)
 
 
-def _put(name: str, path: str, scopes: str = "linodes:read_write") -> Operation:
-    return Operation(name, Method.PUT, path, Repeat.HARMLESS, scopes)
+def _put(name: str, path: str, scopes: str = "linodes:read_write", *, repeat: Repeat = Repeat.HARMLESS) -> Operation:
+    return Operation(name, Method.PUT, path, repeat, scopes)
 
 
 def _delete(name: str, path: str, scopes: str = "linodes:read_write") -> Operation:
@@ -74,11 +74,9 @@ SHUT_DOWN_INSTANCE = _post("shut down a Linode", f"{_LINODE}/shutdown")
 
 LIST_INSTANCE_IPS = _get("list a Linode's addresses", f"{_LINODE}/ips")
 ALLOCATE_IP = _post("allocate an address", f"{_LINODE}/ips")
-DELETE_IP = _delete("give an address back", f"{_LINODE}/ips/{{address}}")
 GET_IP = _get("read an address", "/networking/ips/{address}", "ips:read_only")
 # Sharing replaces the receiver's whole list: sent twice, it would undo what somebody else wrote in between.
 SHARE_IPS = _post("share addresses", "/networking/ips/share", _IPS)
-ASSIGN_IPS = _post("assign addresses", "/networking/ips/assign", _IPS)
 LIST_RANGES = _get("list IPv6 ranges", "/networking/ipv6/ranges", "ips:read_only")
 GET_RANGE = _get("read an IPv6 range", "/networking/ipv6/ranges/{range}", "ips:read_only")
 
@@ -86,17 +84,15 @@ LIST_CONFIGS = _get("list a Linode's configs", f"{_LINODE}/configs")
 UPDATE_CONFIG = _put("change a config", _CONFIG)
 LIST_INTERFACES = _get("list a Linode's interfaces", f"{_LINODE}/interfaces")
 ADD_INTERFACE = _post("add an interface", f"{_LINODE}/interfaces")
-DELETE_INTERFACE = _delete("remove an interface", f"{_LINODE}/interfaces/{{interface}}")
+# Stating "auto" twice would allocate twice.
+UPDATE_INTERFACE = _put("change an interface", f"{_LINODE}/interfaces/{{interface}}", repeat=Repeat.HARMFUL)
 GET_INTERFACE_SETTINGS = _get("read interface settings", f"{_LINODE}/interfaces/settings")
 UPDATE_INTERFACE_SETTINGS = _put("change interface settings", f"{_LINODE}/interfaces/settings")
-LIST_VLANS = _get("list VLANs", "/networking/vlans")
 
 LIST_PLACEMENT_GROUPS = _get("list placement groups", "/placement/groups")
-GET_PLACEMENT_GROUP = _get("read a placement group", "/placement/groups/{group}")
 CREATE_PLACEMENT_GROUP = _post("create a placement group", "/placement/groups")
 DELETE_PLACEMENT_GROUP = _delete("delete a placement group", "/placement/groups/{group}")
 ASSIGN_TO_PLACEMENT_GROUP = _post("assign to a placement group", "/placement/groups/{group}/assign")
-REMOVE_FROM_PLACEMENT_GROUP = _post("remove from a placement group", "/placement/groups/{group}/unassign")
 
 LIST_FIREWALLS = _get("list firewalls", "/networking/firewalls", "firewall:read_only")
 CREATE_FIREWALL = _post("create a firewall", "/networking/firewalls", _FIREWALL)

@@ -76,6 +76,8 @@ class Transport:
         # Else one connection a call: on a kept one that the server has just closed nobody can tell whether a POST
         # arrived.
         self._writing = self._open_session(fresh=True)
+        # aiohttp itself would send a PUT a second time when the connection breaks, and one PUT of ours allocates.
+        self._writing._retry_connection = False
         return self
 
     def _open_session(self, *, fresh: bool) -> aiohttp.ClientSession:
@@ -104,7 +106,7 @@ class Transport:
     ) -> dict[str, Any]:
         """The JSON object that answers `operation`; ApiError otherwise. `wanted` goes into X-Filter.
 
-        A DELETE that finds nothing counts as done: it may be the repeat, ours or aiohttp's, of one that did it.
+        A DELETE that finds nothing counts as done: it may be the repeat of one that did it.
         """
         path = operation.at(**(parts or {}))
         headers = {"X-Filter": json.dumps(dict(wanted))} if wanted else {}

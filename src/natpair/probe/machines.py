@@ -10,20 +10,25 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
-from natpair.cloud.network import Seed
-from natpair.cloud.userdata import cloud_config
+from natpair.cloud.network import Seed, Uplink, network_files
+from natpair.cloud.platform import Offer as Lists
+from natpair.cloud.platform import only_generation, reserved_prices, settings_of
+from natpair.cloud.userdata import NETWORK_SCRIPT, cloud_config, network_script
 from natpair.config.load import parse
-from natpair.core.model import Gateway
+from natpair.core.model import Gateway, Node
 from natpair.core.regions import DCIDS
 from natpair.errors import ApiError, NotReady, Unsupported
-from natpair.linode.bodies import NewInstance, Rebuild, VlanAttachment
+from natpair.linode import power
+from natpair.linode.bodies import Generation, NewInstance, Rebuild, VlanAttachment
 from natpair.linode.client import LinodeClient
 from natpair.linode.creating import allocate_address, create_instance
-from natpair.linode.models import Instance, InstanceAddresses
+from natpair.linode.failures import no_more_addresses
+from natpair.linode.models import Address, Instance, InstanceAddresses
+from natpair.linode.ports import plug_in
 from natpair.probe.record import TAG, Record
 
 PROBE_TOML = "/etc/natpair/probe.toml"
@@ -36,11 +41,14 @@ _NO_FIP = "192.0.2.1"
 _NEEDED = ("Linodes", "Vlans", "Metadata")
 _LOOK_SECONDS = 0.5
 _SETTLE_SECONDS = 300.0
+_PATIENCE = power.Patience(_LOOK_SECONDS, _SETTLE_SECONDS)
 _LATE_CREATE_SECONDS = 10.0
 
-INSTALL = """\
+INSTALL = f"""\
 #!/bin/sh
-# What a probe needs: BIRD, which must not run by itself, and tcpdump for a curious person.
+# What a probe needs: its own address, for DHCP may give out the shared one; BIRD, which must not run by itself; and
+# tcpdump for a curious person.
+sh {NETWORK_SCRIPT} || exit 1
 systemctl mask bird.service
 export DEBIAN_FRONTEND=noninteractive
 for _ in 1 2 3 4 5 6 7 8 9 10; do
@@ -63,6 +71,8 @@ class Offer:
     plan: str
     hourly: float | None
     address_hourly: float | None
+    generation: Generation = Generation.LINODE
+    resolvers: tuple[IPv4Address | IPv6Address, ...] = ()
 
     def words(self) -> tuple[str, ...]:
         """It for people."""
@@ -98,9 +108,12 @@ async def offer(client: LinodeClient, region: str, plan: str | None) -> Offer:
     )
     if chosen is None:
         raise Unsupported(f"{plan} is not a type of Linode", cure="one of: " + ", ".join(sorted(types)))
-    addresses = await client.reserved_address_types()
+    addresses, settings = await reserved_prices(client), await settings_of(client)
     price = addresses[0].price.hourly if addresses else None
-    return Offer(region, chosen.id, chosen.price_in(region).hourly, price)
+    new = Generation.LINODE if "Linode Interfaces" in regions[region].capabilities else Generation.LEGACY
+    resolvers = Lists(tuple(regions.values()), (), ()).resolvers(region)
+    generation = only_generation(settings) or new
+    return Offer(region, chosen.id, chosen.price_in(region).hourly, price, generation, resolvers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,19 +126,20 @@ class Made:
 
 
 async def make(
-    client: LinodeClient, record: Record, plan: str, image: str, public_key: str, progress: Progress
+    client: LinodeClient, record: Record, offered: Offer, image: str, public_key: str, progress: Progress
 ) -> Made:
     """Make both machines and boot them. What is made is on record first, by its tag, and then by its number."""
     keys = (public_key,) if public_key else ()
-    linodes = []
+    linodes: list[Instance] = []
     for index, name in enumerate(NODES):
         progress(f"creating {name}")
         new = NewInstance(
             label=f"{TAG}-{record.stamp}-{name[-1]}",
             region=record.region,
-            type=plan,
+            type=offered.plan,
             image=image,
-            vlan=VlanAttachment(f"probe-{record.stamp}", PRIVATE[index]),
+            vlan=_vlan(record, index),
+            generation=offered.generation,
             tags=(TAG, record.tag),
             authorized_keys=keys,
             root_password=secrets.token_urlsafe(32),
@@ -133,32 +147,51 @@ async def make(
         )
         record.creating = new.label
         record.write()
-        linodes.append((await create_instance(client, new)).id)
-        record.linodes.append(linodes[-1])
+        linodes.append(await _create(client, new))
+        record.linodes.append(linodes[-1].id)
         record.creating = ""
         record.write()
-    first, second = linodes
     for linode in linodes:
-        await state(client, linode, "offline")
-    fip, no_fip = await _allocate(client, record, first, progress)
-    text = probe_toml(record.region, fip, [await client.addresses(linode) for linode in linodes], fip)
-    for linode, name in zip(linodes, NODES, strict=True):
-        progress(f"{name} gets its user data and boots")
-        data = user_data(text, name)
-        await client.rebuild(linode, Rebuild(image, secrets.token_urlsafe(32), keys, data, booted=False))
-        await state(client, linode, "offline")
-        await client.boot(linode)
-    for linode in linodes:
-        await state(client, linode, "running")
-    return Made(parse(text, source="probe.toml"), (first, second), no_fip)
+        await power.settled(client, linode.id, _PATIENCE)
+    fip, no_fip = await _allocate(client, record, linodes[0], progress)
+    found = [await client.addresses(linode.id) for linode in linodes]
+    text = probe_toml(record.region, fip, found, fip)
+    gateway = parse(text, source="probe.toml")
+    for index, (linode, node, addresses) in enumerate(zip(linodes, gateway.node, found, strict=True)):
+        progress(f"{node.name} gets its user data and boots")
+        data = user_data(text, node, Uplink(_router(_own(addresses, fip)), offered.resolvers))
+        rebuilt = await power.rebuild(
+            client, linode.id, Rebuild(image, secrets.token_urlsafe(32), keys, data, booted=False), _PATIENCE
+        )
+        # A rebuild gives the older generation a new profile without the VLAN.
+        await plug_in(client, rebuilt, _vlan(record, index))
+        await power.boot(client, linode.id, _PATIENCE)
+    return Made(gateway, (linodes[0].id, linodes[1].id), no_fip)
 
 
-async def _allocate(client: LinodeClient, record: Record, linode: int, progress: Progress) -> tuple[IPv4Address, str]:
-    """A further address of the first machine, or why there is none."""
+def _vlan(record: Record, index: int) -> VlanAttachment:
+    return VlanAttachment(f"probe-{record.stamp}", PRIVATE[index])
+
+
+async def _create(client: LinodeClient, new: NewInstance) -> Instance:
+    """A machine, of the other generation if the account refuses this one: a token may not read its settings."""
     try:
-        record.fip = str((await allocate_address(client, linode)).address)
+        return await create_instance(client, new)
     except ApiError as error:
-        if error.uncertain or error.status is None or error.status >= 500:
+        if error.status != 400 or "interface_generation" not in error.message:
+            raise
+    other = Generation.LEGACY if new.generation is Generation.LINODE else Generation.LINODE
+    return await create_instance(client, replace(new, generation=other))
+
+
+async def _allocate(
+    client: LinodeClient, record: Record, linode: Instance, progress: Progress
+) -> tuple[IPv4Address, str]:
+    """A further address of the first machine, or why the account may have none. Any other error ends the probe."""
+    try:
+        record.fip = str(await allocate_address(client, linode))
+    except ApiError as error:
+        if not no_more_addresses(error):
             raise
         progress(f"no further address: {error.message}")
         return IPv4Address(_NO_FIP), f"the account may not have a further IPv4 address: {error.message}"
@@ -178,39 +211,40 @@ def probe_toml(region: str, fip: IPv4Address, found: list[InstanceAddresses], no
     return "\n".join([*parts, f'[bgp]\nregion = "{region}"\n'])
 
 
-def _public(addresses: InstanceAddresses, not_own: IPv4Address) -> tuple[IPv4Interface, IPv6Interface]:
+def _own(addresses: InstanceAddresses, not_own: IPv4Address) -> Address:
     own = next((one for one in addresses.ipv4.public if one.address != not_own), None)
+    if own is None:
+        raise _incomplete("IPv4 address")
+    return own
+
+
+def _router(own: Address) -> IPv4Address:
+    if own.gateway is None:
+        raise _incomplete("gateway")
+    return own.gateway
+
+
+def _public(addresses: InstanceAddresses, not_own: IPv4Address) -> tuple[IPv4Interface, IPv6Interface]:
+    own = _own(addresses, not_own)
     slaac = addresses.ipv6.slaac if addresses.ipv6 else None
-    if own is None or slaac is None:
-        raise NotReady("a new Linode has no public IPv4 or no SLAAC address", cure="see natpair cloud probe --clean-up")
+    if slaac is None:
+        raise _incomplete("SLAAC address")
     return IPv4Interface(f"{own.address}/{own.prefix or 24}"), IPv6Interface(f"{slaac.address}/{slaac.prefix}")
 
 
-def user_data(text: str, name: str) -> bytes:
-    """What a machine reads at its first boot: probe.toml, which makes no node of it, and the packages."""
-    seeds = (Seed(PROBE_TOML, text), Seed(_INSTALLER, INSTALL))
-    return cloud_config(name, seeds, [["sh", _INSTALLER]])
+def _incomplete(what: str) -> NotReady:
+    return NotReady(f"a new Linode has no public {what}", cure="see natpair cloud probe --clean-up")
 
 
-async def state(client: LinodeClient, linode: int, wanted: str, seconds: float = _SETTLE_SECONDS) -> None:
-    """Wait for a state of a Linode; NotReady when it does not come, with what the platform says of its failure."""
-    end = time.monotonic() + seconds
-    while (now := (await client.instance(linode)).status) != wanted:
-        if now == "offline" and (why := await _failure(client, linode)):
-            raise NotReady(f"Linode {linode}: {why}")
-        if time.monotonic() > end:
-            raise NotReady(f"Linode {linode} is {now}, not {wanted}, after {seconds:g} s")
-        await asyncio.sleep(_LOOK_SECONDS)
-
-
-async def _failure(client: LinodeClient, linode: int) -> str:
-    """What went wrong with the last thing that happened to a Linode; nothing if nothing did, or nobody may look."""
-    try:
-        events = await client.events(linode=linode)
-    except ApiError:  # a token may lack this right, which is good for a better word only
-        return ""
-    failed = next((event for event in events[:1] if event.status == "failed"), None)
-    return f"{failed.action} failed: {failed.message or 'no reason given'}" if failed else ""
+def user_data(text: str, node: Node, uplink: Uplink) -> bytes:
+    """What a machine reads at its first boot: probe.toml, which makes no node of it, its network, and the packages."""
+    seeds: Sequence[Seed] = (
+        Seed(PROBE_TOML, text),
+        Seed(NETWORK_SCRIPT, network_script()),
+        Seed(_INSTALLER, INSTALL),
+        *network_files(node, uplink),
+    )
+    return cloud_config(node.name, seeds, [["sh", _INSTALLER]])
 
 
 async def remains(client: LinodeClient, record: Record) -> tuple[Instance, ...]:

@@ -94,7 +94,8 @@ class Probe:
 
     async def _measure(self, client: LinodeClient, reach: Reach) -> None:
         order = self._order
-        made = await machines.make(client, self.record, order.plan, order.image, reach.public_key, self._progress)
+        offered = await machines.offer(client, order.region, order.plan)
+        made = await machines.make(client, self.record, offered, order.image, reach.public_key, self._progress)
         site = LinodeSite(client, made, reach)
         self._progress("waiting for both machines to be ready")
         for node in made.gateway.node:

@@ -6,15 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from cloud.accounts import TEXT, changed
-from natpair.cloud.desired import wanted_of
-from natpair.cloud.observed import Found
-from natpair.cloud.platform import Offer, check_offer, prices
+from cloud.accounts import LEGACY, TEXT, changed, desk
+from natpair.cloud.found import Found
+from natpair.cloud.platform import Offer, check_offer, prices, read_offer
+from natpair.cloud.wanted import wanted_of
 from natpair.config.load import parse_draft
 from natpair.errors import ConfigError
-from natpair.linode.models import AddressType, Image, LinodeType, Region
+from natpair.linode.models import AccountSettings, AddressType, Image, LinodeType, Region
 from natpair_lab.emulator import images, views
 from natpair_lab.emulator.catalogue import PLANS, REGIONS
+from natpair_lab.emulator.faults import Fault, Kind
+from natpair_lab.emulator.tokens import Token
 
 OFFER = Offer(
     tuple(Region.model_validate(views.region(one)) for one in REGIONS.values()),
@@ -86,3 +88,48 @@ def test_prices_are_the_platforms_in_that_region() -> None:
 def test_resolvers_are_the_regions() -> None:
     assert str(OFFER.resolvers("us-ord")[0]).startswith("192.0.2.")
     assert OFFER.resolvers("us-nowhere") == ()
+
+
+@pytest.mark.parametrize(
+    ("setting", "text", "refused"),
+    [
+        ("legacy_config_only", TEXT, True),
+        ("legacy_config_only", LEGACY, False),
+        ("linode_only", LEGACY, True),
+        ("linode_only", TEXT, False),
+        ("legacy_config_default_but_linode_allowed", TEXT, False),
+        ("linode_default_but_legacy_config_allowed", LEGACY, False),
+        (None, TEXT, False),
+    ],
+)
+def test_the_generation_must_be_one_that_the_account_allows(setting: str | None, text: str, refused: bool) -> None:
+    offer = replace(OFFER, settings=AccountSettings(interfaces_for_new_linodes=setting))
+    wanted = wanted_of(parse_draft(text))
+    if not refused:
+        check_offer(wanted, offer)
+        return
+    with pytest.raises(ConfigError) as caught:
+        check_offer(wanted, offer)
+    (problem,) = caught.value.problems
+    assert problem.key == "cloud.generation"
+    assert setting is not None
+    assert setting.removesuffix("_only") in problem.accepted
+
+
+async def test_a_price_that_cannot_be_read_stops_nothing() -> None:
+    async with desk() as at:
+        fault = Fault(kind=Kind.STATUS, status=404, times=None, path="/networking/reserved/ips/types")
+        at.emulator.control.faults.active.append(fault)
+        assert (await read_offer(at.client)).reserved == ()
+
+
+async def test_settings_that_may_not_be_read_stop_nothing() -> None:
+    async with desk() as at:
+        at.emulator.api.tokens.set("any", Token(frozenset({"linodes:read_only"})))
+        assert (await read_offer(at.client)).settings is None
+
+
+@pytest.mark.parametrize(("name", "label"), [("nat-a", "nat-a-0badcafe"), ("1a", "node-1a-0badcafe")])
+def test_a_label_begins_with_a_letter(name: str, label: str) -> None:
+    text = changed(("[cloud]\n", '[cloud]\nstamp = "0badcafe"\n'), ('name = "nat-a"', f'name = "{name}"'))
+    assert wanted_of(parse_draft(text)).nodes[0].label == label

@@ -16,9 +16,10 @@ import pytest
 import yaml
 
 from natpair.cloud.network import Uplink
-from natpair.cloud.userdata import INSTALLER, MOST_BYTES, install_script, node_user_data
+from natpair.cloud.userdata import INSTALLER, MOST_BYTES, NETWORK_SCRIPT, install_script, network_script, node_user_data
 from natpair.config.load import parse
 from natpair.errors import ConfigError
+from natpair.probe import machines
 from samples import text_with
 
 SOURCE = "https://files.example.org/natpair-0.1.0-py3-none-any.whl"
@@ -74,6 +75,7 @@ def test_the_script_is_run_with_what_it_needs() -> None:
     data = made(text_with(extra=INSTALL + f'sha256 = "{digest}"\n'), node=1)
     assert document(data)["runcmd"] == [["sh", INSTALLER, "nat-b", SOURCE, digest]]
     assert content(data, INSTALLER) == install_script()
+    assert content(data, NETWORK_SCRIPT) == network_script()
 
 
 def test_the_network_is_the_platforms() -> None:
@@ -101,8 +103,9 @@ def test_nothing_is_made_without_a_source() -> None:
 
 
 @pytest.mark.parametrize("argv", [[SHELLCHECK, "-"], ["sh", "-n"], ["bash", "-n"]], ids=["shellcheck", "sh", "bash"])
-def test_shells_take_the_script(argv: list[str]) -> None:
-    good = subprocess.run(argv, input=install_script(), capture_output=True, text=True, timeout=60, check=False)
-    assert good.returncode == 0, good.stdout + good.stderr
+def test_shells_take_the_scripts(argv: list[str]) -> None:
+    for script in (install_script(), network_script(), machines.INSTALL):
+        good = subprocess.run(argv, input=script, capture_output=True, text=True, timeout=60, check=False)
+        assert good.returncode == 0, good.stdout + good.stderr
     broken = install_script().replace("retry() {", "retry() {{ if $unquoted; then")
     assert subprocess.run(argv, input=broken, capture_output=True, text=True, timeout=60, check=False).returncode != 0

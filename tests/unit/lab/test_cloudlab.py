@@ -30,6 +30,7 @@ VIEW = LinodeView(
     public_ipv4=(IPv4Interface("203.0.113.3/24"), IPv4Interface("192.0.2.221/24")),
     private_ipv4=(),
     slaac=IPv6Interface("2001:db8:100::3/64"),
+    dhcp=IPv4Interface("192.0.2.221/24"),
     user_data=b"",
     network_helper=False,
 )

@@ -8,12 +8,13 @@ from natpair.errors import ApiError
 from natpair.linode import creating
 from natpair.linode.bodies import NewFirewall, NewInstance, NewPlacementGroup
 from natpair.linode.creating import Patience
-from natpair.linode.models import FirewallRules
+from natpair.linode.models import FirewallRules, Instance
 from unit.linode.account import A, Account
-from unit.linode.fakeapi import api_and_client, calling, half, lost, ok, page, refuse, slow
+from unit.linode.fakeapi import api_and_client, calling, half, instance, lost, ok, page, refuse, slow
 
 INSTANCES, IPS = "/linode/instances", f"/linode/instances/{A}/ips"
 NEW = NewInstance("nat-a", "us-ord", "g6-nanode-1")
+OWNER = Instance.model_validate(instance(A, "nat-a", interface_generation="legacy_config"))
 SOON = Patience(settle_seconds=0.2, look_every_seconds=0.02)
 
 
@@ -80,8 +81,8 @@ async def test_an_address_made_behind_a_lost_answer_is_found() -> None:
         account.serve(api)
         api.on("POST", IPS, lost(lambda: account.allocate(A)))
         before = len(account.owners)
-        found = await creating.allocate_address(client, A, SOON)
-        assert account.owners[str(found.address)] == A
+        found = await creating.allocate_address(client, OWNER, SOON)
+        assert account.owners[str(found)] == A
         assert len(account.owners) == before + 1
 
 
@@ -90,7 +91,7 @@ async def test_an_address_that_does_not_show_is_not_asked_for_again() -> None:
         Account().serve(api)
         api.on("POST", IPS, lost())
         with pytest.raises(ApiError) as caught:
-            await creating.allocate_address(client, A, SOON)
+            await creating.allocate_address(client, OWNER, SOON)
         assert caught.value.uncertain
         assert "look whether" in caught.value.cure
         assert api.count("POST", IPS) == 1
@@ -102,7 +103,7 @@ async def test_an_address_that_cannot_be_told_from_another_is_not_guessed() -> N
         account.serve(api)
         api.on("POST", IPS, lost(lambda: (account.allocate(A), account.allocate(A))))  # ours, and somebody else's
         with pytest.raises(ApiError) as caught:
-            await creating.allocate_address(client, A, SOON)
+            await creating.allocate_address(client, OWNER, SOON)
         assert caught.value.uncertain
 
 
@@ -111,7 +112,7 @@ async def test_an_account_that_may_have_no_further_address_is_told_what_to_do() 
         Account().serve(api)
         api.on("POST", IPS, refuse(400, "Additional IPv4 addresses require technical justification."))
         with pytest.raises(ApiError, match="justification") as caught:
-            await creating.allocate_address(client, A, SOON)
+            await creating.allocate_address(client, OWNER, SOON)
         assert "support ticket" in caught.value.cure
 
 

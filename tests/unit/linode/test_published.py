@@ -57,6 +57,9 @@ REBUILD = Rebuild(
 )
 LEGACY = NewInstance("nat-b", "us-ord", "g6-nanode-1", vlan=VLAN, firewall_id=5, generation=Generation.LEGACY)
 FIP, RANGE = IPv4Address("192.0.2.221"), IPv6Address("2001:db8::")
+INTERFACE = models.Interface.model_validate(
+    {"id": 2, "public": {"ipv4": {"addresses": [{"address": "192.0.2.3", "primary": True}]}}}
+)
 
 Call = Callable[[LinodeClient], Awaitable[object]]
 CALLS: tuple[tuple[str, Call], ...] = (
@@ -74,25 +77,20 @@ CALLS: tuple[tuple[str, Call], ...] = (
     ("addresses", lambda c: c.addresses(7)),
     ("address", lambda c: c.address(FIP)),
     ("allocate_address", lambda c: c.allocate_address(7)),
-    ("delete_address", lambda c: c.delete_address(7, FIP)),
     ("replace_shares", lambda c: c.replace_shares(7, [FIP, RANGE])),
     ("replace_shares", lambda c: c.replace_shares(7, [])),
-    ("assign_addresses", lambda c: c.assign_addresses("us-ord", {FIP: 8})),
     ("ipv6_ranges", lambda c: c.ipv6_ranges()),
     ("ipv6_range", lambda c: c.ipv6_range(RANGE)),
     ("configs", lambda c: c.configs(7)),
     ("update_config", lambda c: c.update_config(7, 1, vlan=VLAN, network_helper=False)),
     ("interfaces", lambda c: c.interfaces(7)),
     ("add_vlan_interface", lambda c: c.add_vlan_interface(7, VLAN)),
-    ("delete_interface", lambda c: c.delete_interface(7, 2)),
+    ("allocate_on_interface", lambda c: c.allocate_on_interface(7, INTERFACE)),
     ("interface_settings", lambda c: c.interface_settings(7)),
     ("set_network_helper", lambda c: c.set_network_helper(7, on=False)),
-    ("vlans", lambda c: c.vlans("us-ord")),
     ("placement_groups", lambda c: c.placement_groups(label="nat")),
-    ("placement_group", lambda c: c.placement_group(3)),
     ("create_placement_group", lambda c: c.create_placement_group(NewPlacementGroup("nat", "us-ord"))),
     ("assign_to_group", lambda c: c.assign_to_group(3, [7, 8])),
-    ("remove_from_group", lambda c: c.remove_from_group(3, [7])),
     ("delete_placement_group", lambda c: c.delete_placement_group(3)),
     ("firewalls", lambda c: c.firewalls(label="nat")),
     ("create_firewall", lambda c: c.create_firewall(NewFirewall("nat", RULES, ("natpair",)))),
@@ -124,8 +122,8 @@ ANSWERS: tuple[tuple[Operation, type[BaseModel], str], ...] = (
     (op.LIST_CONFIGS, models.Config, ""),
     (op.UPDATE_CONFIG, models.Config, ""),
     (op.ADD_INTERFACE, models.Interface, "interfaces."),
+    (op.UPDATE_INTERFACE, models.Interface, ""),
     (op.GET_INTERFACE_SETTINGS, models.InterfaceSettings, ""),
-    (op.LIST_VLANS, models.Vlan, ""),
     (op.LIST_PLACEMENT_GROUPS, models.PlacementGroup, ""),
     (op.ASSIGN_TO_PLACEMENT_GROUP, models.PlacementGroup, ""),
     (op.LIST_FIREWALLS, models.Firewall, ""),

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import base64
 from datetime import UTC, datetime
-from ipaddress import IPv4Interface, IPv6Address
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 
 import pytest
 from pydantic import ValidationError
 
 from natpair.linode import models
-from natpair.linode.bodies import MOST_USER_DATA_BYTES, Generation, NewInstance, VlanAttachment
+from natpair.linode.bodies import (
+    MOST_USER_DATA_BYTES,
+    Generation,
+    NewInstance,
+    VlanAttachment,
+    one_more_address,
+    rules_body,
+)
 from unit.linode.fakeapi import instance
 
 VLAN = VlanAttachment("nat-lan", IPv4Interface("192.168.1.2/24"))
@@ -74,3 +81,31 @@ def test_a_region_may_have_its_own_price() -> None:
     prices = {"price": {"monthly": 5.0}, "region_prices": [{"id": "id-cgk", "monthly": 6.0}]}
     read = models.LinodeType.model_validate(plan | prices)
     assert [read.price_in(region).monthly for region in ("id-cgk", "us-ord")] == [6.0, 5.0]
+
+
+@pytest.mark.parametrize("generation", Generation)
+def test_no_firewall_is_said_and_not_left_to_the_accounts_default(generation: Generation) -> None:
+    body = NewInstance("nat-a", "us-ord", "g6-nanode-1", generation=generation).body()
+    place = body["interfaces"][0] if generation is Generation.LINODE else body
+    assert place["firewall_id"] == -1
+
+
+def test_a_family_without_addresses_is_left_out_of_a_rule() -> None:
+    addresses = models.RuleAddresses(ipv6=("2001:db8::/32",))
+    rule = models.FirewallRule(action="ACCEPT", protocol="TCP", ports="179", addresses=addresses)
+    rules = models.FirewallRules(inbound=(rule,), inbound_policy="DROP", outbound_policy="ACCEPT")
+    assert rules_body(rules)["inbound"][0]["addresses"] == {"ipv6": ["2001:db8::/32"]}
+
+
+def test_no_rules_are_read_as_null_or_as_a_list() -> None:
+    policies = {"inbound_policy": "DROP", "outbound_policy": "ACCEPT"}
+    read = models.FirewallRules.model_validate(policies | {"inbound": None, "outbound": []})
+    assert (read.inbound, read.outbound) == ((), ())
+
+
+def test_a_further_address_restates_those_that_are_there() -> None:
+    existing = [models.PublicAddress(address=IPv4Address("203.0.113.3"), primary=True)]
+    assert one_more_address(existing)["public"]["ipv4"]["addresses"] == [
+        {"address": "203.0.113.3", "primary": True},
+        {"address": "auto", "primary": False},
+    ]

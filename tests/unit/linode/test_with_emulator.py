@@ -12,7 +12,7 @@ import pytest
 
 from emulator.served import quick_api
 from natpair.errors import ApiError
-from natpair.linode import creating, models, sharing
+from natpair.linode import creating, models, power, sharing
 from natpair.linode.bodies import Generation, NewFirewall, NewInstance, NewPlacementGroup, VlanAttachment
 from natpair.linode.client import LinodeClient
 from natpair.linode.token import Token
@@ -44,8 +44,12 @@ async def world() -> AsyncIterator[tuple[Emulator, LinodeClient]]:
 
 def node(label: str, host: int, generation: Generation = Generation.LINODE, **more: Any) -> NewInstance:
     vlan = VlanAttachment("nat-lan", IPv4Interface(f"192.168.1.{host}/24"))
-    image = {"image": "linode/debian12", "root_password": "correct horse battery"}
+    image = {"image": "linode/debian12", "root_password": "correct horse battery", "booted": False}
     return NewInstance(label, "us-ord", "g6-nanode-1", vlan=vlan, generation=generation, **image, **more)
+
+
+async def settled(client: LinodeClient, linode: models.Instance) -> models.Instance:
+    return await power.settled(client, linode.id, power.Patience(0.02, 5))
 
 
 @pytest.mark.parametrize("generation", Generation)
@@ -62,8 +66,7 @@ async def test_the_life_of_a_pair(generation: Generation) -> None:
             for host, label in ((2, "nat-a"), (3, "nat-b"))
         ]
         a, b = (one.id for one in pair)
-        assert {one.linode_id for one in (await client.placement_group(group.id)).members} == {a, b}
-        assert {one for vlan in await client.vlans("us-ord") for one in vlan.linodes} == {a, b}
+        assert {one.linode_id for one in (await client.placement_groups(label="nat"))[0].members} == {a, b}
         assert (await client.instances(label="nat-b"))[0].id == b
         if generation is Generation.LINODE:
             assert [bool(one.vlan) for one in await client.interfaces(a)] == [False, True]
@@ -74,7 +77,7 @@ async def test_the_life_of_a_pair(generation: Generation) -> None:
             changed = await client.update_config(a, config.id, vlan=node("x", 2).vlan, network_helper=False)
             assert changed.helpers is not None
             assert changed.helpers.network is False
-        fip = (await creating.allocate_address(client, a, MAKE)).address
+        fip = await creating.allocate_address(client, await settled(client, pair[0]), MAKE)
         assert [one.receiver for one in await sharing.look_for_drift(client, [fip], [a, b], "us-ord")] == [b]
         await sharing.share(client, b, [fip], SHARE)
         assert await sharing.look_for_drift(client, [fip], [a, b], "us-ord") == ()
@@ -95,16 +98,19 @@ async def test_no_fault_makes_a_second_linode(kind: Kind) -> None:
         assert [one.id for one in await client.instances()] == [made.id]
 
 
+@pytest.mark.parametrize("generation", Generation)
 @pytest.mark.parametrize("kind", [*LOSSES, *SURELY_NOT_DONE])
-async def test_no_fault_makes_a_second_address(kind: Kind) -> None:
+async def test_no_fault_makes_a_second_address(kind: Kind, generation: Generation) -> None:
     async with world() as (emulator, client):
-        linode = (await creating.create_instance(client, node("nat-a", 2), MAKE)).id
+        made = await creating.create_instance(client, node("nat-a", 2, generation), MAKE)
+        linode = (await settled(client, made)).id
         before = {one.address for one in (await client.addresses(linode)).ipv4.public}
-        emulator.control.faults.active.append(Fault(kind=kind, method="POST", path="/linode/*/ips"))
+        method, path = ("PUT", "*/interfaces/[0-9]*") if generation is Generation.LINODE else ("POST", "*/ips")
+        emulator.control.faults.active.append(Fault(kind=kind, method=method, path=path))
         # Three of the faults leave nothing behind to find, and asking again might make a second one.
         nothing_done = kind in {Kind.STATUS, Kind.HANG, Kind.REFUSE}
         with pytest.raises(ApiError) if nothing_done else nullcontext():
-            await creating.allocate_address(client, linode, MAKE)
+            await creating.allocate_address(client, made, MAKE)
         after = {one.address for one in (await client.addresses(linode)).ipv4.public}
         assert len(after - before) == (0 if nothing_done else 1)
 
@@ -112,8 +118,9 @@ async def test_no_fault_makes_a_second_address(kind: Kind) -> None:
 @pytest.mark.parametrize("kind", [*LOSSES, *SURELY_NOT_DONE])
 async def test_no_fault_loses_somebody_elses_share(kind: Kind) -> None:
     async with world() as (emulator, client):
-        a, b = [(await creating.create_instance(client, node(f"nat-{n}", n), MAKE)).id for n in (2, 3)]
-        theirs, ours = [(await creating.allocate_address(client, a, MAKE)).address for _ in range(2)]
+        pair = [await creating.create_instance(client, node(f"nat-{n}", n), MAKE) for n in (2, 3)]
+        a, b = (await settled(client, pair[0]), pair[1].id)
+        theirs, ours = [await creating.allocate_address(client, a, MAKE) for _ in range(2)]
         await client.replace_shares(b, [theirs])
         emulator.control.faults.active.append(Fault(kind=kind, method="POST", path="/networking/ips/share"))
         await sharing.share(client, b, [ours], SHARE)

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from natpair_lab.chaos.checker import Finding
 from natpair_lab.chaos.history import Check
-from natpair_lab.drill.machine import Machine
+from natpair_lab.chaos.invariants import Finding
 
 SCHEMA = "natpair/chaos/v1"
 FILE = "results.jsonl"
@@ -57,7 +56,8 @@ class Report:
     failed: int
     not_possible: int
     seconds: float
-    machine: Machine
+    cpus: int
+    kernel: str
     load_1min: float
 
     @property

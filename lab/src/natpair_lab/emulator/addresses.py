@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, ip_address
 from itertools import chain, islice
+from typing import NoReturn
 
 from natpair_lab.emulator.catalogue import REGIONS
 from natpair_lab.emulator.model import Address, Generation, Linode, Purpose
@@ -25,7 +26,9 @@ def known_region(name: str, field: str = "region") -> str:
 
 
 def allocate(store: Store, linode: Linode, *, public: bool, reserved: bool = False) -> Address:
-    """A further address for a Linode."""
+    """A further address for a Linode; one of the newer generation gets it through its interface instead."""
+    if linode.generation is Generation.LINODE:
+        raise invalid("IP addresses of a Linode with Linode interfaces are allocated through its interfaces.")
     _check_room(store, linode, public=public)
     address = new_address(store, linode.region, public=public, linode=linode, reserved=reserved)
     store.add_event("linode_addip", entity_of(linode), message=str(address.address))
@@ -35,10 +38,8 @@ def allocate(store: Store, linode: Linode, *, public: bool, reserved: bool = Fal
 def _check_room(store: Store, linode: Linode, *, public: bool) -> None:
     if public:
         if len(store.owned(linode.id, public=True)) >= store.policy.public_ipv4_per_linode:
-            raise invalid("Additional IPv4 addresses require technical justification. Please open a Support Ticket.")
+            _refuse_more()
         return
-    if linode.generation is Generation.LINODE:
-        raise invalid("Private IPv4 addresses are not available on Linodes with Linode interfaces.", "public")
     if store.owned(linode.id, public=False):
         raise invalid("This Linode already has a private IPv4 address.", "public")
 
@@ -84,6 +85,38 @@ def _public_interface(linode: Linode) -> int | None:
     if linode.generation is Generation.LEGACY:
         return None
     return next((one.id for one in linode.interfaces if one.purpose is Purpose.PUBLIC), None)
+
+
+def allocate_through(store: Store, linode: Linode, stated: Sequence[str], field: str) -> None:
+    """Make `stated` the public addresses of a Linode's public interface: `auto` is a new one, all others are its own.
+
+    Addresses that are not stated are given back.
+    """
+    owned = {str(one.address): one for one in store.owned(linode.id, public=True)}
+    named = [text for text in stated if text != "auto"]
+    strangers = [text for text in named if text not in owned and not _attachable(store, text)]
+    if strangers or len(set(named)) < len(named):
+        raise invalid(f"{', '.join(strangers) or 'an address'} is not valid for this interface.", field)
+    if len(stated) > store.policy.public_ipv4_per_linode:
+        _refuse_more()
+    new = [new_address(store, linode.region, public=True, linode=linode) for text in stated if text == "auto"]
+    for address in new:
+        store.add_event("linode_addip", entity_of(linode), message=str(address.address))
+    for text in named:
+        if text not in owned:
+            attach_reserved(store, linode, text, field)
+    for text, address in owned.items():
+        if text not in named:
+            drop(store, address)
+
+
+def _attachable(store: Store, text: str) -> bool:
+    return any(str(one.address) == text and one.reserved and one.linode_id is None for one in store.addresses.values())
+
+
+def _refuse_more() -> NoReturn:
+    reason = "Additional IPv4 addresses require technical justification.  Please contact support"
+    raise invalid(f"{reason} describing your requirement.")
 
 
 def reserve(store: Store, region: str, tags: Sequence[str] = ()) -> Address:

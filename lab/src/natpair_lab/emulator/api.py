@@ -93,7 +93,10 @@ class Api:
         self._count(request, found.route, now, headers)
         headers["X-Accepted-OAuth-Scopes"] = " ".join(found.route.scopes or ()) or "*"
         headers["X-OAuth-Scopes"] = " ".join(sorted(token.scopes)) if token else "unknown"
-        return found.route.answer(self._call(request, found, authorize(token, found.route.scopes)))
+        allowed = authorize(token, found.route.scopes)
+        if f"{found.route.method} {found.route.path}" in allowed.denied:
+            raise Refused(403, Complaint("Unauthorized"))
+        return found.route.answer(self._call(request, found, allowed))
 
     def _count(self, request: Request, route: Route, now: float, headers: dict[str, str]) -> None:
         quota = self.limiter.take(request.headers.get("Authorization", ""), _kind(route), now)

@@ -1,7 +1,8 @@
 """The control endpoint under `/_emulator/`: never part of Linode's namespace, so no client meets it by accident.
 
 GET, POST, DELETE /_emulator/faults        the faults that are set; set one; remove all
-POST /_emulator/tokens                     {"token", "scopes": ["ips:read_only"] | null, "read_only": [linode ids]}
+POST /_emulator/tokens                     {"token", "scopes": ["ips:read_only"] | null, "read_only": [linode ids],
+                                           "denied": ["POST /networking/firewalls"]}
 POST, DELETE /_emulator/maintenance        an entry of the account's maintenance list; clear the list
 POST /_emulator/migrate                    {"linode_id", "beside"}: onto the host of another Linode
 GET /_emulator/state                       Linodes, shares, requests: the last, how many of whom, and who waits
@@ -84,7 +85,8 @@ class Control:
             self.api.tokens.set(word, None)
         else:
             allowed = EVERYTHING if scopes is None else frozenset(scopes)
-            self.api.tokens.set(word, Token(allowed, frozenset(body.integers("read_only") or ())))
+            read_only, denied = body.integers("read_only") or (), body.texts("denied") or ()
+            self.api.tokens.set(word, Token(allowed, frozenset(read_only), frozenset(denied)))
         return {}
 
     def add_maintenance(self, body: Fields) -> dict[str, Any]:

@@ -11,14 +11,16 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 from natpair_lab.emulator.fields import Fields
+from natpair_lab.emulator.interfaces import NO_FIREWALL, Wanted
 from natpair_lab.emulator.model import Device, DeviceType, Entity, Firewall, Generation, Linode, Purpose, Rule, Rules
 from natpair_lab.emulator.refused import invalid, not_found
 from natpair_lab.emulator.state import Store
 
 _PROTOCOLS = ("TCP", "UDP", "ICMP", "IPENCAP")
 _ACTIONS = ("ACCEPT", "DROP")
-_LABEL = re.compile(r"[A-Za-z](?:[A-Za-z0-9]|[._-](?![._-])){1,30}[A-Za-z0-9]")
-_PORTS = re.compile(r"\d{1,5}(-\d{1,5})?( *, *\d{1,5}(-\d{1,5})?)*")
+LABEL = re.compile(r"(?=.*[A-Za-z0-9]$)[a-zA-Z]((?!--|__|\.\.)[a-zA-Z0-9-_.])+")  # as Linode's specification has it
+_PORT = re.compile(r"([1-9]\d{0,4})(?:-([1-9]\d{0,4}))?")
+_LAST_PORT = 65_535
 MOST_RULES, MOST_ADDRESSES, MOST_PORTS = 25, 255, 15
 
 
@@ -42,10 +44,28 @@ def named(store: Store, firewall_id: int, field: str) -> Firewall:
     return store.firewalls[firewall_id]
 
 
+def guarded(store: Store, one: Wanted, field: str) -> Wanted:
+    """A new interface with the firewall it gets: the account's default if the request names none, or 400.
+
+    -1 stands for none.
+    """
+    if one.purpose is not Purpose.PUBLIC:
+        return one
+    firewall_id = store.default_firewall if one.firewall_id is None else one.firewall_id
+    if firewall_id is None:
+        raise invalid("A firewall is required: the account has no default firewall for public interfaces.", field)
+    if firewall_id == NO_FIREWALL:
+        return replace(one, firewall_id=None)
+    return replace(one, firewall_id=named(store, firewall_id, field).id)
+
+
 def create(store: Store, body: Fields) -> Firewall:
     """A new firewall, with devices if the request names any."""
     label = _label(store, body)
-    rules = read_rules(body.child("rules") or Fields())
+    stated = body.child("rules")
+    if stated is None:
+        raise body.missing("rules")
+    rules = read_rules(stated)
     devices = body.child("devices") or Fields()
     linodes = [store.linode_named(number, "devices.linodes") for number in devices.integers("linodes") or ()]
     interfaces = [_interface(store, number) for number in devices.integers("linode_interfaces") or ()]
@@ -65,7 +85,7 @@ def create(store: Store, body: Fields) -> Firewall:
 
 def _label(store: Store, body: Fields, but: int | None = None) -> str:
     label = body.required_text("label")
-    if not _LABEL.fullmatch(label):
+    if not LABEL.fullmatch(label) or not 3 <= len(label) <= 32:
         raise body.wrong("label", "must be 3 to 32 letters, digits, hyphens, underscores and periods")
     if any(one.label == label and one.id != but for one in store.firewalls.values()):
         raise body.wrong("label", "must be unique among your firewalls")
@@ -111,8 +131,8 @@ def read_rules(body: Fields) -> Rules:
     return Rules(
         inbound=inbound,
         outbound=outbound,
-        inbound_policy=_one_of(body, "inbound_policy", _ACTIONS, "ACCEPT"),
-        outbound_policy=_one_of(body, "outbound_policy", _ACTIONS, "ACCEPT"),
+        inbound_policy=_one_of(body, "inbound_policy", _ACTIONS),
+        outbound_policy=_one_of(body, "outbound_policy", _ACTIONS),
     )
 
 
@@ -128,27 +148,55 @@ def _rule(item: Fields) -> Rule:
     if ports is not None:
         if protocol in ("ICMP", "IPENCAP"):
             raise item.wrong("ports", f"cannot be given for {protocol}")
-        if not _PORTS.fullmatch(ports) or len(re.findall(r"\d+", ports)) > MOST_PORTS:
-            raise item.wrong("ports", f"must be up to {MOST_PORTS} ports or ranges, separated by commas")
-    addresses = item.child("addresses") or Fields()
+        _check_ports(item, ports)
+    addresses = item.child("addresses")
+    if addresses is None:
+        raise item.missing("addresses")
+    ipv4, ipv6 = _networks(addresses, "ipv4"), _networks(addresses, "ipv6")
+    if not ipv4 and not ipv6:
+        raise item.wrong("addresses", "must contain ipv4, ipv6, or both")
+    if len(ipv4) + len(ipv6) > MOST_ADDRESSES:
+        raise item.wrong("addresses", f"can have no more than {MOST_ADDRESSES} entries")
     return Rule(
         protocol=protocol,
         action=_one_of(item, "action", _ACTIONS),
         ports=ports,
-        label=item.text("label"),
-        description=item.text("description"),
-        ipv4=_networks(addresses, "ipv4"),
-        ipv6=_networks(addresses, "ipv6"),
+        label=_within(item, "label", 3, 32),
+        description=_within(item, "description", 1, 100),
+        ipv4=ipv4,
+        ipv6=ipv6,
     )
 
 
+def _check_ports(item: Fields, ports: str) -> None:
+    """No leading zeroes, ranges that rise, and a range counts as two pieces."""
+    pieces = 0
+    for part in ports.split(","):
+        found = _PORT.fullmatch(part.strip())
+        numbers = [int(one) for one in found.groups() if one] if found else []
+        pieces += len(numbers)
+        if not numbers or max(numbers) > _LAST_PORT or (len(numbers) == 2 and numbers[0] >= numbers[1]):
+            raise item.wrong("ports", "must be ports or ranges, separated by commas")
+    if pieces > MOST_PORTS:
+        raise item.wrong("ports", f"must be up to {MOST_PORTS} ports, where a range counts as two")
+
+
+def _within(item: Fields, name: str, least: int, most: int) -> str | None:
+    text = item.text(name)
+    if text is not None and not least <= len(text) <= most:
+        raise item.wrong(name, f"must be between {least} and {most} characters")
+    return text
+
+
 def _networks(addresses: Fields, name: str) -> tuple[str, ...]:
-    networks = addresses.texts(name) or ()
-    if len(networks) > MOST_ADDRESSES:
-        raise addresses.wrong(name, f"can have no more than {MOST_ADDRESSES} entries")
+    networks = addresses.texts(name)
+    if networks is None:
+        return ()
+    if not networks:
+        raise addresses.wrong(name, "must not be an empty list")
     for network in networks:
         try:
-            version = ip_network(network, strict=False).version
+            version = ip_network(network, strict=False).version if "/" in network else 0
         except ValueError:
             raise addresses.wrong(name, f"must be networks: {network}") from None
         if name != f"ipv{version}":

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
+from typing import TypeVar
 
 from natpair_lab.emulator.catalogue import REGIONS
 from natpair_lab.emulator.fields import Fields
@@ -17,7 +18,8 @@ from natpair_lab.emulator.model import Generation, Interface, Linode, Purpose
 from natpair_lab.emulator.refused import invalid
 from natpair_lab.emulator.state import Store, mac_of
 
-_VLAN_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,62}[A-Za-z0-9])?")
+_VLAN_LABEL = re.compile(r"[A-Za-z0-9-]{1,64}")
+NO_FIREWALL = -1
 _NO_VPC = "VPC interfaces are not available here: this is natpair's emulator, which has no VPCs."
 
 
@@ -75,7 +77,10 @@ def parse_legacy(item: Fields) -> Wanted:
         raise item.wrong("purpose", "must be one of public, vlan, vpc")
     if primary:
         raise item.wrong("primary", "must be false for a VLAN interface")
-    return Wanted(Purpose.VLAN, _vlan_label(item, "label"), _ipam(item, ipam))
+    label = _vlan_label(item, "label")
+    if "--" in label:
+        raise item.wrong("label", "must not contain two hyphens in a row")
+    return Wanted(Purpose.VLAN, label, _ipam(item, ipam))
 
 
 def parse_linode(item: Fields) -> Wanted:
@@ -95,18 +100,22 @@ def parse_linode(item: Fields) -> Wanted:
             raise item.wrong("default_route", "cannot be a VLAN interface")
         ipam = _ipam(vlan, vlan.text("ipam_address") or "")
         return Wanted(Purpose.VLAN, _vlan_label(vlan, "vlan_label"), ipam)
-    addresses = _public_addresses(public) if public else ("auto",)
+    addresses = public_addresses(public, otherwise=("auto",)) if public else ("auto",)
     return Wanted(Purpose.PUBLIC, addresses=addresses, firewall_id=firewall_id, route_v4=v4, route_v6=v6)
 
 
-def _public_addresses(public: Fields) -> tuple[str, ...]:
+Otherwise = TypeVar("Otherwise", tuple[str, ...], None)
+
+
+def public_addresses(public: Fields, *, otherwise: Otherwise) -> tuple[str, ...] | Otherwise:
+    """The public IPv4 addresses that a request states, `auto` for new ones; `otherwise` if it states none."""
     ipv6 = public.child("ipv6") or Fields()
     if ipv6.children("ranges"):
         raise public.wrong("ipv6", "ranges are not available here: this is natpair's emulator")
     ipv4 = public.child("ipv4") or Fields()
     items = ipv4.children("addresses")
     if items is None:
-        return ("auto",)
+        return otherwise
     if sum(item.flag("primary") or False for item in items) > 1:
         raise ipv4.wrong("addresses", "can have only one primary address")
     return tuple(item.text("address") or "auto" for item in items)
@@ -115,7 +124,7 @@ def _public_addresses(public: Fields) -> tuple[str, ...]:
 def _vlan_label(item: Fields, name: str) -> str:
     label = item.required_text(name)
     if not _VLAN_LABEL.fullmatch(label):
-        raise item.wrong(name, "must be 1 to 64 letters, digits and hyphens, with no hyphen at either end")
+        raise item.wrong(name, "must be 1 to 64 letters, digits and hyphens")
     return label
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from natpair_lab.emulator.model import Linode, Status
 from natpair_lab.emulator.refused import busy, invalid
-from natpair_lab.emulator.state import Pending, Step, Store, entity_of
+from natpair_lab.emulator.state import Pending, Stale, Step, Store, entity_of
 from natpair_lab.emulator.world import Boot, ShutDown
 
 
@@ -19,6 +19,12 @@ def require_settled(linode: Linode) -> None:
     """400 `Linode busy.` unless it is running or offline."""
     if not linode.status.settled:
         raise busy()
+
+
+def go_stale(store: Store, linode: Linode) -> None:
+    """Let the next readers still see the status as it is before an order is carried out."""
+    policy = store.policy
+    store.stale[linode.id] = Stale(linode.status, policy.stale_reads, store.now + policy.stale_seconds)
 
 
 def set_status(store: Store, linode_id: int, status: Status) -> Linode:
@@ -42,6 +48,7 @@ def boot(store: Store, linode: Linode) -> None:
     require_settled(linode)
     if linode.status is Status.RUNNING:
         raise invalid(f"Linode {linode.id} already booted.")
+    go_stale(store, linode)
     _start(store, linode, store.add_event("linode_boot", entity_of(linode), status="started"), Status.BOOTING)
 
 

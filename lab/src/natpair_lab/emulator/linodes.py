@@ -13,13 +13,12 @@ from natpair_lab.emulator import addresses, firewalls, interfaces, lifecycle, pl
 from natpair_lab.emulator.catalogue import PLANS, REGIONS
 from natpair_lab.emulator.fields import Fields
 from natpair_lab.emulator.images import IMAGES
-from natpair_lab.emulator.interfaces import Wanted
+from natpair_lab.emulator.interfaces import NO_FIREWALL, Wanted
 from natpair_lab.emulator.model import Config, DeviceType, Firewall, Generation, Interface, Linode, Purpose, Status
 from natpair_lab.emulator.refused import Refused, invalid
 from natpair_lab.emulator.state import Store, entity_of, host_uuid_of, mac_of, slaac_of
 from natpair_lab.emulator.world import Created, Deleted, ShutDown
 
-_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9]|[._-](?![._-])){1,62}[A-Za-z0-9]")
 POLICIES = ("linode/migrate", "linode/power_off_on")
 
 
@@ -57,9 +56,8 @@ def read_order(store: Store, body: Fields) -> Order:
     interfaces.check_vlans(store, region, [one.vlan_label for one in wanted if one.vlan_label])
     if generation is Generation.LINODE and not wanted:
         wanted = (Wanted(Purpose.PUBLIC, addresses=("auto",)),)
-    for one in wanted:
-        if one.firewall_id is not None:
-            firewalls.named(store, one.firewall_id, "interfaces.firewall_id")
+    if generation is Generation.LINODE:
+        wanted = tuple(firewalls.guarded(store, one, "interfaces.firewall_id") for one in wanted)
     helper = body.flag("network_helper")
     booted = body.flag("booted")
     return Order(
@@ -140,7 +138,9 @@ def _private_ip(body: Fields, generation: Generation) -> bool:
 
 def _firewall(store: Store, body: Fields) -> Firewall | None:
     firewall_id = body.integer("firewall_id")
-    return None if firewall_id is None else firewalls.named(store, firewall_id, "firewall_id")
+    if firewall_id is None:
+        firewall_id = store.default_firewall
+    return None if firewall_id in (None, NO_FIREWALL) else firewalls.named(store, firewall_id, "firewall_id")
 
 
 def _group(store: Store, body: Fields, region: str) -> int | None:
@@ -156,8 +156,10 @@ def check_label(store: Store, label: str | None, *, but: int | None = None) -> s
     """A label that no other Linode has; an empty one stands for `linode<id>`."""
     if not label:
         return ""
-    if not _LABEL.fullmatch(label):
-        raise invalid("Label must be 3 to 64 letters, digits, hyphens, underscores and periods.", "label")
+    if not firewalls.LABEL.fullmatch(label) or not 3 <= len(label) <= 64:
+        raise invalid(
+            "Label must begin with a letter and be 3 to 64 letters, digits, hyphens, underscores and periods.", "label"
+        )
     if any(one.label == label and one.id != but for one in store.linodes.values()):
         raise invalid("Label must be unique among your Linodes.", "label")
     return label
@@ -233,9 +235,9 @@ def _plug_in(store: Store, linode: Linode, order: Order) -> None:
     for interface, wanted in zip(made, order.interfaces, strict=True):
         if wanted.purpose is Purpose.PUBLIC:
             give_addresses(store, linode, order.reserved or wanted.addresses)
-            firewall = order.firewall if wanted.firewall_id is None else store.firewalls[wanted.firewall_id]
-            if firewall:
-                firewalls.attach(store, firewall, DeviceType.INTERFACE, interface.id, linode)
+            if wanted.firewall_id is not None:
+                guard = store.firewalls[wanted.firewall_id]
+                firewalls.attach(store, guard, DeviceType.INTERFACE, interface.id, linode)
     if order.image is not None:
         add_config(store, linode, _profile_label(order.image), [], order.network_helper)
 
@@ -310,6 +312,7 @@ def rebuild(store: Store, linode: Linode, body: Fields) -> Linode:
     if image is None:
         raise body.missing("image")
     user_data, booted = _user_data(body, store.policy.user_data_bytes), body.flag("booted")
+    lifecycle.go_stale(store, linode)
     if linode.status is Status.RUNNING:
         store.notices.append(ShutDown(linode.id))
     store.configs = {key: one for key, one in store.configs.items() if one.linode_id != linode.id}
@@ -331,6 +334,7 @@ def delete(store: Store, linode: Linode) -> None:
     for address in store.owned(linode.id):
         addresses.drop(store, address)
     placement.forget(store, linode.id)
+    store.stale.pop(linode.id, None)
     store.devices = {key: one for key, one in store.devices.items() if one.linode_id != linode.id}
     store.configs = {key: one for key, one in store.configs.items() if one.linode_id != linode.id}
     store.maintenance = [one for one in store.maintenance if one.linode_id != linode.id]

@@ -144,5 +144,11 @@ def host_for(store: Store, group_id: int | None) -> int:
     """The number of a host for a new Linode: one of two without a group, an unused one with a group."""
     if group_id is None:
         return len(store.linodes) % 2
-    taken = {store.linodes[member].host_uuid for member in store.groups[group_id].members}
-    return next(number for number in range(len(taken) + 1) if host_uuid_of(number) not in taken)
+    group = store.groups[group_id]
+    taken = {store.linodes[member].host_uuid for member in group.members}
+    free = next(number for number in range(len(taken) + 1) if host_uuid_of(number) not in taken)
+    if free >= store.policy.hosts_per_region:
+        if group.strict:
+            raise invalid("The placement group has no compliant host with room for this Linode.", "placement_group.id")
+        return 0
+    return free

@@ -210,7 +210,8 @@ def _add_interface(call: Call) -> Json:
     if len(linode.interfaces) >= store.policy.interfaces_per_linode:
         raise invalid(f"A Linode can have no more than {store.policy.interfaces_per_linode} interfaces.")
     interfaces.check_vlans(store, linode.region, [wanted.vlan_label] if wanted.vlan_label else [])
-    firewall = None if wanted.firewall_id is None else firewalls.named(store, wanted.firewall_id, "firewall_id")
+    wanted = firewalls.guarded(store, wanted, "firewall_id")
+    firewall = None if wanted.firewall_id is None else store.firewalls[wanted.firewall_id]
     made = interfaces.make(store, wanted)
     changed = linodes.routed(replace(linode, interfaces=(*linode.interfaces, made)), [made], [wanted])
     _give_addresses(store, changed, wanted)
@@ -235,8 +236,14 @@ def _update_interface(call: Call) -> Json:
     one = _interface(call, linode)
     route = call.body.child("default_route") or Fields()
     vlan = call.body.child("vlan")
-    if call.body.child("public") is not None:
-        raise call.body.wrong("public", "cannot be changed here: this is natpair's emulator")
+    public = call.body.child("public")
+    if public is not None:
+        if one.purpose is not Purpose.PUBLIC:
+            raise call.body.wrong("public", "cannot be given for a VLAN interface")
+        _require_off(linode)
+        stated = interfaces.public_addresses(public, otherwise=None)
+        if stated is not None:
+            addresses.allocate_through(store, linode, stated, "public.ipv4.addresses")
     changed = replace(one, version=one.version + 1, updated=store.now)
     if vlan is not None:
         wanted = interfaces.parse_linode(Fields({"vlan": dict(vlan.values)}))

@@ -27,6 +27,7 @@ from natpair_lab.emulator.model import (
     Maintenance,
     PlacementGroup,
     Purpose,
+    Status,
 )
 from natpair_lab.emulator.refused import invalid, not_found
 from natpair_lab.emulator.world import LinodeView, Notice, Port, Share, SharesChanged
@@ -59,6 +60,9 @@ class Policy:
     public_ipv4_per_linode: int = 8  # beyond it Linode wants a technical justification by ticket
     vlans_per_region: int = 10
     interfaces_per_linode: int = 3
+    stale_reads: int = 2  # recorded: so often the old status is shown after an order to boot or rebuild
+    stale_seconds: float = 30.0
+    hosts_per_region: int = 8
     user_data_bytes: int = 16_384  # where live attempts failed, whatever the documents say
 
 
@@ -82,6 +86,15 @@ class Pending:
     waits: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """A status that is over and still shown, so many times and no longer than `until`."""
+
+    status: Status
+    reads: int
+    until: float
+
+
 @dataclass(slots=True)
 class Store:
     """One account. `notices` is the outbox for the World; whoever reads it empties it."""
@@ -103,6 +116,8 @@ class Store:
     notices: list[Notice] = field(default_factory=list)
     network_helper: bool = True
     interfaces_for_new_linodes: str = "legacy_config_default_but_linode_allowed"
+    default_firewall: int | None = None
+    stale: dict[int, Stale] = field(default_factory=dict)
     last_address: dict[bool, IPv4Address] = field(default_factory=dict)
     _ids: Iterator[int] = field(default_factory=lambda: count(_FIRST_ID))
 
@@ -121,6 +136,14 @@ class Store:
         if linode_id not in self.linodes:
             raise invalid(f"{name} is not valid", name)
         return self.linodes[linode_id]
+
+    def shown_status(self, linode: Linode) -> Status:
+        """The status as the next reader sees it: for a while after an order it is the one from before."""
+        stale = self.stale.pop(linode.id, None)
+        if stale is None or stale.reads <= 0 or self.now > stale.until:
+            return linode.status
+        self.stale[linode.id] = replace(stale, reads=stale.reads - 1)
+        return stale.status
 
     def owned(self, linode_id: int, *, public: bool | None = None) -> list[Address]:
         """The addresses a Linode owns, in the order it got them."""
@@ -217,6 +240,7 @@ class Store:
             public_ipv4=tuple(self.network_of(one) for one in owned if one.public),
             private_ipv4=tuple(self.network_of(one) for one in owned if not one.public),
             slaac=IPv6Interface(f"{linode.slaac}/64"),
+            dhcp=min((self.network_of(one) for one in owned if one.public), key=str, default=None),
             user_data=linode.user_data,
             network_helper=legacy_helper if linode.generation is Generation.LEGACY else linode.network_helper,
         )

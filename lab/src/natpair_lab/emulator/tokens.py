@@ -15,10 +15,14 @@ EVERYTHING = frozenset({"*"})
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What a token carries. `read_only` are Linodes whose grant does not allow changes."""
+    """What a token carries. `read_only` are Linodes whose grant does not allow changes.
+
+    `denied` are operations, such as `POST /networking/firewalls`, that neither grants nor roles of its user allow.
+    """
 
     scopes: frozenset[str] = EVERYTHING
     read_only: frozenset[int] = frozenset()
+    denied: frozenset[str] = frozenset()
 
     def allows(self, scope: str) -> bool:
         """Whether the token has the scope, or the wider one of the same resource."""

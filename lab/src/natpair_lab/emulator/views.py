@@ -122,7 +122,7 @@ def linode(store: Store, one: Linode) -> Json:
         "id": one.id,
         "label": one.label,
         "group": one.group,
-        "status": one.status.value,
+        "status": store.shown_status(one).value,
         "created": when(one.created),
         "updated": when(one.updated),
         "type": one.type,

@@ -26,9 +26,9 @@ def firewall(store: Store, one: Firewall) -> Json:
 def rules(one: Rules) -> Json:
     """All rules of a firewall."""
     return {
-        "inbound": [_rule(rule) for rule in one.inbound],
+        "inbound": [_rule(rule) for rule in one.inbound] or None,  # as recorded
         "inbound_policy": one.inbound_policy,
-        "outbound": [_rule(rule) for rule in one.outbound],
+        "outbound": [_rule(rule) for rule in one.outbound] or None,
         "outbound_policy": one.outbound_policy,
         "version": one.version,
         "fingerprint": f"{crc32(repr((one.inbound, one.outbound)).encode()):08x}",
@@ -37,15 +37,12 @@ def rules(one: Rules) -> Json:
 
 def _rule(one: Rule) -> Json:
     addresses = {"ipv4": list(one.ipv4), "ipv6": list(one.ipv6)}
+    optional = {"ports": one.ports, "label": one.label, "description": one.description}
     return {
         "protocol": one.protocol,
         "action": one.action,
-        "ports": one.ports,
-        "label": one.label,
-        "description": one.description,
         "addresses": {name: networks for name, networks in addresses.items() if networks},
-        "ruleset": None,
-    }
+    } | {name: text for name, text in optional.items() if text is not None}
 
 
 def device(store: Store, one: Device) -> Json:

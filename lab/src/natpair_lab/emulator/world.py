@@ -23,7 +23,11 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class LinodeView:
-    """A Linode as the World needs it to build a machine; `user_data` is what cloud-init would read."""
+    """A Linode as the World needs it to build a machine; `user_data` is what cloud-init would read.
+
+    `dhcp` is the one address that DHCP gives: the first of its public ones, sorted as text. Where Network Helper is
+    off, a machine has no other until it sets its own.
+    """
 
     id: int
     label: str
@@ -34,6 +38,7 @@ class LinodeView:
     public_ipv4: tuple[IPv4Interface, ...]
     private_ipv4: tuple[IPv4Interface, ...]
     slaac: IPv6Interface
+    dhcp: IPv4Interface | None
     user_data: bytes
     network_helper: bool
 

@@ -9,6 +9,7 @@ from natpair.core.model import Gateway, Node
 from natpair_lab.emulator import addresses, linodes
 from natpair_lab.emulator.catalogue import REGIONS
 from natpair_lab.emulator.fields import Fields
+from natpair_lab.emulator.interfaces import NO_FIREWALL
 from natpair_lab.emulator.model import Address, Linode, Purpose, Status
 from natpair_lab.emulator.state import Policy, Store, Timing
 from natpair_lab.testbed import topology, userdata
@@ -30,7 +31,7 @@ def holding(gateway: Gateway, plan: Topology, timing: Timing) -> tuple[Store, di
     """An account with the two Linodes of `gateway`, running, every FIP the first one's and shared to the second."""
     store = empty(timing, plan.internet_gateway.network)
     region = gateway.bgp.region if gateway.bgp.region in REGIONS else _REGION
-    made = [_linode(store, gateway, node, region or _REGION) for node in gateway.node]
+    made = [_linode(store, node, region or _REGION) for node in gateway.node]
     owner, receiver = made
     for fip in gateway.pair.fips:
         store.addresses[fip] = _address(owner, fip)
@@ -45,10 +46,13 @@ def holding(gateway: Gateway, plan: Topology, timing: Timing) -> tuple[Store, di
     return store, machines
 
 
-def _linode(store: Store, gateway: Gateway, node: Node, region: str) -> Linode:
-    interfaces = [{"public": {}}, {"vlan": {"vlan_label": _VLAN, "ipam_address": str(node.private_address)}}]
+def _linode(store: Store, node: Node, region: str) -> Linode:
+    interfaces = [
+        {"public": {}, "firewall_id": NO_FIREWALL},
+        {"vlan": {"vlan_label": _VLAN, "ipam_address": str(node.private_address)}},
+    ]
     body = {
-        "label": node.name if len(node.name) >= 3 else f"{gateway.pair.name}-{node.name}",
+        "label": node.name if len(node.name) >= 3 and node.name[0].isalpha() else f"lab-{node.name}",
         "region": region,
         "type": _PLAN,
         "image": "linode/debian12",

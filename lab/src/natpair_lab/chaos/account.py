@@ -1,0 +1,312 @@
+"""Faults of the provider's API and of the token for it, in a lab whose agents watch an emulated account.
+
+The account is the emulator's, which can be told what to do wrong. The token on the nodes is a word of our own, so that
+it can be looked for where no secret belongs.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from natpair.errors import LabError
+from natpair_lab.chaos.fault import UNTOUCHED, Fault
+from natpair_lab.chaos.processes import NO_OUTAGE_MS
+from natpair_lab.chaos.scene import Scene
+from natpair_lab.testbed import build, topology
+from natpair_lab.testbed.cloudlab import serve_in_background
+from natpair_lab.testbed.world import Lab
+
+TOKEN_FILE = "/etc/natpair/linode.token"  # noqa: S105 - where it lies, not what it says
+_WATCHING = f"""
+[linode]
+api_url = "http://{topology.api_address(topology.INTERNET_NETWORK).ip}/v4"
+token_file = "{TOKEN_FILE}"
+plain_http = true
+
+[watch]
+enabled = true
+interval_seconds = 2
+"""
+_UNSEEN = "account-unseen"
+_ASK_SECONDS = 10.0
+_SEEN_MS = 30_000.0
+"""After three looks that failed the next comes 16 s later, and a tenth."""
+_STALL_MS = 500.0
+_LIMITED_SECONDS = 20.0
+_MOST_REQUESTS = 10
+"""Of one agent in that time: three looks of three tries, pauses of 4 and 8 s. Without back-off there are five looks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """Something the API does wrong: for people, for the emulator, and what an agent must say of it."""
+
+    name: str
+    fault: Mapping[str, object]
+    says: str
+    known_ms: float = 15_000
+    """A look each 2 s, and a second or two of tries: a bound against never, on two busy cores."""
+
+
+_PAGE = Mode("a page of HTML", {"kind": "html"}, "the answer is not JSON")
+_SICK = (
+    Mode("refused", {"kind": "refuse"}, "the connection broke"),
+    Mode("500", {"kind": "status", "status": 500}, "(HTTP 500)"),
+    _PAGE,
+    Mode("a huge answer", {"kind": "huge"}, "an answer of more than"),
+)
+_LIMITED = Mode("429 without Retry-After", {"kind": "rate-limit"}, "wait a minute")
+_SLOW = Mode("60 s slow", {"kind": "slow", "seconds": 60}, "no useful answer in time", 25_000)
+_NO_RIGHT = Mode("403", {"kind": "status", "status": 403}, "the token needs")
+_REVOKED = Mode("401", {}, "make a new token")
+
+
+# The lab
+
+
+def watched_lab(folder: Path, name: str, progress: Callable[[str], None]) -> Lab:
+    """A lab with the account of its pair, which both agents watch."""
+    file = folder / "watched.toml"
+    file.write_text(build.configuration(None, None).text + _WATCHING)
+    lab = Lab.up(file, name=name, progress=progress)
+    try:
+        serve_in_background(lab, 0)
+    except BaseException:
+        lab.down()
+        raise
+    return lab
+
+
+def is_watched(lab: Lab) -> bool:
+    """Whether the agents of this lab watch an account that is there."""
+    return lab.gateway.watch.enabled and lab.api() is not None
+
+
+class Account:
+    """The emulated account and the token, for one fault; what was changed is undone with the scene."""
+
+    def __init__(self, scene: Scene) -> None:
+        served = scene.lab.api()
+        if served is None:
+            raise LabError(f"the lab {scene.lab.name} has no account", cure="natpair lab up --api")
+        self._scene = scene
+        self._address = urlsplit(served.url).netloc
+        self.token = f"chaos{secrets.token_hex(16)}"
+
+    def ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        """One request to the emulator's levers."""
+        link = http.client.HTTPConnection(self._address, timeout=_ASK_SECONDS)
+        try:
+            link.request(method, f"/_emulator{path}", None if body is None else json.dumps(body))
+            answer = link.getresponse()
+            document: dict[str, Any] = json.loads(answer.read())
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise LabError(f"the emulated account does not answer: {error}") from error
+        finally:
+            link.close()
+        if answer.status != http.client.OK:
+            raise LabError(f"the emulated account refused {method} {path}: {document}")
+        return document
+
+    def begin(self) -> None:
+        """Both agents see the account, with a token of ours."""
+        self._scene.undo.append(lambda: put_token(self._scene, "lab"))
+        self._scene.undo.append(self.mend)
+        put_token(self._scene, self.token)
+        self.wait_seen("the account is seen")
+
+    def spoil(self, mode: Mode) -> None:
+        """From now on the API does this wrong, and nothing else."""
+        self.mend()
+        self.ask("POST", "/faults", {**mode.fault, "times": None})
+
+    def mend(self) -> None:
+        """The API does nothing wrong any more."""
+        self.ask("DELETE", "/faults")
+
+    def requests_of(self, node: str) -> int:
+        """How many requests a node has sent, answered or not."""
+        client = str(self._scene.lab.gateway.node_named(node).public_address.ip)
+        return int(self.ask("GET", "/state")["asked"].get(client, 0))
+
+    def waiting(self) -> bool:
+        """Whether both nodes wait for an answer at this moment."""
+        nodes = {str(node.public_address.ip) for node in self._scene.lab.gateway.node}
+        return nodes <= set(self.ask("GET", "/state")["waiting"])
+
+    def wait_seen(self, name: str) -> None:
+        """Both agents see all of the account again, and complain no more."""
+        scene = self._scene
+        began = time.monotonic()
+
+        def seen() -> bool:
+            looked = [_account(scene, node) for node in scene.lab.nodes]
+            age_ms = (time.monotonic() - began) * 1000
+            return all(one["seen_ms"] is not None and one["seen_ms"] < age_ms for one in looked) and not any(
+                _UNSEEN in scene.conditions(node) or one["trouble"]
+                for node, one in zip(scene.lab.nodes, looked, strict=True)
+            )
+
+        scene.check(name, scene.wait(seen, _SEEN_MS / 1000 + _ASK_SECONDS), _SEEN_MS, "an agent complains, or is blind")
+
+    def wait_trouble(self, mode: Mode, *nodes: str) -> None:
+        """These agents know what is wrong, and answer as fast as ever meanwhile."""
+        scene, slowest = self._scene, 0.0
+
+        def told() -> bool:
+            nonlocal slowest
+            found = []
+            for node in nodes:
+                start = time.monotonic()
+                found += [_account(scene, node)["trouble"]]
+                slowest = max(slowest, (time.monotonic() - start) * 1000)
+            return all(mode.says in f"{trouble}" for trouble in found)
+
+        said = scene.wait(told, mode.known_ms / 1000 + _ASK_SECONDS)
+        words = [_account(scene, node)["trouble"] for node in nodes]
+        scene.check(f"{mode.name}: known", said, mode.known_ms, f"{words}" if said is None else "")
+        scene.check(f"{mode.name}: agents answer", slowest, _STALL_MS)
+
+    def wait_alarm(self, mode: Mode, *nodes: str) -> None:
+        """These agents tell that the account is unseen, why, and what to do."""
+        scene = self._scene
+        alarms: list[list[dict[str, str]]] = []
+
+        def told() -> bool:
+            alarms[:] = [_alarms(scene, node) for node in nodes]
+            return all(any(mode.says in one["text"] and one["cure"] for one in told) for told in alarms)
+
+        scene.check(f"{mode.name}: alarm", scene.wait(told, mode.known_ms / 1000), mode.known_ms, f"{alarms}")
+
+    def require_secret(self) -> None:
+        """The token is in its file on each node, which shows that it would be found, and nowhere else."""
+        scene, word = self._scene, self.token.encode()
+        disks = {node: build.node_disk(scene.lab.folder, node) for node in scene.lab.nodes}
+        found = [
+            f"{node}:/{file.relative_to(disk)}"
+            for node, disk in disks.items()
+            for file in sorted(disk.rglob("*"))
+            if file.is_file() and not file.is_symlink() and word in file.read_bytes()
+        ]
+        said = [node for node in disks if self.token in json.dumps(scene.lab.status(node))]
+        expected = [f"{node}:{TOKEN_FILE}" for node in disks]
+        scene.require("the token stays secret", found == expected and not said, f"in {found}, in the status of {said}")
+
+
+def put_token(scene: Scene, word: str) -> None:
+    """Write the token's file on the nodes that have power."""
+    for node in scene.lab.nodes:
+        if scene.lab.powered(node):
+            scene.run(node, "sh", "-c", f"umask 077; cat > {TOKEN_FILE}", stdin=word)
+
+
+def _account(scene: Scene, node: str) -> dict[str, Any]:
+    found = (scene.lab.status(node) or {}).get("account")
+    return found if isinstance(found, dict) else {"seen_ms": None, "trouble": []}
+
+
+def _alarms(scene: Scene, node: str) -> list[dict[str, str]]:
+    return [c for c in (scene.lab.status(node) or {}).get("conditions", []) if c["code"] == _UNSEEN]
+
+
+# The faults
+
+
+def api_unwell(scene: Scene) -> None:
+    """The API fails in every way in turn; while both agents wait for an answer of it, the active node loses power."""
+    account = Account(scene)
+    account.begin()
+    for mode in _SICK:
+        account.spoil(mode)
+        account.wait_trouble(mode, *scene.lab.nodes)
+        if mode is _PAGE:  # it shows the token it was sent: now it would be in the words, and in the log of conditions
+            account.wait_alarm(mode, *scene.lab.nodes)
+            account.require_secret()
+        account.mend()
+        account.wait_seen(f"seen after {mode.name}")
+    _limited(scene, account)
+    account.spoil(_SLOW)
+    scene.require("both wait", scene.wait(account.waiting, _ASK_SECONDS) is not None, "an agent asked nothing")
+    scene.may_be_felt()
+    scene.power_cut(scene.active)
+    account.wait_trouble(_SLOW, scene.standby)
+    account.require_secret()
+
+
+def _limited(scene: Scene, account: Account) -> None:
+    """429 without Retry-After: the agents say so, and ask less and less often."""
+    before = {node: account.requests_of(node) for node in scene.lab.nodes}
+    account.spoil(_LIMITED)
+    end = time.monotonic() + _LIMITED_SECONDS
+    account.wait_trouble(_LIMITED, *scene.lab.nodes)
+    account.wait_alarm(_LIMITED, *scene.lab.nodes)
+    scene.pass_time(end - time.monotonic())
+    for node, count in before.items():
+        asked = account.requests_of(node) - count
+        scene.require(f"{node} backs off", 0 < asked <= _MOST_REQUESTS, f"{asked} requests in {_LIMITED_SECONDS:g} s")
+    account.mend()
+    account.wait_seen(f"seen after {_LIMITED.name}")
+
+
+def api_well(scene: Scene) -> None:
+    """The API is well and the power back: both agents see the account again."""
+    account = Account(scene)
+    account.mend()
+    for node in scene.lab.nodes:
+        scene.boot(node)
+    account.wait_seen("seen after all")
+
+
+def token_refused(scene: Scene) -> None:
+    """The token first lacks a right, then is revoked; meanwhile an operator asks for a switchover."""
+    account = Account(scene)
+    account.begin()
+    account.spoil(_NO_RIGHT)
+    account.wait_alarm(_NO_RIGHT, *scene.lab.nodes)
+    account.mend()
+    account.ask("POST", "/tokens", {"token": account.token, "scopes": None})
+    account.wait_alarm(_REVOKED, *scene.lab.nodes)
+    scene.may_be_felt()
+    scene.hand_over()
+    account.wait_alarm(_REVOKED, *scene.lab.nodes)
+    account.require_secret()
+
+
+def token_new(scene: Scene) -> None:
+    """A new token on both nodes, and nothing else."""
+    account = Account(scene)
+    put_token(scene, account.token)
+    account.wait_seen("seen with a new token")
+
+
+FAULTS = (
+    Fault(
+        31,
+        "Linode's API refuses, is slow, or answers nonsense, then power cut of the active node",
+        api_unwell,
+        900,
+        repair=api_well,
+        invariants=UNTOUCHED,
+        scale="until both agents have met each way, 20 s of 429, in place of hours",
+        agents=True,
+        watched=True,
+    ),
+    Fault(
+        32,
+        "API token revoked or expired, and a switchover",
+        token_refused,
+        NO_OUTAGE_MS,
+        repair=token_new,
+        invariants=UNTOUCHED,
+        agents=True,
+        watched=True,
+    ),
+)

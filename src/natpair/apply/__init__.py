@@ -1,1 +1,0 @@
-"""The apply: a bundle of files put in place as a transaction, kept as a generation, confirmed or rolled back."""

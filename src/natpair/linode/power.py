@@ -1,0 +1,166 @@
+"""Booting and rebuilding a Linode, and waiting for the end of it.
+
+The platform answers at once and works later, and for a while it still shows the status from before: a Linode that was
+off may be read as `offline` after it was told to boot. So the end is the end of the event. With a token that may not
+read events, it is the status after a change of status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from natpair.errors import ApiError, NotReady
+from natpair.linode.bodies import Rebuild
+from natpair.linode.client import LinodeClient
+from natpair.linode.models import Event, Instance
+
+SETTLED = frozenset({"running", "offline"})
+_DONE = frozenset({"finished", "notification"})
+_NO_RIGHT = frozenset({401, 403})
+_REFUSED = 400
+_CURE = "look at it in Linode's Cloud Manager, then run it again"
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often to look, how long the work may take, and how long it may take to begin."""
+
+    look_every_seconds: float = 2.0
+    work_seconds: float = 900.0
+    begin_seconds: float = 60.0
+
+    async def pause(self) -> None:
+        """Wait between two looks at something that has a deadline."""
+        await asyncio.sleep(self.look_every_seconds)
+
+
+async def settled(client: LinodeClient, linode: int, patience: Patience) -> Instance:
+    """The Linode once it is running or off; NotReady if it is not in time."""
+    deadline = time.monotonic() + patience.work_seconds
+    while (instance := await client.instance(linode)).status not in SETTLED:
+        if time.monotonic() >= deadline:
+            raise NotReady(f"Linode {linode} is still {instance.status}", cure=_CURE)
+        await patience.pause()
+    return instance
+
+
+async def boot(client: LinodeClient, linode: int, patience: Patience) -> None:
+    """Start a Linode that is off; returns when it runs. NotReady with the platform's reason when it does not."""
+    await _work(client, linode, "linode_boot", lambda: client.boot(linode), "running", patience)
+
+
+async def rebuild(client: LinodeClient, linode: int, new: Rebuild, patience: Patience) -> Instance:
+    """Give a Linode new disks and leave it off; returns when that is done. `new` must not ask for a boot."""
+
+    async def order() -> None:
+        await client.rebuild(linode, new)
+
+    await _work(client, linode, "linode_rebuild", order, "offline", patience)
+    return await client.instance(linode)
+
+
+async def _work(
+    client: LinodeClient,
+    linode: int,
+    action: str,
+    order: Callable[[], Awaitable[None]],
+    wanted: str,
+    patience: Patience,
+) -> None:
+    before = await _newest(client, linode, action)
+    try:
+        await order()
+    except ApiError as error:
+        # An answer that was lost, or a refusal because an order that was lost before has been carried out.
+        if not await _was_begun(client, linode, action, before, error, wanted, patience):
+            raise
+    if before is None:
+        await _until_changed(client, linode, wanted, patience)
+        return
+    await _until_over(client, linode, action, before, patience)
+    await _until_shown(client, linode, wanted, patience)
+
+
+async def _newest(client: LinodeClient, linode: int, action: str) -> int | None:
+    """The number of the newest event of this kind, 0 if there is none; None if the token may not read events."""
+    try:
+        events = await client.events(linode=linode, action=action)
+    except ApiError as error:
+        if error.status in _NO_RIGHT:
+            return None
+        raise
+    return max((event.id for event in events), default=0)
+
+
+async def _was_begun(
+    client: LinodeClient,
+    linode: int,
+    action: str,
+    before: int | None,
+    error: ApiError,
+    wanted: str,
+    patience: Patience,
+) -> bool:
+    if not error.uncertain:
+        return error.status == _REFUSED and wanted == "running" and (await client.instance(linode)).running
+    deadline = time.monotonic() + patience.begin_seconds
+    while time.monotonic() < deadline:
+        if before is not None and (await _newest(client, linode, action) or 0) > before:
+            return True
+        instance = await client.instance(linode)
+        if instance.status not in SETTLED or instance.status == wanted == "running":
+            return True
+        await patience.pause()
+    return False
+
+
+async def _until_over(client: LinodeClient, linode: int, action: str, before: int, patience: Patience) -> None:
+    begin = time.monotonic()
+    while True:
+        events = [event for event in await client.events(linode=linode, action=action) if event.id > before]
+        if not events and (await client.instance(linode)).running and action == "linode_boot":
+            return
+        newest = max(events, key=lambda event: event.id, default=None)
+        if newest is not None and newest.status in _DONE:
+            return
+        _check(linode, action, newest, time.monotonic() - begin, patience)
+        await patience.pause()
+
+
+def _check(linode: int, action: str, event: Event | None, waited: float, patience: Patience) -> None:
+    """NotReady if the work failed, or takes longer than it may."""
+    if event is None:
+        if waited >= patience.begin_seconds:
+            raise NotReady(f"Linode {linode}: the platform did not begin {action}", cure=_CURE)
+    elif event.status == "failed":
+        raise NotReady(f"Linode {linode}: {action} failed: {event.message or 'no reason is given'}", cure=_CURE)
+    elif waited >= patience.work_seconds:
+        raise NotReady(f"Linode {linode}: {action} is still {event.status} after {waited:.0f} s", cure=_CURE)
+
+
+async def _until_shown(client: LinodeClient, linode: int, wanted: str, patience: Patience) -> None:
+    """Wait until the status says what the event said before."""
+    deadline = time.monotonic() + patience.begin_seconds
+    while (now := (await client.instance(linode)).status) != wanted:
+        if time.monotonic() >= deadline:
+            raise NotReady(f"Linode {linode} is {now}, not {wanted}", cure=_CURE)
+        await patience.pause()
+
+
+async def _until_changed(client: LinodeClient, linode: int, wanted: str, patience: Patience) -> None:
+    """Without events: the wanted status counts once another one was seen, or when the work should have begun."""
+    begin, seen = time.monotonic(), False
+    while True:
+        now, waited = (await client.instance(linode)).status, time.monotonic() - begin
+        seen = seen or now not in SETTLED
+        due = seen or now == "running" or waited >= patience.begin_seconds
+        if now == wanted and due:
+            return
+        if now in SETTLED and due:
+            raise NotReady(f"Linode {linode} is {now}, not {wanted}; why cannot be read with this token", cure=_CURE)
+        if waited >= patience.work_seconds:
+            raise NotReady(f"Linode {linode} is still {now}", cure=_CURE)
+        await patience.pause()
