@@ -1,4 +1,4 @@
-"""An agent's decider among fakes that only remember what they were asked."""
+"""An agent's loop among fakes that only remember what they were asked."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from natpair.agent import journal
-from natpair.agent.decider import Decider
 from natpair.agent.journal import Events, Remembered
+from natpair.agent.loop import DecisionLoop
 from natpair.core.actions import Conntrack
 from natpair.core.desired import Desired
 from natpair.core.messages import PeerMessage
@@ -56,9 +56,9 @@ class Recorder:
 
 @dataclass
 class Bench:
-    """A decider, what it asked for, and what it wrote down."""
+    """A loop, what it asked for, and what it wrote down."""
 
-    decider: Decider
+    loop: DecisionLoop
     effects: Recorder
     events: Path
     remembered: list[Remembered]
@@ -87,4 +87,4 @@ class BenchMaker:
         self._patch.setattr(journal, "remember", remembered.append)
         path = self._folder / "events.jsonl"
         events = Events(str(path))
-        return Bench(Decider(state, effects, events), effects, path, remembered, events)
+        return Bench(DecisionLoop(state, effects, events), effects, path, remembered, events)

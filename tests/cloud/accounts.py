@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 
 from emulator.served import quick_api
 from natpair.cloud.applying import Applied, apply
-from natpair.cloud.carrying import Materials, Pace
-from natpair.cloud.condition import Condition, condition_of
-from natpair.cloud.found import observe
+from natpair.cloud.desired import wanted_of
+from natpair.cloud.destroy import UndoStep, destroy
+from natpair.cloud.execute import Materials, Pace
+from natpair.cloud.health import Condition, condition_of
+from natpair.cloud.observed import observe
+from natpair.cloud.plan import Plan, Step, make_plan
 from natpair.cloud.platform import read_offer
-from natpair.cloud.steps import Plan, Step, make_plan
-from natpair.cloud.undoing import UndoStep, destroy
-from natpair.cloud.wanted import wanted_of
 from natpair.config.load import parse_draft
 from natpair.linode import creating, sharing
 from natpair.linode.client import LinodeClient

@@ -11,8 +11,8 @@ import sys
 import natpair.cli.commands.cloud_apply
 import natpair.cli.commands.cloud_state
 import natpair.cloud.applying
-import natpair.cloud.condition
-import natpair.cloud.undoing
+import natpair.cloud.destroy
+import natpair.cloud.health
 import natpair.config.load
 import natpair.linode.transport
 import natpair.system.files  # noqa: F401

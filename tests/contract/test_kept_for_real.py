@@ -19,7 +19,7 @@ from natpair.config.load import parse
 from natpair.core.paths import CONFIG
 from natpair.render.base import Sides
 from natpair.render.nftables import off_limits
-from natpair.system.kept import Addresses, Guard, Routes, Rules
+from natpair.drift.items import Addresses, Guard, Routes, Rules
 gateway = parse(open(sys.argv[1]).read())
 me = gateway.node[0]
 kinds = (

@@ -170,7 +170,7 @@ def test_every_switch_is_a_file_of_its_own() -> None:
 
 PASSAGE = """
 import subprocess
-from natpair.system.passage import Passage
+from natpair.drift.foreign_chains import Passage
 def load(offered, passed):
     text = open("/etc/natpair/generated/nftables.nft").read()
     for name, packets in (("offered", offered), ("passed_192.0.2.221", passed)):

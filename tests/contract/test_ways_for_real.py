@@ -19,8 +19,8 @@ KEEP = """
 import json, subprocess
 from pyroute2 import NetlinkError
 from natpair.config.load import parse
-from natpair.system.kept import Addresses, Routes, Rules, Sysctls
-from natpair.system.kept_ways import Neighbours, Strangers, Ways, Wire
+from natpair.drift.items import Addresses, Routes, Rules, Sysctls
+from natpair.drift.own_traffic import Neighbours, Strangers, Ways, Wire
 gateway = parse(open(paths.CONFIG).read())
 me = gateway.node[0]
 wire = Wire("203.0.113.1", frozenset({"02:00:00:00:01:01"}), "02:00:00:00:00:04", False)

@@ -387,11 +387,11 @@ AGENT_LOOKS = """
 import asyncio
 from natpair.agent.applies import Applies
 from natpair.agent.disk import Lane
-from natpair.system import unconfirmed
+from natpair.apply import confirm
 async def work():
     async with asyncio.timeout(40):
         running = asyncio.create_task(Applies(Lane("var", "/var"), lambda *_, **__: None).run())
-        while unconfirmed.read() is not None:
+        while confirm.read() is not None:
             await asyncio.sleep(0.1)
         running.cancel()
 asyncio.run(work())

@@ -51,7 +51,8 @@ import asyncio
 from pathlib import Path
 from natpair.config.load import find_node, load
 from natpair.core.paths import APPLIED
-from natpair.system import leftovers, links
+from natpair.apply import leftovers
+from natpair.system import links
 from natpair.system.links import RelayRoutes
 gateway = load(Path(sys.argv[1]))
 me = find_node(gateway, name="nat-a"); peer = gateway.peer_of("nat-a").private_address.ip

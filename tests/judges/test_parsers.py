@@ -11,12 +11,12 @@ import pytest
 
 from golden.cases import CASES, Case
 from judges.scratch import Scratch, scratch_node
+from natpair.apply.validation import judge
 from natpair.core import paths
 from natpair.core.model import Node
 from natpair.core.rendered import Checker, RenderedFile
 from natpair.errors import DaemonError
 from natpair.render.services import KEEPALIVED, services
-from natpair.system.judges import judge
 
 pytestmark = pytest.mark.root
 
@@ -25,7 +25,7 @@ from pathlib import Path
 from natpair.config.load import load
 from natpair.errors import DaemonError
 from natpair.render.bundle import render_all
-from natpair.system.judges import judge
+from natpair.apply.validation import judge
 files = render_all(load(Path(sys.argv[1])), sys.argv[2])
 judge(files, among=files)
 """
@@ -36,7 +36,7 @@ from pathlib import Path
 from natpair.config.load import load
 from natpair.errors import DaemonError
 from natpair.render.bundle import render_all
-from natpair.system.judges import judge
+from natpair.apply.validation import judge
 config, node, name, old, new = sys.argv[1:]
 files = render_all(load(Path(config)), node)
 (file,) = [f for f in files if f.path.endswith("/" + name)]
@@ -210,7 +210,7 @@ def test_keepalived_outlives_a_reload_in_real_time() -> None:
         try:
             wait_for(machine, "ip -4 address show eth1 | grep -q 192.168.1.1/32")
             first = machine.run("cat", paths.VRRP_PID).stdout
-            machine.python("from natpair.system.reload import Step, perform\nperform(Step.KEEPALIVED)")
+            machine.python("from natpair.apply.reload import Step, perform\nperform(Step.KEEPALIVED)")
             for boost in ("10", "0", "10"):
                 machine.write(paths.TRACK_BOOST, boost)
                 wait_for(machine, f"kill -s $(keepalived --signum=JSON) {daemon_pid(machine)} && {priority_is(boost)}")

@@ -601,7 +601,7 @@ def test_reloading_the_whole_ruleset_keeps_state_and_flows(world: World) -> None
     world.node.run("sh", "-c", "mkdir -p /etc/natpair/generated && cp /run/g/*.nft /etc/natpair/generated/")
     with world.echo() as asked:
         assert world.ask("one") == "one"
-        world.node.python("from natpair.system.reload import Step, perform\nperform(Step.RULESET)")
+        world.node.python("from natpair.apply.reload import Step, perform\nperform(Step.RULESET)")
         assert world.ask("two") == "two"
     assert asked == [f"{FIP}:40000 one", f"{FIP}:40000 two"]
     read_back = "from natpair.system import nft\nprint(sorted(nft.marks_in_force().items()))"

@@ -25,11 +25,15 @@ ALLOWED_IMPORTS: dict[str, frozenset[str]] = {
     "config": frozenset({"core", "errors"}),
     "render": frozenset({"core", "errors"}),
     "system": frozenset({"core", "errors"}),
-    "agent": frozenset({"core", "config", "render", "system", "linode", "errors"}),
+    "apply": frozenset({"core", "system", "errors"}),
+    "drift": frozenset({"core", "system", "errors"}),
+    "agent": frozenset({"core", "config", "render", "system", "apply", "drift", "linode", "errors"}),
     "linode": frozenset({"errors"}),
     "cloud": frozenset({"core", "config", "render", "linode", "errors"}),
     "probe": frozenset({"core", "config", "render", "system", "linode", "cloud", "errors"}),
-    "cli": frozenset({"core", "config", "render", "system", "agent", "linode", "cloud", "probe", "errors"}),
+    "cli": frozenset(
+        {"core", "config", "render", "system", "apply", "drift", "agent", "linode", "cloud", "probe", "errors"}
+    ),
     "__main__": frozenset({"cli"}),
     "__init__": frozenset(),
 }
@@ -37,7 +41,7 @@ ALLOWED_IMPORTS: dict[str, frozenset[str]] = {
 # The same for natpair_lab: which of its own parts, and which of natpair's.
 LAB_ALLOWED_IMPORTS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "emulator": (frozenset(), frozenset({"errors"})),
-    "testbed": (frozenset({"emulator"}), frozenset({"core", "config", "render", "system", "errors"})),
+    "testbed": (frozenset({"emulator"}), frozenset({"core", "config", "render", "system", "apply", "drift", "errors"})),
     "drill": (frozenset({"testbed"}), frozenset({"core", "config", "system", "errors"})),
     "bench": (frozenset({"testbed", "drill"}), frozenset({"core", "config", "system", "errors"})),
     "chaos": (frozenset({"testbed", "drill"}), frozenset({"core", "config", "system", "errors"})),
@@ -54,6 +58,7 @@ ALLOWED_THIRD_PARTY: dict[str, frozenset[str]] = {
     "config": frozenset({"pydantic", "pydantic_core", "annotated_types"}),  # the last two are pydantic's own parts
     "render": frozenset({"jinja2"}),
     "system": frozenset({"pyroute2"}),
+    "drift": frozenset({"pyroute2"}),
     "agent": frozenset({"aiohttp", "pyroute2", "structlog"}),
     "emulator": frozenset({"aiohttp"}),
     "linode": frozenset({"aiohttp", "yarl", "pydantic", "stamina"}),  # yarl is the URL type of aiohttp

@@ -41,6 +41,7 @@ from natpair.core.messages import PeerMessage, Phase, VrrpRole
 from natpair.core.state import Health, NodeState, Terms, initial, message_of
 from natpair.core.wire import Envelope, Path, Session, Stamp, receive
 from simulation.clock import Clock
+from simulation.returns import ReplyWatch
 from simulation.vrrp import Advert, Keepalived
 
 FLOWS = 1000
@@ -81,6 +82,7 @@ class Surroundings:
     converge: Callable[[], float | None]
     answering: Callable[[str], int]
     claimed: Callable[[str], None]
+    used: Callable[[str], bool]
 
 
 @dataclass
@@ -103,6 +105,14 @@ class Machine:
     """The next hop answers; a dead public leg hides it as well."""
     beyond: bool = True
     """What is sent to the next hop goes on from there; else the route servers' hold timers run out."""
+    shared: bool = True
+    """The fabric brings this node the FIP's packets while it is active."""
+    line: bool = True
+    """Packets get through behind the next hop, both ways. Route servers are nearer."""
+    in_vain_at: float | None = None
+    """When it last served and no packets came back, in truth."""
+    started_at: float = 0.0
+    """When its agent last started."""
     loadable: bool = True
     """The kernel takes rulesets."""
     fought: bool = False
@@ -140,8 +150,8 @@ class Machine:
 
     def _new_keepalived(self) -> None:
         base, (interval, down_after) = PRIORITY[self.terms.bit], self.timing
-        send = partial(self.world.advert, self.name)
-        self.keepalived = Keepalived(self.world.clock, base, interval, down_after, send, self._on_fifo)
+        send, claim = partial(self.world.advert, self.name), partial(self.world.claimed, self.name)
+        self.keepalived = Keepalived(self.world.clock, base, interval, down_after, send, claim, self._on_fifo)
 
     def boot(self) -> None:
         if self.powered:
@@ -218,7 +228,7 @@ class Machine:
 
     def mend(self) -> None:
         """Nothing is wrong with this machine any more, and everything on it runs."""
-        self.servers = self.gateway = self.beyond = self.loadable = self.conntrackd = True
+        self.servers = self.gateway = self.beyond = self.loadable = self.conntrackd = self.shared = self.line = True
         self.fought = self.keepalived_broken = self.agent_broken = False
         self._beyond_lost_at = None
         self.wake_agent()
@@ -234,14 +244,19 @@ class Machine:
             return
         self._life += 1
         self._wish, self._unlike_since = self.kernel, None
-        now = self.world.clock.now
+        now = self.started_at = self.world.clock.now
         own = Stamp(f"{self.name}-{next(self._boots)}", 0)
         self._session, self._latest = Session(own=own, peer=self.terms.peer), None
         self.known_epoch = 2 * self.disk.reserved
         self.state = initial(self.terms, now, reserved=self.disk.reserved, drained=self.disk.drained)
+        self._returns = ReplyWatch(self, self.read_health)
         self._adopt(now)
         self.read_health()
         self._read_vrrp()
+        self._watch_returns()
+
+    def _watch_returns(self) -> None:
+        self._mine(self._returns.look(self.world.clock.now), self._watch_returns)
 
     def _adopt(self, now: float) -> None:
         """As `agent.app` does it: by what the earlier agent left, or else by kernel and BIRD."""
@@ -312,8 +327,6 @@ class Machine:
         self.handle(PeerHeard(path, self._latest))
 
     def _on_fifo(self, role: VrrpRole) -> None:
-        if role is VrrpRole.MASTER:
-            self.world.claimed(self.name)
         self._mine(0.001, lambda: self.handle(VrrpChanged(role)))
 
     @property
@@ -344,8 +357,7 @@ class Machine:
 
     def _ask_gateway(self) -> None:
         """One question each time, three misses in a row count; the first makes doubtful, and asks sooner."""
-        answers = self.gateway and self.world.leg_carries(self.name, Path.PUBLIC)
-        self._misses = 0 if answers else self._misses + 1
+        self._misses = 0 if self.gateway_answers else self._misses + 1
         self._note_beyond()
         pace = DOUBTFUL_PACE if self._misses else 1
         self.world.clock.after(HEALTH_SECONDS * pace, self._ask_gateway)
@@ -360,8 +372,7 @@ class Machine:
         return count if now - at < SEEN_SECONDS else 0
 
     def _note_beyond(self) -> None:
-        reaches = self.beyond and self.gateway and self.world.leg_carries(self.name, Path.PUBLIC)
-        if reaches:
+        if self.beyond and self.gateway_answers:
             self._beyond_lost_at = None
         elif self._beyond_lost_at is None:
             self._beyond_lost_at = self.world.clock.now
@@ -371,6 +382,21 @@ class Machine:
         """Route servers still hold this node's sessions, and it holds theirs."""
         lost_at = self._beyond_lost_at
         return self.servers and (lost_at is None or self.world.clock.now < lost_at + self.terms.hold)
+
+    @property
+    def gateway_answers(self) -> bool:
+        """The next hop, to whoever asks it by this node's public leg."""
+        return self.gateway and self.world.leg_carries(self.name, Path.PUBLIC)
+
+    @property
+    def leads_on(self) -> bool:
+        """The way out leads beyond the next hop, and back to it."""
+        return self.gateway_answers and self.beyond and self.line
+
+    @property
+    def translates(self) -> bool:
+        """Clients' packets leave here under the FIP."""
+        return self.kernel[0] is Traffic.LOCAL and self.world.used(self.name)
 
     def _ruleset_ok(self) -> bool:
         """As wished, or not so for a moment only."""
@@ -396,6 +422,9 @@ class Machine:
                     flows=self.flows,
                     astray=("forwarding",) if self.fought else (),
                     sees=self._seen_clients(),
+                    replies=self._returns.verdicts,
+                    asking=self._returns.asking,
+                    reached=self._returns.reached(self.world.clock.now),
                 )
             )
         )

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from random import Random
 
+from natpair.core.actions import Journal
 from natpair.core.events import Verb
 from natpair.core.messages import Phase
 from natpair.core.model import Gateway, Profile
+from natpair.core.state import NodeState
 from natpair.core.wire import Path
 from samples import gateway
 from simulation import truth
@@ -36,7 +38,7 @@ Strike = Callable[[World], None]
 
 @dataclass(frozen=True)
 class Violation:
-    """`invariant`: I2, I13, heals, flaps, or crash. `at`: seconds of the world's clock."""
+    """`invariant`: I2, I13, heals, flaps, replies, or crash. `at`: seconds of the world's clock."""
 
     invariant: str
     at: float
@@ -79,13 +81,25 @@ class StoryWorld(World):
         self._able_since: dict[str, float] = {}
         self._unserved_since: float | None = None
         self._told = False
+        self._moves_for_replies: list[float] = []
         self.note(f"profile {profile}{f' and {other}' if other else ''}")
 
     def broken(self, invariant: str, text: str) -> None:
         self.verdict.violations.append(Violation(invariant, self.clock.now, text))
         self.note(f"!!! {invariant}: {text}")
 
+    def _moved(self, node: str, journal: Journal, state: NodeState) -> None:
+        """The role moves once because no packets come back: what did not help is not tried again."""
+        super()._moved(node, journal, state)
+        if journal.after is not Phase.YIELDING or "no packets come back" not in journal.cause:
+            return
+        self._moves_for_replies.append(self.clock.now)
+        known_since = max(self.struck_at, *(machine.started_at for machine in self.machines.values()))
+        if sum(at >= known_since for at in self._moves_for_replies) > 1:
+            self.broken("replies", "the role moved back although no packets came back there either")
+
     def _watch(self) -> None:
+        truth.note_vain(self)
         self._watch_claimants()
         self._watch_service()
 
@@ -271,6 +285,18 @@ def _conntrackd_restart(chance: Random) -> tuple[str, Strike]:
     return f"conntrackd of {node} restarted", lambda world: world.machines[node].restart_conntrackd()
 
 
+def _replies(chance: Random) -> tuple[str, Strike]:
+    nodes = chance.choice([("nat-a",), ("nat-b",), _NODES])
+    what = chance.choice(["shared", "line"])
+    lost = chance.random() < 0.75
+
+    def strike(world: World) -> None:
+        for node in nodes:
+            setattr(world.machines[node], what, not lost)
+
+    return f"replies to {'+'.join(nodes)} {'lost' if lost else 'back'} ({what})", strike
+
+
 KINDS: Sequence[tuple[Callable[[Random], tuple[str, Strike]], int]] = (
     (_lines, 4),
     (_cut, 2),
@@ -285,6 +311,8 @@ KINDS: Sequence[tuple[Callable[[Random], tuple[str, Strike]], int]] = (
     (_operator, 3),
     (_conntrackd_restart, 1),
 )
+REPLIES_FROM = 1_000_000
+"""Stories from this seed on lose replies, too. Those before stay as they were when they showed something."""
 
 
 # --- a story
@@ -310,7 +338,8 @@ def _live(world: StoryWorld, chance: Random) -> None:
         machine.boot()
     world.settle(_SETTLE_SECONDS)
     world.judging = True
-    kinds, weights = zip(*KINDS, strict=True)
+    drawn = (*KINDS, (_replies, 6)) if world.verdict.seed >= REPLIES_FROM else KINDS
+    kinds, weights = zip(*drawn, strict=True)
     for kind in chance.choices(kinds, weights, k=chance.randint(1, 10)):
         world.run(chance.choice(_WAITS))
         text, strike = kind(chance)

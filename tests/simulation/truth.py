@@ -8,6 +8,7 @@ are believed only when they echo one of ours.
 from __future__ import annotations
 
 from natpair.core.desired import Traffic
+from natpair.core.state import UNANSWERED_SECONDS
 from natpair.core.wire import Path
 from simulation.machine import Machine
 from simulation.world import Leg, World
@@ -42,11 +43,12 @@ def _claims(machine: Machine) -> bool:
 
 
 def _healthy(world: World, machine: Machine) -> bool:
-    """Power, both legs, the next hop, the way on from there, route servers, and nobody who undoes what is put right.
+    """Power, both legs, the next hop, the way on from there, route servers, packets that come back, and nobody who
+    undoes what is put right.
 
     What is dead behind the next hop counts once the sessions' hold time has run out: nobody can know it earlier.
     """
-    return machine.sessions and _forwards(world, machine)
+    return machine.sessions and machine.shared and machine.line and _forwards(world, machine)
 
 
 def _forwards(world: World, machine: Machine) -> bool:
@@ -70,7 +72,7 @@ def served(world: World) -> bool:
     # Without a session of its own the fabric sends to the other node, which relays over the VLAN.
     helper = world.other(target.name)
     relays = helper.kernel[0] is Traffic.RELAY and world.carries(Path.PRIVATE) and _healthy(world, helper)
-    return relays and target.beyond and _forwards(world, target)
+    return relays and not target.sessions and target.beyond and target.line and _forwards(world, target)
 
 
 def _gateway_of_clients(world: World) -> Machine | None:
@@ -87,6 +89,8 @@ def nobody_can_know(world: World, able: Machine) -> str:
 
     Keepalived alone elects: a node whose Keepalived is master and whose agent is away cannot be told to let go.
     And of two nodes that do not hear each other on the VLAN, only the clients' answers tell whose leg is dead.
+    A line that is cut far away shows only in clients' traffic. And whether the fabric brings a FIP to a node shows only
+    while it is active: one that got nothing either is not tried again for `UNANSWERED_SECONDS`.
     """
     rival = world.other(able.name)
     if rival.vip and not rival.awake and rival.frozen_since is None:
@@ -98,7 +102,32 @@ def nobody_can_know(world: World, able: Machine) -> str:
         and not world.answering(able.name)
     ):
         return "no client answers"
+    if _gets_nothing_back(world, rival):
+        if not rival.line and not world.clients:
+            return "no client talks"
+        if _had_nothing_back(world, able):
+            return "no packets came back there either"
     return ""
+
+
+def _gets_nothing_back(world: World, machine: Machine) -> bool:
+    """It serves as far as it can, and packets for the FIP do not come back."""
+    serves = machine.awake and _claims(machine) and machine.sessions and _forwards(world, machine)
+    return serves and not (machine.shared and machine.line)
+
+
+def _had_nothing_back(world: World, machine: Machine) -> bool:
+    """Nor did it when it was active lately, in truth and to its own knowledge."""
+    now, since = world.clock.now, machine.in_vain_at
+    lately = since is not None and now < since + UNANSWERED_SECONDS
+    return lately and machine.state is not None and machine.state.unanswered(now)
+
+
+def note_vain(world: World) -> None:
+    """Keeps `in_vain_at` of the machines; to be called again and again."""
+    for machine in world.machines.values():
+        if _gets_nothing_back(world, machine):
+            machine.in_vain_at = world.clock.now
 
 
 def _lost(world: World, sender: str, path: Path) -> bool:

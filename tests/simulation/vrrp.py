@@ -1,7 +1,9 @@
 """A toy Keepalived: one VRRPv3 instance as natpair configures it (BACKUP, nopreempt, track files, unicast).
 
 After RFC 9568 section 6.4 and what Keepalived 2.2.7 does beyond it: a track file of weight 0 puts the instance into
-FAULT, leaving the role sends a priority 0 advert, and `nopreempt` makes a backup content with any advert.
+FAULT, leaving the role sends a priority 0 advert, and `nopreempt` makes a backup content with any advert. Gratuitous
+ARP is sent as keepalived.conf asks for it: on taking the role, a second later, with the first advert 5 s after the last
+refresh, and as answer to an advert of lower priority.
 """
 
 from __future__ import annotations
@@ -11,6 +13,11 @@ from dataclasses import dataclass
 
 from natpair.core.messages import VrrpRole
 from simulation.clock import Clock
+
+GARP_DELAY = 1.0
+"""garp_master_delay"""
+GARP_REFRESH = 5.0
+"""garp_master_refresh"""
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,7 @@ class Advert:
 
 
 class Keepalived:
-    """`send` puts an advert on the VLAN, `notify` is the FIFO."""
+    """`send` puts an advert on the VLAN, `claim` gratuitous ARP, `notify` is the FIFO."""
 
     def __init__(
         self,
@@ -32,6 +39,7 @@ class Keepalived:
         interval: float,
         down_after: int,
         send: Callable[[Advert], None],
+        claim: Callable[[], None],
         notify: Callable[[VrrpRole], None],
     ) -> None:
         self._clock = clock
@@ -39,6 +47,8 @@ class Keepalived:
         self._interval = interval
         self._down_after = down_after
         self._send = send
+        self._claim = claim
+        self._refresh_at = 0.0
         self._notify = notify
         self._deadline = 0.0
         self._timer = 0
@@ -95,6 +105,7 @@ class Keepalived:
                 self._wait(self._down)
             else:
                 self._send(Advert(self.priority, self._base, self._interval))  # vrrp_higher_prio_send_advert
+                self._claim()  # vrrp_garp_lower_prio_repeat
 
     def thaw(self) -> None:
         """After a standstill timers that ran out meanwhile fire, one by one as they come."""
@@ -115,7 +126,19 @@ class Keepalived:
         self.role = role
         self.vip = role is VrrpRole.MASTER
         self._timer += 1
+        if self.vip:
+            self._claim_now_and_later()
         self._notify(role)
+
+    def _claim_now_and_later(self) -> None:
+        due = self._refresh_at = self._clock.now + GARP_REFRESH
+        self._claim()
+
+        def again() -> None:
+            if due == self._refresh_at and self.running and self.role is VrrpRole.MASTER:
+                self._claim()
+
+        self._clock.after(GARP_DELAY, again)
 
     def _wait(self, seconds: float) -> None:
         self._timer += 1
@@ -135,6 +158,9 @@ class Keepalived:
 
         def again() -> None:
             if timer == self._timer and self.running and self.role is VrrpRole.MASTER:
+                if self._clock.now >= self._refresh_at:
+                    self._refresh_at = self._clock.now + GARP_REFRESH
+                    self._claim()
                 self._send(Advert(self.priority, self._base, self._interval))
                 self._clock.after(self._interval, again)
 

@@ -101,6 +101,7 @@ class World:
             lambda: self.converge_seconds,
             self.answering,
             self._claimed,
+            self._used,
         )
         self.machines = {n.name: _machine(gateway, n.name, "same", around) for n in gateway.node}
         if other is not None:
@@ -145,6 +146,10 @@ class World:
     def _claimed(self, node: str) -> None:
         if self.legs[node, Path.PRIVATE] is Leg.UP:
             self.arp_owner = node
+
+    def _used(self, node: str) -> bool:
+        """There are clients, and they send to this node."""
+        return self.clients > 0 and self.arp_owner == node and self.legs[node, Path.PRIVATE] is Leg.UP
 
     def _copy_flows(self, giver: str, taker: str) -> None:
         """conntrackd's bulk, asked for or offered: lost for good while the VLAN is cut."""

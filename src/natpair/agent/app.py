@@ -24,17 +24,17 @@ from natpair.agent.contest import Contest, Twice
 from natpair.agent.contradictions import Contradictions
 from natpair.agent.control import application, serve
 from natpair.agent.daemons import Daemons
-from natpair.agent.decider import Decider, transition_id
 from natpair.agent.disk import Disks
-from natpair.agent.enforcer import Enforcer
+from natpair.agent.flow_samples import SyncWatch
 from natpair.agent.incarnations import Incarnations
-from natpair.agent.keeper import Keeper, Known, Repairs, kinds_of
 from natpair.agent.lookout import Lookout
+from natpair.agent.loop import DecisionLoop, transition_id
 from natpair.agent.peerlink import PeerLink
+from natpair.agent.reconciler import Reconciler
+from natpair.agent.repairer import Known, Repairer, Repairs, kinds_of
 from natpair.agent.replies import ReplyWatch
 from natpair.agent.sources import Sources
 from natpair.agent.standing import Standing
-from natpair.agent.syncwatch import SyncWatch
 from natpair.agent.vlan import Vlan
 from natpair.core.account import Account, Trouble
 from natpair.core.actions import Conntrack
@@ -51,12 +51,12 @@ from natpair.core.rendered import rendered_digest
 from natpair.core.snapshot import snapshot
 from natpair.core.state import Health, NodeState, Terms, initial
 from natpair.core.wire import Path as Leg
+from natpair.drift.items import Kept
+from natpair.drift.own_traffic import Wire
 from natpair.errors import CommandFailed, DaemonError, NatpairError
 from natpair.render.bundle import render_all
 from natpair.system import bird, conntrackd, links, machine, nft
 from natpair.system.keepalived import NotifyFifo
-from natpair.system.kept import Kept
-from natpair.system.kept_ways import Wire
 from natpair.system.nft import Ruleset
 from natpair.system.sdnotify import Notifier
 
@@ -97,7 +97,7 @@ class Watcher(Protocol):
 
 
 class Agent:
-    """All parts of one agent, wired. It is the `Effects` of its `Decider`."""
+    """All parts of one agent, wired. It is the `Effects` of its `DecisionLoop`."""
 
     def __init__(
         self,
@@ -113,42 +113,42 @@ class Agent:
         self.events = journal.Events(node=node, lane=self.disks.var)
         self.applies = Applies(self.disks.var, self.events.record)
         self.repairs = Repairs(self.events.record)
-        self.keeper = Keeper(kinds(self), self.repairs)
-        self.enforcer = Enforcer(gateway, node, self._on_step, self._on_traffic, self.repairs)
+        self.repairer = Repairer(kinds(self), self.repairs)
+        self.reconciler = Reconciler(gateway, node, self._on_step, self._on_traffic, self.repairs)
         self.contest = Contest(
             lambda: self.vlan.claim_once(),
-            lambda: self.decider.state.holds_vip,
-            lambda: self.decider.state.peer_mac,
-            lambda: self.decider.state.peer.active(self._terms, time.monotonic()) is not None,
+            lambda: self.loop.state.holds_vip,
+            lambda: self.loop.state.peer_mac,
+            lambda: self.loop.state.peer.active(self._terms, time.monotonic()) is not None,
         )
-        self.twice = Twice(gateway.node_named(node).private_address.ip, lambda: self.decider.state.peer_mac)
+        self.twice = Twice(gateway.node_named(node).private_address.ip, lambda: self.loop.state.peer_mac)
         self.vlan = Vlan(
             gateway,
             node,
-            lambda nonce, count: self.decider.handle(VlanProbed(nonce, count)),
+            lambda nonce, count: self.loop.handle(VlanProbed(nonce, count)),
             self.contest.seen,
             self.twice.seen,
         )
         self.sync = SyncWatch(
             gateway.private_network,
             lambda sample: self.link.attach(sample),
-            lambda: self.decider.state.claims_active,
+            lambda: self.loop.state.claims_active,
         )
         self.link = PeerLink(gateway, node, key, self._on_message, self.sync.asked)
         self.incarnations = Incarnations(self.events.record)
-        self.daemons = Daemons(self.enforcer.bird_says, self._on_kill)
+        self.daemons = Daemons(self.reconciler.bird_says, self._on_kill)
         self.standing = Standing(self._own_conditions, self.events.record)
         self.failures: dict[str, tuple[float, str]] = {}
         """Parts of the agent that failed: when last, and of what."""
-        self.bindings = Bindings(gateway, node, lambda: self.decider.state.phase, self.events.record)
+        self.bindings = Bindings(gateway, node, lambda: self.loop.state.phase, self.events.record)
         self.sources = Sources(
-            gateway, node, self.enforcer, self.vlan, self._others, self.bindings.deaf, self.daemons.keepalived_said
+            gateway, node, self.reconciler, self.vlan, self._others, self.bindings.deaf, self.daemons.keepalived_said
         )
         self.replies = ReplyWatch(
-            gateway, node, self.sources.way_out, lambda: self.decider.state, lambda: self.sources.wake()
+            gateway, node, self.sources.way_out, lambda: self.loop.state, lambda: self.sources.wake()
         )
-        self.lookout = Lookout(gateway, node, lambda: self.decider.state.claims_active, lambda: self.sources.wake())
-        self.decider = Decider(state, self, self.events)
+        self.lookout = Lookout(gateway, node, lambda: self.loop.state.claims_active, lambda: self.sources.wake())
+        self.loop = DecisionLoop(state, self, self.events)
         self.contradictions = Contradictions(gateway.private_network, gateway.pair.fips, self.events.record)
         self.sources.on_leak = self.contradictions.look
         self._jobs: asyncio.Queue[Conntrack] = asyncio.Queue()
@@ -171,7 +171,7 @@ class Agent:
             bgp_established=established,
             bgp_total=total,
             plain_sessions=self.daemons.plain_sessions,
-            astray=self.keeper.astray,
+            astray=self.repairer.astray,
             sampled=sampled,
             lacking=lacking,
             mac=self.vlan.mac,
@@ -192,7 +192,7 @@ class Agent:
             rollback_at=self.lookout.seen.rollback_at,
             keys_differ=self.link.keys_differ,
             clock_ahead=self.link.clock_ahead,
-            alarms=alarms(self.decider.state, time.monotonic()),
+            alarms=alarms(self.loop.state, time.monotonic()),
         )
 
     def _disk(self) -> dict[str, Any]:
@@ -204,13 +204,13 @@ class Agent:
 
     def may_hold_vip(self) -> bool:
         """Known: by Keepalived's word, or on the way to it or from it."""
-        state = self.decider.state
+        state = self.loop.state
         return state.vrrp is VrrpRole.MASTER or state.claims_active or state.phase is Phase.PREPARING
 
     def wire(self) -> Wire:
         """Known: from ARP, from the ruleset in force, and from BIRD."""
         gateway, macs = self.sources.next_hop
-        return Wire(gateway, macs, self.enforcer.pinned, self.daemons.bgp[0] > 0)
+        return Wire(gateway, macs, self.reconciler.pinned, self.daemons.bgp[0] > 0)
 
     def _on_kill(self, name: str) -> None:
         self.incarnations.will_end(name, "did not respond, and was killed by natpair")
@@ -224,18 +224,18 @@ class Agent:
             self.contradictions.look(unguarded=name == "repaired")
 
     def _on_traffic(self, seen: Ruleset) -> None:
-        self.decider.handle(TrafficSwitched(local=seen.traffic is Traffic.LOCAL, duplicate=seen.duplicate))
+        self.loop.handle(TrafficSwitched(local=seen.traffic is Traffic.LOCAL, duplicate=seen.duplicate))
 
     def _on_message(self, path: Leg, message: PeerMessage) -> None:
         self.vlan.learn(message.clients)
-        known = self.decider.state.peer_mac
-        self.decider.handle(PeerHeard(path, message))
-        if (mac := self.decider.state.peer_mac) != known:
+        known = self.loop.state.peer_mac
+        self.loop.handle(PeerHeard(path, message))
+        if (mac := self.loop.state.peer_mac) != known:
             self.disks.var.put("peer-mac", lambda: journal.save_peer_mac(mac))
 
     def want(self, wish: Desired) -> None:
-        """Effects: hand the wish to the enforcer."""
-        self.enforcer.want(wish)
+        """Effects: hand the wish to the reconciler."""
+        self.reconciler.want(wish)
         waiting = wish.announcement.primary and wish.traffic is Traffic.RELAY
         if waiting and not self._waiting:
             self.sources.preparing.set()
@@ -253,7 +253,7 @@ class Agent:
 
     def claim_vip(self) -> None:
         """Effects: gratuitous ARP."""
-        self.vlan.claim_vip(lambda: self.decider.state.claims_active)
+        self.vlan.claim_vip(lambda: self.loop.state.claims_active)
 
     def conntrack(self, job: Conntrack) -> None:
         """Effects: queue a conntrackd job."""
@@ -274,21 +274,21 @@ class Agent:
 
     def status(self) -> dict[str, object]:
         """The status document, with what was read back of ruleset and announcement."""
-        document = snapshot(self.decider.state, time.monotonic())
-        seen = self.enforcer.observed
+        document = snapshot(self.loop.state, time.monotonic())
+        seen = self.reconciler.observed
         said = seen.announcement
         document["traffic"] = seen.ruleset.traffic.value if seen.ruleset else "none"
         document["announcement"] = (
             {"community": f"{said.community[0]}:{said.community[1]}", "med": said.med} if said else None
         )
         document["counters"] = self.sources.counters
-        document["trouble"] = self.enforcer.trouble
-        document["foreign_changes"] = self.enforcer.foreign_changes
+        document["trouble"] = self.reconciler.trouble
+        document["foreign_changes"] = self.reconciler.foreign_changes
         document["repairs"] = list(self.repairs.latest)
         document["rejected_heartbeats"] = self.link.rejected
         document["events_dropped"] = self.events.dropped
         document["rendered"] = self.rendered
-        document["last_transition"] = self.decider.last_transition or last_transition(self.events.recent)
+        document["last_transition"] = self.loop.last_transition or last_transition(self.events.recent)
         document["history"] = asdict(history(self.events.recent, time.time()))
         document["unconfirmed"] = self.applies.status()
         document["time"] = time.time()
@@ -296,31 +296,31 @@ class Agent:
 
     def tasks(self) -> list[Task]:
         """Everything that runs as long as the agent does."""
-        decider, sources, watcher = self.decider, self.sources, self._watcher
+        loop, sources, watcher = self.loop, self.sources, self._watcher
         return [
-            Task("enforcer", self.enforcer.run),
-            Task("keeper", self.keeper.run, vital=False),
-            Task("ticks", lambda: sources.ticks(decider.handle, self._terms.beat, self._beat)),
-            Task("daemons", lambda: self.daemons.run(decider.handle, sources.interval, sources.wake)),
+            Task("reconciler", self.reconciler.run),
+            Task("repairer", self.repairer.run, vital=False),
+            Task("ticks", lambda: sources.ticks(loop.handle, self._terms.beat, self._beat)),
+            Task("daemons", lambda: self.daemons.run(loop.handle, sources.interval, sources.wake)),
             Task("incarnations", self.incarnations.run, vital=False),
             Task("samples", self.sync.send_samples, vital=False),
             Task("judgements", self.sync.judge_samples, vital=False),
-            Task("health", lambda: sources.health(decider.handle)),
-            Task("election", lambda: sources.election(decider.handle)),
-            Task("VIP", lambda: sources.vip(decider.handle, lambda: self.decider.state.holds_vip)),
+            Task("health", lambda: sources.health(loop.handle)),
+            Task("election", lambda: sources.election(loop.handle)),
+            Task("VIP", lambda: sources.vip(loop.handle, lambda: self.loop.state.holds_vip)),
             Task("looks", sources.looks, vital=False),
             Task("lookout", self.lookout.run, vital=False),
             Task("replies", self.replies.run, vital=False),
-            Task("arrivals", lambda: sources.arrivals(decider.handle)),
+            Task("arrivals", lambda: sources.arrivals(loop.handle)),
             Task("conntrackd jobs", self._run_jobs),
             Task("reservations", self._run_reservations, vital=False),
             Task("applies", self.applies.run, vital=False),
             Task("disk", lambda: self.disks.watch(self.events.record), vital=False),
-            Task("contradictions", lambda: self.contradictions.run(self.enforcer.settled), vital=False),
+            Task("contradictions", lambda: self.contradictions.run(self.reconciler.settled), vital=False),
             Task("conditions", self.standing.run, vital=False),
             Task("history", self._recall, vital=False),
             Task("watchdog", self._run_watchdog),
-            Task("control", lambda: serve(application(decider, self.status))),
+            Task("control", lambda: serve(application(loop, self.status))),
             *([Task("account", lambda: self._run_watcher(watcher), vital=False)] if watcher is not None else []),
         ]
 
@@ -346,7 +346,7 @@ class Agent:
             await asyncio.sleep(_FAILED_PAUSE_SECONDS)
 
     def _own_conditions(self) -> list[Condition]:
-        state = self.decider.state
+        state = self.loop.state
         # What the peer alone sees stands in the peer's event log.
         return [one for one in conditions(state, time.monotonic()) if one.node == state.terms.me]
 
@@ -363,11 +363,11 @@ class Agent:
         self.link.open()
         self.vlan.open()
         self._look_at_interfaces()
-        self.link.send(self.decider.message())
+        self.link.send(self.loop.message())
 
     def _look_at_interfaces(self) -> None:
         self.bindings.look()
-        if self.vlan.renew() and self.decider.state.claims_active:
+        if self.vlan.renew() and self.loop.state.claims_active:
             self.claim_vip()  # clients know the VIP under the old MAC
 
     async def _run_jobs(self) -> None:
@@ -376,7 +376,7 @@ class Agent:
             # A resync takes CPU time of the very moment in which traffic and announcement are switched.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_ALIVE_SECONDS):
-                    await self.enforcer.settled.wait()
+                    await self.reconciler.settled.wait()
             try:
                 await conntrackd.job(job.job)
                 ok = True
@@ -384,7 +384,7 @@ class Agent:
                 ok = False
                 await asyncio.sleep(_ALIVE_SECONDS)
             self.events.record("step", step=f"conntrackd-{job.job.value}", ok=ok)
-            self.decider.handle(ConntrackDone(job.job, job.tag, ok))
+            self.loop.handle(ConntrackDone(job.job, job.tag, ok))
 
     async def _run_reservations(self) -> None:
         while True:
@@ -400,11 +400,11 @@ class Agent:
     async def _run_watcher(self, watcher: Watcher) -> None:
         while True:
             try:
-                await watcher.run(self.decider.handle, self.events.record)
+                await watcher.run(self.loop.handle, self.events.record)
             except Exception as error:  # noqa: BLE001 - the task boundary: what the account does ends no agent
                 why, cure = f"{type(error).__name__}: {error}", "this is a bug in natpair: open an issue with this line"
                 self.events.record("step", step="account-watch-failed", detail=why)
-                self.decider.handle(AccountSeen(None, None, None, (Trouble("the watch", why, cure, refused=True),)))
+                self.loop.handle(AccountSeen(None, None, None, (Trouble("the watch", why, cure, refused=True),)))
             await asyncio.sleep(_WATCHER_RETRY_SECONDS)
 
     async def _run_watchdog(self) -> None:
@@ -413,7 +413,7 @@ class Agent:
             self.events.record("step", step="no-real-time-priority", detail=reason)
         while True:
             # From the loop that decides: if it hangs, the supervisor gets nothing to hear.
-            state = self.decider.state
+            state = self.loop.state
             self._notifier.alive(f"{state.phase.value}, epoch {state.epoch}, VRRP {state.vrrp.value}")
             await asyncio.sleep(_ALIVE_SECONDS)
 
@@ -439,7 +439,7 @@ class Agent:
         for role in fifo.roles():
             self.sources.lines_told += 1
             self.events.record("fifo", role=role.value)
-            self.decider.handle(VrrpChanged(role))
+            self.loop.handle(VrrpChanged(role))
 
     def _on_links(self, notices: socket.socket) -> None:
         links.drain(notices)
@@ -447,13 +447,13 @@ class Agent:
         self.sources.wake()
         self.sources.look_at_vip.set()
         self.lookout.addresses_changed()
-        self.enforcer.look_again()
-        self.keeper.wake()
+        self.reconciler.look_again()
+        self.repairer.wake()
 
     def _on_rules(self, notices: socket.socket) -> None:
         self.repairs.authors = links.ruleset_authors(links.drain(notices))
-        self.enforcer.look_again()
-        self.keeper.wake_for_rules()
+        self.reconciler.look_again()
+        self.repairer.wake_for_rules()
 
 
 async def run(begin: Begin, watcher: Watcher | None = None, config: str | None = None) -> None:
@@ -488,10 +488,10 @@ async def run(begin: Begin, watcher: Watcher | None = None, config: str | None =
         await stop.wait()
         for task in running:
             task.cancel()
-    if not agent.decider.state.claims_active:
-        agent.enforcer.stand_aside()
+    if not agent.loop.state.claims_active:
+        agent.reconciler.stand_aside()
     agent.link.close()
-    await agent.enforcer.close()
+    await agent.reconciler.close()
     begin.fifo.close()
     disks.flush(_FLUSH_SECONDS)
 
@@ -513,11 +513,11 @@ async def _adopt(agent: Agent) -> None:
     if role is VrrpRole.MASTER and not left.active:
         left, cause = await _found(agent), "adopted as found: it has the VIP and translates"
     if left.active and role is VrrpRole.MASTER:
-        agent.decider.state = adopt(
-            agent.decider.state, left.epoch, time.monotonic(), boosted=left.boosted, fenced=left.fenced
+        agent.loop.state = adopt(
+            agent.loop.state, left.epoch, time.monotonic(), boosted=left.boosted, fenced=left.fenced
         )
         moved = {"before": Phase.BOOTING, "after": Phase.ACTIVE, "cause": cause}
-        agent.events.transition = transition_id(node=agent.decider.state.terms.me, epoch=left.epoch)
+        agent.events.transition = transition_id(node=agent.loop.state.terms.me, epoch=left.epoch)
         agent.events.record("transition", epoch=left.epoch, **moved)
 
 
@@ -529,7 +529,7 @@ async def _found(agent: Agent) -> journal.Remembered:
     with contextlib.suppress(DaemonError):
         _, announced = await bird.reading()
     local = ruleset is not None and ruleset.traffic is Traffic.LOCAL
-    state = replace(agent.decider.state, vrrp=VrrpRole.MASTER)
+    state = replace(agent.loop.state, vrrp=VrrpRole.MASTER)
     epoch = found_serving(state, local=local, announced=announced)
     if epoch is None:
         return journal.Remembered()

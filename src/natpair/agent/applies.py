@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from natpair.agent.disk import Lane
+from natpair.apply import confirm, lock
+from natpair.apply.confirm import Unconfirmed
 from natpair.core import paths
-from natpair.system import applylock, unconfirmed
-from natpair.system.unconfirmed import Unconfirmed
 
 LOOK_SECONDS = 2.0
 GRACE_SECONDS = 3.0
@@ -44,9 +44,9 @@ class Seen:
 
 def look() -> Seen:
     """Look at the disk."""
-    note = unconfirmed.read()
-    cut_off = Path(paths.APPLY_JOURNAL).exists() and not applylock.under_way()
-    return Seen(note, cut_off, unconfirmed.guarded() if note is not None or cut_off else False)
+    note = confirm.read()
+    cut_off = Path(paths.APPLY_JOURNAL).exists() and not lock.under_way()
+    return Seen(note, cut_off, confirm.guarded() if note is not None or cut_off else False)
 
 
 class Applies:
@@ -70,7 +70,7 @@ class Applies:
             if not (self._seen.reason and self._seen.reason == before.reason):
                 return False
             self._record("step", step="going-back", detail=self._seen.reason)
-            await self._lane.ask("going back", unconfirmed.start_guard, None)
+            await self._lane.ask("going back", confirm.start_guard, None)
         except OSError:
             return False
         self._seen = Seen(self._seen.note)

@@ -11,10 +11,11 @@ import signal
 import time
 from collections.abc import Callable
 
+from natpair.apply import reload
 from natpair.core.binding import ENDS_AFTER, Binding, Ear, is_deaf, is_due, listened, looked, told
 from natpair.core.messages import Phase, VrrpRole
 from natpair.core.model import Gateway
-from natpair.system import links, reload
+from natpair.system import links
 from natpair.system.keepalived import VrrpDump
 
 SETTLED = frozenset({Phase.BOOTING, Phase.STANDBY, Phase.REFUSED, Phase.ACTIVE, Phase.FAULT, Phase.DRAINED})

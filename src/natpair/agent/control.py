@@ -9,7 +9,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from natpair.agent.decider import Decider
+from natpair.agent.loop import DecisionLoop
 from natpair.core import paths
 from natpair.core.actions import Reply
 from natpair.core.events import Asked, Verb
@@ -21,7 +21,7 @@ _BAD_REQUEST = 400
 _CONFLICT = 409
 
 
-def application(decider: Decider, status: Callable[[], dict[str, object]]) -> web.Application:
+def application(loop: DecisionLoop, status: Callable[[], dict[str, object]]) -> web.Application:
     """The routes: status to read, one POST for each verb."""
     numbers = itertools.count(1)
 
@@ -36,7 +36,7 @@ def application(decider: Decider, status: Callable[[], dict[str, object]]) -> we
                 wrong = {"ok": False, "message": "the body is no JSON", "cure": 'send {} or {"force": true}'}
                 return web.json_response(wrong, status=_BAD_REQUEST)
             force = isinstance(body, dict) and body.get("force") is True
-            reply = await _ask(decider, Asked(next(numbers), verb, force))
+            reply = await _ask(loop, Asked(next(numbers), verb, force))
             document = {"ok": reply.ok, "message": reply.message, "cure": reply.cure}
             return web.json_response(document, status=200 if reply.ok else _CONFLICT)
 
@@ -49,15 +49,15 @@ def application(decider: Decider, status: Callable[[], dict[str, object]]) -> we
     return app
 
 
-async def _ask(decider: Decider, asked: Asked) -> Reply:
+async def _ask(loop: DecisionLoop, asked: Asked) -> Reply:
     answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
 
     def settle(reply: Reply) -> None:
         if not answer.done():
             answer.set_result(reply)
 
-    decider.expect_reply(asked.number, settle)
-    decider.handle(asked)
+    loop.expect_reply(asked.number, settle)
+    loop.handle(asked)
     try:
         async with asyncio.timeout(_ANSWER_SECONDS):
             return await answer

@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from natpair.apply.reload import listener_of
 from natpair.core import paths
 from natpair.core.announcement import Announcement
 from natpair.core.events import ConntrackdStarted, Event
 from natpair.errors import DaemonError
 from natpair.system import bird, conntrackd, keepalived
 from natpair.system.daemon import Process
-from natpair.system.reload import listener_of
 
 BIRD_PATIENCE_SECONDS = 10.0
 KEEPALIVED_PATIENCE_SECONDS = 10.0

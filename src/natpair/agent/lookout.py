@@ -12,9 +12,10 @@ from pathlib import Path
 
 from pyroute2 import NetlinkError
 
+from natpair.apply import confirm
 from natpair.core.capacity import CROWDED, PORTS, Capacity, Crowd, crowd_of
 from natpair.core.model import Gateway
-from natpair.system import flows, links, unconfirmed
+from natpair.system import flows, links
 from natpair.system.files import read_small
 
 LOOK_SECONDS = 1.0
@@ -52,7 +53,7 @@ class Lookout:
         self._capacity = Capacity()
         self._sampled_at = 0.0
         self._moved = True
-        self._reading: asyncio.Future[unconfirmed.Unconfirmed | None] | None = None
+        self._reading: asyncio.Future[confirm.Unconfirmed | None] | None = None
         self.seen = Seen()
 
     def addresses_changed(self) -> None:
@@ -89,7 +90,7 @@ class Lookout:
             with contextlib.suppress(OSError):
                 note = self._reading.result()
                 self.seen.rollback_at = None if note is None else time.monotonic() + note.deadline - time.time()
-        self._reading = asyncio.get_running_loop().run_in_executor(None, unconfirmed.read)
+        self._reading = asyncio.get_running_loop().run_in_executor(None, confirm.read)
 
     def _look_at_room(self, now: float) -> None:
         self.seen.most_flows = _number(_MOST_FLOWS) or self._gateway.nat.max_flows

@@ -24,11 +24,11 @@ from natpair.system.echo import Answer, EchoPort, Kind
 READ_SECONDS = 0.5
 PROBE_SECONDS = 1.0
 URGENT_SECONDS = 0.3
-_FAR_SECONDS = 0.4
-_DESTINATIONS_SECONDS = 5.0
+FAR_SECONDS = 0.4
+DESTINATIONS_SECONDS = 5.0
 _MOST_DESTINATIONS = 4
 _HOPS_BEHIND = (2, 3, 4)
-_REACHED_SECONDS = 3.0
+REACHED_SECONDS = 3.0
 _PROVED_SECONDS = 2.5
 
 
@@ -85,7 +85,7 @@ class ReplyWatch:
         """Whether this standby reaches what its peer asked about; None if it is not asked, or has not tried yet."""
         if not self._helping or self._reached_at is None:
             return None
-        return time.monotonic() - self._reached_at < _REACHED_SECONDS
+        return time.monotonic() - self._reached_at < REACHED_SECONDS
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -146,13 +146,13 @@ class ReplyWatch:
         """Ask destinations of the clients from the FIPs whose clients hear nothing, and routers on the way there."""
         fips = self._replies.want_far(now)
         mac = self._next_hop()[1]
-        pause = _DESTINATIONS_SECONDS if all(map(self._replies.patient, fips)) else _FAR_SECONDS
+        pause = DESTINATIONS_SECONDS if all(map(self._replies.patient, fips)) else FAR_SECONDS
         if not fips or not mac or now - self._far_at < pause:
             if not fips and not any(one.where for one in self._verdicts):
                 self._destinations = ()
             return
         self._far_at = now
-        if not self._destinations or now - self._listed_at > _DESTINATIONS_SECONDS:
+        if not self._destinations or now - self._listed_at > DESTINATIONS_SECONDS:
             await self._list_destinations(now)
         for fip in fips if self._open() else ():
             for target in self._destinations:
@@ -178,7 +178,7 @@ class ReplyWatch:
         self._hear(now)
         mac = self._next_hop()[1]
         if mac and self._open():
-            self._reached_at = self._reached_at or -_REACHED_SECONDS
+            self._reached_at = self._reached_at or -REACHED_SECONDS
             for target in targets:
                 self._send(self._own, target, mac)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from natpair.agent.enforcer import Enforcer
+from natpair.agent.reconciler import Reconciler
 from natpair.agent.vlan import GatewayProbe, Vlan
 from natpair.core.events import (
     ArrivalSeen,
@@ -64,7 +64,7 @@ class Sources:
         self,
         gateway: Gateway,
         node: str,
-        enforcer: Enforcer,
+        reconciler: Reconciler,
         vlan: Vlan,
         others: Callable[[Health], Health],
         deaf: Callable[[keepalived.VrrpDump], bool] = lambda _: False,
@@ -75,7 +75,7 @@ class Sources:
         self._vip = gateway.pair.vip.ip
         self.interval = gateway.health.probe_interval_ms / 1000
         self._advert = gateway.timing.advert_ms / 1000
-        self._enforcer = enforcer
+        self._enforcer = reconciler
         self._vlan = vlan
         self._others = others
         self._deaf = deaf

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from natpair.cli.output import say, symbols
 
 if TYPE_CHECKING:
+    from natpair.apply.transaction import Plan
     from natpair.config.compare import KeyChange
-    from natpair.system.apply import Plan
 
 
 def say_keys(changes: Sequence[KeyChange]) -> None:

@@ -95,7 +95,7 @@ def in_force() -> Gateway | None:
 
 def resume_apply() -> None:
     """Undo or finish what a killed apply left, before anything starts from its files. It never stops a start."""
-    from natpair.system.apply import resume
+    from natpair.apply.transaction import resume
 
     try:
         said = resume()
@@ -194,7 +194,7 @@ def serves(gateway: Gateway | None) -> bool:
 
 def what_if(old: Gateway | None, new: Gateway, me: Node) -> tuple[Effect, ...]:
     """What the change does to the pair, and to the flows that pass here now: none do on a node that does not serve."""
-    from natpair.core.whatif import Scene, anything, effects
+    from natpair.core.whatif import Context, anything, effects
     from natpair.system.flowtable import live_flows
 
     flows = live_flows() if serves(old) else ()
@@ -204,7 +204,7 @@ def what_if(old: Gateway | None, new: Gateway, me: Node) -> tuple[Effect, ...]:
         return ()
     peer = (status_or_none() or {}).get("peer_view", {})
     relayed = bool(peer.get("fresh") and peer.get("ready"))
-    return effects(old, new, Scene(me.name, flows, relayed))
+    return effects(old, new, Context(me.name, flows, relayed))
 
 
 def tell(found: Sequence[Effect]) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from natpair.cloud.carrying import Materials, Pace, Site, carry_out
-from natpair.cloud.found import observe
+from natpair.cloud.desired import wanted_of
+from natpair.cloud.execute import Materials, Pace, Site, carry_out
+from natpair.cloud.observed import observe
+from natpair.cloud.plan import Kind, Plan, Step, make_plan
 from natpair.cloud.platform import Offer
-from natpair.cloud.steps import Kind, Plan, Step, make_plan
-from natpair.cloud.wanted import wanted_of
 from natpair.config.auto import Draft
 from natpair.config.load import parse_draft
 from natpair.errors import ApiError, ConfigError, NotReady, Problem

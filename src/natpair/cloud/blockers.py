@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from natpair.cloud.found import Found, FoundNode
-from natpair.cloud.wanted import Wanted, WantedNode
+from natpair.cloud.desired import Wanted, WantedNode
+from natpair.cloud.observed import Found, FoundNode
 from natpair.linode.models import Address
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from natpair.cloud.found import Found
-from natpair.cloud.wanted import Wanted
+from natpair.cloud.desired import Wanted
+from natpair.cloud.observed import Found
 from natpair.errors import ApiError, ConfigError, Problem
 from natpair.linode.bodies import Generation
 from natpair.linode.client import LinodeClient

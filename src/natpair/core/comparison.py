@@ -20,7 +20,7 @@ _LONG_AGO = float("-inf")
 def outdone(state: NodeState, now: float) -> bool:
     """This node is not well and its peer is, and that is no matter of who noticed first."""
     said = state.peer.fresh(state.terms, now)
-    if said is None or said.doubtful or not (said.ready or (said.able and state.helpless(now))):
+    if said is None or said.doubtful or not (said.ready or (_serves_or_could(said) and state.helpless(now))):
         return False
     if state.blind(now):
         return True  # what the peer sees on the VLAN this node does not: nothing that both could have lost
@@ -29,6 +29,11 @@ def outdone(state: NodeState, now: float) -> bool:
     if state.can_serve(now) and not state.health.astray:
         return not said.unanswered and may_help(state, said)
     return now >= max(_loss_is_told(state, now), _return_is_told(state, now))
+
+
+def _serves_or_could(said: PeerMessage) -> bool:
+    """An active peer does not hear this node, or it would have settled by epochs which of the two stays active."""
+    return said.able or (said.active and not said.unserving)
 
 
 def may_help(state: NodeState, said: PeerMessage) -> bool:

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from natpair.core.account import MOST_REPAIRS, Work
+from natpair.core.account_rules import no_way_out
 from natpair.core.condition import Kind, Severity
 from natpair.core.machine import peer_unready
 from natpair.core.state import NodeState
-from natpair.core.watching import no_way_out
 
 UNSEEN_LOOKS = 3
 """Looks that may fail in a row before it is news, unless the account refuses."""

@@ -39,7 +39,7 @@ def _vrrp_fault(state: NodeState, now: float) -> str | None:
 
 
 def _chains(state: NodeState) -> tuple[str, ...]:
-    """The chains of other tools that clients' packets do not get past, as `system/passage.py` names them."""
+    """The chains of other tools that clients' packets do not get past, as `drift/foreign_chains.py` names them."""
     named = (part for thing in state.health.astray for part in thing.split(", "))
     return tuple(part.removeprefix("table ").replace(" chain ", " ") for part in named if part.startswith("table "))
 

@@ -14,8 +14,14 @@ from natpair.core.state import NodeState
 
 DRAIN_RELAY = 10.0
 """Seconds a drained node still relays stragglers before it closes."""
+LEAD = 4
+"""VRRP priority added while a node is active. More than the nodes' difference: a standby that claims the role because
+adverts get lost is asked first, and must not take the VIP away meanwhile by its priority."""
 BOOST = 10
-"""VRRP priority added after an unclean takeover; more than the nodes' difference, never above 254."""
+"""Added instead after an unclean takeover: more than the difference and the lead of the peer that was active before."""
+BOOST_MAX = 14
+"""One more for each loss of the role in a row: a peer whose agent is away may be boosted, too, and would take the VIP
+back again and again. 254 is the highest priority there is."""
 
 
 class Traffic(StrEnum):
@@ -53,10 +59,16 @@ def desired(state: NodeState, now: float) -> Desired:
         fence=state.fenced,
         announcement=state.announcement(),
         eligible=_eligible(state, now),
-        boost=BOOST if state.boosted else 0,
+        boost=_boost(state, now),
         peer_mac=state.peer_mac,
         peer_gone=state.peer.silent(state.terms, now),
     )
+
+
+def _boost(state: NodeState, now: float) -> int:
+    if state.boosted:
+        return min(BOOST + state.losses_in_a_row(now), BOOST_MAX)
+    return LEAD if state.claims_active else 0
 
 
 def _traffic(state: NodeState, now: float) -> Traffic:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
+from natpair.core.account_rules import on_account, on_repair
 from natpair.core.actions import (
     Action,
     Conntrack,
@@ -49,6 +50,7 @@ from natpair.core.moves import Move, abandon
 from natpair.core.replies import ReplyState, Where
 from natpair.core.rules import COMPLETIONS, RULES
 from natpair.core.state import (
+    DEFER_SECONDS,
     PULL_PAUSE,
     PULL_PAUSE_MAX,
     REQUEST_LIMIT,
@@ -61,7 +63,6 @@ from natpair.core.state import (
     lacks_too_many,
     message_of,
 )
-from natpair.core.watching import on_account, on_repair
 from natpair.core.wire import Path
 
 _MOVES_PER_STEP = 8
@@ -133,6 +134,7 @@ def adopt(state: NodeState, epoch: int, now: float, *, boosted: bool = False, fe
         epoch=epoch,
         generation_seen=max(state.generation_seen, epoch // 2),
         completing=False,
+        translating=True,
         boosted=boosted,
         fenced=fenced,
         refresh_at=now + state.terms.refresh,
@@ -227,8 +229,12 @@ def _idle(said: PeerMessage) -> bool:
 
 
 def _looked(state: NodeState, now: float) -> NodeState:
-    """`state` with `blind_since` as things stand: only a peer that is not heard on the VLAN is believed."""
-    said = state.peer.fresh(state.terms, now)
+    """`state` with `blind_since` as things stand: only a peer that is not heard on the VLAN is believed.
+
+    Once begun it outlasts a silence: most messages may be lost on the public path, too, and the last word counts.
+    """
+    begun = state.blind_since is not None and state.peer.age(now) < DEFER_SECONDS
+    said = state.peer.said if begun else state.peer.fresh(state.terms, now)
     dark = state.health.sees == 0 and now - state.peer.heard[Path.PRIVATE] > state.terms.fresh
     blind = dark and said is not None and bool(said.sees)
     if blind == (state.blind_since is not None):
@@ -307,7 +313,7 @@ def _on_arrival(state: NodeState, event: ArrivalSeen, now: float) -> Move:
 
 
 def _on_switched(state: NodeState, event: TrafficSwitched, now: float) -> Move:
-    return replace(state, copying=event.local and event.duplicate), ()
+    return replace(state, copying=event.local and event.duplicate, translating=event.local), ()
 
 
 def _on_conntrackd_started(state: NodeState, event: ConntrackdStarted, now: float) -> Move:

@@ -47,6 +47,9 @@ REFUSALS_FORGOTTEN = 120.0
 """Seconds as an undisturbed standby after which refused claims no longer count."""
 FAULT_DWELL = 0.6
 """Seconds in FAULT before a way out is looked for: the health that caused it is read anew meanwhile."""
+SYNC_PATIENCE = 5.0
+"""Seconds for which a node that joins waits for the flows of an active peer that is not fit. A standby that lost them
+later would not be asked for them either."""
 YIELD_LIMIT = 3.0
 RESYNC_PAUSE = 15.0
 """Seconds between two resyncs that the active node makes because its standby lacks flows."""
@@ -67,11 +70,18 @@ def _waiting(state: NodeState, now: float) -> Move | None:
     said = state.peer.fresh(state.terms, now)
     if said is None or not state.can_serve(now):
         return None
-    if said.active and not said.unserving and (not state.synced(now) or (state.damped(now) and not said.unfit)):
+    waited = state.synced(now) or (said.unfit and now >= state.since + SYNC_PATIENCE)
+    if said.active and not said.unserving and (not waited or (state.damped(now) and not said.unfit)):
         return None
     if said.unserving and state.damped(now) and now < max(state.fell_at, state.lost_at) + DAMPED_ALWAYS:
         return None  # else two that both fail as soon as they are active would take turns every few seconds
-    return enter(state, Phase.STANDBY, now, "healthy and in sync" if said.active else "healthy, no node is active yet")
+    return enter(state, Phase.STANDBY, now, _why_joining(state, said, now))
+
+
+def _why_joining(state: NodeState, said: PeerMessage, now: float) -> str:
+    if not said.active:
+        return "healthy, no node is active yet"
+    return "healthy and in sync" if state.synced(now) else f"healthy, and {state.terms.peer} is not: without its flows"
 
 
 def _standby(state: NodeState, now: float) -> Move | None:

@@ -262,7 +262,8 @@ class Request:
 class NodeState:
     """One node. Only `core/machine.py` and `core/rules.py` make new ones.
 
-    `copying` is read back from the kernel: clients are forwarded, and what matches no flow is copied to the peer.
+    `translating` is read back from the kernel after each load: clients are forwarded. `copying`: and what matches no
+    flow is copied to the peer.
     `peer_fit_since`: from then on without a break the peer has said that it could take the role over without harm;
     `peer_ready_since`: that it could take it, even if flows break. `peer_idle_since`: that it neither serves nor could.
     `peer_gap`: the longest silence between two of its messages lately. `blind_since`: the peer sees clients on the
@@ -294,6 +295,7 @@ class NodeState:
     boosted: bool = False
     duplicate_until: float = 0.0
     copying: bool = False
+    translating: bool = False
     peer_fit_since: float | None = None
     peer_ready_since: float | None = None
     peer_idle_since: float | None = None
@@ -358,16 +360,24 @@ class NodeState:
         return not self.claims_active and self.fit(now) and self.health.keepalived and not self.blind(now)
 
     def blind(self, now: float) -> bool:
-        """Its leg of the VLAN is dead, to go by what the peer sees and this node does not."""
-        return self.blind_since is not None and now >= self.blind_since + BLIND_SECONDS
+        """Its leg of the VLAN is dead, to go by what the peer sees and this node does not.
+
+        The peer has to say so for a while: clients that leave are missed by one node sooner than by the other.
+        """
+        since = self.blind_since
+        return since is not None and max(self.peer.heard.values()) >= since + BLIND_SECONDS
 
     def helpless(self, now: float) -> bool:
         """Has not been able to serve for some seconds: uplink, ruleset, sessions, or its leg of the VLAN."""
         return self.blind(now) or (self.helpless_at is not None and now >= self.helpless_at + UNFIT_SECONDS)
 
     def cut_off(self, now: float) -> bool:
-        """Certainly of no use: no carrier, or nobody to announce a FIP to. A next hop may be silent to ARP alone."""
-        return not self.health.public_up or not self._has_bgp(now)
+        """Certainly of no use: a leg is dead, no FIP can be announced, or the kernel does not take the ruleset.
+
+        A next hop may be silent to ARP alone, and a ruleset that somebody changed may still translate.
+        """
+        closed = not self.health.ruleset and not self.translating
+        return not self.health.public_up or closed or not self._has_bgp(now) or self.blind(now)
 
     def deferring(self, now: float) -> bool:
         """Cut off, and deaf for not very long: a peer may serve unheard, and this node could only disturb."""
@@ -388,6 +398,10 @@ class NodeState:
         said = self.peer.said
         well = said is not None and said.active and not (said.unfit or said.unserving)
         return well and not self.peer.silent(self.terms, now)
+
+    def losses_in_a_row(self, now: float) -> int:
+        """Losses of the role, for whatever reason but a planned switchover, that are not forgotten yet."""
+        return self.losses if now < self.lost_at + FALLS_FORGOTTEN else 0
 
     def tossed(self, now: float) -> bool:
         """Lost the role again and again, whatever the reason."""

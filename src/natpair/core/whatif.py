@@ -42,7 +42,7 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class Context:
     """Where the change happens: the node, the flows that pass it now, and whether the peer would relay for it."""
 
     node: str
@@ -50,10 +50,10 @@ class Scene:
     relayed: bool = False
 
 
-Rule = Callable[[Gateway, Gateway, Scene], Iterator[Effect]]
+Rule = Callable[[Gateway, Gateway, Context], Iterator[Effect]]
 
 
-def effects(old: Gateway, new: Gateway, scene: Scene) -> tuple[Effect, ...]:
+def effects(old: Gateway, new: Gateway, scene: Context) -> tuple[Effect, ...]:
     """What changing from `old` to `new` does in `scene`, the worst first."""
     found = [effect for rule in _RULES for effect in rule(old, new, scene)]
     return tuple(sorted(found, key=lambda effect: (-effect.breaks, -effect.stalls, -effect.ages)))
@@ -65,7 +65,7 @@ def anything(flows: Sequence[Flow]) -> Effect:
     return Effect("gateway.toml", text, breaks=len(flows), elsewhere=True)
 
 
-def _fips(old: Gateway, new: Gateway, scene: Scene) -> Iterator[Effect]:
+def _fips(old: Gateway, new: Gateway, scene: Context) -> Iterator[Effect]:
     for fip in old.pair.fips:
         if fip not in new.pair.fips:
             count = sum(flow.translated == fip for flow in scene.flows)
@@ -76,7 +76,7 @@ def _fips(old: Gateway, new: Gateway, scene: Scene) -> Iterator[Effect]:
         yield Effect("pair.fips", text)
 
 
-def _vip(old: Gateway, new: Gateway, scene: Scene) -> Iterator[Effect]:
+def _vip(old: Gateway, new: Gateway, scene: Context) -> Iterator[Effect]:
     if old.pair.vip.ip != new.pair.vip.ip:
         text = f"clients send to {old.pair.vip.ip} until their default route says {new.pair.vip.ip}"
         yield Effect("pair.vip", text, breaks=len(scene.flows))
@@ -85,7 +85,7 @@ def _vip(old: Gateway, new: Gateway, scene: Scene) -> Iterator[Effect]:
         yield Effect("pair.vip", f"clients outside {new.private_network} are cut off", breaks=outside)
 
 
-def _bgp(old: Gateway, new: Gateway, scene: Scene) -> Iterator[Effect]:
+def _bgp(old: Gateway, new: Gateway, scene: Context) -> Iterator[Effect]:
     changed = [f"bgp.{key}" for key in _BGP_KEYS if getattr(old.bgp, key) != getattr(new.bgp, key)]
     if old.timing.bgp_hold_seconds != new.timing.bgp_hold_seconds:
         changed.append("bgp.hold_seconds" if old.pair.profile == new.pair.profile else "pair.profile")
@@ -96,7 +96,7 @@ def _bgp(old: Gateway, new: Gateway, scene: Scene) -> Iterator[Effect]:
         yield Effect(", ".join(changed), text, stalls=0 if scene.relayed else len(scene.flows), elsewhere=True)
 
 
-def _timers(old: Gateway, new: Gateway, scene: Scene) -> Iterator[Effect]:
+def _timers(old: Gateway, new: Gateway, scene: Context) -> Iterator[Effect]:
     before, after = old.timing.detect_ms, new.timing.detect_ms
     if before != after:
         # Seen in the lab: a standby with timers faster than the active's adverts elects itself for a moment.
@@ -105,7 +105,7 @@ def _timers(old: Gateway, new: Gateway, scene: Scene) -> Iterator[Effect]:
         yield Effect("pair.profile", text)
 
 
-def _machine(old: Gateway, new: Gateway, scene: Scene) -> Iterator[Effect]:
+def _machine(old: Gateway, new: Gateway, scene: Context) -> Iterator[Effect]:
     before, after = old.node_named(scene.node), new.node_named(scene.node)
     for field in type(before).model_fields:
         if field != "name" and getattr(before, field) != getattr(after, field):
@@ -113,13 +113,13 @@ def _machine(old: Gateway, new: Gateway, scene: Scene) -> Iterator[Effect]:
             yield Effect(f"node.{field}", text, stalls=len(scene.flows), elsewhere=True)
 
 
-def _vrrp(old: Gateway, new: Gateway, scene: Scene) -> Iterator[Effect]:
+def _vrrp(old: Gateway, new: Gateway, scene: Context) -> Iterator[Effect]:
     if old.vrrp != new.vrrp:
         text = "the nodes do not hear each other's adverts until both have it: apply on the other node next"
         yield Effect("vrrp.router_id", text, stalls=len(scene.flows))
 
 
-def _timeouts(old: Gateway, new: Gateway, scene: Scene) -> Iterator[Effect]:
+def _timeouts(old: Gateway, new: Gateway, scene: Context) -> Iterator[Effect]:
     for key, judge in _CLOCKS.items():
         before, after = getattr(old.nat, key), getattr(new.nat, key)
         if after < before:
@@ -127,7 +127,7 @@ def _timeouts(old: Gateway, new: Gateway, scene: Scene) -> Iterator[Effect]:
             yield Effect(f"nat.{key}", f"flows idle for more than {after} s are forgotten from now on", ages=idle)
 
 
-def _size(old: Gateway, new: Gateway, scene: Scene) -> Iterator[Effect]:
+def _size(old: Gateway, new: Gateway, scene: Context) -> Iterator[Effect]:
     if new.nat.max_flows < old.nat.max_flows and new.nat.max_flows <= len(scene.flows):
         yield Effect(
             "nat.max_flows", f"{len(scene.flows)} flows live now: no new one finds room until enough have ended"

@@ -37,7 +37,7 @@ async def test_the_tasks_have_names_of_their_own(agent: Agent) -> None:
     tasks = agent.tasks()
     names = [task.name for task in tasks]
     assert len(set(names)) == len(names)
-    assert {"enforcer", "health", "election", "watchdog", "control"} <= set(names)
+    assert {"reconciler", "health", "election", "watchdog", "control"} <= set(names)
 
 
 class Restless:
@@ -63,13 +63,13 @@ async def test_a_watcher_is_one_more_task_and_its_bugs_end_no_agent(
 ) -> None:
     monkeypatch.setattr(app, "_WATCHER_RETRY_SECONDS", 0.01)
     watcher = Restless()
-    watched = Agent(gateway(), "nat-a", agent.decider.state, KEY, watcher)
+    watched = Agent(gateway(), "nat-a", agent.loop.state, KEY, watcher)
     names = {task.name for task in closed(watched)} - {task.name for task in closed(agent)}
     assert names == {"account"}
     running = asyncio.ensure_future(watched._run_watcher(watcher))
     async with asyncio.timeout(5):
-        while watched.decider.state.account.seen_at is None:
-            troubles = watched.decider.state.account.troubles
+        while watched.loop.state.account.seen_at is None:
+            troubles = watched.loop.state.account.troubles
             assert not troubles or "KeyError" in troubles[0].why
             await asyncio.sleep(0.001)
     running.cancel()
@@ -120,7 +120,7 @@ async def test_a_node_is_adopted_only_if_it_served_and_still_has_the_vip(
     monkeypatch.setattr(app.nft, "read", no_ruleset)
     monkeypatch.setattr(app.bird, "reading", no_bird)
     await app._adopt(agent)
-    state = agent.decider.state
+    state = agent.loop.state
     assert state.phase is phase
     if phase is Phase.ACTIVE:
         assert (state.epoch, state.boosted, state.fenced) == (20, True, True)
@@ -159,7 +159,7 @@ async def test_where_an_agent_left_no_word_the_kernel_is_believed(
     monkeypatch.setattr(app.nft, "read", ruleset)
     monkeypatch.setattr(app.bird, "reading", reading)
     await app._adopt(agent)
-    state = agent.decider.state
+    state = agent.loop.state
     assert (state.phase is Phase.ACTIVE) == (epoch != 0)
     if epoch is None:
         assert state.epoch > 2 * state.reserved, "above all that any promotion of this node can have had"
@@ -180,7 +180,7 @@ async def test_jobs_run_one_after_the_other_and_tell_how_they_ended(
 
     monkeypatch.setattr(app.conntrackd, "job", job)
     monkeypatch.setattr(app, "_ALIVE_SECONDS", 0.01)
-    monkeypatch.setattr(agent.decider, "handle", told.append)
+    monkeypatch.setattr(agent.loop, "handle", told.append)
     for which in (ConntrackJob.COMPLETE, ConntrackJob.BULK, ConntrackJob.ABANDON):
         agent.conntrack(Conntrack(which, 7))
     running = asyncio.ensure_future(agent._run_jobs())

@@ -9,8 +9,8 @@ import pytest
 
 from natpair.agent import applies
 from natpair.agent.applies import Applies, Seen
-from natpair.system import applylock, unconfirmed
-from natpair.system.unconfirmed import Unconfirmed
+from natpair.apply import confirm, lock
+from natpair.apply.confirm import Unconfirmed
 
 
 class Lane:
@@ -24,11 +24,11 @@ class Lane:
 def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """How often somebody was sent to go back; note, journal and locks lie in `tmp_path`."""
     calls: list[str] = []
-    monkeypatch.setattr(unconfirmed, "start_guard", lambda: calls.append("guard"))
-    monkeypatch.setattr(unconfirmed.read, "__defaults__", (tmp_path / "unconfirmed",))
-    monkeypatch.setattr(unconfirmed.guarded, "__defaults__", (tmp_path / "unconfirmed",))
+    monkeypatch.setattr(confirm, "start_guard", lambda: calls.append("guard"))
+    monkeypatch.setattr(confirm.read, "__defaults__", (tmp_path / "unconfirmed",))
+    monkeypatch.setattr(confirm.guarded, "__defaults__", (tmp_path / "unconfirmed",))
     monkeypatch.setattr(applies.paths, "APPLY_JOURNAL", str(tmp_path / "apply"))
-    monkeypatch.setattr(applylock, "_LOCK", tmp_path / "apply.lock")
+    monkeypatch.setattr(lock, "_LOCK", tmp_path / "apply.lock")
     return calls
 
 
@@ -45,7 +45,7 @@ async def looks(made: Applies, number: int) -> None:
 async def test_an_overdue_note_that_nobody_waits_for(
     started: list[str], tmp_path: Path, left: float, wanted: list[str]
 ) -> None:
-    unconfirmed.write(Unconfirmed.after(left, 3), tmp_path / "unconfirmed")
+    confirm.write(Unconfirmed.after(left, 3), tmp_path / "unconfirmed")
     made = watcher()
     await looks(made, 2)
     assert started == wanted
@@ -56,8 +56,8 @@ async def test_an_overdue_note_that_nobody_waits_for(
 
 async def test_whoever_waits_already_is_left_to_it(started: list[str], tmp_path: Path) -> None:
     note = tmp_path / "unconfirmed"
-    unconfirmed.write(Unconfirmed.after(-9.0, 3), note)
-    with unconfirmed.only_guard(note):
+    confirm.write(Unconfirmed.after(-9.0, 3), note)
+    with confirm.only_guard(note):
         await looks(watcher(), 4)
     assert started == []
 
@@ -65,7 +65,7 @@ async def test_whoever_waits_already_is_left_to_it(started: list[str], tmp_path:
 async def test_a_killed_apply_is_undone_and_one_at_work_left_alone(started: list[str], tmp_path: Path) -> None:
     (tmp_path / "apply").write_text("{}")
     made = watcher()
-    with applylock.alone(tmp_path / "apply.lock"):
+    with lock.alone(tmp_path / "apply.lock"):
         await looks(made, 3)
         assert started == []
     await looks(made, 2)

@@ -8,10 +8,10 @@ import pytest
 
 from natpair.agent import bindings
 from natpair.agent.bindings import Bindings
+from natpair.apply.reload import Step
 from natpair.core.messages import Phase, VrrpRole
 from natpair.system.keepalived import VrrpDump
 from natpair.system.links import Identity
-from natpair.system.reload import Step
 from samples import gateway
 
 OLD, NEW = Identity(2, "02:00:00:00:00:01"), Identity(7, "02:00:00:00:00:01")

@@ -18,11 +18,11 @@ import structlog
 
 from agent_bench import alive
 from natpair.agent import disk, journal
+from natpair.agent.account import AccountWatch
 from natpair.agent.app import Agent
 from natpair.agent.disk import Disks, Lane
 from natpair.agent.journal import Events, LogStream
-from natpair.agent.keeper import Keeper, Repairs
-from natpair.agent.watch import AccountWatch
+from natpair.agent.repairer import Repairer, Repairs
 from natpair.core import paths
 from natpair.core.actions import Reply
 from natpair.core.conditions import conditions
@@ -32,7 +32,7 @@ from natpair.core.messages import Phase, VrrpRole
 from natpair.core.rendered import RenderedFile
 from natpair.core.repair import Wrong
 from natpair.core.state import NodeState
-from natpair.system.kept import Files, Finding
+from natpair.drift.items import Files, Finding
 from nodes import active, says, standby
 from samples import gateway
 from stalled import Stall, stalled
@@ -93,13 +93,13 @@ def within(seconds: float, story: Callable[[], Coroutine[Any, Any, object]]) -> 
 
 def agent_of(state: NodeState) -> tuple[Agent, list[Desired]]:
     agent, wishes = Agent(gateway(), state.terms.me, state, KEY), list[Desired]()
-    agent.enforcer.want = wishes.append  # type: ignore[method-assign]
+    agent.reconciler.want = wishes.append  # type: ignore[method-assign]
     agent.vlan.claim_vip = lambda _still: None  # type: ignore[method-assign]
     return agent, wishes
 
 
 def test_a_takeover_is_carried_out_while_the_disk_hangs(frozen: Stall) -> None:
-    """From Keepalived's line to the wish that the enforcer gets, with everything that is written down on the way."""
+    """From Keepalived's line to the wish that the reconciler gets, with everything that is written down on the way."""
     wishes: list[Desired] = []
 
     async def story() -> None:
@@ -117,8 +117,8 @@ def test_a_drain_is_answered_while_the_disk_hangs(frozen: Stall) -> None:
 
     async def story() -> None:
         agent, _ = agent_of(alive(standby()))
-        agent.decider.expect_reply(1, answers.append)
-        agent.decider.handle(Asked(1, Verb.DRAIN))
+        agent.loop.expect_reply(1, answers.append)
+        agent.loop.handle(Asked(1, Verb.DRAIN))
 
     assert within(SOON, story)
     assert [answer.ok for answer in answers] == [True]
@@ -146,11 +146,11 @@ def test_repairs_go_on_while_the_files_cannot_be_looked_at(frozen: Stall, tmp_pa
     file.write_text("right\n")
     kept = Files([RenderedFile(str(file), "right\n")], lambda: True, lambda _path: None, lane.ask)
     with stalled(tmp_path / "etc"):
-        keeper = Keeper([kept, other], Repairs(lambda *_, **__: None))
-        assert within(SOON, keeper.look)
-        assert within(SOON, keeper.look), "a second look waits no longer than the first"
+        repairer = Repairer([kept, other], Repairs(lambda *_, **__: None))
+        assert within(SOON, repairer.look)
+        assert within(SOON, repairer.look), "a second look waits no longer than the first"
         assert other.mended
-        assert keeper.astray == ()
+        assert repairer.astray == ()
 
 
 def test_an_account_is_not_watched_at_the_price_of_the_loop(frozen: Stall, tmp_path: Path) -> None:
@@ -188,11 +188,11 @@ def test_a_disk_that_hangs_is_a_condition_and_keeps_no_node_from_being_ready(
             while not (stall := agent._disk()):
                 await asyncio.sleep(0.01)
         now = time.monotonic()
-        state = agent.decider.state
+        state = agent.loop.state
         state = replace(state, health=replace(state.health, **stall))
         (found,) = [one for one in conditions(state, now) if one.code == "disk-stalled"]
         assert paths.VAR in found.text
-        assert state.ready(now) == agent.decider.state.ready(now)
+        assert state.ready(now) == agent.loop.state.ready(now)
         frozen.thaw()
         assert agent.events.flush(SOON)
         assert agent._disk() == {}
@@ -353,7 +353,7 @@ async def test_the_agent_that_is_built_keeps_to_the_log_that_it_was_given(frozen
 def test_active_state_is_remembered_although_the_disk_hangs(frozen: Stall, tmp_path: Path) -> None:
     async def story() -> None:
         agent, _ = agent_of(alive(active(said=None)))
-        agent.decider.handle(Asked(1, Verb.DRAIN))
+        agent.loop.handle(Asked(1, Verb.DRAIN))
         agent.events.record("step")
 
     assert within(SOON, story)

@@ -9,7 +9,7 @@ import pytest
 
 from natpair.agent import lookout
 from natpair.agent.lookout import Lookout
-from natpair.system.unconfirmed import Unconfirmed
+from natpair.apply.confirm import Unconfirmed
 from samples import gateway
 
 
@@ -21,7 +21,7 @@ async def test_a_note_on_a_disk_that_hangs_holds_nothing_up(monkeypatch: pytest.
         free.wait(10)
         return Unconfirmed(3, time.time() + 40)
 
-    monkeypatch.setattr(lookout.unconfirmed, "read", read)
+    monkeypatch.setattr(lookout.confirm, "read", read)
     made = Lookout(gateway(), "nat-a", lambda: False, lambda: None)
     for _ in range(5):
         made._look_at_note()

@@ -67,7 +67,7 @@ async def test_a_part_that_fails_is_started_again_and_told(agent: Agent) -> None
     assert part.runs == 4
     (failed,) = agent._failed()
     assert failed.startswith("looks: KeyError: 'a bug' (test_parts.py:")
-    now, state = time.monotonic(), agent.decider.state
+    now, state = time.monotonic(), agent.loop.state
     told = conditions(replace(state, health=replace(state.health, failed_parts=agent._failed())), now)
     assert "agent-failing" in {condition.code for condition in told}
     assert [line["event"] for line in agent.events.recent] == ["task-failed"] * 3

@@ -88,7 +88,7 @@ class Outside:
     async def default_gateway(self, _: str) -> None:
         return None
 
-    # as an enforcer and a VLAN
+    # as an reconciler and a VLAN
     def bird_says(self, announcement: Announcement | None) -> None:
         self.said_by_bird.append(announcement)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from natpair_lab.bench.plan import Contestant, Event
-from natpair_lab.bench.results import Machine, Measured
+from natpair_lab.bench.results import Measured
+from natpair_lab.drill.machine import Machine
 
 MACHINE = Machine("a processor", 2, "6.18", {"keepalived": "2.2.7"}, "0.1.0")
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from commands import complaints
 from natpair_lab.bench import figures
-from natpair_lab.bench.machine import this_machine, version_in
 from natpair_lab.bench.plan import Cell, Contestant, Event, cells
 from natpair_lab.bench.results import Measured
+from natpair_lab.drill.machine import this_machine, version_in
 from unit.bench.bench_samples import MACHINE, ran
 
 CUT = Event.POWER_CUT

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from natpair.errors import NatpairError
+from natpair_lab.chaos.checker import Finding, judge
 from natpair_lab.chaos.fault import Fault, Invariant, Limits
 from natpair_lab.chaos.history import Aftermath, History, Offer, Resources, StatusSeen
-from natpair_lab.chaos.invariants import Finding, judge
 from natpair_lab.drill.records import FlowRecord, Leak, Leg, RouteChange, Seen, UdpRecord
 from unit.drill.drill_samples import END, EVENT, MS, SECOND, START, flow, stream
 
@@ -20,7 +20,7 @@ def nothing(_scene: object) -> None:
 
 
 def fault(**changes: object) -> Fault:
-    base = Fault(99, "a fault", nothing, 1000, invariants=tuple(Invariant))
+    base = Fault(99, "a fault", 1000, nothing, invariants=tuple(Invariant))
     return replace(base, **changes)  # type: ignore[arg-type]
 
 

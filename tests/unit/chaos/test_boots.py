@@ -11,8 +11,8 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from natpair_lab.chaos import eyes
-from natpair_lab.chaos.boots import Boot, changes, wrong_with
+from natpair_lab.chaos import observer
+from natpair_lab.chaos.faults.boots import Boot, changes, wrong_with
 from natpair_lab.chaos.history import VipChange
 from unit.chaos.histories import A, B, at
 
@@ -60,7 +60,7 @@ def test_a_boot_that_must_not_be_so(broken: dict[str, Any], word: str) -> None:
 def test_what_a_running_watch_saw_is_news_already(tmp_path: Path) -> None:
     lab: Any = MagicMock()
     lab.gateway.pair.vip.ip = "192.168.1.1"
-    watch = eyes.Eyes(lab, tmp_path)
+    watch = observer.Observer(lab, tmp_path)
     now = datetime.now(UTC).replace(tzinfo=None)  # `ip -ts` stamps UTC and says nothing about it
     line = f"[{now.isoformat(timespec='microseconds')}] 3: eth1    inet 192.168.1.1/24 scope global secondary eth1"
     watch._monitors[A] = SimpleNamespace(lines=lambda: [line])  # type: ignore[assignment]

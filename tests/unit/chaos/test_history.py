@@ -6,8 +6,8 @@ import pytest
 
 from natpair_lab.chaos import history as histories
 from natpair_lab.chaos import result as results
+from natpair_lab.chaos.checker import judge
 from natpair_lab.chaos.history import Check, Dark, Offer, VipChange
-from natpair_lab.chaos.invariants import judge
 from natpair_lab.chaos.result import FaultResult, Verdict
 from unit.chaos.histories import A, at, fault, history, leak, moved
 from unit.drill.drill_samples import advert, primary, rst, taps

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import struct
+from pathlib import Path
 
 import pytest
 
-from natpair_lab.chaos import attack, speaker, switchrules
-from natpair_lab.chaos.eyes import primary_sessions, vip_changes
+from natpair_lab.chaos import faults, switchrules
+from natpair_lab.chaos.observer import primary_sessions, vip_changes
+from natpair_lab.chaos.programs import attack, speaker
 from natpair_lab.drill import pcap
 from unit.drill.drill_samples import packet
 
@@ -70,3 +73,16 @@ def test_the_owner_of_the_vip_is_read_from_what_ip_tells() -> None:
 def test_a_switch_without_rules_drops_nothing() -> None:
     assert "drop" not in switchrules.ruleset(())
     assert 'iifname "a" drop' in switchrules.ruleset(('iifname "a"',))
+
+
+def programs_named(folder: Path) -> set[str]:
+    """The programs that the faults in a folder start inside hosts."""
+    calls = re.compile(r'context\.(?:start|script)\(\s*[^,()]+(?:\([^()]*\))?,\s*"([a-z_]+)"')
+    return {name for path in folder.glob("*.py") for name in calls.findall(path.read_text())}
+
+
+def test_each_program_that_a_fault_starts_is_there(tmp_path: Path) -> None:
+    there = {path.stem for path in Path(attack.__file__).parent.glob("*.py")} - {"__init__"}
+    assert programs_named(Path(faults.__path__[0])) == there
+    (tmp_path / "bad.py").write_text('context.start(client, "gone", 1)\n')
+    assert programs_named(tmp_path) - there == {"gone"}

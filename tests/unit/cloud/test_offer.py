@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from cloud.accounts import LEGACY, TEXT, changed, desk
-from natpair.cloud.found import Found
+from natpair.cloud.desired import wanted_of
+from natpair.cloud.observed import Found
 from natpair.cloud.platform import Offer, check_offer, prices, read_offer
-from natpair.cloud.wanted import wanted_of
 from natpair.config.load import parse_draft
 from natpair.errors import ConfigError
 from natpair.linode.models import AccountSettings, AddressType, Image, LinodeType, Region

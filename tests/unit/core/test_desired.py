@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from natpair.core.announcement import STANDBY_MED
-from natpair.core.desired import BOOST, DRAIN_RELAY, Traffic, desired
+from natpair.core.desired import BOOST, BOOST_MAX, DRAIN_RELAY, LEAD, Traffic, desired
 from natpair.core.events import PeerHeard
 from natpair.core.machine import step
 from natpair.core.messages import CLAIMING, Phase
@@ -72,9 +72,11 @@ def test_a_closed_node_is_not_elected_beside_a_living_peer(state: NodeState) -> 
 @given(states())
 def test_the_boost_lifts_a_node_above_its_peer_and_never_to_the_owner_of_the_address(state: NodeState) -> None:
     boost = desired(state, NOW).boost
-    assert boost in {0, BOOST}
-    assert 239 + BOOST > 240
-    assert 240 + BOOST < 255, "RFC 9568: 255 is the address owner"
+    assert boost in {0, LEAD, *range(BOOST, BOOST_MAX + 1)}
+    assert (boost > 0) == state.claims_active or state.boosted
+    assert 239 + LEAD > 240, "a standby that claims the role does not displace an active node"
+    assert 239 + BOOST > 240 + LEAD, "nor does a node that was active before an unclean takeover"
+    assert 240 + BOOST_MAX < 255, "RFC 9568: 255 is the address owner"
 
 
 @settings(max_examples=100)

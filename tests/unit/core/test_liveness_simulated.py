@@ -27,6 +27,12 @@ CUT_OFF_AND_DEAF = (150, 156, 340, 461, 602, 635, 669, 718, 975, 1018, 1075, 114
 SEESAWS = (40, 111, 135, 190, 204, 205, 209, 224, 315, 323)
 TWO_CLAIMANTS = (74, 326, 503, 591)
 """Seeds that showed something before the rules of ADR 0026."""
+CLAIMS_AND_COUNTERCLAIMS = (400349, 500061, 501551, 600125)
+DISPLACED_BY_PRIORITY = (400409, 500459, 501814, 501836)
+USELESS_AND_HEARD_BY_NOBODY = (500556, 600342, 600599)
+JOINS_WITHOUT_FLOWS = (501480, 601604)
+LAST_WORD_OF_A_PEER_THAT_IS_GONE = (700059, 800034)
+"""Seeds that showed something later."""
 SHARE = 60
 """Stories told besides, from a seed of their own."""
 
@@ -42,7 +48,21 @@ def told(seeds: tuple[int, ...] | range) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("seeds", [REFUSED_FOR_EVER, DRAINED_AND_WELL, CUT_OFF_AND_DEAF, SEESAWS, TWO_CLAIMANTS])
+@pytest.mark.parametrize(
+    "seeds",
+    [
+        REFUSED_FOR_EVER,
+        DRAINED_AND_WELL,
+        CUT_OFF_AND_DEAF,
+        SEESAWS,
+        TWO_CLAIMANTS,
+        CLAIMS_AND_COUNTERCLAIMS,
+        DISPLACED_BY_PRIORITY,
+        USELESS_AND_HEARD_BY_NOBODY,
+        JOINS_WITHOUT_FLOWS,
+        LAST_WORD_OF_A_PEER_THAT_IS_GONE,
+    ],
+)
 def test_stories_that_once_went_wrong(seeds: tuple[int, ...]) -> None:
     assert told(seeds) == []
 

@@ -9,14 +9,15 @@ import pytest
 
 from natpair.core.actions import Conntrack, ConntrackJob, Reply, Speak
 from natpair.core.conditions import conditions
-from natpair.core.desired import desired
+from natpair.core.desired import BOOST, BOOST_MAX, desired
 from natpair.core.events import Asked, ConntrackDone, HealthRead, Tick, Verb, VlanProbed, VrrpChanged
 from natpair.core.machine import step
 from natpair.core.messages import Phase, VrrpRole
-from natpair.core.rules import ASK_AGAIN_FIRST, COMPLETIONS, REFUSED_PAUSE_MAX, ask_alive
+from natpair.core.rules import ASK_AGAIN_FIRST, COMPLETIONS, REFUSED_PAUSE_MAX, SYNC_PATIENCE, ask_alive
 from natpair.core.state import (
     BLIND_SECONDS,
     DEFER_SECONDS,
+    FALLS_FORGOTTEN,
     IDLE_SECONDS,
     LOSSES_BORNE,
     UNFIT_SECONDS,
@@ -298,3 +299,62 @@ def test_a_switchover_is_refused_with_the_reason_while_keepalived_does_not_answe
     (reply,) = [a for a in step(state, Asked(1, Verb.SWITCHOVER), 0.1).actions if isinstance(a, Reply)]
     assert not reply.ok
     assert "Keepalived does not answer on nat-a" in reply.message
+
+
+# --- one side does not hear the other
+
+
+def test_an_active_that_cannot_serve_steps_aside_for_an_active_peer_that_does_not_hear_it() -> None:
+    """The peer's promotion is the older one: by epochs it would yield, but it never hears of ours."""
+    ill = active(health=replace(WELL, gateway=False), said=says(Phase.ACTIVE))
+    assert live(ill, 0.25, UNFIT_SECONDS - 0.5, phase=Phase.ACTIVE, epoch=MINE - 1).phase is Phase.ACTIVE
+    assert live(ill, 0.25, UNFIT_SECONDS + 1, phase=Phase.ACTIVE, epoch=MINE - 1).phase is not Phase.ACTIVE
+    both = live(ill, 0.25, UNFIT_SECONDS + 1, phase=Phase.ACTIVE, epoch=MINE - 1, unserving=True)
+    assert both.phase is Phase.ACTIVE
+
+
+@pytest.mark.parametrize(("translating", "phase"), [(False, Phase.FAULT), (True, Phase.ACTIVE)])
+def test_an_active_deaf_node_steps_aside_if_the_kernel_never_took_its_ruleset(translating: bool, phase: Phase) -> None:
+    """A ruleset that somebody changed may still translate: then it is better than nobody."""
+    state = active(health=replace(WELL, ruleset=False), translating=translating)
+    assert live(state, 0.25, TERMS["nat-a"].hold + 2).phase is phase
+
+
+def test_a_blind_node_stays_blind_while_most_messages_of_its_peer_are_lost() -> None:
+    peer = PeerView({Path.PRIVATE: -5.0, Path.PUBLIC: 0.0}, says(Phase.ACTIVE, sees=3))
+    state = standby(health=BLIND, blind_since=-BLIND_SECONDS, peer=peer)
+    deaf = live(state, 0.25, 3.0)
+    assert deaf.blind(3.0)
+    assert not desired(deaf, 3.0).eligible
+    assert step(deaf, HealthRead(SEES), 3.1).state.blind_since is None, "one client that is heard ends it"
+    hint = replace(state, blind_since=-0.5)
+    assert not live(hint, 0.25, 3.0).blind(3.0), "it was not said for long enough"
+    gone = live(state, 0.25, DEFER_SECONDS + 1)
+    assert not gone.blind(DEFER_SECONDS + 1)
+    assert desired(gone, DEFER_SECONDS + 1).eligible
+
+
+def test_the_last_word_of_a_peer_that_is_gone_makes_nobody_blind() -> None:
+    """The clients left after it had: they are not heard any more, and it could not say so."""
+    state = active(health=BLIND, said=says(Phase.STANDBY, sees=3))
+    assert live(state, 2.0, 20.0).phase is Phase.ACTIVE
+
+
+@pytest.mark.parametrize("phase", [Phase.BOOTING, Phase.FAULT])
+def test_a_node_joins_without_the_flows_of_a_peer_that_is_not_fit_when_they_do_not_come(phase: Phase) -> None:
+    state = node(phase, says(Phase.ACTIVE))
+    early, late = SYNC_PATIENCE - 0.5, SYNC_PATIENCE + 0.5
+    assert live(state, 0.25, early, phase=Phase.ACTIVE, unfit=True, flows=100000).phase is phase
+    assert live(state, 0.25, late, phase=Phase.ACTIVE, unfit=True, flows=100000).phase is Phase.STANDBY
+    assert live(state, 0.25, late, phase=Phase.ACTIVE, unfit=False, flows=100000).phase is phase
+
+
+# --- who outranks whom
+
+
+def test_each_loss_in_a_row_raises_the_priority_of_the_next_promotion() -> None:
+    """A peer whose agent is away may have been boosted before: the third try has to be above it."""
+    state = replace(tossed(2), phase=Phase.ACTIVE, boosted=True)
+    assert desired(state, state.lost_at + 1).boost == BOOST + 2
+    assert desired(replace(state, losses=99), state.lost_at + 1).boost == BOOST_MAX
+    assert desired(state, state.lost_at + FALLS_FORGOTTEN).boost == BOOST

@@ -6,7 +6,7 @@ import pytest
 
 from natpair.core.actions import Conntrack, ConntrackJob, ProbeVlan, ReassertVip, Reserve, Speak, WakeAt
 from natpair.core.announcement import STANDBY_MED
-from natpair.core.desired import BOOST, Traffic, desired
+from natpair.core.desired import BOOST, LEAD, Traffic, desired
 from natpair.core.events import (
     ConntrackDone,
     ConntrackdStarted,
@@ -117,7 +117,7 @@ def test_the_dead_node_comes_back_as_standby_and_everything_raised_for_it_is_low
     state = play(state, at(41, hears(Phase.STANDBY, flushed_for=NEXT_EPOCH, synced=False)))
     assert state.boosted
     state = play(state, at(42, hears(Phase.STANDBY, flushed_for=NEXT_EPOCH)))
-    assert desired(state, 42).boost == 0
+    assert desired(state, 42).boost == LEAD
 
 
 def test_the_fence_stays_while_the_peer_has_flushed_only_for_an_older_promotion() -> None:
@@ -417,7 +417,7 @@ def test_an_agent_that_starts_on_a_serving_node_changes_nothing(flags: tuple[boo
     state = play(state, at(5.0, MASTER), at(5.0, HealthRead(WELL)), at(5.1, Tick()))
     wish = desired(state, 5.1)
     assert (wish.traffic, wish.duplicate, wish.eligible) == (Traffic.LOCAL, False, True)
-    assert (wish.boost > 0, wish.fence) == (boosted, fenced)
+    assert (wish.boost, wish.fence) == (BOOST if boosted else LEAD, fenced)
     assert wish.announcement.med == 2**31 - MINE
     assert state.generation_seen >= MINE // 2
 

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from natpair.core.whatif import Effect, Flow, Scene, anything, effects
+from natpair.core.whatif import Context, Effect, Flow, anything, effects
 from samples import gateway
 
 FIP = IPv4Address("192.0.2.221")
@@ -19,7 +19,7 @@ _FIPS = ('fips = ["192.0.2.221"]', 'fips = ["192.0.2.221", "192.0.2.222"]')
 
 
 def of(*changes: tuple[str, str], extra: str = "", relayed: bool = False) -> tuple[Effect, ...]:
-    return effects(OLD, gateway(_FIPS, *changes, extra=extra), Scene("nat-a", FLOWS, relayed))
+    return effects(OLD, gateway(_FIPS, *changes, extra=extra), Context("nat-a", FLOWS, relayed))
 
 
 def test_no_change_has_no_effect() -> None:
@@ -28,13 +28,13 @@ def test_no_change_has_no_effect() -> None:
 
 
 def test_a_fip_that_goes_takes_its_flows_along() -> None:
-    (effect,) = effects(OLD, gateway(), Scene("nat-a", FLOWS))
+    (effect,) = effects(OLD, gateway(), Context("nat-a", FLOWS))
     assert (effect.key, effect.breaks) == ("pair.fips", 1)
     assert "192.0.2.222 goes" in effect.text
 
 
 def test_a_fip_that_comes_breaks_nothing() -> None:
-    (effect,) = effects(gateway(), OLD, Scene("nat-a", FLOWS))
+    (effect,) = effects(gateway(), OLD, Context("nat-a", FLOWS))
     assert (effect.breaks, effect.stalls, effect.ages) == (0, 0, 0)
 
 
@@ -66,7 +66,7 @@ def test_idle_flows_age_when_the_time_gets_shorter() -> None:
 
 
 def test_a_table_smaller_than_what_is_in_it() -> None:
-    many = Scene("nat-a", (TCP,) * 1024)
+    many = Context("nat-a", (TCP,) * 1024)
     (effect,) = effects(OLD, gateway(_FIPS, extra="[nat]\nmax_flows = 1024\n"), many)
     assert "1024 flows live now" in effect.text
 

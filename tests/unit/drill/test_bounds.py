@@ -14,8 +14,9 @@ from natpair.core.model import Gateway, Profile
 from natpair_lab.drill import bounds
 from natpair_lab.drill.analysis import analyse, summarise
 from natpair_lab.drill.kinds import KINDS, Conditions, KindName
+from natpair_lab.drill.machine import Machine
 from natpair_lab.drill.records import Leak, Leg, RunData, Seen
-from natpair_lab.drill.result import Failure, Machine, Report, RunResult
+from natpair_lab.drill.result import Failure, Report, RunResult
 from natpair_lab.drill.stage import Durations
 from natpair_lab.drill.text import lines, picture
 from natpair_lab.testbed.build import configuration
@@ -132,8 +133,8 @@ class TestKinds:
 def report(*runs: RunResult, limits: dict[str, float] | None = None) -> Report:
     limits = dict(bounds.ALWAYS) if limits is None else limits
     failed = judged(limits, *runs)
-    machine = Machine(cpus=2, kernel="6.1", load_1min=0.5, real_time=True, python="3.11")
-    return Report("crash", "balanced", {}, limits, not failed, failed, summarise(runs), runs, machine, 12.0)
+    machine = Machine("a processor", 2, "6.1", {"bird": "2.13"}, "0.1.0")
+    return Report("crash", "balanced", {}, limits, not failed, failed, summarise(runs), runs, machine, 0.5, True, 12.0)
 
 
 class TestReport:

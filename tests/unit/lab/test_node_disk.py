@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from natpair.apply import generations
+from natpair.apply.transaction import REAL, make_plan
 from natpair.core import paths
 from natpair.core.model import Gateway
 from natpair.core.rendered import RenderedFile
 from natpair.render.bundle import render_all
-from natpair.system import generations
-from natpair.system.apply import REAL, make_plan
 from natpair.system.machine import capabilities
 from natpair_lab.testbed import node, userdata
 from natpair_lab.testbed.userdata import Seed

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from pyroute2 import NetlinkError
 
-from natpair.system import kept, links, rtnetlink
+from natpair.drift import items
+from natpair.system import links, rtnetlink
 from repo.rules import ROOT
 from samples import gateway
 
@@ -41,15 +42,15 @@ QUESTIONS: dict[str, Callable[[], Awaitable[object]]] = {
     "add": ROUTES.add,
     "remove": ROUTES.remove,
     "pin": lambda: links.pin_neighbour("lo", FIP, "02:00:00:00:00:01"),
-    "addresses": kept.Addresses(NODE, (FIP,)).findings,
-    "routes": kept.Routes((FIP,), "lo", 1000).findings,
-    "rules": kept.Rules(NODE, IPv4Network("192.168.1.0/24")).findings,
+    "addresses": items.Addresses(NODE, (FIP,)).findings,
+    "routes": items.Routes((FIP,), "lo", 1000).findings,
+    "rules": items.Rules(NODE, IPv4Network("192.168.1.0/24")).findings,
 }
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
 async def test_a_refusal_is_an_os_error(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    for module in (rtnetlink, kept, links):
+    for module in (rtnetlink, items, links):
         if hasattr(module, "AsyncIPRoute"):
             monkeypatch.setattr(module, "AsyncIPRoute", Refuses)
     with pytest.raises(OSError, match="busy"):

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from natpair.drift import suspects
 from natpair.errors import CommandFailed
-from natpair.system import process, suspects
+from natpair.system import process
 from natpair.system.process import Spare
 
 SECONDS = 5.0

@@ -9,8 +9,9 @@ from types import MappingProxyType
 from typing import Any
 
 from natpair_lab.bench.plan import Cell, Contestant, Event
-from natpair_lab.bench.results import Machine, Measured
+from natpair_lab.bench.results import Measured
 from natpair_lab.drill.analysis import nearest_rank
+from natpair_lab.drill.machine import Machine
 
 SCHEMA = "natpair/bench/v1"
 

@@ -15,10 +15,10 @@ from natpair.core.model import Profile
 from natpair.errors import LabError
 from natpair.system.process import run
 from natpair_lab.bench.figures import Bar
-from natpair_lab.bench.results import Machine
 from natpair_lab.bench.runner import seen_by_all
 from natpair_lab.drill.analysis import spread
 from natpair_lab.drill.kinds import KINDS, Inject, KindName
+from natpair_lab.drill.machine import Machine
 from natpair_lab.drill.result import RunResult, Spread
 from natpair_lab.drill.runner import Options, drill_in
 from natpair_lab.drill.stage import Injection, Stage

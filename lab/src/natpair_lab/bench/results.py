@@ -10,23 +10,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import natpair
 from natpair.errors import LabError
 from natpair_lab.bench.plan import Cell, Contestant, Event
+from natpair_lab.drill.machine import Machine
 
 SCHEMA = "natpair/bench-results/v1"
 _OTHER_FILE = "move it away, or give another --results"
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """Where a bench ran: absolute times mean little without it."""
-
-    cpu: str
-    cpus: int
-    kernel: str
-    versions: Mapping[str, str]
-    natpair: str = natpair.__version__
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from natpair_lab.bench.figures import Figures, Report
 from natpair_lab.bench.flows import FlowsReport
 from natpair_lab.bench.plan import Contestant, Event
-from natpair_lab.bench.results import Machine
+from natpair_lab.drill.machine import Machine
 
 EVENT_WORDS: Mapping[Event, str] = {
     Event.POWER_CUT: "power cut",

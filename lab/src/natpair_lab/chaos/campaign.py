@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import random
 import shutil
 import time
@@ -12,15 +10,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from natpair.errors import LabError, NatpairError, Usage
-from natpair_lab.chaos import account
 from natpair_lab.chaos import history as histories
 from natpair_lab.chaos import result as results
 from natpair_lab.chaos.catalogue import CATALOGUE, row
-from natpair_lab.chaos.fault import Fault, Invariant, Limits, NotPossible
+from natpair_lab.chaos.context import Context
+from natpair_lab.chaos.fault import Fault, Invariant, Limits
+from natpair_lab.chaos.faults import account
 from natpair_lab.chaos.result import SCHEMA, FaultResult, Report, Verdict, count
 from natpair_lab.chaos.runner import PREPARE_SECONDS, Progress, run_fault, verdict_on
-from natpair_lab.chaos.scene import Scene
 from natpair_lab.chaos.text import line
+from natpair_lab.drill.machine import load, this_machine
 from natpair_lab.testbed import netns
 from natpair_lab.testbed.topology import Design
 from natpair_lab.testbed.world import Lab
@@ -31,8 +30,6 @@ _MOST_LATER_SECONDS = 2.0
 _CLASSIC_SECONDS = 5.0
 _CLASSIC_HEAL_SECONDS = 5.0
 """It heals by itself in that time or, as its description has it, by hand."""
-_ALONE = frozenset({50, 56, 58, 59, 64, 69, 73, 74})
-"""Faults that take the pair through several lives by themselves: nothing else can be timed against them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +51,7 @@ class Options:
 class Job:
     """One thing to run and judge: a fault, or a schedule as a fault of its own."""
 
-    fault: Fault | NotPossible
+    fault: Fault
     again: str
 
 
@@ -80,9 +77,7 @@ def schedules(total: int, seed: int, ids: tuple[int, ...]) -> tuple[Schedule, ..
 
 def pairable() -> tuple[int, ...]:
     """The faults a campaign draws from."""
-    return tuple(
-        n for n, fault in CATALOGUE.items() if isinstance(fault, Fault) and n not in _ALONE and not fault.watched
-    )
+    return tuple(n for n, fault in CATALOGUE.items() if not fault.alone and not fault.watched)
 
 
 def paired(schedule: Schedule) -> Fault:
@@ -92,19 +87,17 @@ def paired(schedule: Schedule) -> Fault:
     mappings, foreign addresses, and a pair that does not heal are never all right.
     """
     first, second = row(schedule.first), row(schedule.second)
-    if not isinstance(first, Fault) or not isinstance(second, Fault):
-        raise LabError(f"faults {schedule.first} and {schedule.second} cannot both be injected here")
 
-    def inject(scene: Scene) -> None:
-        first.inject(scene)
-        scene.checks.clear()  # a fault's own figures are bounds for it alone
-        scene.pass_time(schedule.later_seconds)
-        _patiently(second, scene)
+    def inject(context: Context) -> None:
+        first.inject(context)
+        context.checks.clear()  # a fault's own figures are bounds for it alone
+        context.pass_time(schedule.later_seconds)
+        _patiently(second, context)
 
-    def repair(scene: Scene) -> None:
+    def repair(context: Context) -> None:
         for fault in (second, first):
-            with suppress(NatpairError):  # its node may be gone by the other's doing; the scene makes all whole
-                fault.repair(scene)
+            with suppress(NatpairError):  # its node may be gone by the other's doing; the context makes all whole
+                fault.repair(context)
 
     kept = (
         Invariant.LEAK,
@@ -120,19 +113,19 @@ def paired(schedule: Schedule) -> Fault:
     grace = max(first.limits.fip_grace_ms, second.limits.fip_grace_ms)
     bends = Limits(transitions=8, heal_seconds=90, fip_grace_ms=grace and 20_000)
     key = f"{schedule.first}+{schedule.second}+{schedule.later_seconds:g}"
-    return Fault(schedule.number, name, inject, PAIRED_BOUND_MS, repair, kept, bends, pair=key)
+    return Fault(schedule.number, name, PAIRED_BOUND_MS, inject, repair, kept, bends, pair=key)
 
 
-def _patiently(fault: Fault, scene: Scene) -> None:
+def _patiently(fault: Fault, context: Context) -> None:
     """Inject the second; that the first has taken its object away is no failure of the pair, but is written down."""
     left_out = ""
     try:
-        fault.inject(scene)
+        fault.inject(context)
     except NatpairError as error:
         left_out = error.message
-    scene.checks.clear()
+    context.checks.clear()
     if left_out:
-        scene.require(f"cut short: {fault.name}", True, left_out)
+        context.require(f"cut short: {fault.name}", True, left_out)
 
 
 def jobs(options: Options) -> tuple[Job, ...]:
@@ -173,8 +166,6 @@ def run(options: Options, progress: Progress) -> Report:
 
 def _one(job: Job, labs: _Labs, options: Options) -> FaultResult:
     fault = job.fault
-    if isinstance(fault, NotPossible):
-        return FaultResult(fault.id, fault.name, Verdict.NOT_POSSIBLE, None, None, reason=fault.reason, again=job.again)
     if fault.agents and options.design != "natpair":
         why = "it is a fault of natpair's agent, which this design does not have"
         return FaultResult(fault.id, fault.name, Verdict.NOT_POSSIBLE, None, None, reason=why, again=job.again)
@@ -264,9 +255,8 @@ def report(options: Options, found: tuple[FaultResult, ...], seconds: float, pro
         failed=count(found, Verdict.FAILED),
         not_possible=count(found, Verdict.NOT_POSSIBLE),
         seconds=round(seconds, 1),
-        cpus=os.cpu_count() or 1,
-        kernel=platform.release(),
-        load_1min=round(os.getloadavg()[0], 2),
+        machine=this_machine(),
+        load_1min=load(),
     )
 
 
@@ -275,7 +265,5 @@ def again(folder: Path, options: Options) -> Report:
     record = histories.read(folder)
     first, *rest = record.fault.split("+")
     fault = paired(Schedule(0, int(first), int(rest[0]), float(rest[1]))) if rest else row(int(first))
-    if not isinstance(fault, Fault):
-        raise LabError(f"fault {record.fault} has no invariants")
     found = verdict_on(record, fault, folder, 0.0, "")
     return report(options, (found,), 0.0, "")

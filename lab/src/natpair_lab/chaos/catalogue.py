@@ -1,32 +1,36 @@
-"""The fault matrix: each row a `Fault` or a `NotPossible`, in the order of their numbers."""
+"""The fault matrix: every row that stands in a module of `faults`, in the order of their numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import pkgutil
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
 
 from natpair.errors import Usage
-from natpair_lab.chaos import account, clock, disk, fabric, kernel, lifecycle, links, load, neighbours, processes, truth
-from natpair_lab.chaos.fault import Fault, NotPossible
+from natpair_lab.chaos import faults
+from natpair_lab.chaos.fault import Fault
 
-_ALL: tuple[Fault | NotPossible, ...] = (
-    *processes.FAULTS,
-    *links.FAULTS,
-    *fabric.FAULTS,
-    *account.FAULTS,
-    *kernel.FAULTS,
-    *disk.FAULTS,
-    *clock.FAULTS,
-    *load.FAULTS,
-    *neighbours.FAULTS,
-    *lifecycle.FAULTS,
-    *truth.FAULTS,
-)
 
-CATALOGUE: Mapping[int, Fault | NotPossible] = {row.id: row for row in sorted(_ALL, key=lambda row: row.id)}
+def _rows() -> Iterator[Fault]:
+    for found in pkgutil.iter_modules(faults.__path__, f"{faults.__name__}."):
+        for value in vars(import_module(found.name)).values():
+            if isinstance(value, Fault) and value.inject.__module__ == found.name:  # what one imports is another's row
+                yield value
+
+
+def numbered(rows: Iterable[Fault]) -> Mapping[int, Fault]:
+    """The rows by their numbers; ValueError unless these are 1 to their number, each once."""
+    ordered = sorted(rows, key=lambda row: row.id)
+    if (numbers := [row.id for row in ordered]) != list(range(1, len(ordered) + 1)):
+        raise ValueError(f"the faults are not numbered from 1 without a gap, each number once: {numbers}")
+    return {row.id: row for row in ordered}
+
+
+CATALOGUE = numbered(_rows())
 """Every row by its number."""
 
 
-def row(number: int) -> Fault | NotPossible:
+def row(number: int) -> Fault:
     """The row with a number; Usage if there is none."""
     found = CATALOGUE.get(number)
     if found is None:

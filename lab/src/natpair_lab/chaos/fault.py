@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from natpair_lab.chaos.scene import Scene
+from natpair_lab.chaos.context import Context
 
 
 class Invariant(StrEnum):
@@ -49,7 +49,7 @@ ALWAYS = tuple(i for i in Invariant if i is not Invariant.UNTOUCHED)
 UNTOUCHED = tuple(Invariant)
 """For a fault that no client may notice at all."""
 
-Act = Callable[[Scene], None]
+Act = Callable[[Context], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,15 @@ class Limits:
     log_growth_bytes: int = 4_000_000
 
 
-def nothing(_scene: Scene) -> None:
+NO_OUTAGE_MS = 250.0
+"""The stream's silence that still counts as none: the worst undisturbed gap on two busy cores, and some more."""
+OUTBOUND_FIRST = ("echo", "idle")
+"""Flows whose client speaks first: without any entry only these can be picked up again."""
+STAYS = Limits(transitions=0)
+"""No role may move."""
+
+
+def nothing(_scene: Context) -> None:
     """The pair has to repair this by itself."""
 
 
@@ -86,8 +94,8 @@ class Fault:
 
     id: int
     name: str
-    inject: Act
     bound_ms: float
+    inject: Act = nothing
     repair: Act = nothing
     invariants: tuple[Invariant, ...] = ALWAYS
     limits: Limits = field(default_factory=Limits)
@@ -97,6 +105,8 @@ class Fault:
     watched: bool = False
     needs: str = ""
     """A program of this machine without which the fault is not possible."""
+    alone: bool = False
+    """It takes the pair through several lives by itself: no other fault can be timed against it."""
     pair: str = ""
     """Of a schedule of two faults: "first+second+seconds between"."""
 
@@ -105,11 +115,6 @@ class Fault:
         """What a history calls it."""
         return self.pair or str(self.id)
 
-
-@dataclass(frozen=True, slots=True)
-class NotPossible:
-    """A row that cannot be injected here, and why."""
-
-    id: int
-    name: str
-    reason: str
+    def __call__(self, inject: Act) -> Fault:
+        """As a decorator: this row with the function that injects it, so that a row stands where its code is."""
+        return replace(self, inject=inject)

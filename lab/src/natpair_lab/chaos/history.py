@@ -102,6 +102,24 @@ class Aftermath:
     flows_missing: int = 0
 
 
+MISSING_RATIO = 0.02
+MISSING_SLACK = 2
+
+
+def unlike_a_pair(after: Aftermath) -> list[str]:
+    """What keeps two nodes from being one active and one standby with its flows, by kernels and fabric."""
+    wrong = []
+    if len(after.owners) != 1:
+        wrong.append(f"the VIP is on {' and '.join(after.owners) or 'no node'}")
+    elif after.best_path != after.owners:
+        wrong.append(f"the VIP is on {after.owners[0]}, the best path is {' and '.join(after.best_path) or 'none'}")
+    if after.flows_missing > MISSING_SLACK + MISSING_RATIO * after.flows_active:
+        wrong.append(f"the standby lacks {after.flows_missing} of {after.flows_active} flows")
+    if len(after.owners) == 1 and not after.flows_active:
+        wrong.append("the active node has no flow of a client by which to judge its standby")
+    return wrong
+
+
 @dataclass(frozen=True, slots=True)
 class History:
     """One fault from the first undisturbed second to the last look.

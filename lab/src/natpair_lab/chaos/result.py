@@ -9,8 +9,9 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from natpair_lab.chaos.checker import Finding
 from natpair_lab.chaos.history import Check
-from natpair_lab.chaos.invariants import Finding
+from natpair_lab.drill.machine import Machine
 
 SCHEMA = "natpair/chaos/v1"
 FILE = "results.jsonl"
@@ -56,8 +57,7 @@ class Report:
     failed: int
     not_possible: int
     seconds: float
-    cpus: int
-    kernel: str
+    machine: Machine
     load_1min: float
 
     @property

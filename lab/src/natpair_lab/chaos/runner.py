@@ -15,12 +15,12 @@ from pathlib import Path
 
 from natpair.errors import LabError, NatpairError
 from natpair_lab.chaos import history as histories
-from natpair_lab.chaos.eyes import Eyes
+from natpair_lab.chaos.checker import judge, outage_ms
+from natpair_lab.chaos.context import Context
 from natpair_lab.chaos.fault import Fault
 from natpair_lab.chaos.history import Aftermath, History, Resources
-from natpair_lab.chaos.invariants import judge, outage_ms
+from natpair_lab.chaos.observer import Observer
 from natpair_lab.chaos.result import FaultResult, Verdict, reason
-from natpair_lab.chaos.scene import Scene
 from natpair_lab.drill.traffic import Traffic, TrafficRecord
 from natpair_lab.drill.witnesses import Witnesses, WitnessRecord
 from natpair_lab.testbed.world import Lab
@@ -101,25 +101,25 @@ def verdict_on(record: History, fault: Fault, folder: Path, seconds: float, agai
 
 def _record(lab: Lab, fault: Fault, folder: Path) -> History:
     servers = [str(address.ip) for address in lab.topology.internet]
-    with Eyes(lab, folder) as eyes:
-        active, standby = eyes.wait_ready(PREPARE_SECONDS)
-        eyes.sample()
-        before, path = eyes.resources(), lab.best_path()
+    with Observer(lab, folder) as observer:
+        active, standby = observer.wait_ready(PREPARE_SECONDS)
+        observer.sample()
+        before, path = observer.resources(), lab.best_path()
         with Witnesses(lab, folder) as witnesses, Traffic(lab.popen, servers, fault.flows) as traffic:
-            scene = Scene(lab, active, standby, traffic, eyes)
+            context = Context(lab, traffic, active, standby, observer)
             marks = _Marks()
             try:
-                _carry_through(scene, fault, marks, witnesses)
+                _carry_through(context, fault, marks, witnesses)
             finally:
                 # Whatever happened: the next fault, or whoever looks at this lab, finds nothing of ours in the way.
-                scene.make_whole()
-            ended = _Ended(eyes.aftermath(marks.ready), eyes.resources())
+                context.make_whole()
+            ended = _Ended(observer.aftermath(marks.ready), observer.resources())
             marks.end = time.monotonic_ns()
             witnesses.stop()
-            eyes.close()
+            observer.close()
             record = traffic.finish()
             seen = witnesses.read()
-    return _history(scene, fault, active, path, marks, before, ended, record, seen)
+    return _history(context, fault, active, path, marks, before, ended, record, seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,31 +128,31 @@ class _Ended:
     after: tuple[Resources, ...]
 
 
-def _carry_through(scene: Scene, fault: Fault, marks: _Marks, witnesses: Witnesses) -> None:
-    scene.traffic.wait_open()
+def _carry_through(context: Context, fault: Fault, marks: _Marks, witnesses: Witnesses) -> None:
+    context.traffic.wait_open()
     marks.baseline = time.monotonic_ns()
-    scene.pass_time(BASELINE_SECONDS)
+    context.pass_time(BASELINE_SECONDS)
     marks.event = time.monotonic_ns()
-    fault.inject(scene)
+    fault.inject(context)
     marks.calm = time.monotonic_ns()
-    scene.traffic.wait_echoed_after(marks.calm, _RECOVERED_WITHIN_SECONDS)
-    scene.pass_time(_CALM_SECONDS)
-    marks.probe = scene.traffic.begin_proof()
-    scene.traffic.wait_proven(marks.calm / 1e9 + _PROVE_SECONDS)
-    scene.pass_time(marks.event / 1e9 + WATCH_SECONDS - time.monotonic())
+    context.traffic.wait_echoed_after(marks.calm, _RECOVERED_WITHIN_SECONDS)
+    context.pass_time(_CALM_SECONDS)
+    marks.probe = context.traffic.begin_proof()
+    context.traffic.wait_proven(marks.calm / 1e9 + _PROVE_SECONDS)
+    context.pass_time(marks.event / 1e9 + WATCH_SECONDS - time.monotonic())
     marks.repair = time.monotonic_ns()
-    fault.repair(scene)
-    scene.make_whole()
+    fault.repair(context)
+    context.make_whole()
     witnesses.learn_ports()
     with suppress(LabError):
-        scene.eyes.wait_ready(fault.limits.heal_seconds)
+        context.observer.wait_ready(fault.limits.heal_seconds)
         marks.ready = time.monotonic_ns()
-    scene.traffic.wait_echoed_after(time.monotonic_ns(), _RECOVERED_WITHIN_SECONDS)
-    scene.pass_time(_CALM_SECONDS)
+    context.traffic.wait_echoed_after(time.monotonic_ns(), _RECOVERED_WITHIN_SECONDS)
+    context.pass_time(_CALM_SECONDS)
 
 
 def _history(
-    scene: Scene,
+    context: Context,
     fault: Fault,
     active: str,
     path: tuple[str, ...],
@@ -162,11 +162,11 @@ def _history(
     traffic: TrafficRecord,
     seen: WitnessRecord,
 ) -> History:
-    gateway, eyes = scene.lab.gateway, scene.eyes
+    gateway, observer = context.lab.gateway, context.observer
     own = (a for node in gateway.node for a in (node.private_address, node.public_address))
     return History(
         fault=fault.key,
-        nodes=scene.lab.nodes,
+        nodes=context.lab.nodes,
         active=active,
         baseline_ns=marks.baseline,
         event_ns=marks.event,
@@ -176,24 +176,24 @@ def _history(
         end_ns=marks.end,
         fips=tuple(str(fip) for fip in gateway.pair.fips),
         own_addresses=frozenset(str(address.ip) for address in own),
-        vip_start=eyes.vip_start,
+        vip_start=observer.vip_start,
         path_start=path,
         udp=traffic.udp,
         aftermath=ended.aftermath,
         flows=traffic.flows,
         connections=traffic.connections,
-        taps=replace(seen.taps, lost=seen.taps.lost + eyes.lost),
-        aliens=eyes.aliens(),
+        taps=replace(seen.taps, lost=seen.taps.lost + observer.lost),
+        aliens=observer.aliens(),
         routes=seen.routes,
         neighbours=seen.neighbours,
-        vips=eyes.vips(),
-        offers=tuple(eyes.offers),
-        dark=scene.darkness(marks.end),
-        statuses=tuple(eyes.statuses),
+        vips=observer.vips(),
+        offers=tuple(observer.offers),
+        dark=context.darkness(marks.end),
+        statuses=tuple(observer.statuses),
         before=before,
         after=ended.after,
-        checks=tuple(scene.checks),
-        agents_speak=eyes.agents_speak,
-        felt_ns=scene.felt_ns,
-        provider=frozenset({str(scene.lab.topology.api.ip)} if scene.lab.api() else ()),
+        checks=tuple(context.checks),
+        agents_speak=observer.agents_speak,
+        felt_ns=context.felt_ns,
+        provider=frozenset({str(context.lab.topology.api.ip)} if context.lab.api() else ()),
     )

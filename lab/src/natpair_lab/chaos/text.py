@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from natpair_lab.chaos.catalogue import CATALOGUE
-from natpair_lab.chaos.fault import Fault
 from natpair_lab.chaos.result import FaultResult, Report, Verdict
 
 _WORDS = {Verdict.PASSED: "passed", Verdict.FAILED: "FAILED", Verdict.NOT_POSSIBLE: "not possible"}
@@ -23,7 +22,8 @@ def lines(report: Report) -> Iterator[str]:
     yield ""
     yield (
         f"{report.passed} passed, {report.failed} failed, {report.not_possible} not possible; design {report.design},"
-        f" profile {report.profile}; {report.seconds / 60:.1f} min on {report.cpus} cores, load {report.load_1min:g}"
+        f" profile {report.profile}; {report.seconds / 60:.1f} min on {report.machine.cpus} cores,"
+        f" load {report.load_1min:g}"
     )
 
 
@@ -35,12 +35,14 @@ def line(result: FaultResult, width: int = 0) -> str:
 
 
 def listing() -> list[dict[str, object]]:
-    """The catalogue as rows: id, name, bound, invariants, and the scale or the reason why it cannot be done."""
-    rows: list[dict[str, object]] = []
-    for row in CATALOGUE.values():
-        if isinstance(row, Fault):
-            bound, names, words = f"{row.bound_ms:g}", " ".join(row.invariants), row.scale
-        else:
-            bound, names, words = "-", "not possible", row.reason
-        rows.append({"id": row.id, "name": row.name, "bound_ms": bound, "invariants": names, "note": words})
-    return rows
+    """The catalogue as rows: id, name, bound, invariants, and the scale."""
+    return [
+        {
+            "id": row.id,
+            "name": row.name,
+            "bound_ms": f"{row.bound_ms:g}",
+            "invariants": " ".join(row.invariants),
+            "note": row.scale,
+        }
+        for row in CATALOGUE.values()
+    ]

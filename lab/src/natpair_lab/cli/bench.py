@@ -77,8 +77,8 @@ def failover(
     """Hit the active node in five ways, natpair and classic in turn, and compare what clients noticed."""
     from natpair_lab.bench import runner
     from natpair_lab.bench.figures import report
-    from natpair_lab.bench.machine import this_machine
     from natpair_lab.bench.results import open_results, read_results
+    from natpair_lab.drill.machine import this_machine
 
     wanted = _cells(designs, events)
     file = read_results(results) if report_only else open_results(results, this_machine(), flows)
@@ -145,8 +145,8 @@ def flows(runs: int, flows: int, profile: str, name: str, as_json: bool) -> int:
     """Cut the power under 100 and under many TCP connections in turn: outage, broken flows, cost of the sync."""
     from natpair.core.model import Profile
     from natpair_lab.bench.flows import bench_flows
-    from natpair_lab.bench.machine import this_machine
     from natpair_lab.drill.kinds import KindName
+    from natpair_lab.drill.machine import this_machine
     from natpair_lab.drill.runner import Options, a_lab
 
     chosen = Options(KindName.CRASH, profile=Profile(profile), name=name)

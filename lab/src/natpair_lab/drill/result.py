@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from natpair_lab.drill.machine import Machine
+
 SCHEMA = "natpair/drill/v1"
 
 
@@ -113,17 +115,6 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """Where the drill ran: absolute times mean little without it."""
-
-    cpus: int
-    kernel: str
-    load_1min: float
-    real_time: bool
-    python: str
-
-
-@dataclass(frozen=True, slots=True)
 class Report:
     """The document on standard output."""
 
@@ -136,6 +127,8 @@ class Report:
     summary: Summary
     runs: tuple[RunResult, ...]
     machine: Machine
+    load_1min: float
+    real_time: bool
     seconds: float
     schema: str = SCHEMA
 

@@ -6,8 +6,6 @@ least `BASELINE_SECONDS` before the event, and nothing is computed while somethi
 
 from __future__ import annotations
 
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,8 +18,9 @@ from natpair_lab.drill.analysis import analyse, summarise
 from natpair_lab.drill.bounds import judge
 from natpair_lab.drill.events import READY_SECONDS
 from natpair_lab.drill.kinds import KINDS, Conditions, Kind, KindName, Side
+from natpair_lab.drill.machine import load, this_machine
 from natpair_lab.drill.records import Observed, RunData
-from natpair_lab.drill.result import Machine, Report, RunResult
+from natpair_lab.drill.result import Report, RunResult
 from natpair_lab.drill.sources import more_addresses
 from natpair_lab.drill.stage import Durations, Injection, Stage, active_node
 from natpair_lab.drill.traffic import FLOW_CLIENT, MAX_FLOWS, Traffic, TrafficRecord, shared_out
@@ -90,7 +89,7 @@ def drill_in(lab: Lab, options: Options, progress: Progress, *, kind: Kind | Non
     started = time.monotonic()
     with _fabric(lab, options):
         results, real_time = _all_runs(lab, chosen, options, progress)
-        return _report(lab, chosen, options, results, _machine(real_time), time.monotonic() - started)
+        return _report(lab, chosen, options, results, real_time, time.monotonic() - started)
 
 
 def _check(options: Options) -> None:
@@ -183,7 +182,7 @@ def one_run(lab: Lab, kind: Kind, options: Options, active: str, victim: str) ->
         Witnesses(lab) as witnesses,
         Traffic(lab.popen, servers, options.flows, sources) as traffic,
     ):
-        stage = Stage(lab, victim, survivor, traffic, witnesses, options.durations)
+        stage = Stage(lab, traffic, victim, survivor, witnesses, options.durations)
         traffic.wait_open()
         baseline_from = time.monotonic_ns()
         stage.pass_time(options.baseline_seconds)
@@ -289,18 +288,8 @@ def _data(
     )
 
 
-def _machine(real_time: bool) -> Machine:
-    return Machine(
-        cpus=os.cpu_count() or 1,
-        kernel=platform.release(),
-        load_1min=round(os.getloadavg()[0], 2),
-        real_time=real_time,
-        python=platform.python_version(),
-    )
-
-
 def _report(
-    lab: Lab, kind: Kind, options: Options, results: list[RunResult], machine: Machine, seconds: float
+    lab: Lab, kind: Kind, options: Options, results: list[RunResult], real_time: bool, seconds: float
 ) -> Report:
     limits = kind.limits(Conditions(lab.gateway, lab.knobs(), options.durations))
     summary = summarise(results)
@@ -314,6 +303,8 @@ def _report(
         failed=failed,
         summary=summary,
         runs=tuple(results),
-        machine=machine,
+        machine=this_machine(),
+        load_1min=load(),
+        real_time=real_time,
         seconds=round(seconds, 1),
     )

@@ -1,4 +1,4 @@
-"""What an event has in its hands: the lab, who is who, the running traffic, and how long things last."""
+"""What an event or a fault has in its hands: the lab, the running traffic, who is who, and how long things last."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from natpair_lab.testbed.wait import wait_until
 from natpair_lab.testbed.world import Lab
 
 _ASK_SECONDS = 30.0
-_SLACK_SECONDS = 5.0
+_SLACK_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +43,12 @@ class Injection:
     """What the agent said to orders that had to be repeated, each sentence once, in order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """The scene of one event. `victim` is the node that is hit, `survivor` the other."""
+@dataclass(slots=True)
+class Scene:
+    """A lab under traffic, and what everything that happens in it does."""
 
     lab: Lab
-    victim: str
-    survivor: str
     traffic: Traffic
-    witnesses: Witnesses
-    durations: Durations
 
     def pass_time(self, seconds: float) -> None:
         """Let the traffic run for a while; LabError as soon as one of its programs is gone."""
@@ -64,14 +60,24 @@ class Stage:
 
         wait_until(over, deadline_seconds=max(0.0, seconds) + _SLACK_SECONDS, what="the end of a watch")
 
-    def command(self, node: str, path: str) -> tuple[bool, str]:
+    def command(self, node: str, path: str, *, force: bool = False) -> tuple[bool, str]:
         """Give a node's agent an order; whether it was carried out, and what it said."""
         try:
-            code, answer = ask(self.lab.ref(node), "POST", path, {"force": False}, timeout=_ASK_SECONDS)
+            code, answer = ask(self.lab.ref(node), "POST", path, {"force": force}, timeout=_ASK_SECONDS)
         except (OSError, ValueError) as error:
             return False, f"the agent of {node} did not answer: {error}"
         said: Any = answer.get("message", "") if isinstance(answer, dict) else ""
         return code == HTTPStatus.OK, str(said)
+
+
+@dataclass(slots=True)
+class Stage(Scene):
+    """The scene of one event. `victim` is the node that is hit, `survivor` the other."""
+
+    victim: str
+    survivor: str
+    witnesses: Witnesses
+    durations: Durations
 
     def wait_role(self, node: str, role: str, seconds: float) -> bool:
         """Wait until a node's agent says that it has a role with everything that belongs to it done."""

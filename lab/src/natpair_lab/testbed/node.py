@@ -11,12 +11,12 @@ import sys
 from pathlib import Path
 
 import natpair
+from natpair.apply import generations
 from natpair.core import paths
 from natpair.core.model import Gateway
 from natpair.core.rendered import RenderedFile
 from natpair.render.bundle import render_all
 from natpair.render.services import HANDOVER_SECONDS, Service, services
-from natpair.system import generations
 from natpair.system.machine import capabilities
 from natpair_lab.testbed.init import STOP_SECONDS, Unit
 from natpair_lab.testbed.userdata import Seed

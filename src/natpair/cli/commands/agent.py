@@ -20,10 +20,10 @@ def command(config: Path | None, node: str | None) -> None:
 
     from natpair.agent.app import run
     from natpair.agent.beginning import Begin, begin, wait_for
+    from natpair.apply.settle import config_in_force
     from natpair.config.load import find_node, load
     from natpair.system.machine import own_addresses
     from natpair.system.sdnotify import Notifier
-    from natpair.system.settle import config_in_force
 
     resume_apply()
 
@@ -36,7 +36,7 @@ def command(config: Path | None, node: str | None) -> None:
     found = wait_for(find, talk, Notifier())
     watcher = None
     if found.gateway.watch.enabled:
-        from natpair.agent.watch import AccountWatch
+        from natpair.agent.account import AccountWatch
 
         watcher = AccountWatch(found.gateway)
     asyncio.run(run(found, watcher, str(config) if config else None))

@@ -16,9 +16,9 @@ from natpair.cli.output import emit_json, say, symbols, talk
 from natpair.core import paths
 
 if TYPE_CHECKING:
+    from natpair.apply.transaction import Plan, Terms
     from natpair.config.compare import KeyChange
     from natpair.core.whatif import Effect
-    from natpair.system.apply import Plan, Terms
 
 _DAEMONS = ("prepare", "conntrackd", "bird", "keepalived", "agent", "handover")
 HEALTH_SECONDS = 30.0
@@ -75,8 +75,8 @@ def command(
 
     Before anything is touched it says how many live flows would break, and asks; exit code 75 without a terminal.
     """
+    from natpair.apply.transaction import Terms, make_plan
     from natpair.config.compare import compare
-    from natpair.system.apply import Terms, make_plan
 
     text = machine.read_config(file)
     wanted = machine.target(text, str(file), node)
@@ -107,10 +107,10 @@ def command(
 
 def carry_out(wanted: machine.Target, terms: Terms, health_seconds: float, *, drain: bool) -> Plan:
     """Apply `wanted`, handing the role over for the while if `drain`."""
+    from natpair.apply.settle import Settled
+    from natpair.apply.transaction import apply
     from natpair.core.digest import config_hash
     from natpair.core.rendered import rendered_digest
-    from natpair.system.apply import apply
-    from natpair.system.settle import Settled
 
     settle = Settled(config_hash(wanted.gateway), health_seconds, talk, rendered_digest(wanted.bundle))
     with machine.drained_meanwhile() if drain else nullcontext():
@@ -158,7 +158,7 @@ def _say_plan(plan: Plan, changes: Sequence[KeyChange], effects: Sequence[Effect
 
 
 def _say_done(plan: Plan, node: str) -> None:
-    from natpair.system.reload import Step
+    from natpair.apply.reload import Step
 
     say(f"{symbols().good} {node}: {_count(plan)} changed; told: {_names(plan)}")
     if Step.UNITS in plan.steps:

@@ -98,8 +98,8 @@ def _drift(gateway: Gateway, file: Path) -> Iterator[Problem]:
     """On a node, for its own file: what stands in /etc and is not what this configuration renders."""
     if not file.exists() or file.resolve() != Path(paths.CONFIG).resolve():
         return
+    from natpair.apply.transaction import make_plan
     from natpair.cli.node import target
-    from natpair.system.apply import make_plan
 
     del gateway
     try:

@@ -16,10 +16,10 @@ from natpair.cli.output import emit_json, say, symbols, talk
 
 if TYPE_CHECKING:
     from natpair.cloud.applying import Applied
-    from natpair.cloud.found import Found
+    from natpair.cloud.desired import Wanted
+    from natpair.cloud.observed import Found
+    from natpair.cloud.plan import Plan
     from natpair.cloud.platform import Offer, PriceLine
-    from natpair.cloud.steps import Plan
-    from natpair.cloud.wanted import Wanted
     from natpair.config.auto import Draft
 
 _KEY_FOR_SIZE = "=" * 45
@@ -66,7 +66,7 @@ def apply_(file: Path, yes: bool, every: float, as_json: bool) -> None:
 
     Run it again after any failure: it takes up where the account stands. A node that was set up is never rebuilt.
     """
-    from natpair.cloud.steps import Step
+    from natpair.cloud.plan import Step
     from natpair.config.load import load_draft
 
     with common.only_one(file):
@@ -89,10 +89,10 @@ def apply_(file: Path, yes: bool, every: float, as_json: bool) -> None:
 
 
 async def _look(draft: Draft) -> _Look:
-    from natpair.cloud.found import observe
+    from natpair.cloud.desired import wanted_of
+    from natpair.cloud.observed import observe
+    from natpair.cloud.plan import make_plan
     from natpair.cloud.platform import check_offer, prices, read_offer
-    from natpair.cloud.steps import make_plan
-    from natpair.cloud.wanted import wanted_of
 
     wanted = wanted_of(draft)
     common.authorized_keys(draft)
@@ -122,7 +122,7 @@ def _refuse(looked: _Look) -> None:
 
 async def _apply(file: Path, draft: Draft, looked: _Look, every: float, tell: Callable[[Any], None]) -> Applied:
     from natpair.cloud.applying import apply
-    from natpair.cloud.carrying import Materials, Pace
+    from natpair.cloud.execute import Materials, Pace
 
     key = common.ensured_key(common.key_path(file, draft)) if looked.wanted.made else ""
     materials = Materials(key, common.authorized_keys(draft), common.saver(file))

@@ -14,10 +14,10 @@ from natpair.cli.named import in_its_file
 from natpair.cli.output import emit_json, say, symbols, table, talk
 
 if TYPE_CHECKING:
-    from natpair.cloud.condition import Condition
-    from natpair.cloud.found import Found
-    from natpair.cloud.undoing import UndoStep
-    from natpair.cloud.wanted import Wanted
+    from natpair.cloud.desired import Wanted
+    from natpair.cloud.destroy import UndoStep
+    from natpair.cloud.health import Condition
+    from natpair.cloud.observed import Found
     from natpair.config.auto import Draft
 
 PROBLEMS = 2
@@ -43,10 +43,10 @@ def status(file: Path, as_json: bool) -> int:
 
 
 async def _examine(draft: Draft) -> tuple[Wanted, Found, Condition]:
-    from natpair.cloud.condition import condition_of
-    from natpair.cloud.found import observe
-    from natpair.cloud.steps import make_plan
-    from natpair.cloud.wanted import wanted_of
+    from natpair.cloud.desired import wanted_of
+    from natpair.cloud.health import condition_of
+    from natpair.cloud.observed import observe
+    from natpair.cloud.plan import make_plan
 
     wanted = wanted_of(draft)
     async with common.api_of(draft, only_look=True) as client:
@@ -149,9 +149,9 @@ def destroy(file: Path, yes: bool, every: float, as_json: bool) -> None:
 
 
 async def _left(draft: Draft) -> tuple[UndoStep, ...]:
-    from natpair.cloud.found import observe
-    from natpair.cloud.undoing import undo_steps
-    from natpair.cloud.wanted import wanted_of
+    from natpair.cloud.desired import wanted_of
+    from natpair.cloud.destroy import undo_steps
+    from natpair.cloud.observed import observe
 
     wanted = wanted_of(draft, undoing=True)
     async with common.api_of(draft, only_look=True) as client:
@@ -171,8 +171,8 @@ def _ask(draft: Draft, steps: tuple[UndoStep, ...], *, yes: bool) -> None:
 
 
 async def _destroy(file: Path, draft: Draft, every: float, tell: Callable[[Any], None]) -> tuple[UndoStep, ...]:
-    from natpair.cloud.carrying import Pace
-    from natpair.cloud.undoing import destroy as take_away
+    from natpair.cloud.destroy import destroy as take_away
+    from natpair.cloud.execute import Pace
 
     async with common.api_of(draft) as client:
         return await take_away(client, draft, common.saver(file), Pace(look_every_seconds=every), tell)

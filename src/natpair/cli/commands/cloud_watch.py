@@ -80,7 +80,7 @@ class Watching:
 
     async def on_and_on(self, interval: float) -> int:
         """Look until interrupted."""
-        from natpair.agent.watch import is_pressed, pause
+        from natpair.agent.account import is_pressed, pause
 
         first, second = (node.name for node in self._gateway.node)
         talk(f"watching the account for {first} and {second} every {interval:g} s; Ctrl-C ends it")
@@ -110,7 +110,7 @@ class Watching:
         return seen
 
     async def _see(self, client: LinodeClient) -> Look:
-        from natpair.agent.watch import machines, told
+        from natpair.agent.account import machines, told
         from natpair.cli.outlook import changes, findings
         from natpair.core.account import looked
         from natpair.linode.lookout import look

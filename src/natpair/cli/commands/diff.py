@@ -33,10 +33,10 @@ def command(file: Path, node: str | None, exit_code: bool, as_json: bool) -> int
     Three parts: the keys that differ from the configuration in force, the files that differ on disk, and what the
     kernel or the agent holds otherwise. As root it sees everything.
     """
+    from natpair.apply.transaction import make_plan
     from natpair.config.compare import compare
     from natpair.core.digest import config_hash
-    from natpair.system.apply import make_plan
-    from natpair.system.drift import drift
+    from natpair.drift.report import drift
 
     wanted = machine.target(machine.read_config(file), str(file), node)
     old = machine.in_force()

@@ -19,8 +19,8 @@ from natpair.core import paths
 from natpair.errors import ConfigError, NoInput, NotReady
 
 if TYPE_CHECKING:
+    from natpair.apply.generations import Generation
     from natpair.config.compare import KeyChange
-    from natpair.system.generations import Generation
 
 _RETRY_SECONDS = 0.5
 
@@ -29,11 +29,11 @@ _RETRY_SECONDS = 0.5
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def generations(as_json: bool) -> None:
     """List what this node was made of after each apply, oldest first, and what each one changed."""
-    from natpair.system import generations as kept
-    from natpair.system import unconfirmed
+    from natpair.apply import confirm
+    from natpair.apply import generations as kept
 
     found = [kept.load(number) for number in kept.numbers()]
-    waiting = unconfirmed.read()
+    waiting = confirm.read()
     rows: list[dict[str, object]] = [
         {
             "number": generation.number,
@@ -94,7 +94,7 @@ def rollback(number: int | None, yes: bool, health_seconds: float, when_due: boo
     The files of that time come back as they were, gateway.toml with them. Edits of gateway.toml that were never
     applied are kept beside it as gateway.toml.edited.
     """
-    from natpair.system.generations import load
+    from natpair.apply.generations import load
 
     machine.require_root()
     if when_due:
@@ -106,7 +106,7 @@ def rollback(number: int | None, yes: bool, health_seconds: float, when_due: boo
 
 def _previous() -> int:
     """The newest generation that differs from the one in force."""
-    from natpair.system.generations import load, numbers
+    from natpair.apply.generations import load, numbers
 
     kept = [load(number) for number in numbers()]
     earlier = [one.number for one in kept if one.digest != kept[-1].digest]
@@ -118,13 +118,13 @@ def _previous() -> int:
 def _go_back(
     to: Generation, why: str, health_seconds: float, *, yes: bool, as_json: bool, regardless: bool = False
 ) -> None:
+    from natpair.apply.settle import Regardless, Settled
+    from natpair.apply.transaction import go_back
     from natpair.config.compare import compare
     from natpair.config.load import find_node, parse
     from natpair.core.digest import config_hash
     from natpair.core.rendered import rendered_digest
-    from natpair.system.apply import go_back
     from natpair.system.machine import own_addresses
-    from natpair.system.settle import Regardless, Settled
 
     gateway = parse(to.config, source=f"generation {to.number}")
     me = find_node(gateway, hostname=socket.gethostname(), addresses=own_addresses())
@@ -141,8 +141,8 @@ def _go_back(
 
 
 def _keep_edits() -> None:
+    from natpair.apply.generations import load, numbers
     from natpair.system.files import read_if_there, write_atomic
-    from natpair.system.generations import load, numbers
 
     text = read_if_there(Path(paths.CONFIG))
     if text is not None and text not in (load(number).config for number in numbers()):
@@ -155,14 +155,14 @@ def _when_due(health_seconds: float) -> None:
     """Wait for the deadline, then go back; an apply that is at work at that moment is waited for."""
     from threading import Event
 
-    from natpair.system import unconfirmed
-    from natpair.system.generations import load
+    from natpair.apply import confirm
+    from natpair.apply.generations import load
 
     pause = Event()
-    with unconfirmed.only_guard() as alone:
+    with confirm.only_guard() as alone:
         if alone:
             _finish_cut_off()
-        while alone and (found := unconfirmed.await_due()) is not None:
+        while alone and (found := confirm.await_due()) is not None:
             why = f"not confirmed in time: back to {found.back_to}"
             try:
                 _go_back(load(found.back_to), why, health_seconds, yes=True, as_json=False, regardless=True)
@@ -172,9 +172,9 @@ def _when_due(health_seconds: float) -> None:
 
 def _finish_cut_off() -> None:
     """Undo what a killed apply left, and let the agent run with what is in force then."""
+    from natpair.apply.settle import Regardless
+    from natpair.apply.transaction import resume_cut_off
     from natpair.core.digest import config_hash
-    from natpair.system.apply import resume_cut_off
-    from natpair.system.settle import Regardless
 
     now = machine.in_force() if resume_cut_off() else None
     if now is not None:
@@ -184,18 +184,18 @@ def _finish_cut_off() -> None:
 @click.command(name="confirm", epilog="Example: natpair confirm")
 def confirm() -> None:
     """Keep what `natpair apply --confirm` has changed. Exit code 75 if nothing waits for that (any more)."""
-    from natpair.system import unconfirmed
-    from natpair.system.apply import alone
+    from natpair.apply import confirm
+    from natpair.apply.transaction import alone
 
     machine.require_root()
     cure = "natpair generations says what is in force, and why"
-    if unconfirmed.read() is None:  # without the lock: a machine that is no node has none, and keeps none
+    if confirm.read() is None:  # without the lock: a machine that is no node has none, and keeps none
         raise NotReady("nothing waits to be confirmed", cure=cure)
     with alone():  # whoever goes back at this moment has the lock
-        found = unconfirmed.read()
+        found = confirm.read()
         if found is None:
             raise NotReady("nothing waits to be confirmed", cure=cure)
         if found.due:
             raise NotReady("too late: its time is over and it goes back", cure=cure)
-        unconfirmed.clear()
+        confirm.clear()
     say(f"{symbols().good} confirmed: this configuration stays")

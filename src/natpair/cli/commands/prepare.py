@@ -16,7 +16,7 @@ from natpair.core import paths
 from natpair.errors import CommandFailed
 
 if TYPE_CHECKING:
-    from natpair.system.reload import Step
+    from natpair.apply.reload import Step
 
 _FOLDERS = (
     (paths.VAR, 0o750),
@@ -37,7 +37,7 @@ def command() -> None:
     Running it again on a node that serves changes neither its role nor its traffic. What is for an interface that is
     not there yet is left to the agent, which does it when the interface comes.
     """
-    from natpair.system.reload import Step
+    from natpair.apply.reload import Step
 
     _make_run()
     resume_apply()
@@ -47,7 +47,7 @@ def command() -> None:
 
 
 def _perform(step: Step) -> None:
-    from natpair.system.reload import perform
+    from natpair.apply.reload import perform
 
     end = time.monotonic() + _PATIENCE_SECONDS
     while True:

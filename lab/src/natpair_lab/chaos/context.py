@@ -1,0 +1,230 @@
+"""What a fault has in its hands: the lab, who is who, and the notes that the checker will need."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from natpair.errors import LabError
+from natpair_lab.chaos import switchrules
+from natpair_lab.chaos.history import Check, Dark
+from natpair_lab.chaos.observer import Observer
+from natpair_lab.drill.stage import Scene
+from natpair_lab.testbed.node import PROGRAM
+from natpair_lab.testbed.topology import SWITCHES
+from natpair_lab.testbed.wait import wait_until
+from natpair_lab.testbed.world import Leg
+
+_ASK_SECONDS = 30.0
+_GRANTED_SECONDS = 10.0
+LEGS: tuple[Leg, Leg] = ("vlan", "public")
+_END_SECONDS = 5.0
+_ECHO_SECONDS = 2.0
+_OPEN = -1
+_PYTHON = (sys.executable, "-I", "-S")
+_HERE = Path(__file__).parent / "programs"
+
+
+@dataclass(slots=True)
+class Context(Scene):
+    """One fault's context. Nodes go dark only through it, so that the checker knows when a claim was none."""
+
+    active: str
+    standby: str
+    observer: Observer
+    checks: list[Check] = field(default_factory=list)
+    dark: list[Dark] = field(default_factory=list)
+    undo: list[Callable[[], object]] = field(default_factory=list)
+    """Taken back last to first when the fault is over, whatever happened."""
+    felt_ns: int | None = None
+
+    # Time
+
+    def wait(self, condition: Callable[[], object], seconds: float) -> float | None:
+        """Milliseconds until `condition` is true; None if it is not within `seconds`."""
+        start = time.monotonic()
+
+        def outcome() -> str:
+            if condition():
+                return "yes"
+            return "late" if time.monotonic() - start > seconds else ""
+
+        said = wait_until(outcome, deadline_seconds=seconds + _ASK_SECONDS, what="an outcome")
+        return (time.monotonic() - start) * 1000 if said == "yes" else None
+
+    def may_be_felt(self) -> None:
+        """From now on. What was sent until now is answered before this returns, or counts as lost before it."""
+        self.felt_ns = now = time.monotonic_ns()
+        self.traffic.wait_echoed_after(now, _ECHO_SECONDS)
+
+    def check(self, name: str, value_ms: float | None, bound_ms: float, detail: str = "") -> None:
+        """Note a figure of the fault's own that must be at most `bound_ms`; None: it never came."""
+        self.checks.append(Check(name, value_ms, bound_ms, detail))
+
+    def require(self, name: str, held: bool, detail: str = "") -> None:
+        """Note something of the fault's own that must be so."""
+        self.checks.append(Check(name, 0.0 if held else None, 0.0, detail))
+
+    # Nodes and services
+
+    def service(self, node: str, word: str) -> str:
+        """The full name of the service of `node` whose name ends with `word`: designs name theirs differently."""
+        names = [str(service["name"]) for service in self.lab.services(node)["services"]]
+        words = ("bird", "gobgpd", "lelastic", "speaker") if word == "speaker" else (word,)
+        found = [name for name in names if name.endswith(words)]
+        if not found:
+            raise LabError(f"{node} runs no {word}", cure=f"it runs {', '.join(names)}")
+        return found[0]
+
+    def kill(self, node: str, word: str, number: signal.Signals) -> None:
+        """Signal all processes of a service; one that is not running at this moment is no error."""
+        try:
+            self.lab.kill(node, self.service(node, word), number)
+        except LabError as error:
+            if "not running" not in error.message:
+                raise
+
+    def freeze(self, node: str, word: str, seconds: float) -> None:
+        """SIGSTOP a service for a while."""
+        self.kill(node, word, signal.SIGSTOP)
+        try:
+            self.pass_time(seconds)
+        finally:
+            self.kill(node, word, signal.SIGCONT)
+
+    def run(self, node: str, *argv: str, stdin: str | None = None, check: bool = True) -> str:
+        """Run a program inside a host and return what it printed."""
+        return self.lab.exec(node, argv, stdin=stdin, check=check, timeout=_ASK_SECONDS).stdout
+
+    def script(self, host: str, name: str, *arguments: object, seconds: float = 60) -> Any:
+        """Run one of the programs here inside a host to its end; the JSON of its last line, None if there is none."""
+        argv = [*_PYTHON, str(_HERE / f"{name}.py"), *map(str, arguments)]
+        said = self.lab.exec(host, argv, timeout=seconds).stdout.splitlines()
+        return json.loads(said[-1]) if said else None
+
+    def start(self, host: str, name: str, *arguments: object) -> subprocess.Popen[bytes]:
+        """Start one of the campaign's programs inside a host or a switch; it ends when the fault is undone."""
+        argv = [*_PYTHON, str(_HERE / f"{name}.py"), *map(str, arguments)]
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        if host in SWITCHES:
+            child = subprocess.Popen(["ip", "netns", "exec", self.lab.switch_netns(host), *argv], **pipes)
+        else:
+            child = self.lab.popen(host, argv, **pipes)
+
+        def end() -> None:
+            try:
+                child.communicate(timeout=_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.communicate()
+
+        self.undo.append(end)
+        return child
+
+    def natpair(self, node: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run natpair itself on a node, as its operator would."""
+        return self.lab.exec(node, [*PROGRAM, *arguments], check=False, timeout=_ASK_SECONDS)
+
+    def hand_over(self, name: str = "switchover") -> None:
+        """Ask for a switchover until it is granted, as an operator would, and wait until the pair is whole again."""
+        said: list[str] = []
+
+        def done() -> bool:
+            carried_out, words = self.command(self.active, "/v1/switchover")
+            said.append(words)
+            return carried_out
+
+        granted = self.wait(done, _GRANTED_SECONDS)
+        self.check(name, granted, _GRANTED_SECONDS * 1000, said[-1])
+        self.wait_ready()
+
+    def conditions(self, node: str) -> set[str]:
+        """The names of the conditions a node's agent tells now."""
+        return {str(c["code"]) for c in (self.lab.status(node) or {}).get("conditions", [])}
+
+    def alarm(self, names: Sequence[str], seconds: float) -> float | None:
+        """Milliseconds until either agent tells one of these conditions; None if neither does."""
+        return self.wait(lambda: any(set(names) & self.conditions(node) for node in self.lab.nodes), seconds)
+
+    def wait_ready(self, seconds: float = 60) -> None:
+        """Wait in the middle of a fault until the pair is whole again, and note who is who now."""
+        self.active, self.standby = self.observer.wait_ready(seconds)
+
+    # Darkness
+
+    def power_cut(self, node: str) -> None:
+        """The node loses power; its observer are closed first, or they would keep its kernel alive."""
+        self._darken(node, "power")
+        self.observer.leave(node)
+        self.lab.power_cut(node)
+
+    def boot(self, node: str, late: Leg | None = None) -> None:
+        """Power is back, if it was gone; the card of the leg `late` is not there yet."""
+        if not self.lab.powered(node):
+            self.lab.boot(node, **({"late": late} if late else {}))
+            self._lighten(node, "power")
+            self.observer.enter(node)
+
+    def link(self, node: str, leg: Leg, state: Literal["up", "down", "dead"]) -> None:
+        """A node's cable."""
+        if state == "up":
+            self.lab.link(node, leg, "up")
+            self._lighten(node, leg)
+        else:
+            self._darken(node, leg)
+            self.lab.link(node, leg, state)
+
+    def make_whole(self) -> None:
+        """Undo all that is still undone: frozen things, nodes without power, rules in switches, dead cables.
+
+        A node that comes back finds its peer well. What was done inside a node without power waits until it has some.
+        """
+        later = list(self._refusing())
+        for node in self.lab.nodes:
+            self.boot(node)
+        for undo in later:
+            undo()
+        for switch in LEGS:
+            switchrules.put(self.lab, switch)
+        if self.lab.switch_faults("vlan").partition is not None:
+            self.lab.partition(False)
+        for node in self.lab.nodes:
+            for leg in LEGS:
+                self.link(node, leg, "up")
+
+    def _refusing(self) -> Iterator[Callable[[], object]]:
+        """Take everything back, last done first; what could not be."""
+        while self.undo:
+            undo = self.undo.pop()
+            try:
+                undo()
+            except LabError:
+                yield undo
+
+    def drop(self, switch: Leg, *rules: str, entering: Sequence[str] = ()) -> None:
+        """Make a switch drop what the nft matches say; without any it forwards all again."""
+        switchrules.put(self.lab, switch, rules, entering)
+
+    def port(self, host: str, switch: Leg) -> str:
+        """The quoted switch port of a host, for nft."""
+        return f'"{self.lab.port(host, switch)}"'
+
+    def _darken(self, node: str, leg: str) -> None:
+        self.dark.append(Dark(node, leg, time.monotonic_ns(), _OPEN))
+
+    def _lighten(self, node: str, leg: str) -> None:
+        # In place, one by one: two nodes that boot at once are noted by two threads, and neither may undo the other's.
+        for place, d in enumerate(self.dark):
+            if (d.node, d.leg, d.to_ns) == (node, leg, _OPEN):
+                self.dark[place] = Dark(node, leg, d.from_ns, time.monotonic_ns())
+
+    def darkness(self, end_ns: int) -> tuple[Dark, ...]:
+        """All darkness, what lasts still until `end_ns`."""
+        return tuple(Dark(d.node, d.leg, d.from_ns, end_ns if d.to_ns == _OPEN else d.to_ns) for d in self.dark)

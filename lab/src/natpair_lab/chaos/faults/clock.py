@@ -1,0 +1,76 @@
+"""The fault of a wall clock that jumps: a node's own, as a preloaded library shows it to every program there."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from natpair.errors import LabError
+from natpair_lab.chaos.context import Context
+from natpair_lab.chaos.fault import Fault, Limits
+from natpair_lab.chaos.faults.lifecycle import rolling_restart
+
+_SOURCE = Path(__file__).with_name("clock.c")
+_LIBRARY, _PRELOAD, _STEP = "/etc/clock-shim.so", "/etc/ld.so.preload", "/etc/clock-step"
+_COMPILE_SECONDS = 60
+_HOUR = 3600
+_YEAR_2038 = 2**31
+"""Seconds since 1970 at which 32 bits with a sign are full."""
+_BEFORE_2038_SECONDS = 3
+
+
+@Fault(
+    50,
+    "clock jumps by an hour, steps every second, year 2038, then power cut of the active node",
+    bound_ms=900,
+    limits=Limits(transitions=2, heal_seconds=90),
+    scale="the clock that the programs of a node see, by a preloaded library; its kernel's is the machine's",
+    agents=True,
+    needs="gcc",
+    alone=True,
+)
+def clock_jumps(context: Context) -> None:
+    """Both clocks an hour back, two forward, each second another way, over the end of 32 bits; then a power cut."""
+    library = _compiled()
+    for node in context.lab.nodes:
+        context.undo.append(lambda node=node: context.run(node, "rm", "-f", _PRELOAD, _LIBRARY, _STEP, check=False))  # type: ignore[misc]
+        context.run(node, "sh", "-c", f"base64 -d > {_LIBRARY} && echo 0 > {_STEP}", stdin=library)
+        context.run(node, "sh", "-c", f"chmod 755 {_LIBRARY} && echo {_LIBRARY} > {_PRELOAD}")
+    rolling_restart.inject(context)
+    for step in (-_HOUR, _HOUR):
+        _set(context, step)
+        context.pass_time(4)
+        wrong = _date(context) - time.time() - step
+        context.require(f"the clock is {step} s off", abs(wrong) < _HOUR / 2, f"it is {wrong:.0f} s from that")
+    for number in range(6):
+        _set(context, (-1) ** number * 10 * number)
+        context.pass_time(1)
+    _set(context, round(_YEAR_2038 - _BEFORE_2038_SECONDS - time.time()))
+    context.pass_time(2 * _BEFORE_2038_SECONDS)
+    context.require("2038 has come", _date(context) > _YEAR_2038)
+    context.may_be_felt()
+    context.power_cut(context.active)
+
+
+def _compiled() -> str:
+    """The library, in base64."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "clock.so"
+        argv = ["gcc", "-shared", "-fPIC", "-O2", "-o", str(made), str(_SOURCE), "-ldl"]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=_COMPILE_SECONDS, check=False)
+        if done.returncode:
+            raise LabError(f"gcc refuses {_SOURCE.name}: {done.stderr.strip()}", cure="apt-get install gcc libc6-dev")
+        return base64.b64encode(made.read_bytes()).decode()
+
+
+def _set(context: Context, step: int) -> None:
+    for node in context.lab.nodes:
+        # In place by rename: nobody reads half a number.
+        context.run(node, "sh", "-c", f"echo {step} > {_STEP}.new && mv {_STEP}.new {_STEP}")
+
+
+def _date(context: Context) -> float:
+    return float(context.run(context.active, "date", "+%s"))

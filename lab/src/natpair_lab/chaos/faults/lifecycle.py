@@ -1,0 +1,129 @@
+"""Faults of whole machines: power, boot, stalls, upgrades."""
+
+from __future__ import annotations
+
+from natpair_lab.chaos.cgroups import Group, pids
+from natpair_lab.chaos.context import LEGS, Context
+from natpair_lab.chaos.fault import NO_OUTAGE_MS, OUTBOUND_FIRST, Fault, Limits
+from natpair_lab.chaos.observer import owners
+
+_SERVICES = ("conntrackd", "speaker", "keepalived", "agent")
+
+
+@Fault(68, "power cut of the active node", bound_ms=900)
+def power_cut(context: Context) -> None:
+    """The active node loses power: cables first, then everything on it."""
+    context.power_cut(context.active)
+
+
+@Fault(55, "standby without power, then the active node's gateway mute", bound_ms=NO_OUTAGE_MS)
+def last_node_doubts(context: Context) -> None:
+    """The standby is without power, and then the active node's gateway no longer answers ARP, but still forwards."""
+    context.power_cut(context.standby)
+    context.pass_time(2)
+    node = context.lab.gateway.node_named(context.active)
+    context.drop("public", f"oifname {context.port(context.active, 'public')} ether type arp arp operation reply")
+    context.pass_time(6)
+    context.require("keeps the VIP", owners(context.lab) == (node.name,), "the last node gave the VIP up")
+
+
+@Fault(
+    57,
+    "public cable of the active node flaps at 1 Hz",
+    bound_ms=1500,
+    limits=Limits(transitions=2),
+    scale="12 s in place of 60 s",
+)
+def flapping(context: Context) -> None:
+    """The active node's public cable goes up and down once a second."""
+    for _ in range(12):
+        context.link(context.active, "public", "down")
+        context.pass_time(0.5)
+        context.link(context.active, "public", "up")
+        context.pass_time(0.5)
+
+
+@Fault(
+    58,
+    "rolling upgrade: every daemon restarted on each node, a switchover between",
+    bound_ms=NO_OUTAGE_MS,
+    scale="the same version on both sides: there is no earlier release yet",
+    agents=True,
+    alone=True,
+)
+def rolling_restart(context: Context) -> None:
+    """Every daemon is restarted as an upgrade does: on the standby, then, roles changed, on the other."""
+    for last in (False, True):
+        for word in _SERVICES:
+            context.lab.service(context.standby, context.service(context.standby, word), "restart")
+            context.pass_time(0.5)
+        context.wait_ready()
+        if not last:
+            context.hand_over()
+
+
+@Fault(59, "each node rebooted in turn, a switchover between", bound_ms=NO_OUTAGE_MS, agents=True, alone=True)
+def reboots(context: Context) -> None:
+    """Each node is rebooted while it is the standby, with a switchover in between."""
+    for last in (False, True):
+        context.power_cut(context.standby)
+        context.boot(context.standby)
+        context.wait_ready()
+        if not last:
+            context.hand_over()
+
+
+@Fault(65, "power cut, return, power cut of the other", bound_ms=900, limits=Limits(transitions=2))
+def there_and_back(context: Context) -> None:
+    """The active node loses power and returns, and as soon as the pair is whole the other loses power."""
+    first = context.active
+    context.power_cut(first)
+    context.pass_time(1.5)
+    context.boot(first)
+    context.wait_ready()
+    context.power_cut(context.active)
+
+
+@Fault(
+    66,
+    "hypervisor stalls the active node for 1, 3 and 10 s",
+    bound_ms=1500,
+    limits=Limits(transitions=3),
+    scale="without the 60 s",
+)
+def stalled(context: Context) -> None:
+    """The hypervisor stops the active node, its cables go nowhere meanwhile, and it wakes as if nothing had been."""
+    for seconds in (1, 3, 10):
+        node = context.active
+        group = Group("freezer", f"{context.lab.name}-{node}")
+        context.undo.append(group.close)
+        group.add(pids(context.lab, node))
+        for leg in LEGS:
+            context.link(node, leg, "dead")
+        group.set("freezer.state", "FROZEN")
+        context.pass_time(seconds)
+        group.set("freezer.state", "THAWED")
+        for leg in LEGS:
+            context.link(node, leg, "up")
+        context.pass_time(1)
+        context.undo.pop()()
+        context.wait_ready()
+
+
+@Fault(
+    69,
+    "power cut of both, one returns",
+    bound_ms=15_000,
+    limits=Limits(path_ms=8000, flow_kinds=OUTBOUND_FIRST),
+    scale="serves within hold time + 2 s of its boot, as design has it, in place of 3 s",
+    alone=True,
+)
+def both_cut_one_returns(context: Context) -> None:
+    """Both nodes lose power; only one comes back, and must serve alone."""
+    for node in context.lab.nodes:
+        context.power_cut(node)
+    context.pass_time(1)
+    context.boot(context.active)
+    bound = (context.lab.gateway.timing.bgp_hold_seconds + 2) * 1000
+    alone = context.wait(lambda: context.lab.best_path() == (context.active,) == owners(context.lab), 30)
+    context.check("serves alone", alone, bound, "counted from the end of the boot")

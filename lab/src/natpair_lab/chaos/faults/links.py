@@ -1,0 +1,202 @@
+"""Faults of a cable: pulled, dead, deaf in one direction, lossy, slow, too small."""
+
+from __future__ import annotations
+
+from natpair_lab.chaos.context import LEGS, Context
+from natpair_lab.chaos.fault import NO_OUTAGE_MS, STAYS, UNTOUCHED, Fault, Limits
+from natpair_lab.chaos.observer import tracked
+from natpair_lab.testbed.netns import batch
+from natpair_lab.testbed.topology import CLIENT_INTERFACE, UPLINK, mac_of
+from natpair_lab.testbed.world import Leg
+
+_SYNCED_RATIO = 0.95
+_AWAY_SECONDS, _WELL_SECONDS = 3.0, 15.0
+
+
+@Fault(11, "VLAN cable of the active node pulled", bound_ms=1200)
+def vlan_down(context: Context) -> None:
+    """The active node's VLAN cable is pulled."""
+    context.link(context.active, "vlan", "down")
+
+
+@Fault(12, "public cable of the active node pulled", bound_ms=1500)
+def public_down(context: Context) -> None:
+    """The active node's public cable is pulled."""
+    context.link(context.active, "public", "down")
+
+
+@Fault(
+    13,
+    "a leg of the active node dead with its carrier up: VLAN, then public",
+    bound_ms=2000,
+    limits=Limits(transitions=2),
+)
+def dead_legs(context: Context) -> None:
+    """The VLAN leg of the active node dies with its carrier up; then, after mending, the public leg of the active."""
+    for leg in LEGS:
+        _dead(context, leg)
+
+
+def _dead(context: Context, leg: Leg) -> None:
+    context.link(context.active, leg, "dead")
+    context.pass_time(4)
+    context.link(context.active, leg, "up")
+    context.wait_ready()
+
+
+@Fault(14, "standby deaf to the active node on the VLAN", bound_ms=2000, limits=Limits(owners_ms=2000))
+def standby_deaf(context: Context) -> None:
+    """The standby hears nothing of the active node on the VLAN; the other direction works."""
+    rule = f"iifname {context.port(context.active, 'vlan')} oifname {context.port(context.standby, 'vlan')}"
+    context.drop("vlan", rule)
+    context.pass_time(6)
+
+
+@Fault(15, "active node deaf to the standby on the VLAN", bound_ms=NO_OUTAGE_MS, limits=STAYS)
+def active_deaf(context: Context) -> None:
+    """The active node hears nothing of the standby on the VLAN."""
+    rule = f"iifname {context.port(context.standby, 'vlan')} oifname {context.port(context.active, 'vlan')}"
+    context.drop("vlan", rule)
+    context.pass_time(6)
+
+
+@Fault(
+    16, "VRRP adverts lost: 10 %, then 30 %", bound_ms=NO_OUTAGE_MS, limits=STAYS, scale="10 s each in place of an hour"
+)
+def adverts_lost(context: Context) -> None:
+    """Of VRRP's adverts, one in ten is lost for a while, then three in ten."""
+    for per_mille in (100, 300):
+        context.drop("vlan", f"ip protocol 112 numgen random mod 1000 < {per_mille}")
+        context.pass_time(10)
+
+
+@Fault(
+    17,
+    "VLAN cut between the nodes (split brain), then healed",
+    bound_ms=3000,
+    scale="15 s; natpair drill partition does 130 s",
+)
+def partition(context: Context) -> None:
+    """The VLAN is cut between the two nodes; both still reach the clients."""
+    context.lab.partition(True)
+    try:
+        context.pass_time(15)
+    finally:
+        context.lab.partition(False)
+
+
+@Fault(21, "peer link with 200 ms +- 100, disorder and 5 % duplicates", bound_ms=NO_OUTAGE_MS, limits=STAYS)
+def slow_and_disordered(context: Context) -> None:
+    """Between the nodes frames take 100 to 300 ms, overtake each other, and one in twenty comes twice."""
+    ports = []
+    for node in context.lab.nodes:
+        interface = context.lab.gateway.node_named(node).private_interface
+        ports.append(f"{context.lab.port(node, 'vlan')}={mac_of(node, interface)}")
+    relay = context.start("vlan", "relay", *ports, 100, 300, 0.05)
+    context.require("relay runs", relay.stdout is not None and relay.stdout.readline() == b"ready\n")
+    context.lab.partition(True)  # the switch drops what the relay carries
+    try:
+        context.pass_time(8)
+    finally:
+        context.lab.partition(False)
+
+
+@Fault(
+    22,
+    "peer link loses frames above 1400 bytes while 3000 flows begin",
+    bound_ms=NO_OUTAGE_MS,
+    limits=STAYS,
+    agents=True,
+)
+def large_lost(context: Context) -> None:
+    """Between the nodes frames above 1400 bytes vanish, while many new flows want to be replicated."""
+    one, other = (context.port(node, "vlan") for node in context.lab.nodes)
+    rule = "iifname {} oifname {} meta length > 1400"
+    context.drop("vlan", rule.format(one, other), rule.format(other, one))
+    client, internet = context.lab.topology.clients[1][1].ip, context.lab.topology.internet[1].ip
+    context.script(
+        "client-2", "attack", "spray", "--source", client, "--target", internet, "--count", 3000, "--rate", 3000
+    )
+
+    def known() -> bool:
+        have = [tracked(context.lab, node) for node in (context.active, context.standby)]
+        return have[1] >= _SYNCED_RATIO * have[0] or any(context.conditions(node) for node in context.lab.nodes)
+
+    context.pass_time(2)
+    context.check("stall told, or no stall", context.wait(known, 10), 10_000, "flows are missing and nobody says so")
+    context.pass_time(2)
+
+
+@Fault(23, "MTU 9000 inside, 1500 on the uplink, 1280 on the way", bound_ms=NO_OUTAGE_MS, limits=STAYS)
+def narrow_path(context: Context) -> None:
+    """The private side has 9000 bytes, the uplink 1500, and somewhere beyond only 1280 pass."""
+    for host, interface in _wide(context):
+        context.run(host, "ip", "link", "set", interface, "mtu", "9000")
+        context.undo.append(lambda h=host, i=interface: _narrow(context, h, i))  # type: ignore[misc]
+    for host in ("client-1", *context.lab.nodes):
+        batch([f"link set {context.lab.port(host, 'vlan')} mtu 9000"], netns=context.lab.switch_netns("vlan"))
+    context.run("fabric", "ip", "link", "set", UPLINK, "mtu", "1280")
+    context.undo.append(lambda: context.run("fabric", "ip", "link", "set", UPLINK, "mtu", "1500"))
+    context.start("internet", "datagrams", "serve")
+    context.pass_time(0.5)
+    said = context.script("client-1", "datagrams", "upload", context.lab.topology.internet[0].ip, 3_000_000, 10)
+    context.check("upload", said["ms"] if said["done"] else None, 5000, "3 MB did not get through in time")
+
+
+@Fault(
+    73,
+    "a card of the standby comes late after its boot, then power cut of the active node",
+    bound_ms=900,
+    invariants=UNTOUCHED,
+    agents=True,
+    alone=True,
+)
+def late_cards(context: Context) -> None:
+    """The standby boots without a card, which comes later: VLAN, then uplink; then the active node loses power."""
+    for leg in LEGS:
+        node = context.standby
+        context.power_cut(node)
+        context.boot(node, late=leg)
+        context.pass_time(_AWAY_SECONDS)
+        context.lab.put_in(node, leg, configured=True)
+        well = context.wait(lambda node=node: _is_well(context, node), _WELL_SECONDS)  # type: ignore[misc]
+        context.check(f"late card of the {leg}: standby in sync", well, _WELL_SECONDS * 1000)
+        context.wait_ready()
+    context.may_be_felt()
+    context.power_cut(context.active)
+
+
+@Fault(
+    74,
+    "a card of the standby unplugged and plugged again, then power cut of the active node",
+    bound_ms=900,
+    invariants=UNTOUCHED,
+    agents=True,
+    alone=True,
+)
+def cards_made_anew(context: Context) -> None:
+    """The standby's card is unplugged and plugged again: VLAN, then uplink; then the active node loses power."""
+    for leg in LEGS:
+        node = context.standby
+        context.lab.take_out(node, leg)
+        context.pass_time(_AWAY_SECONDS)
+        context.lab.put_in(node, leg)
+        well = context.wait(lambda node=node: _is_well(context, node), _WELL_SECONDS)  # type: ignore[misc]
+        context.check(f"new card of the {leg}: standby in sync", well, _WELL_SECONDS * 1000)
+        context.wait_ready()
+    context.may_be_felt()
+    context.power_cut(context.active)
+
+
+def _is_well(context: Context, node: str) -> bool:
+    said = context.lab.status(node) or {}
+    return said.get("role") == "standby" and bool(said.get("synced")) and not said.get("conditions")
+
+
+def _wide(context: Context) -> list[tuple[str, str]]:
+    nodes = [(node.name, node.private_interface) for node in context.lab.gateway.node]
+    return [("client-1", CLIENT_INTERFACE), *nodes]
+
+
+def _narrow(context: Context, host: str, interface: str) -> None:
+    context.run(host, "ip", "link", "set", interface, "mtu", "1500", check=False)

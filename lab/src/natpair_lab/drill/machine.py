@@ -1,0 +1,68 @@
+"""What a drill, a campaign or a bench ran on: processor, kernel, and the versions of what was measured."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import natpair
+from natpair.errors import CommandFailed, Unsupported
+from natpair.system.process import run
+
+_ASK = {
+    "keepalived": ("keepalived", "--version"),
+    "conntrackd": ("conntrackd", "-v"),
+    "nftables": ("nft", "--version"),
+    "bird": ("bird", "--version"),
+    "gobgpd": ("gobgpd", "--version"),
+}
+_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where something was measured: absolute times mean little without it."""
+
+    cpu: str
+    cpus: int
+    kernel: str
+    versions: Mapping[str, str]
+    natpair: str = natpair.__version__
+
+
+def this_machine() -> Machine:
+    """This machine; a program that is not there has the version "none"."""
+    return Machine(
+        cpu=_cpu(),
+        cpus=os.cpu_count() or 1,
+        kernel=platform.release(),
+        versions={name: _version(argv) for name, argv in _ASK.items()},
+    )
+
+
+def load() -> float:
+    """The load of the last minute."""
+    return round(os.getloadavg()[0], 2)
+
+
+def _cpu() -> str:
+    found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return found[1].strip() if found else platform.machine()
+
+
+def _version(argv: tuple[str, ...]) -> str:
+    try:
+        done = run(argv, timeout=_SECONDS, ok=range(256))
+    except (Unsupported, CommandFailed):
+        return "none"
+    return version_in(done.stdout + done.stderr)
+
+
+def version_in(text: str) -> str:
+    """The first dotted number in what a program says about itself."""
+    found = re.search(r"\d+(?:\.\d+)+", text)
+    return found[0] if found else "unknown"

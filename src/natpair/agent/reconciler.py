@@ -1,0 +1,302 @@
+"""Makes the machine be as `core.desired` says: look, change what differs, look again.
+
+Only the newest wish counts: one that comes in while another is carried out replaces all that waited.
+A change that failed is tried again, and stays visible in `trouble` until it worked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from natpair.agent.repairer import RULESET, Repairs
+from natpair.apply import leftovers, lock
+from natpair.core import paths
+from natpair.core.announcement import Announcement
+from natpair.core.desired import Desired, Traffic
+from natpair.core.model import Gateway
+from natpair.core.repair import Wrong
+from natpair.errors import CommandFailed, DaemonError
+from natpair.render.base import Sides
+from natpair.render.bird import role_file
+from natpair.render.bundle import render_all
+from natpair.render.nftables import ANY_PEER, TRAFFIC_FILES, peer_guard
+from natpair.system import bird, keepalived, links, nft
+from natpair.system.links import RelayRoutes
+
+_RETRY_SECONDS = 0.2
+_RETRY_LIMIT_SECONDS = 2.0
+_REPAIR_SECONDS = 1.0
+_IDLE_SECONDS = 0.5
+"""Nothing to do for so long: time to start the `nft` of the next change."""
+_TRAFFIC, _ANNOUNCEMENT, _TRACKS = "traffic", "announcement", "track files"
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What was last read back from the kernel and from BIRD; None where nothing could be read."""
+
+    ruleset: nft.Ruleset | None = None
+    relay_routes: bool = False
+    announcement: Announcement | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """Something that is not true: since when, and who says that it cannot be; nobody while it was not tried yet."""
+
+    since: float
+    text: str
+
+
+class Reconciler:
+    """Owns the ruleset's role chains, the relay routes, BIRD's role and Keepalived's track files."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        node: str,
+        on_step: Callable[[str, float], None],
+        on_traffic: Callable[[nft.Ruleset], None],
+        repairs: Repairs,
+    ) -> None:
+        files = {file.path: file.text for file in render_all(gateway, node)}
+        self._base = files[paths.NFTABLES]
+        self._traffic = {state: files[TRAFFIC_FILES[state]] for state in Traffic}
+        self._duplicate = {True: files[paths.DUPLICATE_ON], False: files[paths.DUPLICATE_OFF]}
+        self._sides = Sides.of(gateway, node)
+        self._fence = {True: files[paths.SYNC_FENCE_ON], False: files[paths.SYNC_FENCE_OFF]}
+        me, peer = gateway.node_named(node), gateway.peer_of(node)
+        self._routes = RelayRoutes(gateway.pair.fips, peer.private_address.ip, me.private_interface)
+        self._loader = nft.Loader()
+        self._on_step = on_step
+        self._on_traffic = on_traffic
+        self._repairs = repairs
+        self._pinned: str | None = None
+        self._foreign: Wrong | None = None
+        self._authors: tuple[str, ...] = ()
+        self._made: Desired | None = None
+        self._wish: Desired | None = None
+        self._expected: nft.Ruleset | None = None
+        self._awake = asyncio.Event()
+        self._look = True
+        self._peer_noted = False
+        self.settled = asyncio.Event()
+        """Set while nothing that was wished for is still to be done."""
+        self._failing = {_TRAFFIC: Failing(time.monotonic(), "")}
+        self.observed = Observed()
+        self.foreign_changes = 0
+
+    def want(self, wish: Desired) -> None:
+        """From now on `wish` should be true. The track files are written here: Keepalived must not wait."""
+        if wish != self._wish:
+            self._wish = wish
+            self._write_tracks(wish)
+            self.settled.clear()
+            self._awake.set()
+
+    def look_again(self) -> None:
+        """Something may have changed behind our back."""
+        self._look = True
+        self._awake.set()
+
+    def look_at_tracks(self) -> None:
+        """Files give no notice: put back what somebody else wrote into Keepalived's track files."""
+        if self._wish is not None and self._write_tracks(self._wish):
+            self._repairs.mended(Wrong("track files", "another value", "the agent's"))
+
+    def _write_tracks(self, wish: Desired) -> bool:
+        try:
+            fresh = keepalived.write_track(paths.TRACK_HEALTH, int(wish.eligible))
+            if fresh:
+                self._on_step("eligible" if wish.eligible else "ineligible", 0.0)
+            fresh |= keepalived.write_track(paths.TRACK_BOOST, wish.boost)
+            self._failing.pop(_TRACKS, None)
+        except OSError as error:
+            self._failing[_TRACKS] = Failing(time.monotonic(), str(error.strerror))
+            return False
+        return fresh
+
+    def stand_aside(self) -> None:
+        """Out of the election, as the last word of an agent whose node is not active."""
+        if self._wish is not None:
+            self._write_tracks(replace(self._wish, eligible=False))
+
+    async def run(self) -> None:
+        """Enforce until cancelled."""
+        retry = _RETRY_SECONDS
+        while True:
+            await self._wait()
+            self._awake.clear()
+            if self._wish is not None:
+                await self._round(self._wish)
+            if not self._failing:
+                retry = _RETRY_SECONDS
+                if not self._awake.is_set():
+                    self.settled.set()
+                continue
+            self._look = True
+            # A new wish does not wait for the old one's retry.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(retry):
+                    await self._awake.wait()
+            retry = min(2 * retry, _RETRY_LIMIT_SECONDS)
+            self._awake.set()
+
+    async def _wait(self) -> None:
+        """For something to do; in between, get ready for it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_IDLE_SECONDS):
+                await self._awake.wait()
+                return
+        with contextlib.suppress(OSError):
+            await self._loader.ready()
+        await self._awake.wait()
+
+    async def close(self) -> None:
+        """Leave no process behind."""
+        await self._loader.close()
+
+    async def _round(self, wish: Desired) -> None:
+        self._write_tracks(wish)
+        # BGP first: the fabric takes its time, and asking BIRD starts no process. Neither half waits for the
+        # other or fails with it: a mute BIRD must not keep the ruleset from being switched.
+        await asyncio.gather(
+            self._attempt(_ANNOUNCEMENT, self._enforce_announcement(wish)),
+            self._attempt(_TRAFFIC, self._enforce_traffic(wish)),
+        )
+
+    async def _attempt(self, half: str, work: Awaitable[None]) -> None:
+        try:
+            await work
+            self._failing.pop(half, None)
+        except (CommandFailed, DaemonError, OSError) as error:
+            if half not in self._failing:
+                self._on_step(f"{half}-failed", 0.0)
+                self._failing[half] = Failing(time.monotonic(), str(error))
+
+    @property
+    def trouble(self) -> str:
+        """What could not be made true, in the words of those who refused; empty while all is as wished."""
+        return "; ".join(f"{half}: {failing.text}" for half, failing in sorted(self._failing.items()) if failing.text)
+
+    async def _enforce_traffic(self, wish: Desired) -> None:
+        blind: OSError | None = None
+        if self._look or self._expected is None:
+            try:
+                await self._observe_ruleset()
+            except OSError as error:
+                # No process can be started to look with. The one that waits can still carry out a change of role, once:
+                # loading the same again and again would not show whether it is there.
+                blind = error
+                self._look = True
+        relay = wish.traffic is Traffic.RELAY
+        if relay and not self.observed.relay_routes:
+            # Before the switch: a relayed packet without the route would fall into the blackhole. That the VLAN is
+            # down must not keep a node from ceasing to serve, so a refusal counts only afterwards.
+            with contextlib.suppress(OSError):
+                await self._routes.add()
+        if blind is None or self._expected is not None or wish != self._made:
+            await self._switch(wish)
+        await self._pin_peer("" if wish.peer_gone else wish.peer_mac)
+        if not relay and self.observed.relay_routes:
+            await self._routes.remove()
+        if relay != self.observed.relay_routes:
+            self.observed = replace(self.observed, relay_routes=await self._routes.present())
+        if relay and not self.observed.relay_routes:
+            await self._routes.add()
+        if blind is not None:
+            raise blind
+
+    async def _observe_ruleset(self) -> None:
+        self._look = False
+        resting = lock.under_way()
+        ruleset = await nft.read()
+        if resting and self._expected is not None and ruleset is not None:
+            # An apply's: it has brought the marks back, and answers for the rest. Our own text may be older.
+            self._expected = ruleset
+        if self._expected is not None and ruleset != self._expected:
+            self.foreign_changes += 1
+            self._foreign = Wrong(RULESET, "changed" if ruleset else "gone", "as rendered")
+            # Now: the notice of the repair, which names ourselves, comes before the repair is written down.
+            self._authors = self._repairs.authors
+            self._expected = None
+        self.observed = replace(self.observed, ruleset=ruleset, relay_routes=await self._routes.present())
+        if self._made is not None and self._made.peer_mac:
+            await self._pin_peer(self._made.peer_mac)  # an interface that was made anew has forgotten it
+
+    async def _switch(self, wish: Desired) -> None:
+        seen = self._expected
+        parts = [] if seen is not None else [self._base]
+        if seen is None or seen.traffic is not wish.traffic:
+            parts.append(self._traffic[wish.traffic])
+        if seen is None or seen.duplicate != wish.duplicate:
+            parts.append(self._duplicate[wish.duplicate])
+        if seen is None or seen.fence != wish.fence:
+            parts.append(self._fence[wish.fence])
+        if (seen.peer if seen is not None else ANY_PEER) != (wish.peer_mac or ANY_PEER):
+            parts.append(peer_guard(self._sides, wish.peer_mac or ANY_PEER))
+        if not parts:
+            return
+        if self._foreign and wish == self._made and not self._repairs.may_mend(self._foreign.thing):
+            # Only the repair waits: a change of role is carried out whoever else is at work.
+            raise DaemonError("somebody changes the ruleset again and again: left alone for a while")
+        began = time.monotonic()
+        await self._loader.transact("\n".join(parts))
+        self._expected = None  # until it is read back
+        self._on_step("repaired" if seen is None else f"traffic-{wish.traffic}", time.monotonic() - began)
+        self._made = wish
+        self._pinned = None  # the link may have been made anew meanwhile
+        self._expected = await nft.read()
+        self.observed = replace(self.observed, ruleset=self._expected)
+        if self._foreign is not None:
+            self._repairs.mended(self._foreign, self._authors)
+            self._foreign = None
+        if self._expected is not None:
+            self._on_traffic(self._expected)
+
+    @property
+    def pinned(self) -> str:
+        """The MAC that the peer's address on the VLAN was pinned to; empty if to none."""
+        return self._made.peer_mac if self._made is not None else ""
+
+    async def _pin_peer(self, mac: str) -> None:
+        """Who claims the peer's address by ARP is not believed once its MAC is known."""
+        if mac == self._pinned:
+            return
+        self._pinned = mac
+        with contextlib.suppress(OSError):  # without the link there is no neighbour either
+            if mac and not self._peer_noted:
+                leftovers.note_peer(self._sides.node.private_interface, str(self._sides.peer.private_address.ip))
+                self._peer_noted = True
+            await links.pin_neighbour(self._sides.node.private_interface, self._sides.peer.private_address.ip, mac)
+
+    async def _enforce_announcement(self, wish: Desired) -> None:
+        observed = self.observed.announcement
+        if self._look or observed is None:
+            observed = await bird.announced()
+        if not _same(observed, wish.announcement):
+            began = time.monotonic()
+            await bird.announce(role_file(wish.announcement))
+            self._on_step("announced", time.monotonic() - began)
+            observed = await bird.announced()
+        self.observed = replace(self.observed, announcement=observed)
+
+    def bird_says(self, announcement: Announcement | None) -> None:
+        """A reading from elsewhere; one that is not as wished wakes the reconciler."""
+        self.observed = replace(self.observed, announcement=announcement)
+        if self._wish is not None and not _same(announcement, self._wish.announcement):
+            self._awake.set()
+
+    def ruleset_ok(self) -> bool:
+        """The ruleset wished for is in force, or was not for less than the time a repair takes."""
+        failing = self._failing.get(_TRAFFIC)
+        return failing is None or time.monotonic() - failing.since < _REPAIR_SECONDS
+
+
+def _same(observed: Announcement | None, wished: Announcement) -> bool:
+    """Alike in BIRD's eyes: under the policy that sends no MED the role file still defines one."""
+    return observed == wished or (observed is not None and role_file(observed) == role_file(wished))

@@ -1,0 +1,218 @@
+"""Watches what nobody but natpair should change, puts it right, and says what it found and who may have done it.
+
+Level-triggered: a notice of the kernel or the clock is a reason to look at everything. What is wanted comes from the
+rendered files and the model; the ruleset, BIRD's role and the track files belong to the `Reconciler`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from natpair.apply import lock, reload
+from natpair.apply.settle import config_in_force
+from natpair.config.load import parse
+from natpair.core import paths
+from natpair.core.digest import config_hash
+from natpair.core.model import Gateway
+from natpair.core.repair import Ledger, Wrong
+from natpair.drift import suspects
+from natpair.drift.foreign_chains import Passage
+from natpair.drift.items import Addresses, Aside, Files, Finding, Guard, Kept, Routes, Rules, Sysctls, at_once
+from natpair.drift.own_traffic import Neighbours, Strangers, Ways, Wire
+from natpair.errors import CommandFailed, ConfigError, NatpairError
+from natpair.render.base import Sides
+from natpair.render.bundle import render_all
+from natpair.render.host import BLACKHOLE_METRIC
+from natpair.render.nftables import off_limits
+from natpair.system import conntrackd, machine
+from natpair.system.files import read_if_there
+
+LOOK_SECONDS = 2.0
+"""Sysctls and files give no notice: this is how long a change of them may stay unseen."""
+_AGAIN_SECONDS = 0.5
+"""What is wrong for the first time is looked at again so soon: only a second look makes it count."""
+_FULL_LOOK_EVERY = 8
+"""Looks of which one is at everything, should a notice have been lost; each starts a process for the egress guard."""
+_NOTICE_SECONDS = 0.15
+"""A notice is looked into so much later: the moment itself may be a takeover's, and notices come in swarms."""
+_REMEMBERED = 20
+RULESET = "ruleset"
+_Look = (CommandFailed, OSError, NatpairError, RuntimeError)
+"""What a look or a repair may end in; RuntimeError where no thread can be started."""
+
+Report = Callable[..., None]
+
+
+class Repairs:
+    """What was put right lately, and what is being fought over. `report` writes the event log."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._ledger = Ledger()
+        self.latest: deque[dict[str, object]] = deque(maxlen=_REMEMBERED)
+        self.authors: tuple[str, ...] = ()
+        """Programs that the kernel names as the last to have changed a ruleset: after a repair our own `nft`."""
+
+    def may_mend(self, thing: str) -> bool:
+        """Whether `thing` has not been put right too often lately."""
+        return self._ledger.may_mend(thing, time.monotonic())
+
+    def mended(self, wrong: Wrong, authors: tuple[str, ...] = ()) -> None:
+        """Write a repair down, with all who may have made it necessary; `authors` are known to have been at it."""
+        before, now = self.gave_up, time.monotonic()
+        self._ledger = self._ledger.mended(wrong.thing, now)
+        names = tuple(dict.fromkeys((*authors, *suspects.running())))
+        entry = {"thing": wrong.thing, "found": wrong.found, "put": wrong.wanted, "suspects": list(names)}
+        self.latest.append({"time": time.time(), **entry})
+        self._report("repair", **entry)
+        for thing in sorted({*self.gave_up} - {*before}):
+            self._report("repair-gave-up", thing=thing, suspects=list(names))
+
+    def note_stuck(self, wrong: Wrong) -> None:
+        """Write down what is wrong and is not put right, once."""
+        names = list(suspects.running())
+        self._report("repair-not-done", thing=wrong.thing, found=wrong.found, wanted=wrong.wanted, suspects=names)
+
+    @property
+    def gave_up(self) -> tuple[str, ...]:
+        """Things that somebody changes back again and again."""
+        return self._ledger.gave_up(time.monotonic())
+
+
+class Repairer:
+    """Looks at all kinds of things on each notice and every two seconds."""
+
+    def __init__(self, kinds: Sequence[Kept], repairs: Repairs) -> None:
+        self._kinds = kinds
+        self._repairs = repairs
+        self._awake = asyncio.Event()
+        self._wrong: dict[str, Wrong] = {}
+        self._stuck: frozenset[str] = frozenset()
+
+    def wake(self) -> None:
+        """Something may have changed."""
+        self._awake.set()
+
+    def wake_for_rules(self) -> None:
+        """A ruleset has changed, be it ours or another's."""
+        for kind in self._kinds:
+            if isinstance(kind, Passage):
+                kind.changed()
+        self.wake()
+
+    @property
+    def astray(self) -> tuple[str, ...]:
+        """What is wrong and stays so: fought over, or not to be mended."""
+        return tuple(sorted({*self._repairs.gave_up, *self._stuck}))
+
+    async def run(self) -> None:
+        """Keep until cancelled."""
+        for number in itertools.count():
+            noticed = self._awake.is_set() or number % _FULL_LOOK_EVERY == 0
+            self._awake.clear()
+            await self.look(everything=noticed)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_AGAIN_SECONDS if self._wrong.keys() - self._stuck else LOOK_SECONDS):
+                    await self._awake.wait()
+                    await asyncio.sleep(_NOTICE_SECONDS)
+
+    async def look(self, *, everything: bool = True) -> None:
+        """One look, and what follows from it; if not at everything, at what gives no notice and what was wrong.
+
+        While an apply is at work, what could be put right is its own to change, and to bring back.
+        """
+        wrong: dict[str, Wrong] = {}
+        resting = lock.under_way()
+        for kind in self._kinds:
+            if kind.noticed and not everything and not self._wrong:
+                continue
+            for finding in await self._findings(kind):
+                if resting and finding.mend is not None:
+                    continue
+                if not await self._mend(finding):
+                    wrong[finding.wrong.thing] = finding.wrong
+        # Once may be the order of things: a route whose address came back a moment later.
+        stuck = frozenset(wrong.keys() & self._wrong.keys())
+        for thing in sorted(stuck - self._stuck):
+            self._repairs.note_stuck(wrong[thing])
+        self._wrong, self._stuck = wrong, stuck
+
+    async def _findings(self, kind: Kept) -> list[Finding]:
+        try:
+            return await kind.findings()
+        except _Look:
+            return []  # what cannot be looked at now is looked at in two seconds
+
+    async def _mend(self, finding: Finding) -> bool:
+        if finding.mend is None or not self._repairs.may_mend(finding.wrong.thing):
+            return False
+        try:
+            await finding.mend()
+        except _Look:
+            return False
+        self._repairs.mended(finding.wrong)
+        return True
+
+
+class Known(Protocol):
+    """What the rest of the agent knows, for kinds that cannot be judged without."""
+
+    def may_hold_vip(self) -> bool:
+        """This node is or becomes the elected one."""
+
+    def wire(self) -> Wire:
+        """The MACs."""
+
+
+def kinds_of(gateway: Gateway, node: str, config: str | None, known: Known, aside: Aside = at_once) -> tuple[Kept, ...]:
+    """Everything that is kept on `node`; `config` is the file that the agent was started with.
+
+    `aside` does what may wait for a disk.
+    """
+    me = gateway.node_named(node)
+    bundle = render_all(gateway, node, capabilities=machine.capabilities())
+    files = {file.path: file.text for file in bundle}
+    routes = Routes(gateway.pair.fips, me.public_interface, BLACKHOLE_METRIC)
+    return (
+        Sysctls(files[paths.SYSCTL] + files[paths.FORWARDING]),
+        Addresses(me, gateway.pair.fips),
+        Strangers(gateway, node, known.may_hold_vip),
+        routes,
+        Rules(me, gateway.private_network, off_limits(Sides.of(gateway, node))),
+        Ways(gateway, node),
+        Neighbours(gateway, node, routes, known.wire),
+        Guard(files[paths.GUARD], me.public_interface),
+        Passage(),
+        Files(bundle, _unchanged(config, config_hash(gateway)), tell, aside),
+    )
+
+
+def _unchanged(config: str | None, ours: str) -> Callable[[], bool]:
+    """Whether the files on disk are still this agent's to keep: nobody has applied another configuration."""
+
+    def check() -> bool:
+        if lock.under_way():
+            return False
+        try:
+            return config_hash(parse(read_if_there(Path(config or config_in_force())) or "")) == ours
+        except (ConfigError, UnicodeDecodeError):
+            return False
+
+    return check
+
+
+def tell(path: str) -> None:
+    """Tell the daemon whose file was put back, if it may have read the other one."""
+    steps = set(reload.steps_for({path})) & {reload.Step.KEEPALIVED, reload.Step.BIRD, reload.Step.UNITS}
+    for step in steps:
+        reload.perform(step)
+    if path == paths.CONNTRACKD_CONF and conntrackd.started_within(LOOK_SECONDS + 1):
+        # It reads its file only when it starts, and a restart costs a resync: only if it must be.
+        reload.perform(reload.Step.CONNTRACKD)

@@ -1,0 +1,154 @@
+"""After an apply: the agent runs with the new configuration, and the node is as well as it was before."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from natpair.apply import reload
+from natpair.core import paths
+from natpair.errors import DaemonError
+from natpair.system.agentsocket import ask
+
+STEADY_SECONDS = 2.0
+"""So long in a row a node has to be well: what a reload breaks shows at once, what BIRD lost after its grace."""
+_POLL_SECONDS = 0.25
+_END_SECONDS = 5.0
+_BAD_ROLES = frozenset({"fault", "booting"})
+
+Status = Mapping[str, Any]
+
+
+def agent_status() -> Status | None:
+    """The agent's status document; None if no agent answers."""
+    try:
+        code, document = ask("GET", "/v1/status", timeout=2.0)
+    except (OSError, ValueError):
+        return None
+    return document if code == http.client.OK and isinstance(document, dict) else None
+
+
+def worse(before: Status, after: Status | None, wanted_hash: str) -> str:
+    """In what `after` is not yet as well as `before`, in words; empty if in nothing."""
+    if after is None:
+        return "the agent does not answer"
+    if after["config_hash"] != wanted_hash:
+        return "the agent still runs with another configuration"
+    if after["role"] in _BAD_ROLES and before["role"] not in _BAD_ROLES:
+        why = "; ".join(sorted(_critical(after) - _critical(before)))
+        return f"the node is {after['role']} and was {before['role']}{f': {why}' if why else ''}"
+    lost = _failing(after) - _failing(before)
+    if lost:
+        return f"not any more: {', '.join(sorted(lost))}"
+    if before["bgp"]["established"] and not after["bgp"]["established"]:
+        return f"none of {after['bgp']['total']} BGP sessions is Established"
+    if after.get("unanswered") and not before.get("unanswered"):
+        # The role may be with the peer by now, so that this node looks well again.
+        return "no packets came back for a FIP when this node served with it"
+    news = _critical(after) - _critical(before)
+    if not news and _asking(after) and not _asking(before):
+        return f"it is not known yet whether packets come back for {_asking(after)}"
+    return "; ".join(sorted(news))
+
+
+def _failing(status: Status) -> set[str]:
+    return {str(reading["detail"]) for reading in status["health"] if not reading["ok"]}
+
+
+def _critical(status: Status) -> set[str]:
+    # What only the peer sees is no matter of what was changed here.
+    own = (c for c in status["conditions"] if c.get("node", "") in {"", status["node"]})
+    return {str(c["text"]) for c in own if c["severity"] == "critical"}
+
+
+def _asking(status: Status) -> str:
+    """The FIPs of which it is not known yet whether packets come back."""
+    return ", ".join(str(one["fip"]) for one in status.get("replies", ()) if one["state"] == "asking")
+
+
+class Settled:
+    """Restarts an agent that runs with another configuration than `wanted_hash`, then waits for its health.
+
+    `rendered` is the digest of the files: another version of natpair makes others of the same configuration. Without
+    an agent at the beginning there is nothing to wait for. `progress` is told when waiting begins.
+    """
+
+    def __init__(
+        self, wanted_hash: str, limit_seconds: float, progress: Callable[[str], None], rendered: str = ""
+    ) -> None:
+        self._wanted = wanted_hash
+        self._rendered = rendered
+        self._told: int | None = None
+        self._limit = limit_seconds
+        self._progress = progress
+        self.before = agent_status()
+
+    def done(self) -> None:
+        """Wait until the node is as well as before; DaemonError says what is missing when the time is over."""
+        if self.before is None:
+            return
+        self._follow(self._wanted, self._rendered)
+        self._progress(f"waiting until this node is as well as before (at most {self._limit:g} s)")
+        end, well_since, pause = time.monotonic() + self._limit, None, Event()
+        while True:
+            reason = self._old_one() or worse(self.before, agent_status(), self._wanted)
+            now = time.monotonic()
+            well_since = None if reason else well_since or now
+            if well_since is not None and now >= well_since + STEADY_SECONDS:
+                return
+            if now >= end:
+                raise DaemonError(
+                    f"this node is not as well as before: {reason or 'it was well only for a moment'}",
+                    cure="the previous files are back; see 'natpair status', then change the file and apply again",
+                )
+            pause.wait(_POLL_SECONDS)
+
+    def _old_one(self) -> str:
+        """Whether the agent that was told to end still answers, in words."""
+        stays = self._told is not None and reload.listener_of(paths.AGENT_SOCKET) == self._told
+        return "the agent has not ended yet" if stays else ""
+
+    def undone(self) -> None:
+        """Let the agent run with the previous configuration again."""
+        if self.before is not None:
+            self._follow(str(self.before["config_hash"]), str(self.before.get("rendered", "")))
+            end, pause = time.monotonic() + _END_SECONDS, Event()
+            while self._old_one() and time.monotonic() < end:
+                pause.wait(_POLL_SECONDS)
+
+    def follow(self) -> None:
+        """Let the agent run with the new configuration, and wait for nothing."""
+        if self.before is not None:
+            self._follow(self._wanted, self._rendered)
+
+    def _follow(self, wanted: str, rendered: str) -> None:
+        # By what the agent says it runs with, not by what changed on disk: the file may have been edited in place.
+        status = agent_status()
+        if status is None:
+            return
+        if status["config_hash"] != wanted:
+            self._progress("the agent runs with another configuration: it is restarted")
+        elif rendered and status.get("rendered") != rendered:
+            # Another version of natpair makes other files of the same gateway.toml; an old agent would load its own.
+            self._progress("the agent runs with files that another version of natpair has made: it is restarted")
+        else:
+            return
+        self._told = reload.listener_of(paths.AGENT_SOCKET)
+        reload.restart_agent()
+
+
+class Regardless(Settled):
+    """For the way back to what was in force before: nobody confirmed the present, so its health has no say."""
+
+    def done(self) -> None:
+        """Restart the agent if it runs with another configuration; no error."""
+        self.follow()
+
+
+def config_in_force(default: str = paths.CONFIG) -> str:
+    """The path of the configuration that the daemons' files were made from: the applied copy, if there is one."""
+    return paths.APPLIED if Path(paths.APPLIED).exists() else default

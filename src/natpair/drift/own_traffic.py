@@ -1,0 +1,356 @@
+"""How a node's own packets go: from which address, by which link, to which MAC; and whose addresses it has.
+
+The daemons that speak to the peer leave the choice to the kernel (conntrackd's sending socket is bound to nothing), and
+the peer believes nobody but the node's own address.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, ip_network
+from typing import Any, ClassVar
+
+from pyroute2 import AsyncIPRoute, NetlinkError
+
+from natpair.core.model import Gateway
+from natpair.core.regions import route_servers
+from natpair.core.repair import Wrong
+from natpair.drift.items import TABLE_LOCAL, Finding, Routes
+from natpair.system import links
+from natpair.system.links import SPARE_METRIC, SPARE_PROTOCOL, index_of, interface_named
+from natpair.system.rtnetlink import rtnetlink
+
+_TABLE_MAIN = 254
+_UNICAST, _LOCAL = 1, 2
+_PROTO_KERNEL = 2
+_SCOPE_LINK, _SCOPE_HOST = 253, 254
+_FIB_MATCH = 0x2000
+"""RTM_F_FIB_MATCH: answer with the entry of the table, not with the way made of it."""
+_PINNED = 0x80 | 0x40
+"""NUD_PERMANENT and NUD_NOARP: nobody asks, whatever the wire says."""
+_PERMANENT = 0x80
+
+
+@dataclass(frozen=True, slots=True)
+class _Leg:
+    """One interface, the node's own address there, and whom of the pair it reaches by it."""
+
+    interface: str
+    own: IPv4Interface
+    peer: IPv4Address
+
+    @property
+    def network(self) -> str:
+        """The network at the link."""
+        return str(self.own.network)
+
+
+class Ways:
+    """The pair's own packets leave by the right link and from the node's own address.
+
+    While the own address is away from the private interface so is the kernel's route to the clients. A spare route
+    with a high metric stands in for it: not one client's packet is lost meanwhile.
+    """
+
+    noticed: ClassVar[bool] = True
+
+    def __init__(self, gateway: Gateway, node: str) -> None:
+        me, peer = gateway.node_named(node), gateway.peer_of(node)
+        self._private = _Leg(me.private_interface, me.private_address, peer.private_address.ip)
+        self._public = _Leg(me.public_interface, me.public_address, peer.public_address.ip)
+        self._own6 = me.public_address6.ip
+        self._servers = [IPv6Address(server) for server in route_servers(gateway)]
+        self._laid = False
+
+    async def findings(self) -> list[Finding]:
+        """What leads the pair's own packets astray; nothing is asked of a link that is missing or down."""
+        found: list[Finding] = []
+        async with rtnetlink() as route:
+            listed = [m async for m in await route.get_routes(family=socket.AF_INET, table=_TABLE_MAIN)]
+            for leg in (self._private, self._public):
+                if links.is_up(leg.interface):
+                    found += await self._leg(route, leg, listed)
+            if links.is_up(self._private.interface):
+                found += await self._spare(listed)
+            if links.is_up(self._public.interface):
+                found += await self._six(route)
+        return found
+
+    async def _leg(self, route: AsyncIPRoute, leg: _Leg, listed: list[Any]) -> list[Finding]:
+        own, index = str(leg.own.ip), index_of(leg.interface)
+        if not await _holds(route, own):
+            return []  # `Addresses` puts it back, and the kernel its routes
+        found = [] if await _is_local(route, own) else [_not_local(own, index, leg.interface)]
+        connected = [m for m in listed if _dst(m) == leg.network and m.get_attr("RTA_OIF") == index]
+        bare = leg.own.network.prefixlen == leg.own.max_prefixlen
+        if not bare and not [m for m in connected if m["proto"] != SPARE_PROTOCOL]:
+            return [*found, _unconnected(leg, index)]
+        answer = await _ask(route, str(leg.peer))
+        out = answer.get_attr("RTA_OIF") if answer is not None else None
+        source = answer.get_attr("RTA_PREFSRC") if answer is not None else None
+        # On the public side every socket of ours is bound to its address.
+        if out == index and (source == own or leg is self._public):
+            return found
+        match = await _ask(route, str(leg.peer), flags=_FIB_MATCH) or best(listed, leg.peer)
+        if match is None and leg is self._public:
+            return found  # no default route: `Routes` has what is to be done
+        return [*found, _astray(leg, match, f"from {source} on {interface_named(out)}" if out else "no way")]
+
+    async def _spare(self, listed: list[Any]) -> list[Finding]:
+        leg, index = self._private, index_of(self._private.interface)
+        spares = [m for m in listed if m["proto"] == SPARE_PROTOCOL and m["dst_len"]]
+        right = [m for m in spares if _dst(m) == leg.network and m.get_attr("RTA_OIF") == index]
+        found = [_no_longer_spare(m) for m in spares if m not in right]
+        if not right and not self._laid:
+            # The first one is no repair: nobody has taken it away.
+            await _lay_spare(leg, index)
+            right = [leg]
+        self._laid = True
+        return found if right else [*found, _no_spare(leg, index)]
+
+    async def _six(self, route: AsyncIPRoute) -> list[Finding]:
+        """The route servers are reached on the public interface, and the node's own IPv6 address is local."""
+        index, own = index_of(self._public.interface), str(self._own6)
+        if not await _holds(route, own):
+            return []
+        found = [] if await _is_local(route, own) else [_not_local(own, index, self._public.interface)]
+        listed = [m async for m in await route.get_routes(family=socket.AF_INET6, table=_TABLE_MAIN)]
+        for server in self._servers:
+            match = await _ask(route, str(server), flags=_FIB_MATCH) or best(listed, server)
+            if match is None or (match["type"] == _UNICAST and match.get_attr("RTA_OIF") in (index, None)):
+                continue  # without any route `Routes` has what is to be done; several hops have no single link
+            found.append(_led_away(str(server), match, self._public.interface))
+            break  # the four lie in one network: what leads one away leads all
+        return found
+
+
+def best(routes: Sequence[Any], target: IPv4Address | IPv6Address) -> Any:
+    """The route of a table that decides about `target`: the longest prefix, then the lowest metric; None if none."""
+    matching = [m for m in routes if target in ip_network(_dst(m))]
+    return max(matching, key=lambda m: (m["dst_len"], -(m.get_attr("RTA_PRIORITY") or 0)), default=None)
+
+
+async def _holds(route: AsyncIPRoute, address: str) -> bool:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return bool([True async for _ in await route.get_addr(family=family, address=address)])
+
+
+async def _is_local(route: AsyncIPRoute, address: str) -> bool:
+    answer = await _ask(route, address)
+    return answer is not None and answer["type"] == _LOCAL
+
+
+async def _ask(route: AsyncIPRoute, target: str, *, flags: int = 0) -> Any:
+    """What the kernel does with a packet of our own to `target`; None if it has no way."""
+    family = socket.AF_INET6 if ":" in target else socket.AF_INET
+    try:
+        (answer,) = await route.route("get", dst=target, family=family, flags=flags)
+    except NetlinkError:
+        return None
+    return answer
+
+
+def _dst(message: Any) -> str:
+    everything = IPv6Address(0) if message["family"] == socket.AF_INET6 else IPv4Address(0)
+    return f"{message.get_attr('RTA_DST') or everything}/{message['dst_len']}"
+
+
+def _not_local(own: str, index: int | None, interface: str) -> Finding:
+    async def mend() -> None:
+        length = 128 if ":" in own else 32
+        kernels = {"type": "local", "table": TABLE_LOCAL, "proto": _PROTO_KERNEL}
+        more = {} if length == 128 else {"scope": _SCOPE_HOST, "prefsrc": own}
+        async with rtnetlink() as route:
+            await route.route("replace", dst=f"{own}/{length}", oif=index, **kernels, **more)
+
+    return Finding(Wrong(f"local route {own}", "none", f"{own} is local, on {interface}"), mend)
+
+
+def _unconnected(leg: _Leg, index: int | None) -> Finding:
+    async def mend() -> None:
+        async with rtnetlink() as route:
+            await route.route("replace", dst=leg.network, oif=index, **_kernels_own(leg))
+
+    return Finding(Wrong(f"route {leg.network}", "none", f"on {leg.interface} from {leg.own.ip}"), mend)
+
+
+def _kernels_own(leg: _Leg) -> dict[str, Any]:
+    return {"prefsrc": str(leg.own.ip), "scope": _SCOPE_LINK, "proto": _PROTO_KERNEL}
+
+
+def _astray(leg: _Leg, match: Any, found: str) -> Finding:
+    """Packets to the peer take another way: by the link's own route with another source, or by a foreign one."""
+    wrong = Wrong(f"way to {leg.peer}", found, f"from {leg.own.ip} on {leg.interface}")
+    if match is None:
+        return Finding(wrong, None)
+    same = {"priority": match.get_attr("RTA_PRIORITY") or 0, "type": match["type"]}
+
+    async def mend() -> None:
+        async with rtnetlink() as route:
+            if _dst(match) == leg.network and match.get_attr("RTA_OIF") == index_of(leg.interface):
+                await route.route("replace", dst=leg.network, oif=index_of(leg.interface), **_kernels_own(leg), **same)
+            else:
+                await route.route("del", dst=_dst(match), scope=match["scope"], **same)
+
+    # What is for more than the link's own network is somebody's doing with other aims: named, not removed.
+    return Finding(wrong, mend if match["dst_len"] >= leg.own.network.prefixlen else None)
+
+
+def _led_away(server: str, match: Any, interface: str) -> Finding:
+    family = socket.AF_INET6
+    priority = match.get_attr("RTA_PRIORITY") or 0
+    target = _dst(match)
+
+    async def mend() -> None:
+        more = {"oif": match.get_attr("RTA_OIF")} if match["type"] == _UNICAST else {"type": match["type"]}
+        async with rtnetlink() as route:
+            await route.route("del", dst=target, family=family, priority=priority, **more)
+
+    out = match.get_attr("RTA_OIF")
+    found = f"{target} on {interface_named(out)}" if out and match["type"] == _UNICAST else f"{target} is no way"
+    # A route to this very network of the provider is in our way; one for more of the world serves other ends as well,
+    # unless it is a default route that was learnt from a link where no router of ours is.
+    ours = match["dst_len"] >= _PROVIDERS or (match["dst_len"] == 0 and match["proto"] in _LEARNT)
+    return Finding(Wrong(f"way to {server}", found, f"on {interface}"), mend if ours else None)
+
+
+_PROVIDERS = 32
+"""Prefix length of the provider's network in which the route servers are."""
+_LEARNT = frozenset({2, 9})
+"""RTPROT_KERNEL and RTPROT_RA: what the kernel made of a router advertisement."""
+
+
+def _no_spare(leg: _Leg, index: int | None) -> Finding:
+    wanted = f"on {leg.interface}, metric {SPARE_METRIC}"
+    return Finding(Wrong(f"spare route {leg.network}", "none", wanted), lambda: _lay_spare(leg, index))
+
+
+async def _lay_spare(leg: _Leg, index: int | None) -> None:
+    spare = {"priority": SPARE_METRIC, "proto": SPARE_PROTOCOL, "scope": _SCOPE_LINK}
+    async with rtnetlink() as route:
+        await route.route("replace", dst=leg.network, oif=index, **spare)
+
+
+def _no_longer_spare(message: Any) -> Finding:
+    async def mend() -> None:
+        async with rtnetlink() as route:
+            more = {"priority": message.get_attr("RTA_PRIORITY"), "proto": SPARE_PROTOCOL, "scope": message["scope"]}
+            await route.route("del", dst=_dst(message), **more)
+
+    return Finding(Wrong(f"spare route {_dst(message)}", "left by an earlier configuration", "none"), mend)
+
+
+class Strangers:
+    """Addresses of the pair that this node must not have: its peer's, and the VIP where or when it is not elected.
+
+    `may_hold` says whether the node is or becomes active. A VIP is judged at the second look: Keepalived takes it
+    a moment before it says so.
+    """
+
+    noticed: ClassVar[bool] = True
+
+    def __init__(self, gateway: Gateway, node: str, may_hold: Callable[[], bool]) -> None:
+        me, peer = gateway.node_named(node), gateway.peer_of(node)
+        self._vip = str(gateway.pair.vip.ip)
+        self._private = me.private_interface
+        theirs = (peer.private_address.ip, peer.public_address.ip, peer.public_address6.ip)
+        self._peers = {str(address) for address in theirs}
+        self._peer = peer.name
+        self._may_hold = may_hold
+        self._suspect = False
+
+    async def findings(self) -> list[Finding]:
+        """Every such address."""
+        async with rtnetlink() as route:
+            messages = [message async for message in await route.get_addr()]
+        there = [(m["index"], m.get_attr("IFA_LOCAL") or m.get_attr("IFA_ADDRESS"), m["prefixlen"]) for m in messages]
+        found = [_stranger(entry, f"{self._peer} alone has it") for entry in there if entry[1] in self._peers]
+        private = index_of(self._private)
+        vips = [entry for entry in there if entry[1] == self._vip]
+        found += [_stranger(entry, f"on {self._private} alone") for entry in vips if entry[0] != private]
+        own = [entry for entry in vips if entry[0] == private] if not self._may_hold() else []
+        wanted = "the elected node alone has it"
+        found += [_stranger(entry, wanted, certain=self._suspect) for entry in own]
+        self._suspect = bool(own)
+        return found
+
+
+def _stranger(entry: tuple[int, str, int], wanted: str, *, certain: bool = True) -> Finding:
+    index, address, length = entry
+
+    async def mend() -> None:
+        async with rtnetlink() as route:
+            await route.addr("del", index=index, address=address, prefixlen=length)
+
+    return Finding(Wrong(f"address {address}", f"on {interface_named(index)}", wanted), mend if certain else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """What the agent knows of MACs: those that answer for `gateway`, the peer's, and whether any BGP session stands."""
+
+    gateway: str = ""
+    gateway_macs: frozenset[str] = frozenset()
+    peer_mac: str = ""
+    bgp: bool = True
+
+
+class Neighbours:
+    """The next hops have the MAC that answers for them, and the peer the one that it names itself.
+
+    Notices of neighbours would come in floods: three entries are asked for at each look instead. What the kernel
+    learnt about the IPv6 next hop it also unlearns; only a pinned entry counts there, and only while no session stands.
+    """
+
+    noticed: ClassVar[bool] = False
+
+    def __init__(self, gateway: Gateway, node: str, routes: Routes, wire: Callable[[], Wire]) -> None:
+        me, peer = gateway.node_named(node), gateway.peer_of(node)
+        self._private, self._public = me.private_interface, me.public_interface
+        self._peer = peer.private_address.ip
+        self._routes = routes
+        self._wire = wire
+
+    async def findings(self) -> list[Finding]:
+        """Entries that lead to another MAC than the right one."""
+        wire = self._wire()
+        found: list[Finding] = []
+        async with rtnetlink() as route:
+            for hop in self._routes.hops.values():
+                mac, state = await _neighbour(route, hop, index_of(self._public))
+                right = wire.gateway_macs if hop == wire.gateway else frozenset()
+                if (mac and right and mac not in right) or (":" in hop and state & _PINNED and not wire.bgp):
+                    found.append(_wrong_neighbour(hop, mac, self._public, right))
+            if wire.peer_mac and links.is_up(self._private):
+                mac, state = await _neighbour(route, str(self._peer), index_of(self._private))
+                if (mac, state & _PERMANENT) != (wire.peer_mac, _PERMANENT):
+                    found.append(self._unpinned(mac, wire.peer_mac))
+        return found
+
+    def _unpinned(self, mac: str, wanted: str) -> Finding:
+        async def mend() -> None:
+            await links.pin_neighbour(self._private, self._peer, wanted)
+
+        return Finding(Wrong(f"neighbour {self._peer}", mac or "none", f"{wanted}, permanent"), mend)
+
+
+async def _neighbour(route: AsyncIPRoute, address: str, index: int | None) -> tuple[str, int]:
+    """MAC and state of one neighbour; nothing and 0 if the kernel knows none."""
+    if index is None:
+        return "", 0
+    try:
+        answer = await route.neigh("get", dst=address, ifindex=index)
+    except NetlinkError:
+        return "", 0
+    return (answer[0].get_attr("NDA_LLADDR") or "", answer[0]["state"]) if answer else ("", 0)
+
+
+def _wrong_neighbour(hop: str, mac: str, interface: str, right: frozenset[str]) -> Finding:
+    async def mend() -> None:
+        async with rtnetlink() as route:
+            await route.neigh("del", dst=hop, ifindex=index_of(interface))
+
+    wanted = " or ".join(sorted(right)) or "the one that answers"
+    return Finding(Wrong(f"neighbour {hop}", mac or "none", wanted), mend)
