@@ -96,6 +96,7 @@ healths = any_of(
     reached=st.sampled_from([None, True, False]),
     alarms=st.just(()),
     plain_sessions=st.sampled_from([(), ("rs1",)]),
+    barred=st.sampled_from([(), ("table inet ufw chain fchain",)]),
     misplaced=st.just(()),
     twice=st.just(()),
     crowd=st.none() | st.just(Crowd("192.0.2.221", 6, "198.51.100.10", 443, 60_000)),

@@ -39,7 +39,7 @@ from natpair.agent.vlan import Vlan
 from natpair.core.account import Account, Trouble
 from natpair.core.actions import Conntrack
 from natpair.core.condition import Condition
-from natpair.core.conditions import alarms, conditions
+from natpair.core.conditions import conditions
 from natpair.core.desired import Desired, Traffic
 from natpair.core.digest import config_hash
 from natpair.core.events import AccountSeen, ConntrackDone, Event, PeerHeard, TrafficSwitched, VlanProbed, VrrpChanged
@@ -113,7 +113,7 @@ class Agent:
         self.events = journal.Events(node=node, lane=self.disks.var)
         self.applies = Applies(self.disks.var, self.events.record)
         self.repairs = Repairs(self.events.record)
-        self.repairer = Repairer(kinds(self), self.repairs)
+        self.repairer = Repairer(kinds(self), self.repairs, lambda: self.sources.wake())
         self.reconciler = Reconciler(gateway, node, self._on_step, self._on_traffic, self.repairs)
         self.contest = Contest(
             lambda: self.vlan.claim_once(),
@@ -172,6 +172,7 @@ class Agent:
             bgp_total=total,
             plain_sessions=self.daemons.plain_sessions,
             astray=self.repairer.astray,
+            barred=self.repairer.barred,
             sampled=sampled,
             lacking=lacking,
             mac=self.vlan.mac,
@@ -187,12 +188,13 @@ class Agent:
             overflowing=self.lookout.seen.overflowing,
             crowd=self.lookout.seen.crowd,
             key_mode=self.lookout.seen.key_mode,
+            key_missing=self.lookout.seen.key_missing,
             misplaced=self.lookout.seen.misplaced,
             twice=self.twice.found(),
             rollback_at=self.lookout.seen.rollback_at,
             keys_differ=self.link.keys_differ,
+            large_lost=self.link.large_lost,
             clock_ahead=self.link.clock_ahead,
-            alarms=alarms(self.loop.state, time.monotonic()),
         )
 
     def _disk(self) -> dict[str, Any]:
@@ -228,6 +230,8 @@ class Agent:
 
     def _on_message(self, path: Leg, message: PeerMessage) -> None:
         self.vlan.learn(message.clients)
+        if self.link.large_lost != self.loop.state.health.large_lost:
+            self.sources.wake()
         known = self.loop.state.peer_mac
         self.loop.handle(PeerHeard(path, message))
         if (mac := self.loop.state.peer_mac) != known:
@@ -315,7 +319,7 @@ class Agent:
             Task("conntrackd jobs", self._run_jobs),
             Task("reservations", self._run_reservations, vital=False),
             Task("applies", self.applies.run, vital=False),
-            Task("disk", lambda: self.disks.watch(self.events.record), vital=False),
+            Task("disk", lambda: self.disks.watch(self.events.record, self.sources.wake), vital=False),
             Task("contradictions", lambda: self.contradictions.run(self.reconciler.settled), vital=False),
             Task("conditions", self.standing.run, vital=False),
             Task("history", self._recall, vital=False),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address
 
 REMEMBERED_SECONDS = 60.0
-_TWICE_SECONDS = 2.5
+_TWICE_SECONDS = 1.7
 _MOST_TWICE = 4
 _ANSWER_SECONDS = 0.1
 """The least time between two answers: as many frames as an attacker sends would be a flood of our own."""

@@ -24,10 +24,11 @@ from natpair.system.files import probe
 T = TypeVar("T")
 Work = Callable[[], None]
 
-PROBE_SECONDS = 5.0
+PROBE_SECONDS = 1.0
 """How often the disk is asked whether it still answers: one block is written, and waited for."""
-PATIENCE_SECONDS = 3.0
+PATIENCE_SECONDS = 1.3
 """A disk that has not answered for so long is stalled; a busy one takes less."""
+_LOOK_SECONDS = 0.25
 _ASK_SECONDS = 1.0
 
 
@@ -148,12 +149,21 @@ class Disks:
         found = [stall for lane in (self.var, self.etc, self.log) if (stall := lane.stalled(now)) is not None]
         return max(found, key=lambda stall: stall.seconds, default=None)
 
-    async def watch(self, report: Callable[..., None]) -> None:
-        """Ask the disk again and again; `report` gets what it refuses, once for each refusal of a kind."""
+    async def watch(self, report: Callable[..., None], wake: Callable[[], None] = lambda: None) -> None:
+        """Ask the disk again and again; `report` gets what it refuses, once for each refusal of a kind.
+
+        `wake` is called when a stall begins or ends.
+        """
         told: dict[str, str] = {}
+        stalled = False
         while True:
             self.var.put("probe", lambda: probe(Path(self.var.path) / ".alive"))
-            await asyncio.sleep(PROBE_SECONDS)
+            end = time.monotonic() + PROBE_SECONDS
+            while time.monotonic() < end:
+                await asyncio.sleep(min(_LOOK_SECONDS, PROBE_SECONDS))
+                if (self.stalled(time.monotonic()) is not None) is not stalled:
+                    stalled = not stalled
+                    wake()
             failing = self.var.failures()
             for name in failing.keys() - told.keys():
                 report("step", step=f"{name}-not-written", detail=failing[name])

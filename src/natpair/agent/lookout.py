@@ -19,6 +19,10 @@ from natpair.system import flows, links
 from natpair.system.files import read_small
 
 LOOK_SECONDS = 1.0
+_REFUSING_SECONDS = 0.5
+"""While new flows find no room: the end of that should be seen soon."""
+_NOTE_SECONDS = 0.1
+"""A disk that is well gives the note sooner."""
 _SAMPLE_SECONDS = 3.0
 _SAMPLE_SIZE = 400
 _FULL_EVERY = 8
@@ -37,9 +41,17 @@ class Seen:
     overflowing: bool = False
     crowd: Crowd | None = None
     key_mode: int = 0
+    key_missing: bool = False
     misplaced: tuple[str, ...] = ()
     rollback_at: float | None = None
     """When an apply that nobody has confirmed is undone, on the monotonic clock."""
+
+    @property
+    def essence(self) -> tuple[object, ...]:
+        """What is news when it changes: not the count of a crowd, nor the time that is left."""
+        crowd = self.crowd is not None and self.crowd.about >= _MANY_FLOWS
+        open_apply = self.rollback_at is not None
+        return (self.refusing, self.overflowing, crowd, self.key_mode, self.key_missing, self.misplaced, open_apply)
 
 
 class Lookout:
@@ -64,33 +76,35 @@ class Lookout:
         """Look until cancelled."""
         number = 0
         while True:
-            before = (self.seen.refusing, self.seen.overflowing, self.seen.misplaced, self.seen.key_mode)
+            before = self.seen.essence
             await self._look(number)
-            if before != (self.seen.refusing, self.seen.overflowing, self.seen.misplaced, self.seen.key_mode):
+            if before != self.seen.essence:
                 self._wake()
             number += 1
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(_REFUSING_SECONDS if self.seen.refusing or self.seen.overflowing else LOOK_SECONDS)
 
     async def _look(self, number: int) -> None:
         now = time.monotonic()
         self._look_at_room(now)
         await self._look_for_crowds(now)
-        self.seen.key_mode = _mode(self._gateway.heartbeat.key_file)
+        self.seen.key_mode, self.seen.key_missing = _key(self._gateway.heartbeat.key_file)
         if self._moved or number % _FULL_EVERY == 0:
             self._moved = False
             with contextlib.suppress(OSError, NetlinkError):
                 self.seen.misplaced = await links.misplaced(self._belonging())
-        self._look_at_note()
+        await self._look_at_note()
 
-    def _look_at_note(self) -> None:
+    async def _look_at_note(self) -> None:
         """In a thread, and never a second one: the note is on a disk, which may hang."""
-        if self._reading is not None and not self._reading.done():
+        if self._reading is None:
+            self._reading = asyncio.get_running_loop().run_in_executor(None, confirm.read)
+        await asyncio.wait((self._reading,), timeout=_NOTE_SECONDS)
+        if not self._reading.done():
             return
-        if self._reading is not None:
-            with contextlib.suppress(OSError):
-                note = self._reading.result()
-                self.seen.rollback_at = None if note is None else time.monotonic() + note.deadline - time.time()
-        self._reading = asyncio.get_running_loop().run_in_executor(None, confirm.read)
+        reading, self._reading = self._reading, None
+        with contextlib.suppress(OSError):
+            note = reading.result()
+            self.seen.rollback_at = None if note is None else time.monotonic() + note.deadline - time.time()
 
     def _look_at_room(self, now: float) -> None:
         self.seen.most_flows = _number(_MOST_FLOWS) or self._gateway.nat.max_flows
@@ -137,8 +151,11 @@ def _number(path: str) -> int:
         return 0
 
 
-def _mode(path: str) -> int:
+def _key(path: str) -> tuple[int, bool]:
+    """The permissions of the key file, and whether it is missing."""
     try:
-        return os.stat(path).st_mode & 0o777  # noqa: PTH116 - each second: pathlib costs more than the call
+        return os.stat(path).st_mode & 0o777, False  # noqa: PTH116 - each second: pathlib costs more than the call
+    except FileNotFoundError:
+        return 0, True
     except OSError:
-        return 0
+        return 0, False

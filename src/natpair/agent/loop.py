@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import singledispatchmethod
 from typing import Protocol
 
@@ -27,8 +28,9 @@ from natpair.core.actions import (
     Speak,
     WakeAt,
 )
+from natpair.core.conditions import alarms
 from natpair.core.desired import Desired, desired
-from natpair.core.events import Asked, Event, Tick
+from natpair.core.events import Asked, Event, HealthRead, Tick
 from natpair.core.history import TOLD
 from natpair.core.machine import step
 from natpair.core.messages import PeerMessage
@@ -83,6 +85,10 @@ class DecisionLoop:
             self._events.record("asked", verb=event.verb.value, force=event.force)
         outcome = step(before, event, now)
         self.state = outcome.state
+        if isinstance(event, HealthRead):
+            # Of this very reading: the peer hears of it with the next heartbeat.
+            health = replace(self.state.health, alarms=alarms(self.state, now))
+            self.state = replace(self.state, health=health)
         # First what the failover waits for, then what tells about it.
         self._effects.want(desired(self.state, now))
         for action in outcome.actions:

@@ -14,7 +14,20 @@ from ipaddress import IPv4Address
 
 from natpair.core.messages import Flow, PeerMessage
 from natpair.core.model import Gateway
-from natpair.core.wire import BadSeal, Envelope, OtherVersion, Path, Session, Stamp, WireError, receive, seal, unseal
+from natpair.core.wire import (
+    MAX_DATAGRAM,
+    BadSeal,
+    Envelope,
+    OtherVersion,
+    Path,
+    Session,
+    Stamp,
+    WireError,
+    receive,
+    seal,
+    unseal,
+)
+from natpair.system import links
 
 _BURST = 64
 """Datagrams read in one go: enough for a backlog, not enough for a flood to starve the loop."""
@@ -23,6 +36,15 @@ _SAMPLE_COPIES = 2
 _UNVERIFIED = 4
 _UNVERIFIED_SECONDS = 2.5
 """So many datagrams that do not verify within so long are no stray one."""
+_FILL_SECONDS = 0.45
+"""A heartbeat on the VLAN is as large as the interface's MTU allows so often."""
+_FILLED_LOST = 4
+"""So many of them lost in a row, while small ones come, are no chance."""
+_HEADERS = 28
+"""IPv4 and UDP."""
+_FILL_KEY = len(',"fill":""')
+_IP_MTU_DISCOVER, _PROBE = 10, 3
+"""linux/in.h: IP_PMTUDISC_PROBE sets DF, whatever the kernel believes of the path."""
 _FOREIGN_SECONDS = 3.0
 """A version that was not heard for so long is not spoken any more."""
 
@@ -59,6 +81,11 @@ class PeerLink:
         self._foreign: tuple[float, int] = (-_FOREIGN_SECONDS, 0)
         self._unverified: deque[float] = deque(maxlen=_UNVERIFIED)
         self._clock_ahead = 0.0
+        self._private = gateway.node_named(me).private_interface
+        self._filled_at = 0.0
+        self._filled = 0
+        self._heard_filled: int | None = None
+        self._missed = 0
         self.rejected = 0
 
     def open(self) -> None:
@@ -72,6 +99,8 @@ class PeerLink:
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             udp.bind((str(self._own[path]), self._port))
+            if path is Path.PRIVATE:
+                udp.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PROBE)
         except OSError:
             udp.close()
             raise
@@ -91,13 +120,26 @@ class PeerLink:
                 self._copies -= 1
                 body = message.model_copy(update={"sample": self._sample})
             envelope = Envelope(self._me, self._session.own, path, self._session.echoes, body, time.time())
+            if path is Path.PRIVATE:
+                envelope = self._sized(envelope)
             with contextlib.suppress(OSError):
                 udp.sendto(seal(self._key, envelope), (str(self._peers[path]), self._port))
+
+    def _sized(self, envelope: Envelope) -> Envelope:
+        """`envelope`, filled up if it is time for one of full size."""
+        now = time.monotonic()
+        if envelope.message.sample or now - self._filled_at < _FILL_SECONDS:
+            return replace(envelope, filled=self._filled)
+        self._filled_at = now
+        self._filled += 1
+        counted = replace(envelope, filled=self._filled)
+        size = min(links.mtu(self._private) - _HEADERS, MAX_DATAGRAM)
+        return replace(counted, fill=max(0, size - len(seal(self._key, counted)) - _FILL_KEY))
 
     def _read(self, path: Path) -> None:
         for _ in range(_BURST):
             try:
-                datagram, sender = self._sockets[path].recvfrom(8192)
+                datagram, sender = self._sockets[path].recvfrom(2 * MAX_DATAGRAM)
             except OSError:
                 return
             try:
@@ -116,6 +158,8 @@ class PeerLink:
                 continue
             self._unverified.clear()
             self._clock_ahead = time.time() - envelope.wall if envelope.wall else 0.0
+            if path is Path.PRIVATE:
+                self._note_size(envelope, anew=self._session.trusted != known)
             if envelope.message.sample:
                 self._on_sample(envelope.message.sample)
                 envelope = replace(envelope, message=envelope.message.model_copy(update={"sample": ()}))
@@ -123,6 +167,17 @@ class PeerLink:
             if self._latest is None or envelope.stamp.counter > newest or self._session.trusted != known:
                 self._latest = envelope.message
             self._on_message(path, self._latest)
+
+    def _note_size(self, envelope: Envelope, *, anew: bool) -> None:
+        """Count the heartbeats of full size that the peer has sent and that have not come."""
+        if envelope.fill or anew or self._heard_filled is None:
+            self._heard_filled = envelope.filled
+        self._missed = envelope.filled - self._heard_filled
+
+    @property
+    def large_lost(self) -> bool:
+        """Several heartbeats of full size in a row did not come over the VLAN, and small ones did."""
+        return self._missed >= _FILLED_LOST
 
     @property
     def foreign_version(self) -> int:

@@ -89,9 +89,11 @@ class Repairs:
 class Repairer:
     """Looks at all kinds of things on each notice and every two seconds."""
 
-    def __init__(self, kinds: Sequence[Kept], repairs: Repairs) -> None:
+    def __init__(self, kinds: Sequence[Kept], repairs: Repairs, news: Callable[[], None] = lambda: None) -> None:
         self._kinds = kinds
         self._repairs = repairs
+        self._news = news
+        self._passages = tuple(kind for kind in kinds if isinstance(kind, Passage))
         self._awake = asyncio.Event()
         self._wrong: dict[str, Wrong] = {}
         self._stuck: frozenset[str] = frozenset()
@@ -102,10 +104,14 @@ class Repairer:
 
     def wake_for_rules(self) -> None:
         """A ruleset has changed, be it ours or another's."""
-        for kind in self._kinds:
-            if isinstance(kind, Passage):
-                kind.changed()
+        for kind in self._passages:
+            kind.changed()
         self.wake()
+
+    @property
+    def barred(self) -> tuple[str, ...]:
+        """Chains of others that may drop what clients send."""
+        return tuple(name for kind in self._passages for name in kind.barred)
 
     @property
     def astray(self) -> tuple[str, ...]:
@@ -117,9 +123,13 @@ class Repairer:
         for number in itertools.count():
             noticed = self._awake.is_set() or number % _FULL_LOOK_EVERY == 0
             self._awake.clear()
+            before = self.astray, self.barred
             await self.look(everything=noticed)
+            if before != (self.astray, self.barred):
+                self._news()
+            soon = self._wrong.keys() - self._stuck or any(kind.restless for kind in self._passages)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_AGAIN_SECONDS if self._wrong.keys() - self._stuck else LOOK_SECONDS):
+                async with asyncio.timeout(_AGAIN_SECONDS if soon else LOOK_SECONDS):
                     await self._awake.wait()
                     await asyncio.sleep(_NOTICE_SECONDS)
 

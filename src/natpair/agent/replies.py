@@ -16,7 +16,7 @@ from pyroute2 import NetlinkError
 
 from natpair.core.messages import PeerMessage
 from natpair.core.model import Gateway
-from natpair.core.replies import FipReplies, Replies
+from natpair.core.replies import FipReplies, Replies, Where
 from natpair.core.state import NodeState
 from natpair.system import flows, nft
 from natpair.system.echo import Answer, EchoPort, Kind
@@ -24,10 +24,12 @@ from natpair.system.echo import Answer, EchoPort, Kind
 READ_SECONDS = 0.5
 PROBE_SECONDS = 1.0
 URGENT_SECONDS = 0.3
-FAR_SECONDS = 0.4
+FAR_SECONDS = 0.25
 DESTINATIONS_SECONDS = 5.0
 _MOST_DESTINATIONS = 4
 _HOPS_BEHIND = (2, 3, 4)
+_ECHO_SECONDS = 60.0
+"""So often it is tried whether anybody behind the gateway answers probes at all, until somebody has."""
 REACHED_SECONDS = 3.0
 _PROVED_SECONDS = 2.5
 
@@ -61,6 +63,7 @@ class ReplyWatch:
         self._replies = self._fresh()
         self._verdicts: tuple[FipReplies, ...] = ()
         self._probed_at = self._far_at = self._listed_at = 0.0
+        self._echo_at = -_ECHO_SECONDS
         self._destinations: tuple[IPv4Address, ...] = ()
         self._reached_at: float | None = None
         self._helping = False
@@ -75,7 +78,10 @@ class ReplyWatch:
 
     @property
     def asking(self) -> tuple[IPv4Address, ...]:
-        """What the peer should try from its own address: nobody there answers our FIPs."""
+        """What the peer should try: a FIP as a sender, or from its own address whoever does not answer our FIPs."""
+        fips = [self._fips[one.fip] for one in self._verdicts if one.where is Where.FIP]
+        if fips:
+            return tuple(fips[:_MOST_DESTINATIONS])
         if not self._replies.doubtful and not any(one.where for one in self._verdicts):
             return ()
         return self._destinations or ((self._target,) if self._target else ())
@@ -121,6 +127,7 @@ class ReplyWatch:
         self._verdicts = self._replies.verdicts(now, settled=settled)
         self._probe(now)
         await self._probe_far(now)
+        await self._try_echoes(now)
 
     def _probe(self, now: float) -> None:
         """One round of probes, if any FIP needs one and it is time; the port is open only then."""
@@ -161,6 +168,20 @@ class ReplyWatch:
                 self._send(self._fips[fip], self._destinations[0], mac, hops)
             self._replies = self._replies.asked_far(fip, len(self._destinations))
 
+    async def _try_echoes(self, now: float) -> None:
+        """While all is well, learn whether somebody behind the gateway answers probes: then silence there will tell."""
+        well = [fip for fip, track in self._replies.tracks.items() if track.proven(now)]
+        if not well or self._replies.behind or self._replies.echoes or now - self._echo_at < _ECHO_SECONDS:
+            return
+        self._echo_at = now
+        mac = self._next_hop()[1]
+        await self._list_destinations(now)
+        if mac and self._destinations and self._open():
+            for target in self._destinations:
+                self._send(self._fips[well[0]], target, mac)
+            for hops in _HOPS_BEHIND:
+                self._send(self._fips[well[0]], self._destinations[0], mac, hops)
+
     async def _list_destinations(self, now: float) -> None:
         self._listed_at = now
         with contextlib.suppress(OSError, NetlinkError):
@@ -179,8 +200,13 @@ class ReplyWatch:
         mac = self._next_hop()[1]
         if mac and self._open():
             self._reached_at = self._reached_at or -REACHED_SECONDS
-            for target in targets:
-                self._send(self._own, target, mac)
+            target = self._target or self._next_hop()[0]
+            for asked in targets:
+                if asked not in self._fips.values():
+                    self._send(self._own, asked, mac)
+                elif target is not None:
+                    # Does the fabric send the answers here?
+                    self._send(asked, target, mac)
 
     def _send(self, asker: IPv4Address, target: IPv4Address, mac: bytes, hops: int = 64) -> None:
         if self._port is not None:

@@ -11,6 +11,7 @@ from ipaddress import IPv4Address
 
 from natpair.agent.reconciler import Reconciler
 from natpair.agent.vlan import GatewayProbe, Vlan
+from natpair.core.conditions_pair import SYNC_QUIET_SECONDS
 from natpair.core.events import (
     ArrivalSeen,
     ClientsSeen,
@@ -36,6 +37,8 @@ _DOUBTFUL_PACE = 0.7
 """Of the probe interval. Not less: of two nodes whose internet is away the later must have its doubts, an interval
 after the first, before the other is sure."""
 _COUNTERS_SECONDS = 1.0
+_SYNC_LOOKS = 2
+"""Looks at the counters in that time: the silence of the peer's conntrackd is to be known soon."""
 _LEAKED = 5
 """Packets a second that the leak guard drops before it is news."""
 _FULL_LOOK_EVERY = 16
@@ -85,6 +88,7 @@ class Sources:
         self._find_gateway = gateway.health.public_gateway is None
         self._readings = Readings()
         self._adverts: tuple[float, int] | None = None
+        self._sync = (0, time.monotonic())
         self._wake = asyncio.Event()
         self.lines_told = 0
         """FIFO lines that have come in."""
@@ -255,18 +259,28 @@ class Sources:
         """The counters, and now and then a full look at what is in force, for changes that gave no notice."""
         self._read_counters()  # the status has them from the start
         for number in itertools.count(1):
-            await asyncio.sleep(_COUNTERS_SECONDS)
-            if number % _FULL_LOOK_EVERY == 0:
+            await asyncio.sleep(_COUNTERS_SECONDS / _SYNC_LOOKS)
+            counters = nft.counters()
+            self._note_sync(counters.get("sync_in", 0), time.monotonic())
+            if number % _SYNC_LOOKS == 0:
+                self._read_counters(counters)
+            if number % (_SYNC_LOOKS * _FULL_LOOK_EVERY) == 0:
                 self._enforcer.look_again()
-            self._read_counters()
 
-    def _read_counters(self) -> None:
+    def _note_sync(self, count: int, now: float) -> None:
+        readings = self._readings
+        was_quiet = readings.sync_quiet > SYNC_QUIET_SECONDS
+        if count != self._sync[0]:
+            self._sync = (count, now)
+        readings.sync_quiet = now - self._sync[1]
+        if was_quiet != (readings.sync_quiet > SYNC_QUIET_SECONDS):
+            self.wake()
+
+    def _read_counters(self, counters: dict[str, int] | None = None) -> None:
         before = self.counters
-        self.counters = nft.counters()
+        self.counters = nft.counters() if counters is None else counters
         relaying = self._grew(before, "relayed")
         self._readings.relaying = self._readings.relaying + _COUNTERS_SECONDS if relaying else 0.0
-        quiet = not self._grew(before, "sync_in")
-        self._readings.sync_quiet = self._readings.sync_quiet + _COUNTERS_SECONDS if quiet else 0.0
         if self._grew(before, "leak_guard"):
             self.on_leak()
         leaked = self.counters.get("leak_guard", 0) - before.get("leak_guard", self.counters.get("leak_guard", 0))

@@ -67,7 +67,7 @@ def _critical(status: Status) -> set[str]:
 
 def _asking(status: Status) -> str:
     """The FIPs of which it is not known yet whether packets come back."""
-    return ", ".join(str(one["fip"]) for one in status.get("replies", ()) if one["state"] == "asking")
+    return ", ".join(str(one["fip"]) for one in status.get("replies", ()) if one["state"] in {"asking", "suspected"})
 
 
 class Settled:

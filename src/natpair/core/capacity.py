@@ -16,7 +16,8 @@ CROWDED = 0.8
 """Parts of ports or of the flow table from which on it is news."""
 _FAILURES = 5
 """So many in a window are no race."""
-_WINDOW_SECONDS = 2.2
+_WINDOW_SECONDS = 1.4
+"""Two readings, which are a second apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Crowd:
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """One node's counts: `failed` insertions and `dropped` packets, their growth within the last two seconds."""
+    """One node's counts: `failed` insertions and `dropped` packets, their growth lately."""
 
     failed: int | None = None
     dropped: int = 0

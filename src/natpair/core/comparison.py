@@ -39,14 +39,14 @@ def _serves_or_could(said: PeerMessage) -> bool:
 def may_help(state: NodeState, said: PeerMessage) -> bool:
     """Packets come back for some FIP only if the peer serves, as far as one can know before it does.
 
-    A FIP that the fabric does not send here may be sent there, unless the provider shares it to neither node or another
-    machine answers for it. Beyond the gateway the peer has tried for itself.
+    The peer has tried for itself: from the FIP, or from its own address where the line behind the gateway is cut. Both
+    announce each FIP all the time, so what the fabric sends to neither it would not send to the peer as active either.
     """
     return any(_may_help(state, said, one) for one in state.health.silent)
 
 
 def _may_help(state: NodeState, said: PeerMessage, one: FipReplies) -> bool:
-    if one.where is not Where.FIP:
+    if said.reached is not True or one.where is not Where.FIP:
         return said.reached is True
     not_there = any(lack.fip == one.fip and lack.node in {"", state.terms.peer} for lack in state.account.lacks)
     return not one.elsewhere and not not_there

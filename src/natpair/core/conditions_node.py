@@ -40,7 +40,9 @@ def _vrrp_fault(state: NodeState, now: float) -> str | None:
 
 def _chains(state: NodeState) -> tuple[str, ...]:
     """The chains of other tools that clients' packets do not get past, as `drift/foreign_chains.py` names them."""
-    named = (part for thing in state.health.astray for part in thing.split(", "))
+    # On a node that does not serve a few stray packets say nothing.
+    barred = state.health.barred if state.claims_active else ()
+    named = dict.fromkeys(part for thing in (*state.health.astray, *barred) for part in thing.split(", "))
     return tuple(part.removeprefix("table ").replace(" chain ", " ") for part in named if part.startswith("table "))
 
 
@@ -90,6 +92,10 @@ def _failed_parts(state: NodeState, now: float) -> str | None:
 def _key_readable(state: NodeState, now: float) -> str | None:
     mode = state.health.key_mode
     return f"the key file may be read by others (mode {mode:04o})" if mode & 0o077 else None
+
+
+def _key_missing(state: NodeState, now: float) -> str | None:
+    return "the key file is missing: the agent would not start again" if state.health.key_missing else None
 
 
 def _misplaced(state: NodeState, now: float) -> str | None:
@@ -187,6 +193,7 @@ KINDS: tuple[Kind, ...] = (
         _WARNING,
         "look for I/O errors with 'dmesg', and at the state of the volume; replace the machine if it stays",
         _disk_stalled,
+        told=True,
     ),
     Kind(
         "disk-refuses",
@@ -195,6 +202,7 @@ KINDS: tuple[Kind, ...] = (
         _WARNING,
         "make room ('df -h', 'df -i'); if it has become read-only, see 'dmesg'",
         _disk_refuses,
+        told=True,
     ),
     Kind(
         "agent-failing",
@@ -217,6 +225,15 @@ KINDS: tuple[Kind, ...] = (
         _WARNING,
         "chmod 0600 the file of heartbeat.key_file; if others may have read it, make a new key for both nodes",
         _key_readable,
+        told=True,
+    ),
+    Kind(
+        "key-missing",
+        "The pair's key file is not there. The agent has read it and goes on; a new start would wait for it.",
+        _WARNING,
+        "copy the file of heartbeat.key_file from the other node, with mode 0600",
+        _key_missing,
+        told=True,
     ),
     Kind(
         "unconfirmed-apply",

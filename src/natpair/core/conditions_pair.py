@@ -17,8 +17,8 @@ CLOCK_SECONDS = 5.0
 _SILENT_SECONDS = 1.5
 _RESYNC_SECONDS = 3.0
 """After a resync was asked for: the entries of 100,000 flows come within this."""
-_SYNC_QUIET_SECONDS = 5.0
-"""conntrackd says at least one thing a second to its peer (FTFW's keep-alive)."""
+SYNC_QUIET_SECONDS = 2.2
+"""conntrackd says at least one thing a second to its peer (FTFW's keep-alive): one of them may be lost."""
 
 
 def _no_usable_standby(state: NodeState, now: float) -> str | None:
@@ -77,16 +77,40 @@ def _blind(state: NodeState, now: float) -> str | None:
 def _sync_stalled(state: NodeState, now: float) -> str | None:
     peer, me = state.terms.peer, state.terms.me
     said = state.peer.active(state.terms, now)
+    if state.claims_active or said is None:
+        return None
     # A resync that was asked for again, and had its time: the first one may only be slow.
     late = state.pulls > 0 and now - state.pulled_at > _RESYNC_SECONDS
-    if state.claims_active or said is None or not late or state.synced(now):
+    if late and not state.synced(now):
+        return f"{me} has {state.health.flows} of {said.flows} flows of {peer}: {_why_stalled(state, said)}"
+    # A standby that hears the peer's heartbeats on the VLAN, and nothing of its conntrackd.
+    heard = now - state.peer.heard[Path.PRIVATE] <= state.terms.fresh
+    calm = state.phase is Phase.STANDBY and now - state.since > SYNC_QUIET_SECONDS
+    if not (calm and heard and state.health.conntrackd and _sync_quiet(state)) or _peer_replicates_nothing(said):
         return None
-    have = f"{me} has {state.health.flows} of {said.flows} flows of {peer}"
+    return f"no sync message of {peer} has arrived for {state.health.sync_quiet_seconds:.0f} s, and heartbeats do"
+
+
+def _why_stalled(state: NodeState, said: PeerMessage) -> str:
+    peer = state.terms.peer
     if _peer_replicates_nothing(said):
-        return f"{have}: conntrackd of {peer} does not respond"
-    if state.health.sync_quiet_seconds > _SYNC_QUIET_SECONDS:
-        return f"{have}: no sync message of {peer} arrives from its VLAN address"
-    return f"{have}: sync messages of {peer} arrive, but entries stay missing"
+        return f"conntrackd of {peer} does not respond"
+    if _sync_quiet(state):
+        return f"no sync message of {peer} arrives from its VLAN address"
+    if state.health.large_lost:
+        return f"large packets of {peer} do not cross the VLAN"
+    return f"sync messages of {peer} arrive, but entries stay missing"
+
+
+def _sync_quiet(state: NodeState) -> bool:
+    return state.health.sync_quiet_seconds > SYNC_QUIET_SECONDS
+
+
+def _large_lost(state: NodeState, now: float) -> str | None:
+    if not state.health.large_lost or now - state.peer.heard[Path.PRIVATE] > state.terms.fresh:
+        return None
+    peer = state.terms.peer
+    return f"packets of full size do not come from {peer} over the VLAN, and small ones do: conntrackd's are lost, too"
 
 
 def _peer_replicates_nothing(said: PeerMessage) -> bool:
@@ -97,14 +121,14 @@ def _fix_sync(state: NodeState, now: float) -> str:
     peer, said = state.terms.peer, state.peer.said
     if said is not None and _peer_replicates_nothing(said):
         return f"see the log of natpair-conntrackd on {peer}"
-    if state.health.sync_quiet_seconds > _SYNC_QUIET_SECONDS:
+    if _sync_quiet(state):
         return (
             f"on {peer}: 'ip route get' to this node must show {peer}'s own address as source, and natpair-conntrackd "
             "must run; a firewall between the nodes must pass UDP 'sync.port'"
         )
-    return (
-        "check that large packets cross the VLAN (MTU), that no other tool drops UDP 'sync.port', and conntrackd's logs"
-    )
+    if state.health.large_lost:
+        return "large packets do not cross the VLAN: see the condition 'large-packets-lost'"
+    return "check that no other tool drops UDP 'sync.port' on either node, and conntrackd's logs"
 
 
 def _resync_failed(state: NodeState, now: float) -> str | None:
@@ -279,8 +303,19 @@ KINDS: tuple[Kind, ...] = (
         _lacking,
     ),
     Kind(
+        "large-packets-lost",
+        "Packets as large as the interface sends do not cross the VLAN between the nodes, small ones do. The flows' "
+        "copies go in large packets: a failure now would break flows.",
+        _WARNING,
+        "give both nodes' VLAN interfaces the MTU that the VLAN carries ('ip link'); look for a firewall that drops "
+        "large packets or fragments",
+        _large_lost,
+        told=True,
+    ),
+    Kind(
         "sync-stalled",
-        "The standby has asked for the flows again and still does not have them: a failure now would break them.",
+        "The standby gets no message of the peer's conntrackd, or has asked for the flows again and still does not "
+        "have them: a failure now would break them.",
         _WARNING,
         "check conntrackd on both nodes, the addresses they send from, the MTU of the VLAN, and other tools' firewalls",
         _sync_stalled,

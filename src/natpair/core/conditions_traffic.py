@@ -33,6 +33,20 @@ def _no_replies(state: NodeState, now: float) -> str | None:
     return f"{text}; {_who_serves(state, now)}"
 
 
+def _replies_missing(state: NodeState, now: float) -> str | None:
+    found = [one for one in state.health.suspected if not one.elsewhere] if state.claims_active else []
+    return "; ".join(_what_is_missing(state, one) for one in found) or None
+
+
+def _what_is_missing(state: NodeState, one: FipReplies) -> str:
+    head = f"nothing has come back for {one.fip} for more than a second"
+    if one.where is Where.LINE:
+        return f"{head}: the gateway answers, and nothing that clients talk to behind it does"
+    if one.where is Where.TARGET:
+        return f"{head}, nor for the own address of {state.terms.me}"
+    return f"{head}, and the own address of {state.terms.me} is answered"
+
+
 def _why_silent(state: NodeState, one: FipReplies) -> str:
     head = f"nothing comes back for {one.fip}"
     if one.where is Where.LINE:
@@ -56,7 +70,7 @@ def _who_serves(state: NodeState, now: float) -> str:
         return f"{peer} cannot take over"
     if said.unanswered:
         return f"{peer} had no replies either: the role stays"
-    return f"{peer} is about to take over" if may_help(state, said) else f"{peer} would not get any either"
+    return f"{peer} is about to take over" if may_help(state, said) else f"{peer} gets none either: the role stays"
 
 
 def _elsewhere(state: NodeState, now: float) -> str | None:
@@ -126,12 +140,21 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         "no-replies",
-        "Packets of clients, or probes, leave under a FIP and nothing comes back for it. The peer takes over once, if "
-        "that may help.",
+        "Packets of clients, or probes, leave under a FIP and nothing comes back for it. The peer takes over if it "
+        "gets answers.",
         _CRITICAL,
         "share the FIP to both nodes; see what is announced ('birdc -s /run/natpair/bird.ctl show route export rs1'), "
         "who else announces it, and whether the line behind the gateway works",
         _no_replies,
+        told=True,
+    ),
+    Kind(
+        "replies-missing",
+        "For a FIP nothing has come back for a moment. The node looks closer: after some seconds this ends, or becomes "
+        "`no-replies`.",
+        _WARNING,
+        "wait some seconds; if it comes again and again, look for lost packets between this node and the provider",
+        _replies_missing,
         told=True,
     ),
     Kind(

@@ -281,7 +281,9 @@ def _explained(health: Health) -> Health:
     fabric only learns again where to send replies. A peer would have no more of them.
     """
     replies = tuple(
-        replace(one, state=ReplyState.ASKING, where=Where.NOWHERE) if one.state is ReplyState.SILENT else one
+        replace(one, state=ReplyState.ASKING, where=Where.NOWHERE)
+        if one.state in {ReplyState.SILENT, ReplyState.SUSPECTED}
+        else one
         for one in health.replies
     )
     return replace(health, replies=replies)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+TOLD_PACKETS = 8
+"""So many in a row are told; nothing is done yet."""
 LOST_PACKETS = 20
 """So many packets of clients in a row, of which not one left, are no accident."""
 
@@ -34,6 +36,11 @@ class Tally:
         if passed != self.passed or offered < self.offered or quiet >= FORGOTTEN_LOOKS:
             return Tally(offered, passed)
         return Tally(self.offered, passed, lost, quiet)
+
+    @property
+    def doubtful(self) -> bool:
+        """What clients send may be stopped."""
+        return self.lost >= TOLD_PACKETS
 
     @property
     def blocked(self) -> bool:

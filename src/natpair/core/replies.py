@@ -12,16 +12,29 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 
-MISSES = 5
-"""Probes in a row without an answer that count: chance takes three, and they are 0.3 s apart."""
-LOST_PACKETS = 12
-"""Packets of clients in a row for which nothing came back, as far as they are needed as evidence."""
-LOST_SECONDS = 2.0
-FAR_ROUNDS = 5
-"""Times that all known destinations are asked in vain; twice as many if it is only one, which may be dead itself."""
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """How much is enough. `misses`: probes in a row without an answer; `misses_lost`: the same while clients hear
+    nothing either. `packets` of clients in a row, over `seconds`, for which nothing came back. `rounds`: times that all
+    known destinations are asked in vain; `rounds_one` if only one is known, which may be dead itself.
+    """
+
+    misses: int
+    misses_lost: int
+    packets: int
+    seconds: float
+    rounds: int
+    rounds_one: int
+
+
+TO_TELL = Evidence(misses=3, misses_lost=2, packets=6, seconds=1.0, rounds=2, rounds_one=3)
+"""Enough to say that replies may be missing. Probes are 0.3 s apart; one that is lost is no news."""
+TO_ACT = Evidence(misses=7, misses_lost=7, packets=12, seconds=2.0, rounds=5, rounds_one=10)
+"""Enough for the role to move."""
 PROVEN_SECONDS = 2.0
 """So long a reply proves that replies come."""
-SUSPECT_SECONDS = 0.7
+SUSPECT_SECONDS = 0.5
 """Clients' packets without a reply for so long are a reason to probe."""
 
 
@@ -31,6 +44,7 @@ class ReplyState(StrEnum):
     UNKNOWN = "unknown"  # clients do not talk, and the target answers nobody
     ASKING = "asking"
     ANSWERED = "answered"
+    SUSPECTED = "suspected"  # nothing has come back for a moment: told, and nothing is done about it yet
     SILENT = "silent"
 
 
@@ -102,6 +116,7 @@ class Replies:
     """All FIPs of a node that serves. `behind`: the target was chosen, and lies behind the gateway.
 
     `known`: destinations that have answered clients, as many as are asked. `peer_reaches`: the peer gets answers there.
+    `echoes`: somebody behind the gateway has answered a probe; where nobody ever did, silence there says little.
     """
 
     tracks: Mapping[str, Track] = field(default_factory=lambda: MappingProxyType({}))
@@ -109,6 +124,7 @@ class Replies:
     behind: bool = False
     known: int = 0
     peer_reaches: bool = False
+    echoes: bool = False
 
     @classmethod
     def of(cls, fips: Iterable[str], *, behind: bool) -> Replies:
@@ -147,11 +163,12 @@ class Replies:
         track = self.tracks.get(fip)
         if track is None:
             return self
-        return self._with(fip, replace(track, far=0, lost=0, lost_at=0.0, heard_at=now))
+        heard = replace(track, far=0, lost=0, lost_at=0.0, heard_at=now)
+        return replace(self._with(fip, heard), echoes=True)
 
     def patient(self, fip: str) -> bool:
         """Asked beyond the gateway for so long that it may be done less often: some clients talk to nobody at all."""
-        return self.tracks[fip].far > 2 * FAR_ROUNDS
+        return self.tracks[fip].far > TO_ACT.rounds_one
 
     def claimed(self, fip: str, by: str) -> Replies:
         """An echo request to `fip` itself was answered, `by` somebody: no natpair does that."""
@@ -159,9 +176,7 @@ class Replies:
 
     def urgent(self, now: float) -> bool:
         """Something may be wrong: ask faster."""
-        return any(
-            track.asked > 1 or (track.suspect(now) and not self.patient(fip)) for fip, track in self.tracks.items()
-        )
+        return any(track.asked > 0 or (track.lost > 0 and not self.patient(fip)) for fip, track in self.tracks.items())
 
     def want_far(self, now: float) -> tuple[str, ...]:
         """The FIPs whose clients hear nothing although the gateway answers the FIP."""
@@ -179,24 +194,29 @@ class Replies:
         return tuple(self._verdict(fip, track, now, settled=settled) for fip, track in self.tracks.items())
 
     def _verdict(self, fip: str, track: Track, now: float, *, settled: bool) -> FipReplies:
-        where = Where.NOWHERE if track.proven(now) else self._where(track, now)
+        proven = track.proven(now)
+        sure = Where.NOWHERE if proven else self._where(track, now, TO_ACT)
+        where = sure or (Where.NOWHERE if proven else self._where(track, now, TO_TELL))
         if where:
-            return FipReplies(
-                fip, ReplyState.SILENT if settled else ReplyState.ASKING, where, track.lost, track.elsewhere
-            )
+            told = ReplyState.SILENT if sure else ReplyState.SUSPECTED
+            return FipReplies(fip, told if settled else ReplyState.ASKING, where, track.lost, track.elsewhere)
         if track.heard_at is not None:
             return FipReplies(fip, ReplyState.ANSWERED, lost=track.lost)
-        return FipReplies(fip, ReplyState.UNKNOWN if self.own.asked > MISSES else ReplyState.ASKING, lost=track.lost)
+        known = self.own.asked > TO_TELL.misses
+        return FipReplies(fip, ReplyState.UNKNOWN if known else ReplyState.ASKING, lost=track.lost)
 
-    def _where(self, track: Track, now: float) -> Where:
-        lost = track.lost >= LOST_PACKETS and now - track.lost_at >= LOST_SECONDS
-        if track.asked >= MISSES:
-            if self.own.ever and self.own.asked < MISSES:
+    def _where(self, track: Track, now: float, enough: Evidence) -> Where:
+        lost = track.lost >= enough.packets and now - track.lost_at >= enough.seconds
+        misses = enough.misses_lost if lost else enough.misses
+        if track.asked >= misses:
+            if self.own.ever and self.own.asked < misses:
                 return Where.FIP
             # A gateway may have stopped to answer pings, which hurts nobody.
             return Where.TARGET if self.own.ever and (lost or self.behind) else Where.NOWHERE
-        rounds = FAR_ROUNDS if self.known > 1 or self.peer_reaches else 2 * FAR_ROUNDS
-        return Where.LINE if lost and self.known and track.far >= rounds else Where.NOWHERE
+        if not (lost and self.known and (self.echoes or enough is TO_ACT)):
+            return Where.NOWHERE
+        rounds = enough.rounds if self.known > 1 or self.peer_reaches else enough.rounds_one
+        return Where.LINE if track.far >= rounds else Where.NOWHERE
 
     def _with(self, fip: str, track: Track) -> Replies:
         return replace(self, tracks={**self.tracks, fip: track})

@@ -116,8 +116,9 @@ class Health:
     `plain_sessions`: BGP sessions whose other side takes no IPv4 route over IPv6. `most_flows`: what the flow table
     holds; `refusing`: new flows find no port, `overflowing`: no room, `crowd`: most flows that one FIP has to one
     destination. `keys_differ`: the peer's heartbeats come and do not verify. `key_mode`: the key file's permissions.
-    `misplaced`: addresses on a wrong interface, `twice`: those that somebody else has, too. `clock_ahead`: seconds that
-    this node's clock is ahead of its peer's. `rollback_at`: when an apply that nobody has confirmed is undone.
+    `key_missing`: there is none. `misplaced`: addresses on a wrong interface, `twice`: those that somebody else has,
+    too. `clock_ahead`: seconds that this node's clock is ahead of its peer's. `rollback_at`: when an apply that nobody
+    has confirmed is undone.
     """
 
     private_up: bool = False
@@ -132,6 +133,8 @@ class Health:
     cached: int | None = None
     relaying_seconds: float = 0.0
     astray: tuple[str, ...] = ()
+    barred: tuple[str, ...] = ()
+    """Other tools' chains that may drop what clients send, to go by the last few packets."""
     sampled: int = 0
     lacking: int = 0
     doubtful: bool = False
@@ -139,6 +142,8 @@ class Health:
     contested: str = ""
     foreign_version: int = 0
     sync_quiet_seconds: float = 0.0
+    large_lost: bool = False
+    """Heartbeats of full size do not come over the VLAN, small ones do."""
     limiting: bool = False
     sees: int | None = None
     disk_path: str = ""
@@ -161,6 +166,7 @@ class Health:
     crowd: Crowd | None = None
     keys_differ: bool = False
     key_mode: int = 0
+    key_missing: bool = False
     misplaced: tuple[str, ...] = ()
     twice: tuple[str, ...] = ()
     clock_ahead: float = 0.0
@@ -170,6 +176,11 @@ class Health:
     def silent(self) -> tuple[FipReplies, ...]:
         """The FIPs for which nothing comes back while this node serves."""
         return tuple(one for one in self.replies if one.state is ReplyState.SILENT)
+
+    @property
+    def suspected(self) -> tuple[FipReplies, ...]:
+        """The FIPs for which nothing may come back: told, and not enough to act on."""
+        return tuple(one for one in self.replies if one.state is ReplyState.SUSPECTED)
 
     @property
     def can_forward(self) -> bool:

@@ -23,7 +23,8 @@ from natpair.core.messages import PeerMessage
 VERSION = 1
 """Of the datagram and of what its fields mean. A new field of the message does not raise it: see `core/messages.py`."""
 _LAST_SECOND = 2.0**40
-_MAX_DATAGRAM = 4096
+MAX_DATAGRAM = 9216
+"""A message in a frame of the largest usual MTU."""
 _ECHO_WINDOW = 400
 """How many of our own messages back an echo may point: some seconds of both paths."""
 _FORMER_LIVES = 64
@@ -63,7 +64,11 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """A message with everything needed to judge its freshness."""
+    """A message with everything needed to judge its freshness.
+
+    Now and then one is `fill` bytes longer than it has to be, so that its frame is as large as any of conntrackd's;
+    `filled` counts those that the sender has sent, so that their loss is seen.
+    """
 
     sender: str
     stamp: Stamp
@@ -72,6 +77,8 @@ class Envelope:
     message: PeerMessage
     wall: float = 0.0
     """The sender's clock, seconds since 1970; 0 from a version that does not tell."""
+    fill: int = 0
+    filled: int = 0
 
 
 def seal(key: bytes, envelope: Envelope) -> bytes:
@@ -84,7 +91,9 @@ def seal(key: bytes, envelope: Envelope) -> bytes:
             "path": envelope.path.value,
             "wall": round(envelope.wall, 1),
             "echo": [[echo.boot, echo.counter] for echo in envelope.echoes],
-        },
+            "filled": envelope.filled,
+        }
+        | ({"fill": "." * envelope.fill} if envelope.fill else {}),
         separators=(",", ":"),
     )
     # Put together as text: a body that becomes a dict first takes longer, and this is done twelve times a second.
@@ -94,7 +103,7 @@ def seal(key: bytes, envelope: Envelope) -> bytes:
 
 def unseal(key: bytes, datagram: bytes) -> Envelope:
     """The envelope in `datagram`; WireError unless it was sealed with `key` and is well formed."""
-    if len(datagram) > _MAX_DATAGRAM:
+    if len(datagram) > MAX_DATAGRAM:
         raise WireError("longer than any message")
     line, _, mac = datagram.rpartition(b"\n")
     wanted = hmac.new(key, line, hashlib.sha256).hexdigest().encode()
@@ -128,7 +137,13 @@ def _parse(raw: Mapping[str, object]) -> Envelope:
         echoes=tuple(_stamp(echo) for echo in echoes),
         message=PeerMessage.model_validate(raw["body"]),
         wall=_seconds(raw.get("wall")),
+        fill=len(str(raw.get("fill", ""))),
+        filled=_number(raw.get("filled")),
     )
+
+
+def _number(raw: object) -> int:
+    return raw if isinstance(raw, int) else 0
 
 
 def _seconds(raw: object) -> float:

@@ -23,6 +23,8 @@ _ON_THE_WAY = frozenset({"ingress", "prerouting", "forward", "postrouting", "egr
 _FAMILIES = frozenset({"ip", "inet", "netdev"})
 _SCAN_EVERY = 8
 """Looks of which one asks for all chains, should a notice have been lost."""
+_RESTLESS_LOOKS = 6
+"""After a change of the chains of others so many looks follow each other soon."""
 _PAIRS = (("arrived", "routed"), ("offered", "passed"))
 """Counters before and behind the chains of others. In between natpair itself drops nothing, nor does the kernel's
 routing (TTL, MTU, no route): what of the first is missing in the second was dropped by somebody else."""
@@ -65,13 +67,25 @@ class Passage:
 
     def __init__(self) -> None:
         self._looks = 0
+        self._calm_at = 0
         self._chains: tuple[Chain, ...] = ()
         self._rules = ""
         self._tallies: dict[str, Tally] = {}
 
     def changed(self) -> None:
         """Some ruleset has changed."""
-        self._looks = 0
+        self._looks = self._calm_at = 0
+
+    @property
+    def restless(self) -> bool:
+        """Whether the next look should come soon: a chain is new, or packets of clients have just been lost."""
+        lost = any(tally.lost and not tally.quiet for tally in self._tallies.values())
+        return bool(self._chains) and (lost or self._looks < self._calm_at)
+
+    @property
+    def barred(self) -> tuple[str, ...]:
+        """The chains that may drop what clients send, to go by the last few packets."""
+        return tuple(map(str, self._chains)) if any(tally.doubtful for tally in self._tallies.values()) else ()
 
     async def findings(self) -> list[Finding]:
         """One, with every chain that may be to blame. Without foreign chains it costs a process now and then."""
@@ -96,6 +110,7 @@ class Passage:
         rules = "".join([await self._rules_of(chain) for chain in chains])
         if (chains, rules) != (self._chains, self._rules):
             self._tallies = {}
+            self._calm_at = self._looks + _RESTLESS_LOOKS
         self._chains, self._rules = chains, rules
 
     async def _rules_of(self, chain: Chain) -> str:

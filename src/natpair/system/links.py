@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
+from natpair.system.files import read_small
 from natpair.system.rtnetlink import as_os_error, rtnetlink
 
 RELAY_METRIC = 10
@@ -62,6 +63,14 @@ def is_up(interface: str) -> bool:
             return False
     flags = struct.unpack("16sh14x", answer)[1]
     return bool(flags & _IFF_UP_RUNNING == _IFF_UP_RUNNING)
+
+
+def mtu(interface: str) -> int:
+    """Bytes of the largest packet that `interface` sends; 0 if there is no such interface."""
+    try:
+        return int(read_small(f"/sys/class/net/{interface}/mtu"))
+    except (OSError, ValueError):
+        return 0
 
 
 def why_down(interface: str) -> str:

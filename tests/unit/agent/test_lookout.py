@@ -24,11 +24,11 @@ async def test_a_note_on_a_disk_that_hangs_holds_nothing_up(monkeypatch: pytest.
     monkeypatch.setattr(lookout.confirm, "read", read)
     made = Lookout(gateway(), "nat-a", lambda: False, lambda: None)
     for _ in range(5):
-        made._look_at_note()
+        await made._look_at_note()
     assert len(begun) <= 1, "one reader, however long it takes"
     free.set()
     assert made._reading is not None
     await made._reading
-    made._look_at_note()
+    await made._look_at_note()
     assert made.seen.rollback_at is not None
     assert 30 < made.seen.rollback_at - time.monotonic() < 41

@@ -44,6 +44,13 @@ def stalled(said_alarms: tuple[Alarm, ...] = (), **health: object) -> NodeState:
     )
 
 
+def quiet_sync(seconds: float = 8.0, *, vlan: float = 9.0, since: float = 0.0, **health: object) -> NodeState:
+    """A standby at 9 that has heard nothing of its peer's conntrackd for `seconds`, and its heartbeats until `vlan`."""
+    peer = PeerView({Path.PRIVATE: vlan, Path.PUBLIC: 9.0}, says(Phase.ACTIVE))
+    here = replace(WELL, sync_quiet_seconds=seconds, **health)  # type: ignore[arg-type]
+    return replace(standby(health=here), peer=peer, since=since)
+
+
 CROWD = Crowd("192.0.2.221", 6, "198.51.100.10", 443, about=60_000)
 ALONE = heard(Phase.STANDBY, private=60.0, public=60.0)
 TRIPS: dict[str, list[tuple[NodeState, float]]] = {
@@ -64,6 +71,9 @@ TRIPS: dict[str, list[tuple[NodeState, float]]] = {
     "no-replies": [
         (sees(replies=(FipReplies("192.0.2.221", ReplyState.SILENT, where),)), 0.0) for where in Where if where
     ],
+    "replies-missing": [
+        (sees(replies=(FipReplies("192.0.2.221", ReplyState.SUSPECTED, where),)), 0.0) for where in Where if where
+    ],
     "fip-announced-elsewhere": [
         (sees(replies=(FipReplies("192.0.2.221", ReplyState.SILENT, Where.FIP, elsewhere="192.0.2.221"),)), 0.0)
     ],
@@ -83,12 +93,14 @@ TRIPS: dict[str, list[tuple[NodeState, float]]] = {
     "sync-stalled": [
         (stalled(), 9.0),
         (stalled(sync_quiet_seconds=8.0), 9.0),
+        (quiet_sync(), 9.0),
         (stalled(said_alarms=(Alarm("conntrackd-mute", "conntrackd does not respond"),)), 9.0),
         (replace(stalled(), phase=Phase.BOOTING), 9.0),
     ],
     "clients-dropped": [
         (sees(astray=("table inet ufw chain fchain",)), 0.0),
         (sees(leaking=True), 0.0),
+        (sees(barred=("table inet ufw chain fchain",)), 0.0),
         (standby(health=replace(WELL, astray=("table ip a chain b, table ip a chain c",))), 0.0),
     ],
     "ports-exhausted": [(sees(refusing=True), 0.0), (sees(refusing=True, crowd=CROWD), 0.0)],
@@ -97,6 +109,8 @@ TRIPS: dict[str, list[tuple[NodeState, float]]] = {
     "no-extended-next-hop": [(sees(plain_sessions=("rs1",)), 0.0)],
     "keys-differ": [(active(said=None, health=replace(WELL, keys_differ=True)), 0.0)],
     "key-readable": [(sees(key_mode=0o644), 0.0), (sees(key_mode=0o640), 0.0)],
+    "key-missing": [(sees(key_missing=True), 0.0)],
+    "large-packets-lost": [(sees(large_lost=True), 0.0), (standby(health=replace(WELL, large_lost=True)), 0.0)],
     "address-misplaced": [(sees(misplaced=("203.0.113.4 is on eth1 and belongs on eth0",)), 0.0)],
     "address-twice": [(sees(twice=("192.168.1.3 by 02:00:00:00:00:09",)), 0.0)],
     "clocks-differ": [(sees(clock_ahead=6.0), 0.0), (sees(clock_ahead=-3600.0), 0.0)],
@@ -223,6 +237,26 @@ def test_a_chain_of_another_tool_is_named_with_its_fix() -> None:
     assert "nft delete chain inet ufw fchain" in found.cure
 
 
+@pytest.mark.parametrize(
+    "state",
+    [
+        quiet_sync(2.0),
+        quiet_sync(conntrackd=False),
+        quiet_sync(vlan=4.0),
+        quiet_sync(since=8.0),
+        replace(quiet_sync(), phase=Phase.ACTIVE),
+    ],
+    ids=["one message lost", "no conntrackd", "VLAN cut", "just began", "active"],
+)
+def test_silence_of_the_sync_that_has_another_cause_is_not_called_stalled(state: NodeState) -> None:
+    assert "sync-stalled" not in codes(state, 9.0)
+
+
+def test_a_few_stray_packets_on_a_standby_accuse_nobody() -> None:
+    state = standby(health=replace(WELL, barred=("table inet ufw chain fchain",)))
+    assert "clients-dropped" not in codes(state)
+
+
 def test_a_node_out_of_the_election_for_good_reason_is_no_fault_of_vrrp() -> None:
     """With all BGP sessions gone the standby takes itself out: no-bgp says it all."""
     gone = standby(health=NO_BGP, vrrp=VrrpRole.FAULT, peer=heard(Phase.ACTIVE, private=-60.0, public=-60.0))
@@ -264,7 +298,8 @@ def test_two_with_the_same_claim_are_named_with_their_epochs() -> None:
 @pytest.mark.parametrize(
     ("state", "text", "fix"),
     [
-        (stalled(), "sync messages of nat-b arrive", "MTU"),
+        (stalled(), "sync messages of nat-b arrive", "sync.port"),
+        (stalled(large_lost=True), "large packets of nat-b", "large-packets-lost"),
         (stalled(sync_quiet_seconds=8.0), "no sync message of nat-b arrives", "ip route get"),
         (
             stalled(said_alarms=(Alarm("conntrackd-mute", "conntrackd does not respond"),)),
@@ -272,7 +307,7 @@ def test_two_with_the_same_claim_are_named_with_their_epochs() -> None:
             "log of natpair-conntrackd on nat-b",
         ),
     ],
-    ids=["entries", "silence", "peer"],
+    ids=["entries", "size", "silence", "peer"],
 )
 def test_a_sync_that_does_not_progress_names_its_cause(state: NodeState, text: str, fix: str) -> None:
     (found,) = [one for one in conditions(state, 9.0) if one.code == "sync-stalled"]

@@ -13,13 +13,14 @@ from natpair.core.conditions import conditions
 from natpair.core.events import HealthRead, PeerHeard, Tick
 from natpair.core.machine import peer_unready, step
 from natpair.core.messages import Phase
-from natpair.core.replies import FAR_ROUNDS, MISSES, FipReplies, Replies, ReplyState, Where
+from natpair.core.replies import TO_ACT, TO_TELL, FipReplies, Replies, ReplyState, Where
 from natpair.core.state import UNANSWERED_SECONDS, message_of
 from natpair.core.wire import Path
 from nodes import WELL, active, says, standby
 
 A, B, OWN = "192.0.2.221", "192.0.2.222", "203.0.113.3"
 PACE = 0.5
+MISSES, FAR_ROUNDS = TO_ACT.misses, TO_ACT.rounds
 
 
 class Story:
@@ -63,6 +64,39 @@ def test_an_idle_pair_whose_probes_are_answered_is_well() -> None:
     assert story.state(A) == story.state(B) == (ReplyState.ANSWERED, Where.NOWHERE)
 
 
+def test_what_is_told_soon_is_acted_on_later() -> None:
+    story = Story(A, B)
+    times(4, lambda: story.round(answer=(OWN, A, B)))
+    times(TO_TELL.misses, lambda: story.round(answer=(OWN, A)))
+    assert story.state(B) == (ReplyState.SUSPECTED, Where.FIP)
+    assert story.state(B, settled=False) == (ReplyState.ASKING, Where.FIP)
+    times(TO_ACT.misses - TO_TELL.misses - 1, lambda: story.round(answer=(OWN, A)))
+    assert story.state(B) == (ReplyState.SUSPECTED, Where.FIP)
+    story.round(answer=(OWN, A))
+    assert story.state(B) == (ReplyState.SILENT, Where.FIP)
+    assert story.state(A) == (ReplyState.ANSWERED, Where.NOWHERE)
+
+
+def test_clients_that_hear_nothing_are_told_after_two_probes() -> None:
+    story = Story(A)
+    story.round(sent=10, back=10)
+    story.replies = story.replies.answered(OWN, story.now)
+    times(3, lambda: story.round(sent=10, answer=(OWN,)))
+    assert story.state() == (ReplyState.SUSPECTED, Where.FIP), "three readings after the last reply"
+
+
+@pytest.mark.parametrize("echoes", [True, False])
+def test_a_line_that_seems_cut_is_told_soon_if_anybody_behind_it_ever_answered_a_probe(echoes: bool) -> None:
+    story = Story(A)
+    times(4, lambda: story.round(sent=10, back=10, answer=(OWN, A)))
+    story.replies = story.replies.answered(A, story.now)
+    if echoes:
+        story.replies = story.replies.answered_far(A, story.now)
+    times(4, lambda: story.round(sent=10, answer=(OWN, A), far=3))
+    told = (ReplyState.SUSPECTED, Where.LINE) if echoes else (ReplyState.ANSWERED, Where.NOWHERE)
+    assert story.state() == told
+
+
 def test_of_two_fips_the_dead_one_is_named_within_three_seconds() -> None:
     story = Story(A, B)
     times(4, lambda: story.round(answer=(OWN, A, B)))
@@ -77,8 +111,8 @@ def test_of_two_fips_the_dead_one_is_named_within_three_seconds() -> None:
 def test_two_lost_probes_are_no_news() -> None:
     story = Story(A)
     times(3, lambda: story.round(answer=(OWN, A)))
-    times(MISSES - 1, lambda: story.round(answer=(OWN,)))
-    assert story.state()[0] is not ReplyState.SILENT
+    times(TO_TELL.misses - 1, lambda: story.round(answer=(OWN,)))
+    assert story.state()[0] is ReplyState.ANSWERED
 
 
 def test_after_a_change_of_role_the_fabric_has_its_time() -> None:
@@ -191,18 +225,23 @@ TAKEN = FipReplies(A, ReplyState.SILENT, Where.FIP, elsewhere=A)
 @pytest.mark.parametrize(
     ("found", "peer", "moves"),
     [
-        ((SILENT,), {}, True),
-        ((SILENT,), {"unanswered": True}, False),
-        ((SILENT,), {"ready": False}, False),
-        ((TAKEN,), {}, False),
-        ((TAKEN, FipReplies(B, ReplyState.SILENT, Where.FIP)), {}, True),
+        ((SILENT,), {"reached": True}, True),
+        ((SILENT,), {"reached": False}, False),
+        ((SILENT,), {}, False),
+        ((SILENT,), {"reached": True, "unanswered": True}, False),
+        ((SILENT,), {"reached": True, "ready": False}, False),
+        ((TAKEN,), {"reached": True}, False),
+        ((TAKEN, FipReplies(B, ReplyState.SILENT, Where.FIP)), {"reached": True}, True),
         ((CUT,), {"reached": True}, True),
         ((CUT,), {"reached": False}, False),
         ((CUT,), {}, False),
-        ((FipReplies(A, ReplyState.ASKING, Where.FIP),), {}, False),
+        ((FipReplies(A, ReplyState.ASKING, Where.FIP),), {"reached": True}, False),
+        ((FipReplies(A, ReplyState.SUSPECTED, Where.FIP),), {"reached": True}, False),
     ],
     ids=[
         "fip",
+        "fip-for-both",
+        "fip-untried",
         "peer-had-none",
         "peer-not-ready",
         "taken",
@@ -211,6 +250,7 @@ TAKEN = FipReplies(A, ReplyState.SILENT, Where.FIP, elsewhere=A)
         "cut-for-both",
         "untried",
         "early",
+        "suspected",
     ],
 )
 def test_the_role_moves_only_if_that_may_help(
@@ -243,18 +283,19 @@ def test_silence_that_has_another_cause_moves_nothing_when_the_cause_ends(wrong:
     assert heard.phase is Phase.ACTIVE
     assert not message_of(heard, 10.1).unanswered
     settled = 10.0 + heard.terms.hold + 1
-    again = step(heard, PeerHeard(Path.PRIVATE, says(Phase.STANDBY)), settled).state
+    again = step(heard, PeerHeard(Path.PRIVATE, says(Phase.STANDBY, reached=True)), settled).state
     assert step(again, HealthRead(quiet), settled).state.phase is Phase.YIELDING, "it stays silent: the peer may help"
 
 
 def test_it_is_not_handed_back_and_forth() -> None:
     """Given away for nothing coming back, a node remembers that it had none either; so the other keeps the role."""
-    state = step(active(), HealthRead(replace(WELL, replies=(SILENT,))), 0.1).state
+    before = active(said=says(Phase.STANDBY, reached=True))
+    state = step(before, HealthRead(replace(WELL, replies=(SILENT,))), 0.1).state
     assert state.phase is Phase.YIELDING
     later = replace(state, phase=Phase.STANDBY)
     assert message_of(later, 30.0).unanswered
     assert not message_of(later, UNANSWERED_SECONDS + 1).unanswered
-    other = active(said=says(Phase.STANDBY, unanswered=True), health=replace(WELL, replies=(SILENT,)))
+    other = active(said=says(Phase.STANDBY, unanswered=True, reached=True), health=replace(WELL, replies=(SILENT,)))
     assert step(other, Tick(), 0.2).state.phase is Phase.ACTIVE
 
 
@@ -275,4 +316,5 @@ def test_no_switchover_to_a_node_that_had_no_replies() -> None:
 def test_what_the_provider_does_not_share_there_would_not_be_answered_there() -> None:
     lacks = Account(lacks=(Lack(A, "nat-b", "is not shared", True),))
     state = active(health=replace(WELL, replies=(SILENT,)), account=lacks)
-    assert not may_help(state, says(Phase.STANDBY))
+    assert not may_help(state, says(Phase.STANDBY, reached=True))
+    assert may_help(replace(state, account=Account()), says(Phase.STANDBY, reached=True))
