@@ -134,7 +134,7 @@ class Agent:
             lambda sample: self.link.attach(sample),
             lambda: self.loop.state.claims_active,
         )
-        self.link = PeerLink(gateway, node, key, self._on_message, self.sync.asked)
+        self.link = PeerLink(gateway, node, key, self._on_message, self.sync.asked, lambda: self.sources.wake())
         self.incarnations = Incarnations(self.events.record)
         self.daemons = Daemons(self.reconciler.bird_says, self._on_kill)
         self.standing = Standing(self._own_conditions, self.events.record)
@@ -151,6 +151,7 @@ class Agent:
         self.loop = DecisionLoop(state, self, self.events)
         self.contradictions = Contradictions(gateway.private_network, gateway.pair.fips, self.events.record)
         self.sources.on_leak = self.contradictions.look
+        self.sources.watches_sync = lambda: not self.loop.state.claims_active
         self._jobs: asyncio.Queue[Conntrack] = asyncio.Queue()
         self._ceilings: asyncio.Queue[int] = asyncio.Queue()
         self._terms = state.terms
@@ -230,8 +231,6 @@ class Agent:
 
     def _on_message(self, path: Leg, message: PeerMessage) -> None:
         self.vlan.learn(message.clients)
-        if self.link.large_lost != self.loop.state.health.large_lost:
-            self.sources.wake()
         known = self.loop.state.peer_mac
         self.loop.handle(PeerHeard(path, message))
         if (mac := self.loop.state.peer_mac) != known:

@@ -65,6 +65,7 @@ class PeerLink:
         key: bytes,
         on_message: Callable[[Path, PeerMessage], None],
         on_sample: Callable[[tuple[Flow, ...]], None],
+        on_news: Callable[[], None] = lambda: None,
     ) -> None:
         self._key = key
         self._me = me
@@ -73,6 +74,8 @@ class PeerLink:
         self._peers = addresses(gateway, gateway.peer_of(me).name)
         self._on_message = on_message
         self._on_sample = on_sample
+        self._on_news = on_news
+        self._told = (False, False)
         self._sample: tuple[Flow, ...] = ()
         self._copies = 0
         self._session = Session(own=Stamp(secrets.token_hex(8), 0), peer=gateway.peer_of(me).name)
@@ -150,6 +153,7 @@ class PeerLink:
                     self._foreign = (time.monotonic(), error.version)
                 elif isinstance(error, BadSeal) and sender[0] == str(self._peers[path]):
                     self._unverified.append(time.monotonic())
+                    self._tell()
                 continue
             newest = max(self._session.seen.values(), default=-1)
             known = self._session.trusted
@@ -160,6 +164,7 @@ class PeerLink:
             self._clock_ahead = time.time() - envelope.wall if envelope.wall else 0.0
             if path is Path.PRIVATE:
                 self._note_size(envelope, anew=self._session.trusted != known)
+            self._tell()
             if envelope.message.sample:
                 self._on_sample(envelope.message.sample)
                 envelope = replace(envelope, message=envelope.message.model_copy(update={"sample": ()}))
@@ -167,6 +172,13 @@ class PeerLink:
             if self._latest is None or envelope.stamp.counter > newest or self._session.trusted != known:
                 self._latest = envelope.message
             self._on_message(path, self._latest)
+
+    def _tell(self) -> None:
+        """Call `on_news` when what is judged here has changed."""
+        found = (self.keys_differ, self.large_lost)
+        if found != self._told:
+            self._told = found
+            self._on_news()
 
     def _note_size(self, envelope: Envelope, *, anew: bool) -> None:
         """Count the heartbeats of full size that the peer has sent and that have not come."""

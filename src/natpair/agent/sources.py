@@ -37,8 +37,8 @@ _DOUBTFUL_PACE = 0.7
 """Of the probe interval. Not less: of two nodes whose internet is away the later must have its doubts, an interval
 after the first, before the other is sure."""
 _COUNTERS_SECONDS = 1.0
-_SYNC_LOOKS = 2
-"""Looks at the counters in that time: the silence of the peer's conntrackd is to be known soon."""
+_SYNC_LOOKS = 4
+"""Looks of a standby in that time: the silence of the peer's conntrackd is to be known soon."""
 _LEAKED = 5
 """Packets a second that the leak guard drops before it is news."""
 _FULL_LOOK_EVERY = 16
@@ -98,6 +98,8 @@ class Sources:
         """Set when addresses may have changed."""
         self.on_leak: Callable[[], None] = lambda: None
         """Called when the leak guard has stopped packets since the last look."""
+        self.watches_sync: Callable[[], bool] = lambda: True
+        """Whether this node is one that should get sync messages."""
         self.counters: dict[str, int] = {}
         """Packets by named counter, as they were read last."""
 
@@ -259,26 +261,27 @@ class Sources:
         """The counters, and now and then a full look at what is in force, for changes that gave no notice."""
         self._read_counters()  # the status has them from the start
         for number in itertools.count(1):
-            await asyncio.sleep(_COUNTERS_SECONDS / _SYNC_LOOKS)
-            counters = nft.counters()
-            self._note_sync(counters.get("sync_in", 0), time.monotonic())
-            if number % _SYNC_LOOKS == 0:
-                self._read_counters(counters)
-            if number % (_SYNC_LOOKS * _FULL_LOOK_EVERY) == 0:
+            for _ in range((looks := _SYNC_LOOKS if self.watches_sync() else 1) - 1):
+                await asyncio.sleep(_COUNTERS_SECONDS / looks)
+                self._note_sync(nft.counters())
+            await asyncio.sleep(_COUNTERS_SECONDS / looks)
+            if number % _FULL_LOOK_EVERY == 0:
                 self._enforcer.look_again()
+            self._read_counters()
 
-    def _note_sync(self, count: int, now: float) -> None:
-        readings = self._readings
+    def _note_sync(self, counters: Mapping[str, int]) -> None:
+        readings, now = self._readings, time.monotonic()
         was_quiet = readings.sync_quiet > SYNC_QUIET_SECONDS
-        if count != self._sync[0]:
+        if (count := counters.get("sync_in", 0)) != self._sync[0]:
             self._sync = (count, now)
         readings.sync_quiet = now - self._sync[1]
         if was_quiet != (readings.sync_quiet > SYNC_QUIET_SECONDS):
             self.wake()
 
-    def _read_counters(self, counters: dict[str, int] | None = None) -> None:
+    def _read_counters(self) -> None:
         before = self.counters
-        self.counters = nft.counters() if counters is None else counters
+        self.counters = nft.counters()
+        self._note_sync(self.counters)
         relaying = self._grew(before, "relayed")
         self._readings.relaying = self._readings.relaying + _COUNTERS_SECONDS if relaying else 0.0
         if self._grew(before, "leak_guard"):

@@ -34,17 +34,14 @@ _BEFORE_2038_SECONDS = 3
 )
 def clock_jumps(context: Context) -> None:
     """Both clocks an hour back, two forward, each second another way, over the end of 32 bits; then a power cut."""
-    library = _compiled()
     for node in context.lab.nodes:
-        context.undo.append(lambda node=node: context.run(node, "rm", "-f", _PRELOAD, _LIBRARY, _STEP, check=False))  # type: ignore[misc]
-        context.run(node, "sh", "-c", f"base64 -d > {_LIBRARY} && echo 0 > {_STEP}", stdin=library)
-        context.run(node, "sh", "-c", f"chmod 755 {_LIBRARY} && echo {_LIBRARY} > {_PRELOAD}")
+        give_own_clock(context, node)
     rolling_restart.inject(context)
-    for step in (-_HOUR, _HOUR):
-        _set(context, step)
+    for ahead in (-_HOUR, _HOUR):
+        _set(context, ahead)
         context.pass_time(4)
-        wrong = _date(context) - time.time() - step
-        context.require(f"the clock is {step} s off", abs(wrong) < _HOUR / 2, f"it is {wrong:.0f} s from that")
+        wrong = _date(context) - time.time() - ahead
+        context.require(f"the clock is {ahead} s off", abs(wrong) < _HOUR / 2, f"it is {wrong:.0f} s from that")
     for number in range(6):
         _set(context, (-1) ** number * 10 * number)
         context.pass_time(1)
@@ -53,6 +50,13 @@ def clock_jumps(context: Context) -> None:
     context.require("2038 has come", _date(context) > _YEAR_2038)
     context.may_be_felt()
     context.power_cut(context.active)
+
+
+def give_own_clock(context: Context, node: str) -> None:
+    """Programs that start on the node from now on see a clock that `step` can put wrong."""
+    context.undo.append(lambda: context.run(node, "rm", "-f", _PRELOAD, _LIBRARY, _STEP, check=False))
+    context.run(node, "sh", "-c", f"base64 -d > {_LIBRARY} && echo 0 > {_STEP}", stdin=_compiled())
+    context.run(node, "sh", "-c", f"chmod 755 {_LIBRARY} && echo {_LIBRARY} > {_PRELOAD}")
 
 
 def _compiled() -> str:
@@ -66,10 +70,15 @@ def _compiled() -> str:
         return base64.b64encode(made.read_bytes()).decode()
 
 
-def _set(context: Context, step: int) -> None:
+def step(context: Context, node: str, seconds: int) -> None:
+    """The node's clock is so far ahead of the machine's from now on."""
+    # In place by rename: nobody reads half a number.
+    context.run(node, "sh", "-c", f"echo {seconds} > {_STEP}.new && mv {_STEP}.new {_STEP}")
+
+
+def _set(context: Context, seconds: int) -> None:
     for node in context.lab.nodes:
-        # In place by rename: nobody reads half a number.
-        context.run(node, "sh", "-c", f"echo {step} > {_STEP}.new && mv {_STEP}.new {_STEP}")
+        step(context, node, seconds)
 
 
 def _date(context: Context) -> float:

@@ -55,17 +55,23 @@ _UNMOUNT = "; ".join(
 def disk_stalled(context: Context) -> None:
     """The standby's disk hangs; when it is known to, the active node loses power."""
     node = context.standby
-    context.undo.append(lambda: context.run(node, "sh", "-c", _UNMOUNT, check=False))
-    context.run(node, "sh", "-c", _MOUNT)
-    guard = _freeze(context, node)
-    context.undo.append(lambda: _thaw(guard))
+    put_on_disk(context, node)
+    guard = freeze(context, node)
+    context.undo.append(lambda: thaw(guard))
     if context.observer.agents_speak:
         told = context.wait(lambda: "disk-stalled" in context.conditions(node), _ALARM_MS / 1000)
         context.check("alarm", told, _ALARM_MS, "the agent does not tell that its disk hangs")
     context.power_cut(context.active)
 
 
-def _freeze(context: Context, node: str) -> subprocess.Popen[bytes]:
+def put_on_disk(context: Context, node: str) -> None:
+    """Give a node's folders a disk of their own."""
+    context.undo.append(lambda: context.run(node, "sh", "-c", _UNMOUNT, check=False))
+    context.run(node, "sh", "-c", _MOUNT)
+
+
+def freeze(context: Context, node: str) -> subprocess.Popen[bytes]:
+    """Let that disk hang until `thaw`."""
     # A session of its own: an interrupt at the terminal is for us, and ends it by the end of its input.
     guard = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", _GUARD, str(context.lab.ref(node).path(_DISK))],
@@ -74,10 +80,11 @@ def _freeze(context: Context, node: str) -> subprocess.Popen[bytes]:
         start_new_session=True,
     )
     if guard.stdout is None or guard.stdout.readline() != b"frozen\n":
-        _thaw(guard)
+        thaw(guard)
         raise LabError(f"the disk of {node} cannot be frozen", cure="it needs loop devices, ext4 and FIFREEZE")
     return guard
 
 
-def _thaw(guard: subprocess.Popen[bytes]) -> None:
+def thaw(guard: subprocess.Popen[bytes]) -> None:
+    """Let the disk go on."""
     guard.communicate(timeout=_THAW_SECONDS)
