@@ -151,6 +151,16 @@ def test_the_named_counters_are_there_and_count(machine: Scratch) -> None:
     assert names >= {"leak_guard", "relayed", "fip_in", "fip_unknown", "duplicated"}
 
 
+ONE = "from natpair.system import nft\nprint(nft.counter('sync_in'), nft.counters()['sync_in'], nft.counter('no_such'))"
+
+
+def test_one_counter_alone_is_the_same_as_among_all(machine: Scratch) -> None:
+    assert call(machine, ONE) == "0 0 0"
+    table = "add table ip natpair; add counter ip natpair sync_in packets 7 bytes 9"
+    machine.run("nft", f"delete table ip natpair; {table}")
+    assert call(machine, ONE) == "7 7 0"
+
+
 def test_without_a_table_there_are_no_counters(machine: Scratch) -> None:
     machine.run("nft", "flush", "ruleset")
     assert call(machine, COUNTERS) == "[]"

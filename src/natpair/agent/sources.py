@@ -37,8 +37,9 @@ _DOUBTFUL_PACE = 0.7
 """Of the probe interval. Not less: of two nodes whose internet is away the later must have its doubts, an interval
 after the first, before the other is sure."""
 _COUNTERS_SECONDS = 1.0
-_SYNC_LOOKS = 4
+_SYNC_LOOKS = 10
 """Looks of a standby in that time: the silence of the peer's conntrackd is to be known soon."""
+_SYNC = "sync_in"
 _LEAKED = 5
 """Packets a second that the leak guard drops before it is news."""
 _FULL_LOOK_EVERY = 16
@@ -263,16 +264,16 @@ class Sources:
         for number in itertools.count(1):
             for _ in range((looks := _SYNC_LOOKS if self.watches_sync() else 1) - 1):
                 await asyncio.sleep(_COUNTERS_SECONDS / looks)
-                self._note_sync(nft.counters())
+                self._note_sync(nft.counter(_SYNC))
             await asyncio.sleep(_COUNTERS_SECONDS / looks)
             if number % _FULL_LOOK_EVERY == 0:
                 self._enforcer.look_again()
             self._read_counters()
 
-    def _note_sync(self, counters: Mapping[str, int]) -> None:
+    def _note_sync(self, count: int) -> None:
         readings, now = self._readings, time.monotonic()
         was_quiet = readings.sync_quiet > SYNC_QUIET_SECONDS
-        if (count := counters.get("sync_in", 0)) != self._sync[0]:
+        if count != self._sync[0]:
             self._sync = (count, now)
         readings.sync_quiet = now - self._sync[1]
         if was_quiet != (readings.sync_quiet > SYNC_QUIET_SECONDS):
@@ -281,7 +282,7 @@ class Sources:
     def _read_counters(self) -> None:
         before = self.counters
         self.counters = nft.counters()
-        self._note_sync(self.counters)
+        self._note_sync(self.counters.get(_SYNC, 0))
         relaying = self._grew(before, "relayed")
         self._readings.relaying = self._readings.relaying + _COUNTERS_SECONDS if relaying else 0.0
         if self._grew(before, "leak_guard"):

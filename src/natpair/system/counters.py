@@ -6,6 +6,7 @@ over the wire is linux/netfilter/nf_tables.h: NFT_MSG_GETOBJ with a table and a 
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 _NETFILTER = 12
 _GET_OBJECTS = (10 << 8) | 19  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETOBJ
 _DUMP = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
+_REQUEST = 0x001  # NLM_F_REQUEST
 _ERROR, _DONE = 2, 3
 _IPV4 = 2
 _HEADER = struct.Struct("=IHHII")
@@ -31,7 +33,7 @@ def read(table: str = "natpair") -> dict[str, int]:
     found: dict[str, int] = {}
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER) as netlink:
         netlink.settimeout(_SECONDS)
-        netlink.send(_question(table))
+        netlink.send(_question(table, _DUMP))
         while True:
             page = netlink.recv(_PAGE)
             for kind, message in _messages(page):
@@ -42,11 +44,26 @@ def read(table: str = "natpair") -> dict[str, int]:
                 _note(found, message)
 
 
-def _question(table: str) -> bytes:
+def read_one(name: str, table: str = "natpair") -> int:
+    """Packets of one counter, for a sixth of the time. OSError if there is none."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER) as netlink:
+        netlink.settimeout(_SECONDS)
+        netlink.send(_question(table, _REQUEST, name))
+        ((kind, message),) = _messages(netlink.recv(_PAGE))
+    found: dict[str, int] = {}
+    if kind != _ERROR:
+        _note(found, message)
+    if name not in found:
+        raise OSError(errno.ENOENT, f"there is no counter {name}")
+    return found[name]
+
+
+def _question(table: str, flags: int, name: str = "") -> bytes:
     attributes = _attribute(_OBJ_TABLE, table.encode() + b"\0")
+    attributes += _attribute(_OBJ_NAME, name.encode() + b"\0") if name else b""
     attributes += _attribute(_OBJ_TYPE, struct.pack(">I", _TYPE_COUNTER))
     body = struct.pack("=BBH", _IPV4, 0, 0) + attributes
-    return _HEADER.pack(_HEADER.size + len(body), _GET_OBJECTS, _DUMP, 1, 0) + body
+    return _HEADER.pack(_HEADER.size + len(body), _GET_OBJECTS, flags, 1, 0) + body
 
 
 def _attribute(kind: int, value: bytes) -> bytes:

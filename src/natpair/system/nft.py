@@ -99,6 +99,14 @@ async def read() -> Ruleset | None:
     )
 
 
+def counter(name: str) -> int:
+    """Packets of one named counter of table ip natpair; 0 if it cannot be read."""
+    try:
+        return named.read_one(name)
+    except OSError:
+        return 0
+
+
 def counters() -> dict[str, int]:
     """Packets of each named counter of table ip natpair, and `passed` for all FIPs; empty if they cannot be read."""
     try:

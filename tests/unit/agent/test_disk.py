@@ -281,6 +281,24 @@ async def test_a_watched_disk_that_refuses_is_told_once_and_again_when_it_came_b
     assert (tmp_path / "var/.alive").stat().st_size < 4096
 
 
+async def test_a_stall_is_news_when_it_begins_and_when_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "PROBE_SECONDS", 0.02)
+    monkeypatch.setattr(disk, "PATIENCE_SECONDS", 0.05)
+    gate, news = threading.Event(), list[bool]()
+    monkeypatch.setattr(disk, "probe", lambda _path: gate.wait(SOON))
+    disks = Disks(var=str(tmp_path), etc=str(tmp_path))
+    wake = lambda: news.append(disks.stalled(time.monotonic()) is not None)  # noqa: E731 - said once, where it is read
+    watching = asyncio.create_task(disks.watch(lambda *_a, **_k: None, wake))
+    async with asyncio.timeout(SOON):
+        while not news:
+            await asyncio.sleep(0.01)
+        gate.set()
+        while len(news) < 2:
+            await asyncio.sleep(0.01)
+    watching.cancel()
+    assert news[:2] == [True, False]
+
+
 # What is dropped
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -32,3 +33,18 @@ async def test_a_note_on_a_disk_that_hangs_holds_nothing_up(monkeypatch: pytest.
     await made._look_at_note()
     assert made.seen.rollback_at is not None
     assert 30 < made.seen.rollback_at - time.monotonic() < 41
+
+
+async def test_a_key_that_is_gone_or_open_is_seen_and_is_news(tmp_path: Path) -> None:
+    key, news = tmp_path / "key", list[int]()
+    pair = gateway()
+    pair = pair.model_copy(update={"heartbeat": pair.heartbeat.model_copy(update={"key_file": str(key)})})
+    made = Lookout(pair, "nat-a", lambda: False, lambda: news.append(1))
+    await made._look(1)
+    assert made.seen.key_missing
+    key.write_text("k")
+    key.chmod(0o644)
+    before = made.seen.essence
+    await made._look(1)
+    assert (made.seen.key_missing, made.seen.key_mode) == (False, 0o644)
+    assert before != made.seen.essence

@@ -13,12 +13,12 @@ from natpair.agent.loop import DecisionLoop
 from natpair.core.account import Lack, Work
 from natpair.core.actions import Action, Conntrack, Reply
 from natpair.core.desired import Desired, Traffic
-from natpair.core.events import AccountSeen, Asked, Tick, Verb, VrrpChanged
+from natpair.core.events import AccountSeen, Asked, HealthRead, Tick, Verb, VrrpChanged
 from natpair.core.messages import PeerMessage, Phase, VrrpRole
 from natpair.core.model import Watch
 from natpair.core.rules import ASK_SILENT
 from natpair.core.state import NodeState
-from nodes import active, says, standby
+from nodes import WELL, active, says, standby
 
 
 def orphaned() -> NodeState:
@@ -118,3 +118,11 @@ async def test_work_ahead_is_acted_on_written_down_and_remembered(bench: BenchMa
     made.loop.state = replace(made.loop.state, account=replace(made.loop.state.account, handed=("key",)))
     made.loop.handle(VrrpChanged(VrrpRole.FAULT))
     assert made.remembered[-1].handed == ("key",)
+
+
+async def test_the_peer_hears_of_what_the_latest_reading_shows(bench: BenchMaker) -> None:
+    made = bench(alive(active()))
+    made.loop.handle(HealthRead(replace(WELL, refusing=True)))
+    assert [alarm.code for alarm in made.loop.message().alarms] == ["ports-exhausted"]
+    made.loop.handle(HealthRead(WELL))
+    assert made.loop.message().alarms == ()

@@ -244,3 +244,46 @@ async def test_a_peer_that_speaks_another_version_is_named_as_long_as_it_speaks(
         monkeypatch.setattr(peerlink, "_FOREIGN_SECONDS", 0.0)
         assert a.foreign_version == 0
     assert heard == []
+
+
+async def test_a_heartbeat_of_full_size_goes_over_the_vlan_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peerlink.links, "mtu", lambda _: 1500)
+    pair, sizes = on_loopback(), list[int]()
+    real = peerlink.unseal
+    monkeypatch.setattr(peerlink, "unseal", lambda key, data: sizes.append(len(data)) or real(key, data))
+    ours, theirs = link(pair, "nat-a", []), link(pair, "nat-b", (heard := Heard()))
+    async with opened(ours, theirs):
+        for _ in range(3):
+            ours.send(says(Phase.STANDBY))
+            theirs.send(says(Phase.STANDBY))
+            await a_moment()
+        assert heard
+    assert sizes.count(1500 - 28) == 2, "one of each"
+    assert max(sizes) == 1500 - 28
+
+
+async def test_large_heartbeats_that_do_not_come_are_told_while_small_ones_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peerlink.links, "mtu", lambda _: 1500)
+    monkeypatch.setattr(peerlink, "_FILL_SECONDS", 0.0)
+    pair, news = on_loopback(), list[bool]()
+    ours = link(pair, "nat-a", (heard := Heard()))
+    theirs = PeerLink(pair, "nat-b", KEY, lambda *_: None, samples.append)
+    ours._on_news = lambda: news.append(ours.large_lost)
+    async with opened(ours, theirs):
+        await acquaint(ours, theirs, heard)
+        theirs.send(says(Phase.STANDBY))
+        await a_moment()
+        assert not ours.large_lost
+        monkeypatch.setattr(peerlink.links, "mtu", lambda _: 70_000)  # more than a datagram holds: nothing is sent
+        monkeypatch.setattr(peerlink, "MAX_DATAGRAM", 70_000)
+        for _ in range(4):
+            theirs.send(says(Phase.STANDBY))
+        monkeypatch.setattr(peerlink, "_FILL_SECONDS", 60.0)
+        theirs.send(says(Phase.STANDBY))
+        await until(lambda: ours.large_lost)
+        monkeypatch.setattr(peerlink, "_FILL_SECONDS", 0.0)
+        monkeypatch.setattr(peerlink.links, "mtu", lambda _: 1500)
+        monkeypatch.setattr(peerlink, "MAX_DATAGRAM", 9216)
+        theirs.send(says(Phase.STANDBY))
+        await until(lambda: not ours.large_lost)
+    assert news == [True, False]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import subprocess
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
@@ -58,6 +59,7 @@ class Outside:
     dumps: int = 0
     said_by_bird: list[Announcement | None] = field(default_factory=list)
     looked: int = 0
+    synced: int = 0
 
     def _mute(self, name: str) -> None:
         if name in self.mute:
@@ -80,7 +82,11 @@ class Outside:
         return "cache internal:\ncurrent active connections:\t\t 17\n\nexternal inject: ..."
 
     def counters(self) -> dict[str, int]:
-        return {} if "counters" in self.mute else {"fip_in": self.arrived, "relayed": self.relayed}
+        known = {"fip_in": self.arrived, "relayed": self.relayed, "sync_in": self.synced}
+        return {} if "counters" in self.mute else known
+
+    def counter(self, name: str) -> int:
+        return self.counters().get(name, 0)
 
     async def has_address(self, _: IPv4Address) -> bool:
         return self.vip_here
@@ -124,6 +130,7 @@ def outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Outside:
     monkeypatch.setattr(daemons.conntrackd, "incarnation", lambda: made.incarnation)
     monkeypatch.setattr(daemons, "listener_of", lambda _: made.pid)
     monkeypatch.setattr(sources.nft, "counters", made.counters)
+    monkeypatch.setattr(sources.nft, "counter", made.counter)
     monkeypatch.setattr(sources.links, "has_address", made.has_address)
     monkeypatch.setattr(sources.links, "default_gateway", made.default_gateway)
     monkeypatch.setattr(sources.links, "is_up", lambda _: made.up)
@@ -329,6 +336,29 @@ async def test_relaying_that_lasts_adds_up_and_ends(outside: Outside, monkeypatc
             await asyncio.sleep(0.002)
     running.cancel()
     assert outside.looked > 3
+
+
+async def test_the_silence_of_the_sync_is_news_as_soon_as_it_counts(
+    outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an active node, too, though less often: it sends the sync, and gets little of it."""
+    monkeypatch.setattr(sources, "SYNC_QUIET_SECONDS", 0.3)
+    for standby in (True, False):
+        made = made_from(outside)
+        made.watches_sync = lambda standby=standby: standby  # type: ignore[misc]
+        monkeypatch.setattr(sources, "_COUNTERS_SECONDS", 0.5 if standby else 0.05)
+        running = asyncio.ensure_future(made.looks())
+        async with asyncio.timeout(5):
+            for _ in range(5):
+                outside.synced += 1
+                await asyncio.sleep(0.1)
+                assert made._facts().sync_quiet_seconds < 0.3
+            began = time.monotonic()
+            made._wake.clear()
+            await made._wake.wait()
+        assert 0.15 < time.monotonic() - began < 0.4
+        assert made._facts().sync_quiet_seconds > 0.3
+        running.cancel()
 
 
 async def test_the_counters_are_there_from_the_start(outside: Outside) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from natpair.core.passage import FORGOTTEN_LOOKS, LOST_PACKETS, Tally
+from natpair.core.passage import FORGOTTEN_LOOKS, LOST_PACKETS, TOLD_PACKETS, Tally
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,14 @@ def test_blocked_is_many_in_a_row_of_which_none_passed(readings: list[tuple[int,
     for offered, passed in readings:
         tally = tally.read(offered, passed)
     assert tally.blocked is blocked
+
+
+def test_it_is_told_before_it_is_acted_on() -> None:
+    assert not Tally(0, 5).read(TOLD_PACKETS - 1, 5).doubtful
+    told = Tally(0, 5).read(TOLD_PACKETS, 5)
+    assert told.doubtful
+    assert not told.blocked
+    assert not told.read(2 * TOLD_PACKETS, 6).doubtful
 
 
 def test_counts_that_go_back_start_anew() -> None:
