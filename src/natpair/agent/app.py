@@ -151,7 +151,6 @@ class Agent:
         self.loop = DecisionLoop(state, self, self.events)
         self.contradictions = Contradictions(gateway.private_network, gateway.pair.fips, self.events.record)
         self.sources.on_leak = self.contradictions.look
-        self.sources.watches_sync = lambda: not self.loop.state.claims_active
         self._jobs: asyncio.Queue[Conntrack] = asyncio.Queue()
         self._ceilings: asyncio.Queue[int] = asyncio.Queue()
         self._terms = state.terms
@@ -422,6 +421,7 @@ class Agent:
 
     def watch(self, fifo: NotifyFifo) -> None:
         """Let the FIFO and the kernel's notices wake us."""
+        self.sources.watches_sync = lambda: not self.loop.state.claims_active
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_exception)
         fifo.roles()  # what is in it now is history
