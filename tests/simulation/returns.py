@@ -1,7 +1,7 @@
 """Do packets come back? A toy of `agent.replies`: it reads and probes as that does, and `core.replies` judges.
 
-There is one FIP. Each machine has two facts of its own: `shared`, the fabric brings it the FIP's packets while it
-announces the FIP as the active node, and `line`, packets get through behind its gateway, both ways.
+There is one FIP. Each machine has two facts of its own: `shared`, the fabric takes its route to the FIP, the active
+node's rather than the standby's, and `line`, packets get through behind its gateway, both ways.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from natpair.agent.replies import (
     URGENT_SECONDS,
     grace,
 )
-from natpair.core.replies import FipReplies, Replies
+from natpair.core.replies import FipReplies, Replies, Where
 from natpair.core.state import NodeState
 
 FIP, OWN = "192.0.2.1", "198.51.100.1"
@@ -65,7 +65,9 @@ class ReplyWatch:
 
     @property
     def asking(self) -> tuple[IPv4Address, ...]:
-        """What the peer should try from its own address."""
+        """What the peer should try: the FIP as a sender, or destinations from its own address."""
+        if any(one.where is Where.FIP for one in self.verdicts):
+            return (IPv4Address(FIP),)
         return DESTINATIONS if self._replies.doubtful or any(one.where for one in self.verdicts) else ()
 
     def reached(self, now: float) -> bool | None:
@@ -82,7 +84,7 @@ class ReplyWatch:
             self._replies = replace(self._replies, peer_reaches=said is not None and said.reached is True)
             self._serve(now, settled=now >= state.since + grace(state, said))
         elif said is not None and said.ask:
-            self._help(now)
+            self._help(said.ask, now)
         else:
             self._rest()
         if before != (self.asking, [(one.state, one.where) for one in self.verdicts]):
@@ -122,10 +124,12 @@ class ReplyWatch:
             if self.node.shared:
                 self._replies = self._replies.answered(FIP, now)
 
-    def _help(self, now: float) -> None:
+    def _help(self, asked: tuple[IPv4Address, ...], now: float) -> None:
         if not self._helping:
             self._rest()
             self._helping = True
         self._reached_at = self._reached_at or -REACHED_SECONDS
-        if self.node.leads_on:
+        # The active node's route is not taken, or it would not ask: what is for the FIP comes here, if here is shared.
+        fip = IPv4Address(FIP) in asked
+        if (self.node.shared and self.node.gateway_answers) if fip else self.node.leads_on:
             self._reached_at = now
