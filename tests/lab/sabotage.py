@@ -17,8 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from natpair.core import paths
+from natpair.render import services
 from natpair.system.conntrackd import Command
-from natpair_lab.drill.events import AGENT
 from natpair_lab.drill.kinds import KINDS, Kind, KindName
 from natpair_lab.drill.stage import Injection, Stage
 from natpair_lab.testbed.fabric import Knobs
@@ -59,8 +59,8 @@ def flushed_after(act: Act) -> Kind:
     flush = KINDS[KindName.FLUSH]
 
     def inject(stage: Stage) -> Injection:
-        thaw = threading.Timer(_FROZEN_SECONDS, stage.lab.kill, (stage.victim, AGENT, signal.SIGCONT))
-        stage.lab.kill(stage.victim, AGENT, signal.SIGSTOP)
+        thaw = threading.Timer(_FROZEN_SECONDS, stage.lab.kill, (stage.victim, services.AGENT, signal.SIGCONT))
+        stage.lab.kill(stage.victim, services.AGENT, signal.SIGSTOP)
         try:
             act(stage.lab, stage.victim)
         finally:

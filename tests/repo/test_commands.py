@@ -22,7 +22,7 @@ from natpair.cli.main import cli, run
 from natpair.cli.manual import pages
 from natpair.render.services import services
 from natpair_lab.cli import complete
-from natpair_lab.testbed import injection, netns, teardown
+from natpair_lab.testbed import faults, netns, teardown
 from repo.rules import ROOT
 from samples import EXAMPLE, gateway
 
@@ -171,8 +171,8 @@ def test_each_shell_gets_a_script(shell: str, capsys: pytest.CaptureFixture[str]
 
 
 def test_what_completion_knows_of_the_lab_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kinds = {f"{verb}:{s}" for verb in injection.SERVICE_KINDS for s in ("agent", "bird", "conntrackd", "keepalived")}
-    assert set(complete.FAULTS) == set(injection.KINDS) | kinds
+    kinds = {f"{verb}:{s}" for verb in faults.SERVICE_KINDS for s in ("agent", "bird", "conntrackd", "keepalived")}
+    assert set(complete.FAULTS) == set(faults.KINDS) | kinds
     running = {service.name.removeprefix("natpair-") for service in services(gateway(), "nat-a")}
     assert {kind.partition(":")[2] for kind in kinds} == running - {"prepare", "handover"}
     assert (netns.LABS, teardown.RECORDS) == (complete.LABS, complete.RECORDS)

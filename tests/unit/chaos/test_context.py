@@ -9,13 +9,13 @@ from unittest.mock import MagicMock
 import pytest
 
 from natpair.errors import LabError
-from natpair_lab.chaos import switchrules
 from natpair_lab.chaos.context import LEGS, Context
+from natpair_lab.testbed import switches
 
 
 @pytest.fixture(autouse=True)
 def _no_switches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(switchrules, "put", lambda *_: None)
+    monkeypatch.setattr(switches, "load", lambda *_: None)
 
 
 def _scene(dark: set[str]) -> Context:

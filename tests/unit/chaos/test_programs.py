@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from natpair_lab.chaos import faults, switchrules
+from natpair_lab.chaos import faults
 from natpair_lab.chaos.observer import primary_sessions, vip_changes
 from natpair_lab.chaos.programs import attack, speaker
 from natpair_lab.drill import pcap
+from natpair_lab.testbed import switches
 from unit.drill.drill_samples import packet
 
 SHOWN = """\
@@ -71,8 +72,8 @@ def test_the_owner_of_the_vip_is_read_from_what_ip_tells() -> None:
 
 
 def test_a_switch_without_rules_drops_nothing() -> None:
-    assert "drop" not in switchrules.ruleset(())
-    assert 'iifname "a" drop' in switchrules.ruleset(('iifname "a"',))
+    assert "drop" not in switches.dropping(())
+    assert 'iifname "a" drop' in switches.dropping(('iifname "a"',))
 
 
 def programs_named(folder: Path) -> set[str]:

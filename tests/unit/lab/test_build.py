@@ -16,9 +16,9 @@ from natpair.errors import ConfigError, LabError, Unsupported
 from natpair_lab.testbed import build, follower, preflight, state, teardown
 from natpair_lab.testbed.agents import roles
 from natpair_lab.testbed.fabric import Knobs
-from natpair_lab.testbed.faults import SwitchFaults
 from natpair_lab.testbed.node import put
 from natpair_lab.testbed.ping import checksum, is_reply, request
+from natpair_lab.testbed.switches import SwitchFaults
 
 
 @pytest.mark.parametrize("profile", list(Profile))

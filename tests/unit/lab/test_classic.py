@@ -16,7 +16,7 @@ from natpair.errors import LabError
 from natpair_lab.testbed import build, designs
 from natpair_lab.testbed.agents import roles
 from natpair_lab.testbed.classic import files, status
-from natpair_lab.testbed.injection import kind_named
+from natpair_lab.testbed.faults import kind_named
 from natpair_lab.testbed.node import put
 from natpair_lab.testbed.topology import Design
 from natpair_lab.testbed.topology import build as topology

@@ -17,7 +17,7 @@ from natpair_lab.emulator.api import Api, Request
 from natpair_lab.emulator.state import Timing
 from natpair_lab.emulator.world import LinodeView, Port
 from natpair_lab.testbed import account, agreement, apirecord, topology
-from natpair_lab.testbed.portguard import Allowed, ruleset
+from natpair_lab.testbed.switches import Allowed, sources
 from unit.lab.conftest import FIP
 
 VIEW = LinodeView(
@@ -108,9 +108,9 @@ def test_a_world_without_nodes_keeps_everything_else(gateway: Gateway):
 
 
 def test_ports_pass_their_own_addresses_only():
-    text = ruleset({"nat-a": Allowed([FIP, IPv4Address("203.0.113.3"), FIP], IPv6Address("2001:db8::3"))})
+    text = sources({"nat-a": Allowed([FIP, IPv4Address("203.0.113.3"), FIP], IPv6Address("2001:db8::3"))})
     assert 'iifname "nat-a" ip saddr != { 192.0.2.221, 203.0.113.3 } counter drop' in text
-    assert "drop" not in ruleset({})
+    assert "drop" not in sources({})
 
 
 def test_the_record_of_a_server_tells_whether_it_lives(tmp_path: Path):

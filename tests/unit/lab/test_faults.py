@@ -7,8 +7,8 @@ import subprocess
 import pytest
 
 from natpair.errors import LabError, Usage
-from natpair_lab.testbed.faults import SwitchFaults, ruleset
-from natpair_lab.testbed.injection import KINDS, SERVICE_KINDS, kind_named
+from natpair_lab.testbed.faults import KINDS, SERVICE_KINDS, kind_named
+from natpair_lab.testbed.switches import SwitchFaults, ruleset
 
 
 def test_no_fault_drops_nothing():

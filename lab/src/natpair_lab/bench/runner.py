@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from natpair.errors import LabError
 from natpair_lab.bench.plan import DRILLS, Cell, Contestant, pending
 from natpair_lab.bench.results import Measured, ResultsFile
-from natpair_lab.drill import events
 from natpair_lab.drill.kinds import KINDS, Kind
 from natpair_lab.drill.result import RunResult
 from natpair_lab.drill.runner import Options, drill_in
 from natpair_lab.testbed import netns
+from natpair_lab.testbed.faults import POWER_CUT, kind_named
 from natpair_lab.testbed.topology import Design
 from natpair_lab.testbed.world import Lab
 
@@ -80,9 +80,9 @@ def _attached(name: str) -> Lab:
 def _healed(lab: Lab) -> Lab:
     """A lab that was left behind in the middle of a run, made whole; its pair gets ready by itself then."""
     for node in lab.nodes:
-        events.reboot(lab, node)
-        events.replug(lab, node)
-        events.restart_election(lab, node)
+        for kind in (POWER_CUT, "vlan-down", "public-down"):
+            kind_named(kind).repair(lab, node)
+        lab.service(node, lab.parts.election, "start")
     return lab
 
 

@@ -10,17 +10,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from natpair.errors import LabError
-from natpair_lab.chaos import switchrules
 from natpair_lab.chaos.history import Check, Dark
 from natpair_lab.chaos.observer import Observer
 from natpair_lab.drill.stage import Scene
+from natpair_lab.testbed import switches
+from natpair_lab.testbed.faults import service_named
 from natpair_lab.testbed.node import PROGRAM
 from natpair_lab.testbed.topology import SWITCHES
 from natpair_lab.testbed.wait import wait_until
-from natpair_lab.testbed.world import Leg
+from natpair_lab.testbed.world import Leg, LinkState
 
 _ASK_SECONDS = 30.0
 _GRANTED_SECONDS = 10.0
@@ -74,19 +75,10 @@ class Context(Scene):
 
     # Nodes and services
 
-    def service(self, node: str, word: str) -> str:
-        """The full name of the service of `node` whose name ends with `word`: designs name theirs differently."""
-        names = [str(service["name"]) for service in self.lab.services(node)["services"]]
-        words = ("bird", "gobgpd", "lelastic", "speaker") if word == "speaker" else (word,)
-        found = [name for name in names if name.endswith(words)]
-        if not found:
-            raise LabError(f"{node} runs no {word}", cure=f"it runs {', '.join(names)}")
-        return found[0]
-
     def kill(self, node: str, word: str, number: signal.Signals) -> None:
         """Signal all processes of a service; one that is not running at this moment is no error."""
         try:
-            self.lab.kill(node, self.service(node, word), number)
+            self.lab.kill(node, service_named(self.lab, word), number)
         except LabError as error:
             if "not running" not in error.message:
                 raise
@@ -172,14 +164,13 @@ class Context(Scene):
             self._lighten(node, "power")
             self.observer.enter(node)
 
-    def link(self, node: str, leg: Leg, state: Literal["up", "down", "dead"]) -> None:
+    def link(self, node: str, leg: Leg, state: LinkState) -> None:
         """A node's cable."""
-        if state == "up":
-            self.lab.link(node, leg, "up")
-            self._lighten(node, leg)
-        else:
+        if state != "up":
             self._darken(node, leg)
-            self.lab.link(node, leg, state)
+        self.lab.link(node, leg, state)
+        if state == "up":
+            self._lighten(node, leg)
 
     def make_whole(self) -> None:
         """Undo all that is still undone: frozen things, nodes without power, rules in switches, dead cables.
@@ -192,7 +183,7 @@ class Context(Scene):
         for undo in later:
             undo()
         for switch in LEGS:
-            switchrules.put(self.lab, switch)
+            self.drop(switch)
         if self.lab.switch_faults("vlan").partition is not None:
             self.lab.partition(False)
         for node in self.lab.nodes:
@@ -210,7 +201,7 @@ class Context(Scene):
 
     def drop(self, switch: Leg, *rules: str, entering: Sequence[str] = ()) -> None:
         """Make a switch drop what the nft matches say; without any it forwards all again."""
-        switchrules.put(self.lab, switch, rules, entering)
+        switches.load(self.lab.switch_netns(switch), switches.dropping(rules, entering))
 
     def port(self, host: str, switch: Leg) -> str:
         """The quoted switch port of a host, for nft."""

@@ -29,7 +29,7 @@ FAULTS = (
         for service in ("agent", "bird", "conntrackd", "keepalived")
     ),
 )
-"""As in `testbed.injection`, repeated so that completing loads nothing heavy; a test compares the two."""
+"""As in `testbed.faults`, repeated so that completing loads nothing heavy; a test compares the two."""
 
 
 def labs(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -15,7 +15,7 @@ from natpair.cli.output import emit_json, say, symbols, table, talk
 from natpair_lab.cli import complete
 
 if TYPE_CHECKING:
-    from natpair_lab.testbed.injection import Kind
+    from natpair_lab.testbed.faults import Kind
     from natpair_lab.testbed.world import Lab
 
 _ENTRIES = {
@@ -177,7 +177,7 @@ def fault(name: str, kind: str, target: str | None, repair: bool) -> None:
 
     With --repair the default is wherever the fault is.
     """
-    from natpair_lab.testbed.injection import kind_named, node_meant
+    from natpair_lab.testbed.faults import kind_named, node_meant
     from natpair_lab.testbed.world import Lab
 
     chosen, lab = kind_named(kind), Lab.attach(name)
@@ -190,7 +190,7 @@ def fault(name: str, kind: str, target: str | None, repair: bool) -> None:
 
 
 def _repair(lab: Lab, chosen: Kind, kind: str, target: str | None) -> None:
-    from natpair_lab.testbed.injection import broken_nodes, node_meant
+    from natpair_lab.testbed.faults import broken_nodes, node_meant
 
     broken = broken_nodes(lab, kind)
     wanted = broken if target is None else (node_meant(lab, target, kind),)

@@ -1,16 +1,30 @@
-"""All kinds of drill as one table: whom the event hits, what it does, who should be active then, and the bars."""
+"""All kinds of drill, each where its code is: whom the event hits, what it does, who is active then, the bars."""
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from natpair.core.model import Gateway
-from natpair_lab.drill import bounds, events
+from natpair.errors import CommandFailed, LabError
+from natpair.system.process import run
+from natpair_lab.drill import bounds
 from natpair_lab.drill.stage import Durations, Injection, Stage
+from natpair_lab.testbed import faults
 from natpair_lab.testbed.fabric import Knobs
-from natpair_lab.testbed.world import Lab
+from natpair_lab.testbed.topology import Design
+from natpair_lab.testbed.wait import wait_until
+from natpair_lab.testbed.world import Lab, Leg
+
+READY_SECONDS = 90.0
+_REPAIR_SECONDS = 10.0
+_REJOIN_SECONDS = 60.0
+_ADOPT_SECONDS = 15.0
+_IN_PLACE = "natpair traffic=local"
 
 
 class KindName(StrEnum):
@@ -48,8 +62,22 @@ class Conditions:
 
 Limits = Callable[[Conditions], Mapping[str, float]]
 Inject = Callable[[Stage], Injection]
-Restore = Callable[[Lab, str], None]
 Prepare = Callable[[Lab, str, str], tuple[str, str]]
+
+
+def _nothing(*_: object) -> Any:
+    """There is nothing to make whole."""
+
+
+def sudden(fault: str) -> Inject:
+    """An event that is an elementary fault of the node that is hit, and over at once."""
+
+    def inject(stage: Stage) -> Injection:
+        event = time.monotonic_ns()
+        faults.kind_named(fault).inject(stage.lab, stage.victim)
+        return Injection(event, event, cut_ns=event if fault == faults.POWER_CUT else None)
+
+    return inject
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +89,18 @@ class Kind:
 
     name: KindName
     story: str
-    hits: Side
-    survivor_serves: bool
-    inject: Inject
     limits: Limits
-    restore: Restore = events.nothing
+    hits: Side = Side.ACTIVE
+    survivor_serves: bool = True
+    restore: faults.Act = _nothing
     prepare: Prepare | None = None
     after_seconds: float = 4.0
     patient: bool = False
+    inject: Inject = _nothing
+
+    def __call__(self, inject: Inject) -> Kind:
+        """As a decorator: this kind with the function that injects it."""
+        return replace(self, inject=inject)
 
 
 def _crash(conditions: Conditions) -> Mapping[str, float]:
@@ -117,112 +149,166 @@ def _return(conditions: Conditions) -> Mapping[str, float]:
     return {**_untouched(conditions), "standby_not_synced": 0}
 
 
-_TABLE = (
-    Kind(
-        KindName.CRASH,
-        "the active node loses power",
-        Side.ACTIVE,
-        survivor_serves=True,
-        inject=events.power_cut,
-        limits=_crash,
-        restore=events.reboot,
-    ),
-    Kind(
-        KindName.PLANNED,
-        "the active node hands over on request",
-        Side.ACTIVE,
-        survivor_serves=True,
-        inject=events.switchover,
-        limits=_planned,
-        restore=events.restart_election,
-    ),
-    Kind(
-        KindName.BACK_AND_FORTH,
-        "two switchovers, there and back within 5 s",
-        Side.ACTIVE,
-        survivor_serves=False,
-        inject=events.there_and_back,
-        limits=_back_and_forth,
-    ),
-    Kind(
-        KindName.VLAN,
-        "the active node's VLAN leg goes down",
-        Side.ACTIVE,
-        survivor_serves=True,
-        inject=events.vlan_down,
-        limits=_leg,
-        restore=events.replug,
-    ),
-    Kind(
-        KindName.STANDBY_VLAN,
-        "the standby's VLAN leg dies, carrier up",
-        Side.STANDBY,
-        survivor_serves=True,
-        inject=events.standby_vlan_dead,
-        limits=_untouched,
-        restore=events.replug,
-        after_seconds=8.0,
-    ),
-    Kind(
-        KindName.UPLINK,
-        "the active node's public leg goes down",
-        Side.ACTIVE,
-        survivor_serves=True,
-        inject=events.uplink_down,
-        limits=_leg,
-        restore=events.replug,
-    ),
-    Kind(
-        KindName.PARTITION,
-        "the VLAN is cut between the nodes, then healed",
-        Side.STANDBY,
-        survivor_serves=True,
-        inject=events.split,
-        limits=_partition,
-    ),
-    Kind(
-        KindName.AGENT_KILL,
-        "the active node's agent is killed",
-        Side.ACTIVE,
-        survivor_serves=False,
-        inject=events.agent_killed,
-        limits=_untouched,
-    ),
-    Kind(
-        KindName.AGENT_STOP,
-        "the active node's agent is frozen",
-        Side.ACTIVE,
-        survivor_serves=False,
-        inject=events.agent_stopped,
-        limits=_untouched,
-    ),
-    Kind(
-        KindName.FLUSH,
-        "another tool flushes the active node's ruleset",
-        Side.ACTIVE,
-        survivor_serves=False,
-        inject=events.ruleset_flushed,
-        limits=_flush,
-    ),
-    Kind(
-        KindName.RETURN,
-        "the node that lost power comes back",
-        Side.STANDBY,
-        survivor_serves=True,
-        inject=events.powered_on,
-        limits=_return,
-        restore=events.reboot,
-        prepare=events.cut_before,
-    ),
-    Kind(
-        KindName.SPEAKER_KILL,
-        "the active node's BGP speaker is killed",
-        Side.ACTIVE,
-        survivor_serves=False,
-        inject=events.speaker_killed,
-        limits=_speaker,
-    ),
+_power = faults.kind_named(faults.POWER_CUT)
+
+
+def _replug(lab: Lab, victim: str) -> None:
+    for name in ("vlan-down", "public-down"):
+        faults.kind_named(name).repair(lab, victim)
+
+
+def _start_election(lab: Lab, victim: str) -> None:
+    """Start the victim's Keepalived if it was stopped to hand over."""
+    lab.service(victim, lab.parts.election, "start")
+
+
+CRASH = Kind(KindName.CRASH, "the active node loses power", _crash, restore=_power.repair)(sudden(faults.POWER_CUT))
+
+
+@Kind(KindName.PLANNED, "the active node hands over on request", _planned, restore=_start_election)
+def switchover(stage: Stage) -> Injection:
+    """The active node is asked to hand over; the classic design knows no other way than to stop its Keepalived."""
+    event = time.monotonic_ns()
+    if stage.lab.design is Design.CLASSIC:
+        stage.lab.service(stage.victim, stage.lab.parts.election, "stop")
+        return Injection(event, time.monotonic_ns())
+    done, said = stage.command(stage.victim, "/v1/switchover")
+    return Injection(event, time.monotonic_ns(), refused="" if done else said or "refused")
+
+
+@Kind(KindName.BACK_AND_FORTH, "two switchovers, there and back within 5 s", _back_and_forth, survivor_serves=False)
+def there_and_back(stage: Stage) -> Injection:
+    """Two switchovers: away and, as soon as the pair allows it, back again."""
+    first = switchover.inject(stage)
+    if first.refused:
+        return first
+    deadline = first.event_ns + int(bounds.BACK_AND_FORTH_MS * 1e6)
+
+    refusals: dict[str, None] = {}
+
+    def back() -> str:
+        done, said = stage.command(stage.survivor, "/v1/switchover")
+        if not done:
+            refusals[said] = None
+        return "done" if done else (said or "refused") if time.monotonic_ns() > deadline else ""
+
+    said = wait_until(back, deadline_seconds=bounds.BACK_AND_FORTH_MS / 1000 + 40, what="the second switchover")
+    now = time.monotonic_ns()
+    if said != "done":
+        return Injection(first.event_ns, now, refused=said, refusals=tuple(refusals))
+    return Injection(first.event_ns, now, moved_back_ns=now, refusals=tuple(refusals))
+
+
+def cable(leg: Leg, *, dead: bool = False) -> Inject:
+    """A leg of the node that is hit goes down, or dies with its carrier up; `Durations.dead` has the last word."""
+
+    def inject(stage: Stage) -> Injection:
+        chosen = dead if stage.durations.dead is None else stage.durations.dead
+        return sudden(f"{leg}-{'dead' if chosen else 'down'}")(stage)
+
+    return inject
+
+
+VLAN = Kind(KindName.VLAN, "the active node's VLAN leg goes down", _leg, restore=_replug)(cable("vlan"))
+
+
+STANDBY_VLAN = Kind(
+    KindName.STANDBY_VLAN,
+    "the standby's VLAN leg dies, carrier up",
+    _untouched,
+    hits=Side.STANDBY,
+    restore=_replug,
+    after_seconds=8.0,
+)(cable("vlan", dead=True))
+
+
+UPLINK = Kind(KindName.UPLINK, "the active node's public leg goes down", _leg, restore=_replug)(cable("public"))
+
+
+@Kind(KindName.PARTITION, "the VLAN is cut between the nodes, then healed", _partition, hits=Side.STANDBY)
+def split(stage: Stage) -> Injection:
+    """The VLAN is cut between the nodes only, for a while, then healed."""
+    event = time.monotonic_ns()
+    stage.lab.partition(True)
+    try:
+        stage.pass_time(stage.durations.partition_seconds)
+    finally:
+        stage.lab.partition(False)
+    return Injection(event, time.monotonic_ns())
+
+
+@Kind(KindName.AGENT_KILL, "the active node's agent is killed", _untouched, survivor_serves=False)
+def agent_killed(stage: Stage) -> Injection:
+    """The agent of the active node is killed; its supervisor starts it anew."""
+    event = sudden("kill:agent")(stage).event_ns
+    adopted = stage.wait_role(stage.victim, "active", _ADOPT_SECONDS)
+    return Injection(event, time.monotonic_ns(), refused="" if adopted else "the agent did not take up its role again")
+
+
+@Kind(KindName.AGENT_STOP, "the active node's agent is frozen", _untouched, survivor_serves=False)
+def agent_stopped(stage: Stage) -> Injection:
+    """The agent of the active node is frozen for a while; its watchdog may end that earlier."""
+    event = sudden("stop:agent")(stage).event_ns
+    stage.pass_time(stage.durations.stop_seconds)
+    with contextlib.suppress(LabError):  # between the watchdog's kill and the restart there is nobody to signal
+        faults.kind_named("cont:agent").inject(stage.lab, stage.victim)
+    adopted = stage.wait_role(stage.victim, "active", _ADOPT_SECONDS)
+    return Injection(event, time.monotonic_ns(), refused="" if adopted else "the agent did not take up its role again")
+
+
+@Kind(KindName.FLUSH, "another tool flushes the active node's ruleset", _flush, survivor_serves=False)
+def ruleset_flushed(stage: Stage) -> Injection:
+    """Another tool throws away the whole nftables ruleset of the active node."""
+    namespace = ["ip", "netns", "exec", stage.lab.netns_of(stage.victim)]
+    event = sudden(faults.FLUSH)(stage).event_ns
+
+    def repaired() -> int | None:
+        if time.monotonic_ns() - event > _REPAIR_SECONDS * 1e9:
+            return -1
+        with contextlib.suppress(CommandFailed):
+            shown = run([*namespace, "nft", "list", "table", "ip", "natpair"], timeout=_REPAIR_SECONDS).stdout
+            return time.monotonic_ns() if _IN_PLACE in shown else None
+        return None
+
+    moment = wait_until(repaired, deadline_seconds=_REPAIR_SECONDS * 3, what="the repair of the ruleset")
+    return Injection(event, time.monotonic_ns(), repaired_ns=moment if moment > 0 else None)
+
+
+def cut_before(lab: Lab, active: str, standby: str) -> tuple[str, str]:
+    """Before a return: the active loses power and the standby takes over. The new (active, absent)."""
+    _power.inject(lab, active)
+
+    def taken_over() -> bool:
+        status = lab.status(standby) or {}
+        return status.get("role") == "active" and lab.best_path() == (standby,)
+
+    wait_until(taken_over, deadline_seconds=READY_SECONDS, what=f"the takeover by {standby}", diagnose=lab.diagnose)
+    return standby, active
+
+
+@Kind(
+    KindName.RETURN,
+    "the node that lost power comes back",
+    _return,
+    hits=Side.STANDBY,
+    restore=_power.repair,
+    prepare=cut_before,
+)
+def powered_on(stage: Stage) -> Injection:
+    """The node that lost power before comes back."""
+    event = time.monotonic_ns()
+    stage.lab.boot(stage.victim)
+    stage.witnesses.learn_ports()
+    synced = stage.wait_role(stage.victim, "standby", _REJOIN_SECONDS)
+    now = time.monotonic_ns()
+    return Injection(event, now, rejoined_ns=now if synced else None, standby_synced=synced)
+
+
+SPEAKER_KILL = Kind(KindName.SPEAKER_KILL, "the active node's BGP speaker is killed", _speaker, survivor_serves=False)(
+    sudden("kill:speaker")
 )
 
-KINDS: Mapping[KindName, Kind] = {kind.name: kind for kind in _TABLE}
+
+_FOUND = {kind.name: kind for kind in list(vars().values()) if isinstance(kind, Kind)}
+KINDS: Mapping[KindName, Kind] = {name: _FOUND[name] for name in KindName}
 """Every kind by its word. Where a standby is hit, the survivor is the active node, which should stay so."""

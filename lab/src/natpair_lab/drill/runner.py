@@ -16,8 +16,7 @@ from natpair.core.model import Profile
 from natpair.errors import LabError
 from natpair_lab.drill.analysis import analyse, summarise
 from natpair_lab.drill.bounds import judge
-from natpair_lab.drill.events import READY_SECONDS
-from natpair_lab.drill.kinds import KINDS, Conditions, Kind, KindName, Side
+from natpair_lab.drill.kinds import KINDS, READY_SECONDS, Conditions, Kind, KindName, Side
 from natpair_lab.drill.machine import load, this_machine
 from natpair_lab.drill.records import Observed, RunData
 from natpair_lab.drill.result import Report, RunResult

@@ -15,9 +15,8 @@ from ipaddress import IPv4Address
 from typing import Protocol
 
 from natpair.errors import LabError
-from natpair.system.process import run
 from natpair_lab.emulator.world import LinodeView, Share
-from natpair_lab.testbed import agreement, apirecord, build, netns, portguard, power, teardown, topology, userdata
+from natpair_lab.testbed import agreement, apirecord, build, netns, power, switches, teardown, topology, userdata
 from natpair_lab.testbed.fabric import Knobs
 from natpair_lab.testbed.inside import open_door
 from natpair_lab.testbed.routers import Provider
@@ -102,7 +101,7 @@ class CloudWorld:
             return
         apirecord.forget(folder)
         self._lab.fabric(**{**asdict(self._lab.knobs()), "hold_sessions": False})
-        _guard(self._lab, {})
+        switches.load(self._lab.switch_netns(topology.PUBLIC), switches.sources({}))
 
     # What the emulator tells
 
@@ -252,10 +251,5 @@ class CloudWorld:
                 shared = [one.address for one in self._shares if linode_id in (one.owner_id, *one.receivers)]
                 own = [address.ip for address in machine.view.public_ipv4]
                 port = lab.port(machine.node, topology.PUBLIC)
-                ports[port] = portguard.Allowed([*own, *shared], machine.view.slaac.ip)
-        _guard(lab, ports)
-
-
-def _guard(lab: Lab, ports: Mapping[str, portguard.Allowed]) -> None:
-    namespace = lab.switch_netns(topology.PUBLIC)
-    run(["ip", "netns", "exec", namespace, "nft", "-f", "-"], stdin=portguard.ruleset(ports), timeout=10)
+                ports[port] = switches.Allowed([*own, *shared], machine.view.slaac.ip)
+        switches.load(lab.switch_netns(topology.PUBLIC), switches.sources(ports))

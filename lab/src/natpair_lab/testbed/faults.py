@@ -1,85 +1,195 @@
-"""What can be broken on the way between hosts: pure text for the switches, no packet of a host is touched.
+"""The elementary faults of a node, each with its repair and how it shows: one catalogue for people, drills and chaos.
 
-Everything is done at the switch side, so that a node notices no more than it would of a real fault: a dead
-cable keeps its carrier, a cut one loses it.
+`natpair lab fault KIND TARGET` injects them by name, `natpair lab status` reads off a running lab which there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
-from natpair.errors import LabError
+from natpair.errors import LabError, Usage
+from natpair.render.services import HANDOVER, PREPARE
+from natpair.system.process import run
+from natpair_lab.testbed import host
+from natpair_lab.testbed.topology import SWITCHES
+from natpair_lab.testbed.world import Lab, Leg, LinkState
 
-TABLE = "natpair_lab"
-_PER_MILLE = 1000
+POWER_CUT = "power-cut"
+PARTITION = "partition"
+FLUSH = "flush"
+ACTIVE = "active"
+STANDBY = "standby"
+_PREFIX = "natpair-"
 
-
-class LinkState(StrEnum):
-    """A cable: fine, without carrier, or with a carrier and no packets."""
-
-    UP = "up"
-    DOWN = "down"
-    DEAD = "dead"
+Act = Callable[[Lab, str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class SwitchFaults:
-    """What one switch drops. `loss` maps a port to lost frames in a thousand, in each direction."""
+class Kind:
+    """One way to break a node, its repair, and what both are in words."""
 
-    dead: tuple[str, ...] = ()
-    partition: tuple[str, str] | None = None
-    loss: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-
-    def with_dead(self, port: str, dead: bool) -> SwitchFaults:
-        """These faults with `port` dead or not."""
-        others = tuple(p for p in self.dead if p != port)
-        return replace(self, dead=(*others, port) if dead else others)
-
-    def with_partition(self, ports: tuple[str, str] | None) -> SwitchFaults:
-        """These faults with the two `ports` unable to reach each other, or with no partition."""
-        return replace(self, partition=ports)
-
-    def with_loss(self, port: str, per_mille: int) -> SwitchFaults:
-        """These faults with `per_mille` of the frames from and to `port` lost; 0 ends it."""
-        if not 0 <= per_mille <= _PER_MILLE:
-            raise LabError(f"a loss of {per_mille} in a thousand is not possible", cure="say 0 to 1000")
-        loss = {p: n for p, n in self.loss.items() if p != port} | ({port: per_mille} if per_mille else {})
-        return replace(self, loss=MappingProxyType(loss))
-
-    def without(self, port: str) -> SwitchFaults:
-        """These faults with a new cable in `port`."""
-        return self.with_dead(port, False).with_loss(port, 0)
+    words: str
+    inject: Act
+    repair: Act
 
 
-def ruleset(faults: SwitchFaults) -> str:
-    """The nft transaction that makes a switch drop exactly what `faults` says."""
-    entering = [f'iifname "{port}" drop' for port in faults.dead]
-    leaving = [f'oifname "{port}" drop' for port in faults.dead]
-    entering += [f'iifname "{port}" {_dice(n)}drop' for port, n in faults.loss.items()]
-    leaving += [f'oifname "{port}" {_dice(n)}drop' for port, n in faults.loss.items()]
-    between: list[str] = []
-    if faults.partition is not None:
-        one, other = faults.partition
-        between = [f'iifname "{one}" oifname "{other}" drop', f'iifname "{other}" oifname "{one}" drop']
-    return f"""\
-add table bridge {TABLE}
-delete table bridge {TABLE}
-table bridge {TABLE} {{
-{_chain("entering", "prerouting priority -300", entering)}
-{_chain("between", "forward priority 0", between)}
-{_chain("leaving", "postrouting priority 0", leaving)}
-}}
-"""
+def _link(leg: Leg, state: LinkState) -> Act:
+    return lambda lab, node: lab.link(node, leg, state)
 
 
-def _dice(per_mille: int) -> str:
-    # nft refuses a comparison that is always true.
-    return "" if per_mille == _PER_MILLE else f"numgen random mod {_PER_MILLE} < {per_mille} "
+def _partition(on: bool) -> Act:
+    return lambda lab, _node: lab.partition(on)
 
 
-def _chain(name: str, hook: str, rules: list[str]) -> str:
-    body = "".join(f"    {rule}\n" for rule in rules)
-    return f"  chain {name} {{\n    type filter hook {hook}; policy accept;\n{body}  }}"
+def _boot_if_off(lab: Lab, node: str) -> None:
+    if not lab.powered(node):
+        lab.boot(node)
+
+
+def _power_on(lab: Lab, node: str) -> None:
+    """Also after a power cut that was killed half-way: the node is alive, its cables are dead."""
+    if not lab.powered(node):
+        lab.boot(node)
+        return
+    lab.link(node, "vlan", "up")
+    lab.link(node, "public", "up")
+
+
+def _flush(lab: Lab, node: str) -> None:
+    lab.exec(node, ["nft", "flush", "ruleset"])
+
+
+def _nothing(_lab: Lab, _node: str) -> None:
+    """The agent repairs this by itself."""
+
+
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        POWER_CUT: Kind("power is gone, both cables first", Lab.power_cut, _power_on),
+        "boot": Kind("power is back", _boot_if_off, _boot_if_off),
+        "vlan-down": Kind("the VLAN cable is pulled", _link("vlan", "down"), _link("vlan", "up")),
+        "vlan-dead": Kind("the VLAN cable loses every frame", _link("vlan", "dead"), _link("vlan", "up")),
+        "public-down": Kind("the public cable is pulled", _link("public", "down"), _link("public", "up")),
+        "public-dead": Kind("the public cable loses every frame", _link("public", "dead"), _link("public", "up")),
+        PARTITION: Kind("the nodes do not hear each other on the VLAN", _partition(True), _partition(False)),
+        FLUSH: Kind("a stranger ran nft flush ruleset", _flush, _nothing),
+    }
+)
+SERVICE_KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        "kill": "SIGKILL to the service's processes",
+        "stop": "SIGSTOP: they are there and do nothing",
+        "cont": "SIGCONT: they go on",
+    }
+)
+_SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP, "cont": signal.SIGCONT}
+
+
+def kind_named(name: str) -> Kind:
+    """The fault called `name`, such as `vlan-dead` or `kill:bird`; Usage with all there are."""
+    if name in KINDS:
+        return KINDS[name]
+    verb, colon, service = name.partition(":")
+    if colon and service and verb in SERVICE_KINDS:
+        return _service_kind(verb, service.removeprefix(_PREFIX))
+    known = ", ".join([*KINDS, *(f"{verb}:SERVICE" for verb in SERVICE_KINDS)])
+    raise Usage(f"there is no fault called {name}", cure=f"one of: {known}")
+
+
+def node_meant(lab: Lab, target: str | None, kind: str) -> str:
+    """The node that `target` means: a name, `active`, `standby`, or by default the one that makes sense."""
+    if target in lab.nodes:
+        return str(target)
+    if target is None and kind == "boot":
+        return next((node for node in lab.nodes if not lab.powered(node)), lab.nodes[0])
+    if target not in (None, ACTIVE, STANDBY):
+        raise Usage(f"{target} is not a node of this lab", cure=f"{', '.join(lab.nodes)}, active or standby")
+    wanted = target or ACTIVE
+    found = [n for n in lab.nodes if (status := lab.status(n)) is not None and status.get("role") == wanted]
+    if len(found) != 1:
+        raise LabError(f"the lab has {len(found)} nodes that are {wanted} now", cure=f"say {' or '.join(lab.nodes)}")
+    return found[0]
+
+
+def broken_nodes(lab: Lab, kind: str) -> tuple[str, ...]:
+    """The nodes that have the fault `kind` now, which is where a repair without a target repairs.
+
+    A node without power may have had any other fault before; whatever its repair would do, it has no cable now.
+    """
+    wanted = {_shown_as(kind)}
+    if kind == POWER_CUT:
+        halves = {f"{leg}-dead" for leg in SWITCHES}
+        return tuple(node for node in lab.nodes if wanted & (found := set(damage(lab, node))) or halves <= found)
+    return tuple(node for node in lab.nodes if wanted & set(damage(lab, node)))
+
+
+def _shown_as(kind: str) -> str:
+    verb, colon, service = kind.partition(":")
+    if not colon:
+        return POWER_CUT if kind == "boot" else kind
+    return f"{'stop' if verb == 'cont' else verb}:{service.removeprefix(_PREFIX)}"
+
+
+def _service_kind(verb: str, service: str) -> Kind:
+    def inject(lab: Lab, node: str) -> None:
+        lab.kill(node, service_named(lab, service), _SIGNALS[verb])
+
+    def repair(lab: Lab, node: str) -> None:
+        if verb == "kill":
+            lab.service(node, service_named(lab, service), "start")
+        else:
+            lab.kill(node, service_named(lab, service), signal.SIGCONT)
+
+    if service in {name.removeprefix(_PREFIX) for name in (PREPARE, HANDOVER)}:
+        raise Usage(f"{service} runs once at boot and cannot be signalled")
+    return Kind(f"{service}: {SERVICE_KINDS[verb]}", inject, repair)
+
+
+def service_named(lab: Lab, short: str) -> str:
+    """The full name of a service; `speaker` is the one that speaks BGP in this lab's design."""
+    return lab.parts.speaker if short == "speaker" else lab.parts.service_prefix + short
+
+
+def damage(lab: Lab, node: str) -> tuple[str, ...]:
+    """The faults of `node`, called as `natpair lab fault` calls them."""
+    if not lab.powered(node):
+        return (POWER_CUT,)
+    return (*_of_cables(lab, node), *_of_services(lab, node))
+
+
+def _of_cables(lab: Lab, node: str) -> Iterator[str]:
+    for switch in SWITCHES:
+        port, faults = lab.port(node, switch), lab.switch_faults(switch)
+        if not _is_up(lab, switch, port):
+            yield f"{switch}-down"
+        if port in faults.dead:
+            yield f"{switch}-dead"
+        if faults.partition is not None and port in faults.partition:
+            yield PARTITION
+
+
+def _is_up(lab: Lab, switch: str, port: str) -> bool:
+    argv = ["ip", "-n", lab.switch_netns(switch), "-o", "link", "show", "dev", port]
+    flags = run(argv, timeout=10, ok=(0, 1)).stdout.partition("<")[2].partition(">")[0]
+    return "UP" in flags.split(",")
+
+
+def _of_services(lab: Lab, node: str) -> Iterator[str]:
+    ref = lab.ref(node)
+    for service in lab.services(node)["services"]:
+        short = str(service["name"]).removeprefix(lab.parts.service_prefix)
+        if service["state"] in ("failed", "restarting"):
+            yield f"kill:{short}"
+        elif service["pid"] is not None and _is_stopped(ref, int(service["pid"])):
+            yield f"stop:{short}"
+
+
+def _is_stopped(ref: host.InitRef, pid: int) -> bool:
+    """Whether a process of the host, by its PID there, is stopped (state T of proc(5))."""
+    try:
+        return ref.path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except OSError:
+        return False

@@ -8,8 +8,8 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from natpair_lab.testbed import apirecord, netns, state
-from natpair_lab.testbed.damage import damage
 from natpair_lab.testbed.fabric import Knobs
+from natpair_lab.testbed.faults import damage
 from natpair_lab.testbed.topology import SWITCHES, Design
 from natpair_lab.testbed.world import Lab
 

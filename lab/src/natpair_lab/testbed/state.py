@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from natpair_lab.testbed.fabric import Knobs, Shares
-from natpair_lab.testbed.faults import SwitchFaults
+from natpair_lab.testbed.switches import SwitchFaults
 from natpair_lab.testbed.topology import Design
 
 FILE = "lab.json"

@@ -19,30 +19,29 @@ from typing import Any, Literal
 
 from natpair.core.model import Gateway, Profile
 from natpair.errors import LabError
-from natpair.system.process import run
 from natpair_lab.testbed import (
     apirecord,
     build,
     cards,
     designs,
-    faults,
     host,
     init,
     netns,
     preflight,
     state,
+    switches,
     teardown,
     topology,
 )
 from natpair_lab.testbed.agents import roles
 from natpair_lab.testbed.diagnosis import save_diagnosis
 from natpair_lab.testbed.fabric import Knobs, Shares
-from natpair_lab.testbed.faults import LinkState
 from natpair_lab.testbed.routers import Provider, best_paths, heard, reconfigure, survivors
 from natpair_lab.testbed.topology import Design
 from natpair_lab.testbed.wait import wait_until
 
 Leg = Literal["vlan", "public"]
+LinkState = Literal["up", "down", "dead"]
 Status = dict[str, Any]
 
 DEFAULT_NAME = "lab"
@@ -267,11 +266,11 @@ class Lab:
             host.end(left)
         self.unplug(node)
 
-    def link(self, node: str, leg: Leg, state_name: Literal["up", "down", "dead"]) -> None:
+    def link(self, node: str, leg: Leg, state: LinkState) -> None:
         """A node's cable: `down` takes the carrier away, `dead` keeps it and drops every frame."""
-        wanted, port = LinkState(state_name), self.port(node, leg)
-        self._apply_faults(leg, lambda old: old.with_dead(port, wanted is LinkState.DEAD))
-        netns.set_carrier(self.switch_netns(leg), port, wanted is not LinkState.DOWN)
+        port = self.port(node, leg)
+        self._apply_faults(leg, lambda old: old.with_dead(port, state == "dead"))
+        netns.set_carrier(self.switch_netns(leg), port, state != "down")
 
     def loss(self, node: str, leg: Leg, per_mille: int) -> None:
         """Lose so many of a thousand frames on a cable, in each direction; 0 ends it."""
@@ -283,18 +282,18 @@ class Lab:
         one, other = (self.port(node, topology.VLAN) for node in self.nodes)
         self._apply_faults(topology.VLAN, lambda old: old.with_partition((one, other) if on else None))
 
-    def switch_faults(self, switch: Leg | str) -> faults.SwitchFaults:
+    def switch_faults(self, switch: Leg | str) -> switches.SwitchFaults:
         """What a switch drops now."""
-        return self._state().faults.get(switch, faults.SwitchFaults())
+        return self._state().faults.get(switch, switches.SwitchFaults())
 
-    def _apply_faults(self, switch: str, change: Callable[[faults.SwitchFaults], faults.SwitchFaults]) -> None:
+    def _apply_faults(self, switch: str, change: Callable[[switches.SwitchFaults], switches.SwitchFaults]) -> None:
         with state.locked(self.folder):
             known = self._state()
-            wanted = change(known.faults.get(switch, faults.SwitchFaults()))
+            wanted = change(known.faults.get(switch, switches.SwitchFaults()))
             state.write(self.folder, known.with_fault(switch, wanted))
         self._filter(switch, wanted)
 
-    def _record_dead(self, node: str) -> dict[str, faults.SwitchFaults]:
+    def _record_dead(self, node: str) -> dict[str, switches.SwitchFaults]:
         # On record although the ports are about to go: a power cut that is killed half-way leaves a live node behind
         # dead cables. A boot puts in new ones.
         with state.locked(self.folder):
@@ -305,9 +304,8 @@ class Lab:
             state.write(self.folder, known)
         return cut
 
-    def _filter(self, switch: str, wanted: faults.SwitchFaults) -> None:
-        namespace = netns.name_of(self.name, switch)
-        run(["ip", "netns", "exec", namespace, "nft", "-f", "-"], stdin=faults.ruleset(wanted), timeout=10)
+    def _filter(self, switch: str, wanted: switches.SwitchFaults) -> None:
+        switches.load(self.switch_netns(switch), switches.ruleset(wanted))
 
     # The provider
 

@@ -102,8 +102,8 @@ def nonsense(context: Context) -> None:
 
 
 def _pids(context: Context) -> list[object]:
-    names = {node: context.service(node, "speaker") for node in context.lab.nodes}
-    return [s["pid"] for node in names for s in context.lab.services(node)["services"] if s["name"] == names[node]]
+    name = context.lab.parts.speaker
+    return [s["pid"] for node in context.lab.nodes for s in context.lab.services(node)["services"] if s["name"] == name]
 
 
 @Fault(26, "a route server announces default, LAN and FIP", bound_ms=NO_OUTAGE_MS, limits=STAYS)

@@ -10,6 +10,7 @@ from natpair.core import paths
 from natpair_lab.chaos.context import Context
 from natpair_lab.chaos.fault import NO_OUTAGE_MS, STAYS, Fault, Limits
 from natpair_lab.chaos.observer import has_vip
+from natpair_lab.testbed.faults import FLUSH, kind_named
 
 _REPAIR_MS = 1000.0
 _SETTINGS_MS = 5000.0
@@ -53,7 +54,7 @@ def address_deleted(context: Context) -> None:
 @Fault(34, "nft flush ruleset on the active node", bound_ms=_REPAIR_MS, limits=STAYS)
 def ruleset_flushed(context: Context) -> None:
     """Another tool throws the whole ruleset of the active node away."""
-    context.run(context.active, "nft", "flush", "ruleset")
+    kind_named(FLUSH).inject(context.lab, context.active)
     if context.observer.agents_speak:
         context.check("repaired", context.wait(lambda: _in_place(context), 10), _REPAIR_MS)
 

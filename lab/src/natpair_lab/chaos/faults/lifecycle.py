@@ -6,6 +6,7 @@ from natpair_lab.chaos.cgroups import Group, pids
 from natpair_lab.chaos.context import LEGS, Context
 from natpair_lab.chaos.fault import NO_OUTAGE_MS, OUTBOUND_FIRST, Fault, Limits
 from natpair_lab.chaos.observer import owners
+from natpair_lab.testbed.faults import service_named
 
 _SERVICES = ("conntrackd", "speaker", "keepalived", "agent")
 
@@ -55,7 +56,7 @@ def rolling_restart(context: Context) -> None:
     """Every daemon is restarted as an upgrade does: on the standby, then, roles changed, on the other."""
     for last in (False, True):
         for word in _SERVICES:
-            context.lab.service(context.standby, context.service(context.standby, word), "restart")
+            context.lab.service(context.standby, service_named(context.lab, word), "restart")
             context.pass_time(0.5)
         context.wait_ready()
         if not last:

@@ -10,6 +10,7 @@ from pathlib import Path
 from natpair_lab.chaos.cgroups import Group, pids
 from natpair_lab.chaos.context import Context
 from natpair_lab.chaos.fault import NO_OUTAGE_MS, STAYS, UNTOUCHED, Fault, Limits
+from natpair_lab.testbed.faults import service_named
 
 _ALARM_MS = 5000.0
 _NFT_KILLS = 20
@@ -153,7 +154,7 @@ def out_of_memory(context: Context) -> None:
 
 
 def _starts(context: Context, node: str, word: str) -> int:
-    name = context.service(node, word)
+    name = service_named(context.lab, word)
     return next(int(s["starts"]) for s in context.lab.services(node)["services"] if s["name"] == name)
 
 
