@@ -11,7 +11,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -48,8 +48,9 @@ from natpair.core.machine import adopt, found_serving
 from natpair.core.messages import PeerMessage, Phase, VrrpRole
 from natpair.core.model import Gateway
 from natpair.core.rendered import rendered_digest
-from natpair.core.snapshot import snapshot
+from natpair.core.snapshot import announced, snapshot
 from natpair.core.state import Health, NodeState, Terms, initial
+from natpair.core.status import Status
 from natpair.core.wire import Path as Leg
 from natpair.drift.items import Kept
 from natpair.drift.own_traffic import Wire
@@ -274,27 +275,25 @@ class Agent:
         if self._watcher is not None:
             self._watcher.repair()
 
-    def status(self) -> dict[str, object]:
-        """The status document, with what was read back of ruleset and announcement."""
-        document = snapshot(self.loop.state, time.monotonic())
+    def status(self) -> Status:
+        """What follows from the state, and what was read back of the machine."""
         seen = self.reconciler.observed
-        said = seen.announcement
-        document["traffic"] = seen.ruleset.traffic.value if seen.ruleset else "none"
-        document["announcement"] = (
-            {"community": f"{said.community[0]}:{said.community[1]}", "med": said.med} if said else None
+        return replace(
+            snapshot(self.loop.state, time.monotonic()),
+            time=time.time(),
+            rendered=self.rendered,
+            traffic=seen.ruleset.traffic.value if seen.ruleset else "none",
+            announcement=announced(seen.announcement) if seen.announcement else None,
+            counters=self.sources.counters,
+            trouble=self.reconciler.trouble,
+            foreign_changes=self.reconciler.foreign_changes,
+            repairs=tuple(self.repairs.latest),
+            rejected_heartbeats=self.link.rejected,
+            events_dropped=self.events.dropped,
+            last_transition=self.loop.last_transition or last_transition(self.events.recent),
+            history=history(self.events.recent, time.time()),
+            unconfirmed=self.applies.status(),
         )
-        document["counters"] = self.sources.counters
-        document["trouble"] = self.reconciler.trouble
-        document["foreign_changes"] = self.reconciler.foreign_changes
-        document["repairs"] = list(self.repairs.latest)
-        document["rejected_heartbeats"] = self.link.rejected
-        document["events_dropped"] = self.events.dropped
-        document["rendered"] = self.rendered
-        document["last_transition"] = self.loop.last_transition or last_transition(self.events.recent)
-        document["history"] = asdict(history(self.events.recent, time.time()))
-        document["unconfirmed"] = self.applies.status()
-        document["time"] = time.time()
-        return document
 
     def tasks(self) -> list[Task]:
         """Everything that runs as long as the agent does."""

@@ -16,6 +16,7 @@ from natpair.agent.disk import Lane
 from natpair.apply import confirm, lock
 from natpair.apply.confirm import Unconfirmed
 from natpair.core import paths
+from natpair.core.status import UnconfirmedApply
 
 LOOK_SECONDS = 2.0
 GRACE_SECONDS = 3.0
@@ -76,7 +77,7 @@ class Applies:
         self._seen = Seen(self._seen.note)
         return True
 
-    def status(self) -> dict[str, object] | None:
-        """What waits to be confirmed: the generation it goes back to and in how many seconds; None if nothing does."""
+    def status(self) -> UnconfirmedApply | None:
+        """What waits to be confirmed; None if nothing does."""
         note = self._seen.note
-        return None if note is None else {"back_to": note.back_to, "seconds_left": round(note.left_seconds, 1)}
+        return None if note is None else UnconfirmedApply(note.back_to, round(note.left_seconds, 1))

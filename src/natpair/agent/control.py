@@ -13,6 +13,7 @@ from natpair.agent.loop import DecisionLoop
 from natpair.core import paths
 from natpair.core.actions import Reply
 from natpair.core.events import Asked, Verb
+from natpair.core.status import Status, to_json
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -21,12 +22,12 @@ _BAD_REQUEST = 400
 _CONFLICT = 409
 
 
-def application(loop: DecisionLoop, status: Callable[[], dict[str, object]]) -> web.Application:
+def application(loop: DecisionLoop, status: Callable[[], Status]) -> web.Application:
     """The routes: status to read, one POST for each verb."""
     numbers = itertools.count(1)
 
     async def get_status(_request: web.Request) -> web.Response:
-        return web.json_response(status())
+        return web.json_response(to_json(status()))
 
     def poster(verb: Verb) -> Handler:
         async def post(request: web.Request) -> web.Response:

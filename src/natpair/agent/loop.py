@@ -31,7 +31,7 @@ from natpair.core.actions import (
 from natpair.core.conditions import alarms
 from natpair.core.desired import Desired, desired
 from natpair.core.events import Asked, Event, HealthRead, Tick
-from natpair.core.history import TOLD
+from natpair.core.history import TOLD, Transition
 from natpair.core.machine import step
 from natpair.core.messages import PeerMessage
 from natpair.core.state import NodeState, message_of
@@ -75,7 +75,7 @@ class DecisionLoop:
         self._replies: dict[int, Callable[[Reply], None]] = {}
         self._log = journal.event_log()
         self._rival = 0
-        self.last_transition: dict[str, object] | None = None
+        self.last_transition: Transition | None = None
 
     def handle(self, event: Event) -> None:
         """One event, to its end."""
@@ -175,7 +175,9 @@ class DecisionLoop:
         self._events.record("transition", **moved, peer_epoch=said.epoch if said is not None else 0)
         self._log.info("transition", **moved)
         if action.after.value in TOLD:
-            self.last_transition = {**moved, "time": time.time()}
+            self.last_transition = Transition(
+                action.before.value, action.after.value, action.cause, action.epoch, time.time()
+            )
 
 
 def transition_id(*, node: str, epoch: int) -> str:

@@ -22,6 +22,7 @@ from natpair.core import paths
 from natpair.core.digest import config_hash
 from natpair.core.model import Gateway
 from natpair.core.repair import Ledger, Wrong
+from natpair.core.status import Repaired
 from natpair.drift import suspects
 from natpair.drift.foreign_chains import Passage
 from natpair.drift.items import Addresses, Aside, Files, Finding, Guard, Kept, Routes, Rules, Sysctls, at_once
@@ -56,7 +57,7 @@ class Repairs:
     def __init__(self, report: Report) -> None:
         self._report = report
         self._ledger = Ledger()
-        self.latest: deque[dict[str, object]] = deque(maxlen=_REMEMBERED)
+        self.latest: deque[Repaired] = deque(maxlen=_REMEMBERED)
         self.authors: tuple[str, ...] = ()
         """Programs that the kernel names as the last to have changed a ruleset: after a repair our own `nft`."""
 
@@ -69,9 +70,8 @@ class Repairs:
         before, now = self.gave_up, time.monotonic()
         self._ledger = self._ledger.mended(wrong.thing, now)
         names = tuple(dict.fromkeys((*authors, *suspects.running())))
-        entry = {"thing": wrong.thing, "found": wrong.found, "put": wrong.wanted, "suspects": list(names)}
-        self.latest.append({"time": time.time(), **entry})
-        self._report("repair", **entry)
+        self.latest.append(Repaired(time.time(), wrong.thing, wrong.found, wrong.wanted, names))
+        self._report("repair", thing=wrong.thing, found=wrong.found, put=wrong.wanted, suspects=list(names))
         for thing in sorted({*self.gave_up} - {*before}):
             self._report("repair-gave-up", thing=thing, suspects=list(names))
 

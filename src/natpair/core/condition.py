@@ -1,12 +1,17 @@
-"""What a condition is: code, severity, words, fix. The modules `conditions_*` hold those that there are."""
+"""What a condition is: code, severity, words, fix. The modules `conditions_*` hold those that there are.
+
+`natpair status` reads conditions and must start fast: nothing heavy is imported here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from natpair.core.state import NodeState
+if TYPE_CHECKING:
+    from natpair.core.state import NodeState
 
 
 class Severity(StrEnum):
@@ -15,6 +20,11 @@ class Severity(StrEnum):
     CRITICAL = "critical"
     WARNING = "warning"
     INFO = "info"
+
+    @classmethod
+    def _missing_(cls, _value: object) -> Severity:
+        """A word that a later version may have: better shown as a warning than not at all."""
+        return cls.WARNING
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from natpair.core.condition import Kind, Severity
 from natpair.core.messages import PeerMessage, Phase, VrrpRole
-from natpair.core.state import NodeState, flows_lacking, lacks_too_many
+from natpair.core.state import NodeState, flows_missing, lacks_too_many
 from natpair.core.wire import VERSION, Path
 
 _OF_BOTH = frozenset({"nobody-active", "two-active", "keys-differ", "fip-announced-elsewhere"})
@@ -219,7 +219,7 @@ def _lacking(state: NodeState, now: float) -> str | None:
         who, sampled, lacking, flows = state.terms.me, state.health.sampled, state.health.lacking, said.flows
     if not lacks_too_many(sampled, lacking):
         return None
-    about = flows_lacking(sampled, lacking, flows)
+    about = flows_missing(sampled, lacking, flows)
     return f"{who} lacks about {about} of {flows} flows ({lacking} of {sampled} sampled)"
 
 

@@ -27,6 +27,17 @@ class History:
     role_since: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A change of phase and why. `time`: seconds since 1970."""
+
+    before: str
+    after: str
+    cause: str
+    epoch: int
+    time: float
+
+
 def history(lines: Sequence[Line], now: float) -> History:
     """The figures at `now`, in seconds since 1970; `lines` oldest first."""
     lately = [line for line in lines if now - LATELY_SECONDS <= float(line["time"]) <= now]
@@ -42,10 +53,14 @@ def history(lines: Sequence[Line], now: float) -> History:
     )
 
 
-def last_transition(lines: Iterable[Line]) -> dict[str, Any] | None:
+def last_transition(lines: Iterable[Line]) -> Transition | None:
     """The newest change of phase that people want to know of."""
     told = [line for line in lines if line.get("event") == "transition" and line.get("after") in TOLD]
-    return {key: told[-1].get(key) for key in ("before", "after", "cause", "epoch", "time")} if told else None
+    if not told:
+        return None
+    line = told[-1]
+    before, after, cause = (str(line.get(key, "")) for key in ("before", "after", "cause"))
+    return Transition(before, after, cause, int(line.get("epoch") or 0), float(line["time"]))
 
 
 def _changes_role(move: Line) -> bool:

@@ -59,7 +59,7 @@ from natpair.core.state import (
     NodeState,
     PeerView,
     Request,
-    flows_lacking,
+    flows_missing,
     lacks_too_many,
     message_of,
 )
@@ -400,7 +400,7 @@ def _no_switchover(state: NodeState, now: float) -> str:
     if state.synced(now):
         return ""
     theirs = state.peer.said.flows if state.peer.said is not None else 0
-    return _what_is_lacking(message_of(state, now), theirs, state.terms.me)
+    return _what_is_missing(message_of(state, now), theirs, state.terms.me)
 
 
 def peer_unready(state: NodeState, now: float) -> str:
@@ -422,15 +422,15 @@ def peer_unready(state: NodeState, now: float) -> str:
     if said.unanswered and not state.health.silent:
         return f"no packets came back for a FIP when {peer} served"
     if not said.synced:
-        return _what_is_lacking(said, state.flows_to_hold, peer)
+        return _what_is_missing(said, state.flows_to_hold, peer)
     return ""
 
 
-def _what_is_lacking(said: PeerMessage, flows: int, peer: str) -> str:
-    lacking = flows_lacking(said.sampled, said.lacking, flows)
-    if lacking and lacks_too_many(said.sampled, said.lacking):
-        return f"{peer} lacks about {lacking} of {flows} flows ({said.lacking} of {said.sampled} sampled)"
-    return f"{peer} has not finished its resync: about {max(flows - said.flows, 0)} of {flows} flows would be lost"
+def _what_is_missing(said: PeerMessage, flows: int, peer: str) -> str:
+    missing = flows_missing(said.sampled, said.lacking, flows, said.flows)
+    if lacks_too_many(said.sampled, said.lacking):
+        return f"{peer} lacks about {missing} of {flows} flows ({said.lacking} of {said.sampled} sampled)"
+    return f"{peer} has not finished its resync: about {missing} of {flows} flows would be lost"
 
 
 def _on_account(state: NodeState, event: AccountSeen, now: float) -> Move:

@@ -443,9 +443,12 @@ def lacks_too_many(sampled: int, lacking: int) -> bool:
     return sampled > 0 and lacking > LACKING_RATIO * sampled
 
 
-def flows_lacking(sampled: int, lacking: int, flows: int) -> int | None:
-    """About how many of `flows` the standby lacks, to go by a sample; None without one."""
-    return round(flows * lacking / sampled) if sampled else None
+def flows_missing(sampled: int, missing: int, flows: int, copied: int = 0) -> int:
+    """About how many of the active node's `flows` the standby, which has `copied`, does not have.
+
+    A sample of the flows themselves says it best; without one the two counts have to do.
+    """
+    return round(flows * missing / sampled) if sampled else max(0, flows - copied)
 
 
 def initial(terms: Terms, now: float, *, reserved: int = 0, drained: bool = False) -> NodeState:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from commands import complaints
 from natpair.agent import app
 from natpair.agent.app import Agent
 from natpair.agent.journal import Events, Remembered
@@ -18,6 +20,7 @@ from natpair.core.desired import Traffic
 from natpair.core.events import AccountSeen, Event
 from natpair.core.messages import Phase, VrrpRole
 from natpair.core.state import initial
+from natpair.core.status import Role, to_json
 from natpair.errors import DaemonError
 from natpair.system.nft import Ruleset
 from nodes import TERMS
@@ -85,12 +88,13 @@ def closed(agent: Agent) -> list[app.Task]:
 
 
 async def test_status_before_anything_is_known_is_a_whole_document(agent: Agent) -> None:
-    document = agent.status()
-    assert document["role"] == "booting"
-    assert document["traffic"] == "none"
-    assert document["announcement"] is None
-    assert document["trouble"] == ""
-    assert document["last_transition"] is None
+    status = agent.status()
+    assert status.role is Role.BOOTING
+    assert status.traffic == "none"
+    assert status.announcement is None
+    assert status.trouble == ""
+    assert status.last_transition is None
+    assert complaints(json.loads(json.dumps(to_json(status)))) == []
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ async def test_an_overdue_note_that_nobody_waits_for(
     assert started == wanted
     said = made.status()
     assert said is not None
-    assert (said["back_to"], said["seconds_left"]) == (3, pytest.approx(left, abs=2))
+    assert (said.back_to, said.seconds_left) == (3, pytest.approx(left, abs=2))
 
 
 async def test_whoever_waits_already_is_left_to_it(started: list[str], tmp_path: Path) -> None:

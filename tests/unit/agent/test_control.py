@@ -15,7 +15,11 @@ from natpair.agent import control
 from natpair.agent.control import application, serve
 from natpair.core.events import HealthRead, Verb
 from natpair.core.messages import Phase
+from natpair.core.snapshot import snapshot
+from natpair.core.status import parse
 from nodes import WELL, active, standby
+
+STATUS = snapshot(active(), 0.0)
 
 
 @pytest.fixture
@@ -47,7 +51,7 @@ class Served:
     """A control socket in the background of a test."""
 
     def __init__(self, bench: Bench, socket: str) -> None:
-        self._task = asyncio.ensure_future(serve(application(bench.loop, lambda: {"schema": "x"}), socket))
+        self._task = asyncio.ensure_future(serve(application(bench.loop, lambda: STATUS), socket))
         self._socket = Path(socket)
 
     async def __aenter__(self) -> Client:
@@ -63,7 +67,8 @@ class Served:
 
 async def test_status_is_the_document(bench: BenchMaker, socket: str) -> None:
     async with Served(bench(alive(active())), socket) as client:
-        assert await client.request("GET", "/v1/status") == (200, '{"schema": "x"}')
+        code, text = await client.request("GET", "/v1/status")
+        assert (code, parse(json.loads(text))) == (200, STATUS)
 
 
 async def test_the_socket_is_for_root_alone_and_replaces_an_old_one(bench: BenchMaker, socket: str) -> None:

@@ -64,7 +64,7 @@ async def test_a_transition_is_written_down_with_a_name_of_its_own(bench: BenchM
     assert (line["event"], line["before"], line["after"]) == ("transition", "standby", "active")
     assert line["transition"]
     assert made.loop.last_transition is not None
-    assert made.loop.last_transition["after"] == "active"
+    assert made.loop.last_transition.after == "active"
 
 
 async def test_a_request_gets_its_own_answer_once(bench: BenchMaker) -> None:

@@ -393,7 +393,7 @@ async def test_a_repair_names_the_stranger_and_not_our_own_nft(monkeypatch: pyte
         machine.foreign, repairs.authors = "an accept in the wrong place", ("firewalld",)
         rig.enforcer.look_again()
         await until(lambda: repairs.latest)
-        assert [entry["suspects"] for entry in repairs.latest] == [["firewalld"]]
+        assert [entry.suspects for entry in repairs.latest] == [("firewalld",)]
 
 
 async def test_a_flushed_ruleset_comes_back_as_it_was() -> None:

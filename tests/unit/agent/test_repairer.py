@@ -63,7 +63,7 @@ async def test_what_is_wrong_is_put_right_and_told_with_what_was_found(monkeypat
     await made.look()
     assert thing.value == 1
     assert log.events("repair") == [{"thing": "thing", "found": "0", "put": "1", "suspects": ["dockerd"]}]
-    assert [entry["thing"] for entry in repairs.latest] == ["thing"]
+    assert [entry.thing for entry in repairs.latest] == ["thing"]
     assert made.astray == ()
     await made.look()
     assert len(log.lines) == 1, "a second look finds nothing"

@@ -15,13 +15,14 @@ from natpair.core.messages import Alarm, Phase
 from natpair.core.replies import FipReplies, ReplyState, Where
 from natpair.core.snapshot import snapshot
 from natpair.core.state import NodeState
+from natpair.core.status import to_json
 from natpair.errors import DaemonError
 from nodes import HASH, MUTE, NO_BGP, SICK, active, node, says, standby
 from nodes import WELL as GOOD
 
 
 def said(state: NodeState, config: str = HASH) -> dict[str, Any]:
-    return {**copy.deepcopy(snapshot(state, 0.0)), "config_hash": config}
+    return {**copy.deepcopy(to_json(snapshot(state, 0.0))), "config_hash": config}
 
 
 WELL = said(standby())

@@ -10,6 +10,7 @@ import pytest
 
 from natpair.cli import node
 from natpair.core.snapshot import snapshot
+from natpair.core.status import to_json
 from natpair.errors import AgentUnreachable, DaemonError, NotReady
 from nodes import active
 
@@ -33,7 +34,7 @@ class Agent:
             self.away -= 1
             raise AgentUnreachable("no agent answers")
         if method == "GET":
-            return 200, {**snapshot(active(), 0.0), "drained": self.drained}
+            return 200, {**to_json(snapshot(active(), 0.0)), "drained": self.drained}
         self.drained = path == "/v1/drain"
         self.disk.touch() if self.drained else self.disk.unlink(missing_ok=True)
         no = {"message": "nat-b is gone", "cure": "the drain stands"}

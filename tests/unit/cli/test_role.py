@@ -11,6 +11,7 @@ from natpair.cli.commands import role
 from natpair.cli.main import run
 from natpair.core.messages import Phase
 from natpair.core.snapshot import snapshot
+from natpair.core.status import to_json
 from nodes import active, node, says, standby
 
 Answer = tuple[int, dict[str, Any]]
@@ -34,7 +35,7 @@ class Agent:
 
 
 def status(state: Any, preferred: str | None = None, **more: Any) -> dict[str, Any]:
-    return {**snapshot(state, 0.0), "preferred": preferred, **more}
+    return {**to_json(snapshot(state, 0.0)), "preferred": preferred, **more}
 
 
 @pytest.fixture
@@ -102,7 +103,7 @@ def test_drain_says_who_carries_the_traffic(agent: Callable[..., Agent], capsys:
         (status(active(said=None)), 1000),
         (status(standby(said=says(Phase.ACTIVE, flows=1500))), 500),
         (status(standby(said=says(Phase.FAULT))), None),
-        (status(active(), sync={"sampled": 64, "lacking": 1, "flows_lacking": 7}), 7),
+        (status(active(), sync={"sampled": 64, "lacking": 1, "flows_missing": 7}), 7),
     ],
 )
 def test_what_is_lacking(document: dict[str, Any], lost: int | None) -> None:

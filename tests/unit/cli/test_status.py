@@ -14,6 +14,7 @@ from natpair.cli.commands.status import Watched, lines
 from natpair.core.messages import Phase
 from natpair.core.snapshot import snapshot
 from natpair.core.state import NodeState
+from natpair.core.status import to_json
 from natpair.errors import AgentUnreachable
 from nodes import SICK, WELL, active, says
 
@@ -24,7 +25,7 @@ NOW = 1_795_804_320.0
 def document(state: NodeState, now: float = 0.0) -> dict[str, Any]:
     """What an agent in `state` answers, with what it adds to the snapshot."""
     extra = {"traffic": "local", "announcement": None, "last_transition": None, "trouble": "", "time": 1000.0}
-    return {**snapshot(state, now), **extra}
+    return {**to_json(snapshot(state, now)), **extra}
 
 
 def test_problems_come_first_with_their_cure() -> None:

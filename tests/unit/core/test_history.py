@@ -53,4 +53,4 @@ def test_the_last_change_may_be_a_refused_claim_and_has_a_time() -> None:
         [move(5.0, "standby", "challenging"), move(6.0, "challenging", "refused"), line(7.0, "fifo")]
     )
     assert found is not None
-    assert (found["after"], found["time"]) == ("refused", 6.0)
+    assert (found.after, found.time) == ("refused", 6.0)

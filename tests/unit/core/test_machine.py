@@ -134,7 +134,7 @@ def test_a_node_that_leaves_the_role_keeps_nothing_of_it(state: NodeState, event
 @settings(max_examples=150)
 @given(states())
 def test_every_state_can_be_shown(state: NodeState) -> None:
-    assert snapshot(state, NOW)["phase"] == state.phase.value
+    assert snapshot(state, NOW).phase == state.phase.value
 
 
 @settings(max_examples=200)

@@ -18,10 +18,11 @@ from natpair.core.state import (
     PULL_PAUSE_MAX,
     NodeState,
     PeerView,
-    flows_lacking,
+    flows_missing,
     lacks_too_many,
     message_of,
 )
+from natpair.core.status import Sync
 from natpair.core.wire import Path
 from nodes import MINE, THEIRS, WELL, active, hears, says, standby
 from script import at, play
@@ -45,9 +46,13 @@ def test_of_few_flows_each_one_counts_and_of_many_one_in_twenty(sampled: int, la
 
 
 def test_a_sample_speaks_for_all_flows() -> None:
-    assert flows_lacking(32, 8, 1000) == 250
-    assert flows_lacking(32, 0, 1000) == 0
-    assert flows_lacking(0, 0, 1000) is None
+    assert flows_missing(32, 8, 1000, 1000) == 250
+    assert flows_missing(32, 0, 1000, 0) == 0
+
+
+def test_without_a_sample_the_two_counts_have_to_do() -> None:
+    assert flows_missing(0, 0, 1000, 400) == 600
+    assert flows_missing(0, 0, 1000, 1200) == 0
 
 
 def test_equal_counts_do_not_hide_that_the_flows_are_others() -> None:
@@ -134,11 +139,17 @@ def test_a_frozen_conntrackd_of_the_active_node_refuses_a_switchover_too() -> No
 
 def test_status_gives_the_estimate_with_the_size_of_the_sample_on_both_nodes() -> None:
     lacks = says(Phase.STANDBY, sampled=32, lacking=8)
-    expected = {"sampled": 32, "lacking": 8, "flows_lacking": 250}
-    assert snapshot(active(said=lacks), 0.0)["sync"] == expected
-    assert snapshot(standby(health=LACKS), 0.0)["sync"] == expected
-    assert snapshot(active(said=says(Phase.STANDBY)), 0.0)["sync"] == {
-        "sampled": 0,
-        "lacking": 0,
-        "flows_lacking": None,
-    }
+    expected = Sync(sampled=32, missing=8, flows=1000, flows_missing=250)
+    assert snapshot(active(said=lacks), 0.0).sync == expected
+    assert snapshot(standby(health=LACKS), 0.0).sync == expected
+
+
+def test_without_a_sample_status_compares_the_counts_of_both_nodes() -> None:
+    few = snapshot(active(said=says(Phase.STANDBY, flows=400)), 0.0).sync
+    assert (few.sampled, few.flows, few.flows_missing) == (0, 1000, 600)
+    assert snapshot(standby(said=says(Phase.ACTIVE, flows=1500)), 0.0).sync.flows_missing == 500
+
+
+def test_a_standby_that_is_not_heard_has_no_flows_and_without_an_active_node_nobody_can_tell() -> None:
+    assert snapshot(active(said=None), 0.0).sync.flows_missing == 1000
+    assert snapshot(standby(said=says(Phase.FAULT)), 0.0).sync == Sync()

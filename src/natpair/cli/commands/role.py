@@ -131,7 +131,7 @@ def lacking(status: Mapping[str, Any]) -> int | None:
 
     The status says it from a sample of the flows themselves; without one it is the difference of the two counts.
     """
-    said = status.get("sync", {}).get("flows_lacking")
+    said = status.get("sync", {}).get("flows_missing")
     if isinstance(said, int):
         return said
     total = _flows_at_active(status)
