@@ -119,13 +119,14 @@ def test_an_own_address_that_comes_back_after_the_vip_is_still_what_daemons_spea
 REPLUG = """
 import subprocess
 from natpair.agent.bindings import Bindings
-from natpair.core.messages import Phase
+from natpair.agent.cell import StateCell
+from nodes import standby
 from natpair.system import keepalived, links
 from contract.daemons import GATEWAY
 def ip(*words):
     subprocess.run(["ip", *words], check=True)
 steps = []
-bindings = Bindings(GATEWAY, "nat-a", lambda: Phase.STANDBY, lambda event, **fields: steps.append(fields["step"]))
+bindings = Bindings(GATEWAY, "nat-a", StateCell(standby()), lambda event, **fields: steps.append(fields["step"]))
 mac = links.identity("eth1").mac
 ip("link", "delete", "eth1")
 bindings.look()
@@ -154,7 +155,8 @@ def test_an_interface_that_was_made_anew_leaves_it_deaf_until_it_is_told(machine
 
 DEAF = """
 from natpair.agent.bindings import Bindings
-from natpair.core.messages import Phase
+from natpair.agent.cell import StateCell
+from nodes import standby
 from natpair.system import keepalived
 from contract.daemons import GATEWAY
 import subprocess
@@ -162,7 +164,7 @@ for words in ("link delete eth1", "link add eth1 type veth peer name far0", "lin
               "address add 192.168.1.3/24 dev eth1"):
     subprocess.run(["ip", *words.split()], check=True)
 # This agent starts afterwards, and knows of nothing.
-bindings = Bindings(GATEWAY, "nat-a", lambda: Phase.STANDBY, lambda event, **fields: print(fields["why"]))
+bindings = Bindings(GATEWAY, "nat-a", StateCell(standby()), lambda event, **fields: print(fields["why"]))
 async with asyncio.timeout(30):
     while (dump := await keepalived.dump()).role != "MASTER":
         bindings.deaf(dump)

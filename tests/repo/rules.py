@@ -76,7 +76,7 @@ PURE_STDLIB = frozenset(
 CLOCK_CALLS = frozenset({"now", "utcnow", "today"})
 
 # Modules in which a handler may catch everything and carry on: the process boundary and the task boundary.
-BROAD_EXCEPT_MODULES = frozenset({"natpair.cli.main", "natpair.agent.app"})
+BROAD_EXCEPT_MODULES = frozenset({"natpair.cli.main", "natpair.agent.tasks"})
 # The one place each where a thread may sleep: between two looks at a condition that has a deadline.
 SLEEPING_MODULES = frozenset({"natpair.system.wait"})
 

@@ -259,7 +259,7 @@ class Machine:
         self._mine(self._returns.look(self.world.clock.now), self._watch_returns)
 
     def _adopt(self, now: float) -> None:
-        """As `agent.app` does it: by what the earlier agent left, or else by kernel and BIRD."""
+        """As `agent.adoption` does it: by what the earlier agent left, or else by kernel and BIRD."""
         assert self.state is not None
         left, master = self._left, self._vrrp_role() is VrrpRole.MASTER
         if left is None and master:

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Callable
 
+from natpair.agent.cell import StateCell
 from natpair.apply import reload
 from natpair.core.binding import ENDS_AFTER, Binding, Ear, is_deaf, is_due, listened, looked, told
 from natpair.core.messages import Phase, VrrpRole
@@ -25,13 +26,13 @@ Report = Callable[..., None]
 
 
 class Bindings:
-    """`phase` says where this node stands; `report` writes the event log."""
+    """Reloads only in phases in which that disturbs nobody. `report` writes the event log."""
 
-    def __init__(self, gateway: Gateway, node: str, phase: Callable[[], Phase], report: Report) -> None:
+    def __init__(self, gateway: Gateway, node: str, cell: StateCell, report: Report) -> None:
         me = gateway.node_named(node)
         self._interface, self._address = me.private_interface, me.private_address.ip
         self._down_seconds = gateway.timing.advert_ms * gateway.timing.down_after / 1000
-        self._phase = phase
+        self._cell = cell
         self._report = report
         # An agent that starts takes Keepalived to be bound rightly; if it is not, its deafness will tell.
         self._binding = Binding(links.identity(self._interface))
@@ -43,7 +44,7 @@ class Bindings:
         found, now = links.identity(self._interface), time.monotonic()
         usable = found != self._binding.told and links.is_local(self._address)
         self._binding = looked(self._binding, found, usable=usable)
-        if found is None or not is_due(self._binding, now) or self._phase() not in SETTLED:
+        if found is None or not is_due(self._binding, now) or self._cell.get().phase not in SETTLED:
             return
         before, self._binding = self._binding.told, told(self._binding, found, now)
         self._tell("another interface", interface=self._interface, before=str(before), after=str(found))
@@ -56,7 +57,7 @@ class Bindings:
         self._ear = listened(self._ear, ear)
         if not is_deaf(self._ear, ear, self._down_seconds):
             return False
-        if self._phase() in SETTLED:
+        if self._cell.get().phase in SETTLED:
             self._help(ear)
         return True
 

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from ipaddress import IPv4Address
 
+from natpair.agent.cell import StateCell
+
 REMEMBERED_SECONDS = 60.0
 _TWICE_SECONDS = 1.7
 _MOST_TWICE = 4
@@ -21,16 +23,16 @@ def _call_later(seconds: float, what: Callable[[], None]) -> None:
 
 
 class Twice:
-    """Who else has an address of the pair, by ARP: `own` is this node's, `peer` gives the peer's MAC as it tells it."""
+    """Who else has an address of the pair, by ARP. `own` is this node's; the peer tells its MAC by heartbeat."""
 
-    def __init__(self, own: IPv4Address, peer: Callable[[], str]) -> None:
+    def __init__(self, own: IPv4Address, cell: StateCell) -> None:
         self._own = own
-        self._peer = peer
+        self._cell = cell
         self._seen: dict[str, float] = {}
 
     def seen(self, address: IPv4Address, mac: str) -> None:
         """`mac` speaks as `address`, which is this node's or the peer's; our own frames are not heard."""
-        told = self._peer()
+        told = self._cell.get().peer_mac
         if address == self._own or (told and mac != told):
             self._seen[f"{address} by {mac}"] = time.monotonic()
 
@@ -42,23 +44,16 @@ class Twice:
 
 
 class Contest:
-    """`claim` sends gratuitous ARP once; `is_ours` says whether this node holds the VIP, `peer` gives its peer's MAC.
-
-    `peer_serves`: the peer claims the role, too.
-    """
+    """`claim` sends gratuitous ARP once; `later` calls a function after so many seconds."""
 
     def __init__(
         self,
+        cell: StateCell,
         claim: Callable[[], None],
-        is_ours: Callable[[], bool],
-        peer: Callable[[], str],
-        peer_serves: Callable[[], bool],
         later: Callable[[float, Callable[[], None]], None] = _call_later,
     ) -> None:
+        self._cell = cell
         self._claim = claim
-        self._is_ours = is_ours
-        self._peer = peer
-        self._peer_serves = peer_serves
         self._later = later
         self._last: tuple[float, str] = (-REMEMBERED_SECONDS, "")
         self._answered = 0.0
@@ -66,9 +61,10 @@ class Contest:
 
     def seen(self, mac: str) -> None:
         """`mac` claimed the VIP. The peer's claims are a matter of the election, unless it comes to nothing."""
-        if not self._is_ours():
+        state = self._cell.get()
+        if not state.holds_vip:
             return
-        if mac == self._peer():
+        if mac == state.peer_mac:
             if not self._waiting:
                 self._waiting = True
                 self._later(PEER_SECONDS, self._after_the_peer)
@@ -81,7 +77,8 @@ class Contest:
 
     def _after_the_peer(self) -> None:
         self._waiting = False
-        if self._is_ours() and not self._peer_serves():
+        state = self._cell.get()
+        if state.holds_vip and state.peer.active(state.terms, time.monotonic()) is None:
             self._claim()
 
     def by(self) -> str:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from aiohttp import web
 
-from natpair.agent.loop import DecisionLoop
+from natpair.agent.executor import Executor
 from natpair.core import paths
 from natpair.core.actions import Reply
-from natpair.core.events import Asked, Verb
+from natpair.core.events import Asked, Event, Verb
 from natpair.core.status import Status, to_json
 
+Handle = Callable[[Event], None]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _ANSWER_SECONDS = 20.0
@@ -22,8 +23,8 @@ _BAD_REQUEST = 400
 _CONFLICT = 409
 
 
-def application(loop: DecisionLoop, status: Callable[[], Status]) -> web.Application:
-    """The routes: status to read, one POST for each verb."""
+def application(handle: Handle, executor: Executor, status: Callable[[], Status]) -> web.Application:
+    """The routes: status to read, one POST for each verb. A request is an event; the executor has its answer."""
     numbers = itertools.count(1)
 
     async def get_status(_request: web.Request) -> web.Response:
@@ -37,7 +38,7 @@ def application(loop: DecisionLoop, status: Callable[[], Status]) -> web.Applica
                 wrong = {"ok": False, "message": "the body is no JSON", "cure": 'send {} or {"force": true}'}
                 return web.json_response(wrong, status=_BAD_REQUEST)
             force = isinstance(body, dict) and body.get("force") is True
-            reply = await _ask(loop, Asked(next(numbers), verb, force))
+            reply = await _ask(handle, executor, Asked(next(numbers), verb, force))
             document = {"ok": reply.ok, "message": reply.message, "cure": reply.cure}
             return web.json_response(document, status=200 if reply.ok else _CONFLICT)
 
@@ -50,15 +51,15 @@ def application(loop: DecisionLoop, status: Callable[[], Status]) -> web.Applica
     return app
 
 
-async def _ask(loop: DecisionLoop, asked: Asked) -> Reply:
+async def _ask(handle: Handle, executor: Executor, asked: Asked) -> Reply:
     answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
 
     def settle(reply: Reply) -> None:
         if not answer.done():
             answer.set_result(reply)
 
-    loop.expect_reply(asked.number, settle)
-    loop.handle(asked)
+    executor.expect_reply(asked.number, settle)
+    handle(asked)
     try:
         async with asyncio.timeout(_ANSWER_SECONDS):
             return await answer

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from ipaddress import IPv4Network
 
+from natpair.agent.cell import StateCell
 from natpair.core.messages import SAMPLE_SIZE, Flow
 from natpair.system import flows
 
@@ -14,17 +14,18 @@ SAMPLE_SECONDS = 5.0
 _REPLICATION_SECONDS = 0.5
 """A flow that began a moment ago is on its way: what is lacking is looked up again so much later."""
 _STALE_SECONDS = 3 * SAMPLE_SECONDS
+_SAMPLE_COPIES = 2
+"""Messages that carry the same sample, in case one is lost."""
 
 
 class SyncWatch:
-    """`attach` sends a sample to the peer; `serving` says whether this node is the one to send them."""
+    """While this node is active it names flows; what the peer names it looks up."""
 
-    def __init__(
-        self, clients: IPv4Network, attach: Callable[[tuple[Flow, ...]], None], serving: Callable[[], bool]
-    ) -> None:
+    def __init__(self, clients: IPv4Network, cell: StateCell) -> None:
         self._clients = clients
-        self._attach = attach
-        self._serving = serving
+        self._cell = cell
+        self._sample: tuple[Flow, ...] = ()
+        self._copies = 0
         self._asked: asyncio.Queue[tuple[Flow, ...]] = asyncio.Queue(maxsize=1)
         self._judged: tuple[float, int, int] = (0.0, 0, 0)
 
@@ -32,6 +33,17 @@ class SyncWatch:
         """The peer named flows of its own; one sample at a time is enough."""
         if not self._asked.full():
             self._asked.put_nowait(sample)
+
+    def attach(self, sample: tuple[Flow, ...]) -> None:
+        """Put `sample` into the next messages on the private path, where the flows themselves are replicated."""
+        self._sample, self._copies = sample, _SAMPLE_COPIES
+
+    def next_sample(self) -> tuple[Flow, ...]:
+        """The sample for the message that is being sent; empty if there is none to send."""
+        if not self._copies:
+            return ()
+        self._copies -= 1
+        return self._sample
 
     def lacking(self) -> tuple[int, int]:
         """(size of the last sample, how many of it this node lacks); zeros if there was none lately."""
@@ -42,9 +54,9 @@ class SyncWatch:
         """While this node serves: a sample every few seconds."""
         while True:
             await asyncio.sleep(SAMPLE_SECONDS)
-            if self._serving():
+            if self._cell.get().claims_active:
                 try:
-                    self._attach(await flows.sample(SAMPLE_SIZE, self._clients))
+                    self.attach(await flows.sample(SAMPLE_SIZE, self._clients))
                 except OSError:
                     continue  # without conntrack there are no flows to name
 

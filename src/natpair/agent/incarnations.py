@@ -51,9 +51,10 @@ class Incarnations:
         self._killed: dict[str, tuple[float, str]] = {}
         self._away = asyncio.Event()
 
-    def will_end(self, name: str, why: str) -> None:
-        """The agent is about to end `name`, or has just done so: that is how it ended."""
-        self._killed[name.lower()] = (time.monotonic(), why)
+    def killed(self, name: str) -> None:
+        """The agent has killed `name`, which did not respond: that is how it ended."""
+        self._killed[name.lower()] = (time.monotonic(), "did not respond, and was killed by natpair")
+        self._record("step", step=f"{name}-killed-for-silence", took_ms=0.0)
 
     async def run(self) -> None:
         """Follow for ever."""

@@ -77,6 +77,11 @@ def event_log() -> structlog.stdlib.BoundLogger:
     return log
 
 
+def transition_id(*, node: str, epoch: int) -> str:
+    """A name for one move of one node, which the steps that follow carry too."""
+    return f"{node}-{epoch}-{int(time.time() * 1000):x}"
+
+
 class Events:
     """`events.jsonl`: one object a line, wall-clock times, never larger than two files.
 

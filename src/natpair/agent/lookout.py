@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pyroute2 import NetlinkError
 
+from natpair.agent.cell import StateCell
 from natpair.apply import confirm
 from natpair.core.capacity import CROWDED, PORTS, Capacity, Crowd, crowd_of
 from natpair.core.model import Gateway
@@ -55,13 +55,13 @@ class Seen:
 
 
 class Lookout:
-    """`serves` says whether this node serves: only then is its table worth a sample."""
+    """Takes a sample of the flow table only while this node is active. Sets `health_due` when a look finds news."""
 
-    def __init__(self, gateway: Gateway, node: str, serves: Callable[[], bool], wake: Callable[[], None]) -> None:
+    def __init__(self, gateway: Gateway, node: str, cell: StateCell, health_due: asyncio.Event) -> None:
         self._gateway = gateway
         self._me, self._peer = gateway.node_named(node), gateway.peer_of(node)
-        self._serves = serves
-        self._wake = wake
+        self._cell = cell
+        self._health_due = health_due
         self._capacity = Capacity()
         self._sampled_at = 0.0
         self._moved = True
@@ -79,7 +79,7 @@ class Lookout:
             before = self.seen.essence
             await self._look(number)
             if before != self.seen.essence:
-                self._wake()
+                self._health_due.set()
             number += 1
             await asyncio.sleep(_REFUSING_SECONDS if self.seen.refusing or self.seen.overflowing else LOOK_SECONDS)
 
@@ -110,12 +110,12 @@ class Lookout:
         self.seen.most_flows = _number(_MOST_FLOWS) or self._gateway.nat.max_flows
         with contextlib.suppress(OSError, ValueError):
             self._capacity = self._capacity.read(*statistics(Path(_STATISTICS).read_text()), now)
-        self.seen.refusing = self._serves() and self._capacity.refusing
-        self.seen.overflowing = self._serves() and self._capacity.overflowing
+        self.seen.refusing = self._cell.get().claims_active and self._capacity.refusing
+        self.seen.overflowing = self._cell.get().claims_active and self._capacity.overflowing
 
     async def _look_for_crowds(self, now: float) -> None:
         count = _number(_FLOWS)
-        if not self._serves() or not (self.seen.refusing or count >= _MANY_FLOWS):
+        if not self._cell.get().claims_active or not (self.seen.refusing or count >= _MANY_FLOWS):
             self.seen.crowd = None
             return
         if now - self._sampled_at < _SAMPLE_SECONDS:

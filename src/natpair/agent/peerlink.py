@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address
 
-from natpair.core.messages import Flow, PeerMessage
+from natpair.agent.flow_samples import SyncWatch
+from natpair.core.events import Event, PeerHeard
+from natpair.core.messages import PeerMessage
 from natpair.core.model import Gateway
 from natpair.core.wire import (
     MAX_DATAGRAM,
@@ -31,8 +33,6 @@ from natpair.system import links
 
 _BURST = 64
 """Datagrams read in one go: enough for a backlog, not enough for a flood to starve the loop."""
-_SAMPLE_COPIES = 2
-"""Messages that carry the same sample, in case one is lost."""
 _UNVERIFIED = 4
 _UNVERIFIED_SECONDS = 2.5
 """So many datagrams that do not verify within so long are no stray one."""
@@ -56,28 +56,31 @@ def addresses(gateway: Gateway, node: str) -> Mapping[Path, IPv4Address]:
 
 
 class PeerLink:
-    """Speaks and listens on both paths. `on_message` gets only what `core.wire` believes."""
+    """Speaks and listens on both paths. `handle` gets only what `core.wire` believes.
+
+    `learn` gets the clients that the peer knows of. `sync` has the samples to send, and gets those of the peer.
+    """
 
     def __init__(
         self,
         gateway: Gateway,
         me: str,
         key: bytes,
-        on_message: Callable[[Path, PeerMessage], None],
-        on_sample: Callable[[tuple[Flow, ...]], None],
-        on_news: Callable[[], None] = lambda: None,
+        handle: Callable[[Event], None],
+        learn: Callable[[tuple[IPv4Address, ...]], None],
+        sync: SyncWatch,
+        on_news: Callable[[], None],
     ) -> None:
         self._key = key
         self._me = me
         self._port = gateway.heartbeat.port
         self._own = addresses(gateway, me)
         self._peers = addresses(gateway, gateway.peer_of(me).name)
-        self._on_message = on_message
-        self._on_sample = on_sample
+        self._handle = handle
+        self._learn = learn
+        self._sync = sync
         self._on_news = on_news
         self._told = (False, False)
-        self._sample: tuple[Flow, ...] = ()
-        self._copies = 0
         self._session = Session(own=Stamp(secrets.token_hex(8), 0), peer=gateway.peer_of(me).name)
         self._sockets: dict[Path, socket.socket] = {}
         self._latest: PeerMessage | None = None
@@ -110,18 +113,13 @@ class PeerLink:
         asyncio.get_running_loop().add_reader(udp.fileno(), self._read, path)
         return udp
 
-    def attach(self, sample: tuple[Flow, ...]) -> None:
-        """Put `sample` into the next messages on the private path, where the flows themselves are replicated."""
-        self._sample, self._copies = sample, _SAMPLE_COPIES
-
     def send(self, message: PeerMessage) -> None:
         """Send `message` on every path that takes it."""
         for path, udp in self._sockets.items():
             self._session = self._session.next_stamp()
             body = message
-            if path is Path.PRIVATE and self._copies:
-                self._copies -= 1
-                body = message.model_copy(update={"sample": self._sample})
+            if path is Path.PRIVATE and (sample := self._sync.next_sample()):
+                body = message.model_copy(update={"sample": sample})
             envelope = Envelope(self._me, self._session.own, path, self._session.echoes, body, time.time())
             if path is Path.PRIVATE:
                 envelope = self._sized(envelope)
@@ -166,12 +164,13 @@ class PeerLink:
                 self._note_size(envelope, anew=self._session.trusted != known)
             self._tell()
             if envelope.message.sample:
-                self._on_sample(envelope.message.sample)
+                self._sync.asked(envelope.message.sample)
                 envelope = replace(envelope, message=envelope.message.model_copy(update={"sample": ()}))
             # The paths overtake each other: an older message proves the path, and says nothing new.
             if self._latest is None or envelope.stamp.counter > newest or self._session.trusted != known:
                 self._latest = envelope.message
-            self._on_message(path, self._latest)
+            self._learn(self._latest.clients)
+            self._handle(PeerHeard(path, self._latest))
 
     def _tell(self) -> None:
         """Call `on_news` when what is judged here has changed."""

@@ -12,11 +12,13 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
+from natpair.agent.contradictions import Contradictions
 from natpair.agent.repairer import RULESET, Repairs
 from natpair.apply import leftovers, lock
 from natpair.core import paths
 from natpair.core.announcement import Announcement
 from natpair.core.desired import Desired, Traffic
+from natpair.core.events import Event, TrafficSwitched
 from natpair.core.model import Gateway
 from natpair.core.repair import Wrong
 from natpair.errors import CommandFailed, DaemonError
@@ -53,15 +55,21 @@ class Failing:
 
 
 class Reconciler:
-    """Owns the ruleset's role chains, the relay routes, BIRD's role and Keepalived's track files."""
+    """Owns the ruleset's role chains, the relay routes, BIRD's role and Keepalived's track files.
+
+    `record` writes the event log. A ruleset that was put back is a reason to read the health at once (`health_due`)
+    and to look for flows that began without it (`contradictions`).
+    """
 
     def __init__(
         self,
         gateway: Gateway,
         node: str,
-        on_step: Callable[[str, float], None],
-        on_traffic: Callable[[nft.Ruleset], None],
+        handle: Callable[[Event], None],
+        record: Callable[..., None],
         repairs: Repairs,
+        contradictions: Contradictions,
+        health_due: asyncio.Event,
     ) -> None:
         files = {file.path: file.text for file in render_all(gateway, node)}
         self._base = files[paths.NFTABLES]
@@ -72,9 +80,11 @@ class Reconciler:
         me, peer = gateway.node_named(node), gateway.peer_of(node)
         self._routes = RelayRoutes(gateway.pair.fips, peer.private_address.ip, me.private_interface)
         self._loader = nft.Loader()
-        self._on_step = on_step
-        self._on_traffic = on_traffic
+        self._handle = handle
+        self._record = record
         self._repairs = repairs
+        self._contradictions = contradictions
+        self._health_due = health_due
         self._pinned: str | None = None
         self._foreign: Wrong | None = None
         self._authors: tuple[str, ...] = ()
@@ -112,7 +122,7 @@ class Reconciler:
         try:
             fresh = keepalived.write_track(paths.TRACK_HEALTH, int(wish.eligible))
             if fresh:
-                self._on_step("eligible" if wish.eligible else "ineligible", 0.0)
+                self._step("eligible" if wish.eligible else "ineligible", 0.0)
             fresh |= keepalived.write_track(paths.TRACK_BOOST, wish.boost)
             self._failing.pop(_TRACKS, None)
         except OSError as error:
@@ -175,7 +185,7 @@ class Reconciler:
             self._failing.pop(half, None)
         except (CommandFailed, DaemonError, OSError) as error:
             if half not in self._failing:
-                self._on_step(f"{half}-failed", 0.0)
+                self._step(f"{half}-failed", 0.0)
                 self._failing[half] = Failing(time.monotonic(), str(error))
 
     @property
@@ -247,7 +257,11 @@ class Reconciler:
         began = time.monotonic()
         await self._loader.transact("\n".join(parts))
         self._expected = None  # until it is read back
-        self._on_step("repaired" if seen is None else f"traffic-{wish.traffic}", time.monotonic() - began)
+        self._step("repaired" if seen is None else f"traffic-{wish.traffic}", time.monotonic() - began)
+        if seen is None:
+            self._health_due.set()
+        if seen is None or wish.traffic is Traffic.LOCAL:
+            self._contradictions.look(unguarded=seen is None)
         self._made = wish
         self._pinned = None  # the link may have been made anew meanwhile
         self._expected = await nft.read()
@@ -256,9 +270,12 @@ class Reconciler:
             self._repairs.mended(self._foreign, self._authors)
             self._foreign = None
         if self._expected is not None:
-            self._on_traffic(self._expected)
+            switched = self._expected
+            self._handle(TrafficSwitched(local=switched.traffic is Traffic.LOCAL, duplicate=switched.duplicate))
 
-    @property
+    def _step(self, name: str, seconds: float) -> None:
+        self._record("step", step=name, took_ms=round(seconds * 1000, 2))
+
     def pinned(self) -> str:
         """The MAC that the peer's address on the VLAN was pinned to; empty if to none."""
         return self._made.peer_mac if self._made is not None else ""
@@ -281,7 +298,7 @@ class Reconciler:
         if not _same(observed, wish.announcement):
             began = time.monotonic()
             await bird.announce(role_file(wish.announcement))
-            self._on_step("announced", time.monotonic() - began)
+            self._step("announced", time.monotonic() - began)
             observed = await bird.announced()
         self.observed = replace(self.observed, announcement=observed)
 

@@ -12,14 +12,18 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
+from natpair.agent.cell import StateCell
+from natpair.agent.daemons import Daemons
+from natpair.agent.vlan import GatewayProbe
 from natpair.apply import lock, reload
 from natpair.apply.settle import config_in_force
 from natpair.config.load import parse
 from natpair.core import paths
 from natpair.core.digest import config_hash
+from natpair.core.messages import Phase, VrrpRole
 from natpair.core.model import Gateway
 from natpair.core.repair import Ledger, Wrong
 from natpair.core.status import Repaired
@@ -171,14 +175,25 @@ class Repairer:
         return True
 
 
-class Known(Protocol):
+@dataclass(frozen=True, slots=True)
+class Known:
     """What the rest of the agent knows, for kinds that cannot be judged without."""
 
+    cell: StateCell
+    probe: GatewayProbe
+    pinned: Callable[[], str]
+    """The MAC that the ruleset in force pins the peer's address to."""
+    daemons: Daemons
+
     def may_hold_vip(self) -> bool:
-        """This node is or becomes the elected one."""
+        """This node is or becomes the elected one: Keepalived says so, or it is on the way to it or from it."""
+        state = self.cell.get()
+        return state.vrrp is VrrpRole.MASTER or state.claims_active or state.phase is Phase.PREPARING
 
     def wire(self) -> Wire:
-        """The MACs."""
+        """The MACs, from ARP and from the ruleset in force, and whether BIRD has a session."""
+        gateway, macs = self.probe.next_hop
+        return Wire(gateway, macs, self.pinned(), self.daemons.bgp[0] > 0)
 
 
 def kinds_of(gateway: Gateway, node: str, config: str | None, known: Known, aside: Aside = at_once) -> tuple[Kept, ...]:

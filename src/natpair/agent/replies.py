@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address
 
 from pyroute2 import NetlinkError
 
+from natpair.agent.cell import StateCell
+from natpair.agent.vlan import GatewayProbe
 from natpair.core.messages import PeerMessage
 from natpair.core.model import Gateway
 from natpair.core.replies import FipReplies, Replies, Where
@@ -41,24 +42,24 @@ def grace(state: NodeState, said: PeerMessage | None) -> float:
 
 
 class ReplyWatch:
-    """`next_hop` gives the gateway and its MAC as far as known, `state` the node's state, `wake` that of the health."""
+    """`probe` knows the gateway and its MAC. Sets `health_due` when a verdict is news."""
 
     def __init__(
         self,
         gateway: Gateway,
         node: str,
-        next_hop: Callable[[], tuple[IPv4Address | None, bytes]],
-        state: Callable[[], NodeState],
-        wake: Callable[[], None],
+        probe: GatewayProbe,
+        cell: StateCell,
+        health_due: asyncio.Event,
     ) -> None:
         me = gateway.node_named(node)
         self._interface = me.public_interface
         self._own = me.public_address.ip
         self._fips = {str(fip): fip for fip in gateway.pair.fips}
         self._target = gateway.health.probe_target
-        self._next_hop = next_hop
-        self._state = state
-        self._wake = wake
+        self._next_hop = probe.way_out
+        self._cell = cell
+        self._health_due = health_due
         self._port: EchoPort | None = None
         self._replies = self._fresh()
         self._verdicts: tuple[FipReplies, ...] = ()
@@ -97,7 +98,7 @@ class ReplyWatch:
         """Watch until cancelled."""
         while True:
             now = time.monotonic()
-            state = self._state()
+            state = self._cell.get()
             before = self.asking, [(one.fip, one.state, one.where, one.elsewhere) for one in self._verdicts]
             said = state.peer.fresh(state.terms, now)
             if state.claims_active:
@@ -108,7 +109,7 @@ class ReplyWatch:
             else:
                 self._rest()
             if before != (self.asking, [(one.fip, one.state, one.where, one.elsewhere) for one in self._verdicts]):
-                self._wake()
+                self._health_due.set()
             urgent = self._helping or self._replies.urgent(now)
             await asyncio.sleep(URGENT_SECONDS if urgent else READ_SECONDS)
 

@@ -9,6 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
+from natpair.agent.bindings import Bindings
+from natpair.agent.cell import StateCell
+from natpair.agent.contradictions import Contradictions
+from natpair.agent.daemons import Daemons
 from natpair.agent.reconciler import Reconciler
 from natpair.agent.vlan import GatewayProbe, Vlan
 from natpair.core.conditions_pair import SYNC_QUIET_SECONDS
@@ -23,7 +27,7 @@ from natpair.core.events import (
 )
 from natpair.core.messages import VrrpRole
 from natpair.core.model import Gateway
-from natpair.core.state import Health
+from natpair.core.state import Health, NodeState
 from natpair.errors import DaemonError
 from natpair.system import keepalived, links, nft
 from natpair.system.files import read_small
@@ -62,60 +66,63 @@ class Readings:
 
 
 class Sources:
-    """Reads health, the election and the clock. The `handle` of each task takes the events."""
+    """Reads health, the election and the clock. The `handle` of each task takes the events.
+
+    `others` adds what other parts have found to a reading; `health_due` is set to have it read at once.
+    """
 
     def __init__(
         self,
         gateway: Gateway,
         node: str,
+        cell: StateCell,
+        fifo: keepalived.NotifyFifo,
         reconciler: Reconciler,
         vlan: Vlan,
+        probe: GatewayProbe,
+        bindings: Bindings,
+        daemons: Daemons,
+        contradictions: Contradictions,
         others: Callable[[Health], Health],
-        deaf: Callable[[keepalived.VrrpDump], bool] = lambda _: False,
-        on_keepalived: Callable[[bool], None] = lambda _answered: None,
+        health_due: asyncio.Event,
     ) -> None:
         me = gateway.node_named(node)
         self._private, self._public = me.private_interface, me.public_interface
         self._vip = gateway.pair.vip.ip
         self.interval = gateway.health.probe_interval_ms / 1000
         self._advert = gateway.timing.advert_ms / 1000
-        self._enforcer = reconciler
+        self._cell = cell
+        self._fifo = fifo
+        self._reconciler = reconciler
         self._vlan = vlan
+        self._probe = probe
+        self._bindings = bindings
+        self._daemons = daemons
+        self._contradictions = contradictions
         self._others = others
-        self._deaf = deaf
-        self._on_keepalived = on_keepalived
-        self._probe = GatewayProbe(me.public_interface, me.public_address.ip, gateway.health.probe_failures)
-        self._probe.target = gateway.health.public_gateway
+        self._wake = health_due
         self._find_gateway = gateway.health.public_gateway is None
         self._readings = Readings()
         self._adverts: tuple[float, int] | None = None
         self._sync = (0, time.monotonic())
-        self._wake = asyncio.Event()
-        self.lines_told = 0
-        """FIFO lines that have come in."""
         self.preparing = asyncio.Event()
         """Set while this node waits for the fabric to send it what is for a FIP."""
         self.look_at_vip = asyncio.Event()
         """Set when addresses may have changed."""
-        self.on_leak: Callable[[], None] = lambda: None
-        """Called when the leak guard has stopped packets since the last look."""
-        self.watches_sync: Callable[[], bool] = lambda: True
-        """Whether this node is one that should get sync messages."""
         self.counters: dict[str, int] = {}
         """Packets by named counter, as they were read last."""
-
-    def way_out(self) -> tuple[IPv4Address | None, bytes]:
-        """The gateway and its MAC, as far as they are known."""
-        return self._probe.target, self._probe.mac
 
     def wake(self) -> None:
         """Read the health now instead of at the next interval."""
         self._wake.set()
 
-    @property
-    def next_hop(self) -> tuple[str, frozenset[str]]:
-        """The IPv4 next hop that is asked for, and the MACs that lately answered; empty while none is known."""
-        return str(self._probe.target or ""), self._probe.macs
+    def follow(self, before: NodeState, after: NodeState) -> None:
+        """A follower of the `StateCell`: whether this node waits for packets from the fabric."""
+        waits = after.waits_for_fabric
+        if waits and not before.waits_for_fabric:
+            self.preparing.set()
+        elif not waits:
+            self.preparing.clear()
 
     async def health(self, handle: Handle) -> None:
         """Read everything at the probe interval, and the links at once when the kernel gives notice.
@@ -130,7 +137,7 @@ class Sources:
                 due = now + self.interval * (_DOUBTFUL_PACE if self._probe.doubtful else 1)
                 handle(ClientsSeen(self._vlan.clients()))
                 self._vlan.refresh()
-                self._enforcer.look_at_tracks()
+                self._reconciler.look_at_tracks()
             handle(HealthRead(self._facts()))
             self._wake.clear()
             try:
@@ -159,7 +166,7 @@ class Sources:
             private_why=links.why_down(self._private),
             public_why=links.why_down(self._public),
             leaking=readings.leaking,
-            ruleset=self._enforcer.ruleset_ok(),
+            ruleset=self._reconciler.ruleset_ok(),
             gateway=readings.gateway,
             keepalived=readings.keepalived,
             flows=_flow_count(),
@@ -182,16 +189,16 @@ class Sources:
 
     async def _read_role(self, handle: Handle) -> bool:
         """Ask Keepalived and pass its answer on, unless a line came while it wrote its dump: that is the newer."""
-        told = self.lines_told
+        told = self._fifo.lines
         try:
             role = await self.vrrp_role()
         except OSError:
             return True  # neither Keepalived nor the kernel says anything: ask again later
-        if told == self.lines_told:
+        if told == self._fifo.lines:
             handle(VrrpChanged(role))
-        return told == self.lines_told
+        return told == self._fifo.lines
 
-    async def vip(self, handle: Handle, holds: Callable[[], bool]) -> None:
+    async def vip(self, handle: Handle) -> None:
         """The VIP that goes away under a node that serves: Keepalived has let go, and its word may come 20 ms later.
 
         In between a peer that asks would be told that this node is active, and would leave the election.
@@ -201,7 +208,7 @@ class Sources:
         while True:
             await self.look_at_vip.wait()
             self.look_at_vip.clear()
-            if not holds() and lost_at_line != self.lines_told:
+            if not self._cell.get().holds_vip and lost_at_line != self._fifo.lines:
                 continue
             try:
                 there = await links.has_address(self._vip)
@@ -210,10 +217,10 @@ class Sources:
                 await asyncio.sleep(_VIP_RETRY_SECONDS)
                 self.look_at_vip.set()
                 continue
-            if holds() and not there:
+            if self._cell.get().holds_vip and not there:
                 handle(VrrpChanged(VrrpRole.INIT))
-                lost_at_line = self.lines_told
-            elif there and lost_at_line == self.lines_told:
+                lost_at_line = self._fifo.lines
+            elif there and lost_at_line == self._fifo.lines:
                 await self._read_role(handle)
                 lost_at_line = None
 
@@ -223,13 +230,13 @@ class Sources:
             state = await keepalived.dump()
         except DaemonError:
             self._readings.keepalived = False
-            self._on_keepalived(False)
+            self._daemons.keepalived_said(False)
             return VrrpRole.MASTER if await links.has_address(self._vip) else VrrpRole.INIT
         self._readings.keepalived = True
-        self._on_keepalived(True)
+        self._daemons.keepalived_said(True)
         self._adverts = (time.monotonic(), state.adverts_sent)
         # A backup that hears nothing would take over from nobody: it is none.
-        return VrrpRole.INIT if self._deaf(state) else state.role
+        return VrrpRole.INIT if self._bindings.deaf(state) else state.role
 
     async def ticks(self, handle: Handle, beat: float, speak: Callable[[], None]) -> None:
         """The beat: a message to the peer, a step for the timers, and a watch on our own standstill."""
@@ -262,12 +269,12 @@ class Sources:
         """The counters, and now and then a full look at what is in force, for changes that gave no notice."""
         self._read_counters()  # the status has them from the start
         for number in itertools.count(1):
-            for _ in range((looks := _SYNC_LOOKS if self.watches_sync() else 1) - 1):
+            for _ in range((looks := 1 if self._cell.get().claims_active else _SYNC_LOOKS) - 1):
                 await asyncio.sleep(_COUNTERS_SECONDS / looks)
                 self._note_sync(nft.counter(_SYNC))
             await asyncio.sleep(_COUNTERS_SECONDS / looks)
             if number % _FULL_LOOK_EVERY == 0:
-                self._enforcer.look_again()
+                self._reconciler.look_again()
             self._read_counters()
 
     def _note_sync(self, count: int) -> None:
@@ -286,7 +293,7 @@ class Sources:
         relaying = self._grew(before, "relayed")
         self._readings.relaying = self._readings.relaying + _COUNTERS_SECONDS if relaying else 0.0
         if self._grew(before, "leak_guard"):
-            self.on_leak()
+            self._contradictions.look()
         leaked = self.counters.get("leak_guard", 0) - before.get("leak_guard", self.counters.get("leak_guard", 0))
         self._readings.leaking = leaked >= _LEAKED
         self._readings.limiting = self._grew(before, "over_flows") or self._grew(before, "over_rate")

@@ -6,11 +6,19 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
+from natpair.agent.cell import StateCell
 from natpair.core.condition import Condition
+from natpair.core.conditions import conditions
 
 LOOK_SECONDS = 1.0
 
 Record = Callable[..., None]
+
+
+def own_conditions(cell: StateCell) -> list[Condition]:
+    """The conditions of this node. Those that only the peer sees are in the peer's event log."""
+    state = cell.get()
+    return [one for one in conditions(state, time.monotonic()) if one.node == state.terms.me]
 
 
 class Standing:

@@ -9,6 +9,9 @@ from collections import deque
 from collections.abc import Callable
 from ipaddress import IPv4Address
 
+from natpair.agent.cell import StateCell
+from natpair.agent.contest import Contest, Twice
+from natpair.core.events import Event, VlanProbed
 from natpair.core.model import Gateway
 from natpair.system.arp import ArpPort, Heard
 
@@ -34,18 +37,18 @@ class Vlan:
         self,
         gateway: Gateway,
         node: str,
-        on_probed: Callable[[int, int], None],
-        on_contested: Callable[[str], None] = lambda _mac: None,
-        on_address: Callable[[IPv4Address, str], None] = lambda _address, _mac: None,
+        cell: StateCell,
+        handle: Callable[[Event], None],
     ) -> None:
         self._node = gateway.node_named(node)
         peer = gateway.peer_of(node)
         self._vip = gateway.pair.vip.ip
         self._network = gateway.private_network
         self._not_clients = {self._vip, self._node.private_address.ip, peer.private_address.ip}
-        self._on_probed = on_probed
-        self._on_contested = on_contested
-        self._on_address = on_address
+        self._cell = cell
+        self._handle = handle
+        self.contest = Contest(cell, self.claim_once)
+        self.twice = Twice(self._node.private_address.ip, cell)
         self._pair = {self._node.private_address.ip, peer.private_address.ip}
         self._port: ArpPort | None = None
         self._seen_seconds = max(SEEN_SECONDS, 4 * gateway.health.probe_interval_ms / 1000)
@@ -61,15 +64,16 @@ class Vlan:
                 self._port = ArpPort(self._node.private_interface, self._node.private_address.ip)
                 asyncio.get_running_loop().add_reader(self._port.socket.fileno(), self._read)
 
-    def renew(self) -> bool:
-        """Open the socket anew if the interface is another one by now; whether it was."""
+    def renew(self) -> None:
+        """Open the socket anew if the interface is another one by now: clients know the VIP under the old MAC."""
         if self._port is None or not self._port.stale:
-            return False
+            return
         asyncio.get_running_loop().remove_reader(self._port.socket.fileno())
         self._port.close()
         self._port = None
         self.open()
-        return True
+        if self._cell.get().claims_active:
+            self.claim_vip()
 
     def clients(self) -> tuple[IPv4Address, ...]:
         """The clients heard last, at most four, the latest first."""
@@ -83,7 +87,7 @@ class Vlan:
         self._trim()
 
     def probe(self, nonce: int) -> None:
-        """Ask known clients; `on_probed` gets the number that answered, at the first answers or after 20 ms."""
+        """Ask known clients; the core gets the number that answered, at the first answers or after 20 ms."""
         targets = list(reversed(self._clients))[:_SHARED]
         self._probe = (nonce, set(targets), set())
         if self._port is not None:
@@ -94,19 +98,19 @@ class Vlan:
         if self._probe is not None and self._probe[0] == nonce:
             answered = len(self._probe[2])
             self._probe = None
-            self._on_probed(nonce, answered)
+            self._handle(VlanProbed(nonce, answered))
 
-    def claim_vip(self, still: Callable[[], bool]) -> None:
-        """Gratuitous ARP for the VIP, a few times, each only if the node is `still` the one to claim it.
+    def claim_vip(self) -> None:
+        """Gratuitous ARP for the VIP, a few times, each only if this node still claims to be active.
 
         A node that was demoted in between took the clients back for the seconds until the other repeated its own.
         """
         for delay in _GRATUITOUS_TIMES:
-            asyncio.get_running_loop().call_later(delay, self._claim, still)
+            asyncio.get_running_loop().call_later(delay, self._claim)
 
-    def _claim(self, still: Callable[[], bool]) -> None:
-        if self._port is not None and still():
-            self._port.claim(self._vip)
+    def _claim(self) -> None:
+        if self._cell.get().claims_active:
+            self.claim_once()
 
     @property
     def mac(self) -> str:
@@ -164,9 +168,9 @@ class Vlan:
     def _note(self, heard: Heard) -> None:
         address = heard.address
         if address == self._vip:
-            self._on_contested(heard.mac.hex(":"))
+            self.contest.seen(heard.mac.hex(":"))
         if address in self._pair:
-            self._on_address(address, heard.mac.hex(":"))
+            self.twice.seen(address, heard.mac.hex(":"))
         if address in self._not_clients or address not in self._network:
             return
         self._clients.pop(address, None)
@@ -221,6 +225,23 @@ class GatewayProbe:
         self._port.ask([self.target])
         self._asked = True
         return self._misses < self._failures
+
+    @classmethod
+    def of(cls, gateway: Gateway, node: str) -> GatewayProbe:
+        """The probe of `node`."""
+        me = gateway.node_named(node)
+        probe = cls(me.public_interface, me.public_address.ip, gateway.health.probe_failures)
+        probe.target = gateway.health.public_gateway
+        return probe
+
+    def way_out(self) -> tuple[IPv4Address | None, bytes]:
+        """The gateway and its MAC, as far as they are known."""
+        return self.target, self.mac
+
+    @property
+    def next_hop(self) -> tuple[str, frozenset[str]]:
+        """The IPv4 next hop that is asked for, and the MACs that lately answered; empty while none is known."""
+        return str(self.target or ""), self.macs
 
     @property
     def macs(self) -> frozenset[str]:

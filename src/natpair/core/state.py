@@ -346,6 +346,12 @@ class NodeState:
         return self.claims_active and (self.handover is None or self.handover.released_at is None)
 
     @property
+    def waits_for_fabric(self) -> bool:
+        """Is being handed the role, announces the FIPs already, and does not translate before their packets come."""
+        opening = self.handover is not None and self.handover.opening
+        return self.phase is Phase.PREPARING and not opening
+
+    @property
     def flows_to_hold(self) -> int:
         """How many flows a standby of this node has to have."""
         return self.health.flows if self.health.cached is None else self.health.cached

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,18 @@ class NotifyFifo:
         # Read-write, so that the FIFO stays open while Keepalived restarts.
         self.fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self._rest = b""
+        self.lines = 0
+        """Lines with a role that have come in."""
+
+    def listen(self, on_role: Callable[[VrrpRole], None]) -> None:
+        """Have the running loop call `on_role` for each role from now on; what is in the FIFO already is history."""
+        self.roles()
+        asyncio.get_running_loop().add_reader(self.fd, self._read, on_role)
+
+    def _read(self, on_role: Callable[[VrrpRole], None]) -> None:
+        for role in self.roles():
+            self.lines += 1
+            on_role(role)
 
     def roles(self) -> list[VrrpRole]:
         """All roles that came in since the last call, oldest first."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
 
 from natpair.agent import bindings
 from natpair.agent.bindings import Bindings
+from natpair.agent.cell import StateCell
 from natpair.apply.reload import Step
 from natpair.core.messages import Phase, VrrpRole
 from natpair.system.keepalived import VrrpDump
 from natpair.system.links import Identity
+from nodes import standby
 from samples import gateway
 
 OLD, NEW = Identity(2, "02:00:00:00:00:01"), Identity(7, "02:00:00:00:00:01")
@@ -23,7 +26,7 @@ class Node:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.found: Identity | None = OLD
         self.address_there = True
-        self.phase = Phase.STANDBY
+        self.cell = StateCell(standby())
         self.now = 100.0
         self.reloads: list[Step] = []
         self.killed: list[int] = []
@@ -34,7 +37,10 @@ class Node:
         monkeypatch.setattr(bindings.reload, "keepalived_pid", lambda: 4711)
         monkeypatch.setattr(bindings.os, "kill", lambda pid, _: self.killed.append(pid))
         monkeypatch.setattr(bindings.time, "monotonic", lambda: self.now)
-        self.bindings = Bindings(gateway(), "nat-a", lambda: self.phase, self._record)
+        self.bindings = Bindings(gateway(), "nat-a", self.cell, self._record)
+
+    def enters(self, phase: Phase) -> None:
+        self.cell.put(replace(self.cell.get(), phase=phase))
 
     def _identity(self, interface: str) -> Identity | None:
         assert interface == "eth1"
@@ -78,9 +84,9 @@ def test_a_card_that_is_plugged_again_is_told_once_its_address_is_back(node: Nod
 
 @pytest.mark.parametrize("phase", [Phase.CHALLENGING, Phase.PREPARING, Phase.HANDING_OVER, Phase.YIELDING])
 def test_nothing_is_told_in_the_middle_of_a_change_of_role(node: Node, phase: Phase) -> None:
-    node.phase = phase
+    node.enters(phase)
     assert node.look(NEW) == 0
-    node.phase = Phase.STANDBY
+    node.enters(Phase.STANDBY)
     assert node.look(NEW) == 1
 
 
@@ -101,7 +107,7 @@ def test_one_that_hears_is_left_alone(node: Node) -> None:
 
 
 def test_a_deaf_one_is_left_alone_in_the_middle_of_a_change_of_role(node: Node) -> None:
-    node.phase = Phase.PREPARING
+    node.enters(Phase.PREPARING)
     assert not node.hears(70)
     assert node.hears(70), "it is deaf all the same"
     assert not node.reloads

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
+from agent_bench import alive
 from natpair.agent import contest
+from natpair.agent.cell import StateCell
 from natpair.agent.contest import REMEMBERED_SECONDS, Contest
+from natpair.core.messages import Phase
+from nodes import active, says, standby
 
 STRANGER, PEER = "02:00:00:00:00:09", "02:00:00:00:00:04"
 
@@ -24,7 +29,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def between(claims: list[int], ours: bool = True) -> Contest:
-    return Contest(lambda: claims.append(1), lambda: ours, lambda: PEER, lambda: False, lambda _seconds, _what: None)
+    cell = StateCell(replace(active(said=None) if ours else standby(), peer_mac=PEER))
+    return Contest(cell, lambda: claims.append(1), lambda _seconds, _what: None)
 
 
 def test_a_stranger_is_answered_and_named(clock: Clock) -> None:
@@ -44,18 +50,15 @@ def test_the_peer_is_left_to_the_election_and_a_standby_answers_nobody(clock: Cl
 
 @pytest.mark.parametrize(("ours", "peer_serves", "claims"), [(True, False, 1), (True, True, 0), (False, False, 0)])
 def test_a_claim_of_the_peer_that_was_no_takeover_is_answered_later(ours: bool, peer_serves: bool, claims: int) -> None:
-    held, waiting, made = [True], list[Callable[[], None]](), list[int]()
-    contest = Contest(
-        lambda: made.append(1),
-        lambda: held[0],
-        lambda: PEER,
-        lambda: peer_serves,
-        lambda _seconds, what: waiting.append(what),
-    )
+    waiting, made = list[Callable[[], None]](), list[int]()
+    serving = replace(active(said=None), peer_mac=PEER)
+    cell = StateCell(serving)
+    contest = Contest(cell, lambda: made.append(1), lambda _seconds, what: waiting.append(what))
     for _ in range(5):
         contest.seen(PEER)
     assert (made, len(waiting), contest.by()) == ([], 1, "")
-    held[0] = ours
+    peer = alive(active(said=says(Phase.ACTIVE) if peer_serves else None)).peer
+    cell.put(replace(serving, peer=peer) if ours else replace(standby(), peer_mac=PEER))
     waiting.pop()()
     assert len(made) == claims
     contest.seen(PEER)

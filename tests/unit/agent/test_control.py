@@ -51,7 +51,9 @@ class Served:
     """A control socket in the background of a test."""
 
     def __init__(self, bench: Bench, socket: str) -> None:
-        self._task = asyncio.ensure_future(serve(application(bench.loop, lambda: STATUS), socket))
+        self._task = asyncio.ensure_future(
+            serve(application(bench.loop.handle, bench.executor, lambda: STATUS), socket)
+        )
         self._socket = Path(socket)
 
     async def __aenter__(self) -> Client:
@@ -92,11 +94,11 @@ async def test_a_request_waits_for_its_end(bench: BenchMaker, socket: str) -> No
     async with Served(made, socket) as client:
         asking = asyncio.ensure_future(client.post("switchover", force=True))
         async with asyncio.timeout(5):
-            while made.loop.state.request is None:
+            while made.state.request is None:
                 await asyncio.sleep(0.005)
         assert not asking.done()
-        request = made.loop.state.request
-        made.loop.state = replace(made.loop.state, request=replace(request, deadline=0.0))
+        request = made.state.request
+        made.state = replace(made.state, request=replace(request, deadline=0.0))
         made.loop.handle(HealthRead(WELL))
         status, answer = await asking
     assert (status, answer["ok"]) == (409, False)
@@ -108,7 +110,7 @@ async def test_drain_and_undrain_of_a_standby_are_done_at_once(bench: BenchMaker
     async with Served(made, socket) as client:
         status, answer = await client.post(verb)
     assert (status, answer["ok"]) == (200, True)
-    assert (made.loop.state.phase is Phase.DRAINED) is (verb == "drain")
+    assert (made.state.phase is Phase.DRAINED) is (verb == "drain")
 
 
 @pytest.mark.parametrize("body", [{"force": "yes"}, {"force": 1}, {"other": True}, {}])
@@ -116,7 +118,7 @@ async def test_only_true_is_force(bench: BenchMaker, socket: str, body: dict[str
     made = bench(alive(active(said=None)))
     async with Served(made, socket) as client:
         assert (await client.post("drain", **body))[0] == 409
-    assert not made.loop.state.drained
+    assert not made.state.drained
 
 
 async def test_two_at_once_get_an_answer_each(bench: BenchMaker, socket: str) -> None:
@@ -145,7 +147,8 @@ async def test_nothing_else_is_there(bench: BenchMaker, socket: str, method: str
 
 
 def test_every_verb_has_its_path(bench: BenchMaker) -> None:
-    app = application(bench(active()).loop, dict)
+    made = bench(active())
+    app = application(made.loop.handle, made.executor, dict)
     posts = {route.resource.canonical for route in app.router.routes() if route.method == "POST" and route.resource}
     assert posts == {f"/v1/{verb}" for verb in Verb}
 

@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 import structlog
 
-from agent_bench import alive
+from agent_bench import alive, begin
 from natpair.agent import disk, journal
 from natpair.agent.account import AccountWatch
 from natpair.agent.app import Agent
 from natpair.agent.disk import Disks, Lane
+from natpair.agent.findings import disk_facts
 from natpair.agent.journal import Events, LogStream
 from natpair.agent.repairer import Repairer, Repairs
 from natpair.core import paths
@@ -37,17 +38,7 @@ from nodes import active, says, standby
 from samples import gateway
 from stalled import Stall, stalled
 
-KEY = b"0123456789abcdef0123456789abcdef"
 SOON = 5.0
-
-
-class Fifo:
-    """Keepalived's word, as the FIFO gives it."""
-
-    fd = -1
-
-    def roles(self) -> list[VrrpRole]:
-        return [VrrpRole.MASTER]
 
 
 @pytest.fixture(autouse=True)
@@ -91,33 +82,33 @@ def within(seconds: float, story: Callable[[], Coroutine[Any, Any, object]]) -> 
     return not thread.is_alive()
 
 
-def agent_of(state: NodeState) -> tuple[Agent, list[Desired]]:
-    agent, wishes = Agent(gateway(), state.terms.me, state, KEY), list[Desired]()
-    agent.reconciler.want = wishes.append  # type: ignore[method-assign]
-    agent.vlan.claim_vip = lambda _still: None  # type: ignore[method-assign]
+def agent_of(state: NodeState, folder: Path) -> tuple[Agent, list[Desired]]:
+    agent, wishes = Agent(begin(folder), state), list[Desired]()
+    agent.loop.connect(wishes.append, agent.executor.execute)
+    agent.vlan.claim_vip = lambda: None
     return agent, wishes
 
 
-def test_a_takeover_is_carried_out_while_the_disk_hangs(frozen: Stall) -> None:
+def test_a_takeover_is_carried_out_while_the_disk_hangs(frozen: Stall, tmp_path: Path) -> None:
     """From Keepalived's line to the wish that the reconciler gets, with everything that is written down on the way."""
     wishes: list[Desired] = []
 
     async def story() -> None:
-        agent, seen = agent_of(alive(standby(said=says(Phase.YIELDING))))
-        agent._on_fifo(Fifo())  # type: ignore[arg-type]
-        agent._on_step("traffic-local", 0.1)
+        agent, seen = agent_of(alive(standby(said=says(Phase.YIELDING))), tmp_path)
+        agent.loop.on_notify(VrrpRole.MASTER)
+        agent.events.record("step", step="traffic-local", took_ms=0.1)
         wishes.extend(seen)
 
     assert within(SOON, story)
     assert wishes[-1].traffic is Traffic.LOCAL
 
 
-def test_a_drain_is_answered_while_the_disk_hangs(frozen: Stall) -> None:
+def test_a_drain_is_answered_while_the_disk_hangs(frozen: Stall, tmp_path: Path) -> None:
     answers: list[Reply] = []
 
     async def story() -> None:
-        agent, _ = agent_of(alive(standby()))
-        agent.loop.expect_reply(1, answers.append)
+        agent, _ = agent_of(alive(standby()), tmp_path)
+        agent.executor.expect_reply(1, answers.append)
         agent.loop.handle(Asked(1, Verb.DRAIN))
 
     assert within(SOON, story)
@@ -177,25 +168,25 @@ def test_an_account_is_not_watched_at_the_price_of_the_loop(frozen: Stall, tmp_p
 
 
 def test_a_disk_that_hangs_is_a_condition_and_keeps_no_node_from_being_ready(
-    frozen: Stall, monkeypatch: pytest.MonkeyPatch
+    frozen: Stall, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(disk, "PATIENCE_SECONDS", 0.05)
 
     async def story() -> None:
-        agent, _ = agent_of(alive(standby()))
+        agent, _ = agent_of(alive(standby()), tmp_path)
         agent.events.record("step", step="something")
         async with asyncio.timeout(SOON):
-            while not (stall := agent._disk()):
+            while not (stall := disk_facts(agent.disks, time.monotonic())):
                 await asyncio.sleep(0.01)
         now = time.monotonic()
-        state = agent.loop.state
+        state = agent.cell.get()
         state = replace(state, health=replace(state.health, **stall))
         (found,) = [one for one in conditions(state, now) if one.code == "disk-stalled"]
         assert paths.VAR in found.text
-        assert state.ready(now) == agent.loop.state.ready(now)
+        assert state.ready(now) == agent.cell.get().ready(now)
         frozen.thaw()
         assert agent.events.flush(SOON)
-        assert agent._disk() == {}
+        assert disk_facts(agent.disks, time.monotonic()) == {}
 
     assert within(2 * SOON, story)
 
@@ -358,19 +349,19 @@ def test_a_log_that_nobody_reads_holds_nobody_up(monkeypatch: pytest.MonkeyPatch
     os.close(reading)
 
 
-async def test_the_agent_that_is_built_keeps_to_the_log_that_it_was_given(frozen: Stall) -> None:
+async def test_the_agent_that_is_built_keeps_to_the_log_that_it_was_given(frozen: Stall, tmp_path: Path) -> None:
     reading, writing = os.pipe()
     lane = Lane("log", "log")
     journal.log_to(LogStream(lane, writing))
-    agent, _ = agent_of(alive(standby(said=says(Phase.YIELDING))))
-    agent._on_fifo(Fifo())  # type: ignore[arg-type]
+    agent, _ = agent_of(alive(standby(said=says(Phase.YIELDING))), tmp_path)
+    agent.loop.on_notify(VrrpRole.MASTER)
     assert lane.flush(SOON)
     assert json.loads(os.read(reading, 4096).splitlines()[0])["event"] == "transition"
 
 
 def test_active_state_is_remembered_although_the_disk_hangs(frozen: Stall, tmp_path: Path) -> None:
     async def story() -> None:
-        agent, _ = agent_of(alive(active(said=None)))
+        agent, _ = agent_of(alive(active(said=None)), tmp_path)
         agent.loop.handle(Asked(1, Verb.DRAIN))
         agent.events.record("step")
 

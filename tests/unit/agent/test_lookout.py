@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from natpair.agent import lookout
+from natpair.agent.cell import StateCell
 from natpair.agent.lookout import Lookout
 from natpair.apply.confirm import Unconfirmed
+from nodes import standby
 from samples import gateway
 
 
@@ -23,7 +26,7 @@ async def test_a_note_on_a_disk_that_hangs_holds_nothing_up(monkeypatch: pytest.
         return Unconfirmed(3, time.time() + 40)
 
     monkeypatch.setattr(lookout.confirm, "read", read)
-    made = Lookout(gateway(), "nat-a", lambda: False, lambda: None)
+    made = Lookout(gateway(), "nat-a", StateCell(standby()), asyncio.Event())
     for _ in range(5):
         await made._look_at_note()
     assert len(begun) <= 1, "one reader, however long it takes"
@@ -36,10 +39,10 @@ async def test_a_note_on_a_disk_that_hangs_holds_nothing_up(monkeypatch: pytest.
 
 
 async def test_a_key_that_is_gone_or_open_is_seen_and_is_news(tmp_path: Path) -> None:
-    key, news = tmp_path / "key", list[int]()
+    key = tmp_path / "key"
     pair = gateway()
     pair = pair.model_copy(update={"heartbeat": pair.heartbeat.model_copy(update={"key_file": str(key)})})
-    made = Lookout(pair, "nat-a", lambda: False, lambda: news.append(1))
+    made = Lookout(pair, "nat-a", StateCell(standby()), asyncio.Event())
     await made._look(1)
     assert made.seen.key_missing
     key.write_text("k")

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from agent_bench import BenchMaker, alive
-from natpair.agent.loop import DecisionLoop
+from natpair.agent.executor import Executor
 from natpair.core.account import Lack, Work
 from natpair.core.actions import Action, Conntrack, Reply
 from natpair.core.desired import Desired, Traffic
@@ -32,11 +32,11 @@ MASTER = VrrpChanged(VrrpRole.MASTER)
 async def test_a_takeover_reaches_every_effect(bench: BenchMaker) -> None:
     made = bench(orphaned())
     made.loop.handle(MASTER)
-    assert made.effects.named("probe_vlan") == [2]
+    assert made.effects.named("probe") == [2]
     async with asyncio.timeout(5):
-        while made.loop.state.phase is not Phase.ACTIVE:
+        while made.state.phase is not Phase.ACTIVE:
             await asyncio.sleep(ASK_SILENT / 3)  # the timer that the core asked for does it
-    (job,) = made.effects.named("conntrack")
+    (job,) = made.jobs()
     assert isinstance(job, Conntrack)
     wish = made.effects.named("want")[-1]
     assert isinstance(wish, Desired)
@@ -45,7 +45,7 @@ async def test_a_takeover_reaches_every_effect(bench: BenchMaker) -> None:
     assert isinstance(last, PeerMessage)
     assert last.active
     assert made.remembered[-1].active
-    assert made.remembered[-1].epoch == made.loop.state.epoch
+    assert made.remembered[-1].epoch == made.state.epoch
 
 
 async def test_what_a_failover_waits_for_comes_first(bench: BenchMaker) -> None:
@@ -53,25 +53,25 @@ async def test_what_a_failover_waits_for_comes_first(bench: BenchMaker) -> None:
     made.loop.handle(MASTER)
     names = [name for name, _ in made.effects.calls]
     assert names[0] == "want"
-    assert made.loop.state.phase is Phase.ACTIVE
+    assert made.state.phase is Phase.ACTIVE
 
 
 async def test_a_transition_is_written_down_with_a_name_of_its_own(bench: BenchMaker) -> None:
     made = bench(alive(standby(said=says(Phase.YIELDING))))
-    assert made.loop.last_transition is None
+    assert made.executor.last_transition is None
     made.loop.handle(MASTER)
     (line,) = made.lines()
     assert (line["event"], line["before"], line["after"]) == ("transition", "standby", "active")
     assert line["transition"]
-    assert made.loop.last_transition is not None
-    assert made.loop.last_transition.after == "active"
+    assert made.executor.last_transition is not None
+    assert made.executor.last_transition.after == "active"
 
 
 async def test_a_request_gets_its_own_answer_once(bench: BenchMaker) -> None:
     made = bench(alive(active(said=None)))
     answers: list[Reply] = []
-    made.loop.expect_reply(7, answers.append)
-    made.loop.expect_reply(8, answers.append)
+    made.executor.expect_reply(7, answers.append)
+    made.executor.expect_reply(8, answers.append)
     made.loop.handle(Asked(7, Verb.SWITCHOVER))
     made.loop.handle(Asked(7, Verb.SWITCHOVER))
     assert [answer.number for answer in answers] == [7]
@@ -94,13 +94,13 @@ async def test_nothing_is_remembered_while_nothing_changes(bench: BenchMaker) ->
 
 async def test_its_message_is_that_of_its_state(bench: BenchMaker) -> None:
     made = bench(alive(active()))
-    assert made.loop.message().phase is Phase.ACTIVE
-    assert made.loop.message().epoch == made.loop.state.epoch
+    assert made.executor.message().phase is Phase.ACTIVE
+    assert made.executor.message().epoch == made.state.epoch
 
 
 @pytest.mark.parametrize("kind", get_args(Action), ids=lambda kind: kind.__name__)
 def test_every_kind_of_action_has_a_handler(kind: type) -> None:
-    dispatcher = vars(DecisionLoop)["_act"].dispatcher
+    dispatcher = vars(Executor)["_act"].dispatcher
     assert dispatcher.dispatch(kind) is not dispatcher.dispatch(object)
 
 
@@ -115,7 +115,7 @@ async def test_work_ahead_is_acted_on_written_down_and_remembered(bench: BenchMa
     (line,) = made.lines()
     assert line["event"] == "note"
     assert "nat-b is not ready" in line["text"]
-    made.loop.state = replace(made.loop.state, account=replace(made.loop.state.account, handed=("key",)))
+    made.state = replace(made.state, account=replace(made.state.account, handed=("key",)))
     made.loop.handle(VrrpChanged(VrrpRole.FAULT))
     assert made.remembered[-1].handed == ("key",)
 
@@ -123,6 +123,6 @@ async def test_work_ahead_is_acted_on_written_down_and_remembered(bench: BenchMa
 async def test_the_peer_hears_of_what_the_latest_reading_shows(bench: BenchMaker) -> None:
     made = bench(alive(active()))
     made.loop.handle(HealthRead(replace(WELL, refusing=True)))
-    assert [alarm.code for alarm in made.loop.message().alarms] == ["ports-exhausted"]
+    assert [alarm.code for alarm in made.executor.message().alarms] == ["ports-exhausted"]
     made.loop.handle(HealthRead(WELL))
-    assert made.loop.message().alarms == ()
+    assert made.executor.message().alarms == ()

@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from natpair.agent import app, incarnations
-from natpair.agent.app import Agent, Task, TaskFailed
+from agent_bench import begin
+from natpair.agent import app, incarnations, tasks
+from natpair.agent.app import Agent
 from natpair.agent.incarnations import Incarnations, Kind
 from natpair.agent.journal import Events
 from natpair.agent.standing import Standing
+from natpair.agent.tasks import Task, TaskFailed
 from natpair.core.condition import Condition, Severity
 from natpair.core.conditions import conditions
 from natpair.core.state import initial
 from natpair.system import daemon
 from nodes import TERMS
-from samples import gateway
 
-KEY = b"0123456789abcdef0123456789abcdef"
 SOON = 5.0
 
 
@@ -45,8 +45,8 @@ class Log:
 @pytest.fixture
 def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Agent:
     monkeypatch.setattr(app.journal, "Events", lambda **fields: Events(str(tmp_path / "events.jsonl"), **fields))
-    monkeypatch.setattr(app, "_FAILED_PAUSE_SECONDS", 0.001)
-    return Agent(gateway(), "nat-a", initial(TERMS["nat-a"], time.monotonic()), KEY)
+    monkeypatch.setattr(tasks, "FAILED_PAUSE_SECONDS", 0.001)
+    return Agent(begin(tmp_path), initial(TERMS["nat-a"], time.monotonic()))
 
 
 class Part:
@@ -63,21 +63,21 @@ class Part:
 
 async def test_a_part_that_fails_is_started_again_and_told(agent: Agent) -> None:
     part = Part(3)
-    await agent.keep_running(Task("looks", part.run))
+    await agent.boundary.keep_running(Task("looks", part.run))
     assert part.runs == 4
-    (failed,) = agent._failed()
+    (failed,) = agent.boundary.failed()
     assert failed.startswith("looks: KeyError: 'a bug' (test_parts.py:")
-    now, state = time.monotonic(), agent.loop.state
-    told = conditions(replace(state, health=replace(state.health, failed_parts=agent._failed())), now)
+    now, state = time.monotonic(), agent.cell.get()
+    told = conditions(replace(state, health=replace(state.health, failed_parts=agent.boundary.failed())), now)
     assert "agent-failing" in {condition.code for condition in told}
     assert [line["event"] for line in agent.events.recent] == ["task-failed"] * 3
 
 
 async def test_a_vital_part_that_always_fails_ends_the_agent_and_another_does_not(agent: Agent) -> None:
     with pytest.raises(TaskFailed, match="'ticks' fails again and again"):
-        await agent.keep_running(Task("ticks", Part(10_000).run))
+        await agent.boundary.keep_running(Task("ticks", Part(10_000).run))
     part = Part(200)
-    await agent.keep_running(Task("samples", part.run, vital=False))
+    await agent.boundary.keep_running(Task("samples", part.run, vital=False))
     assert part.runs == 201
 
 
@@ -85,7 +85,7 @@ async def test_a_part_that_is_ended_ends(agent: Agent) -> None:
     async def forever() -> None:
         await asyncio.Event().wait()
 
-    running = asyncio.ensure_future(agent.keep_running(Task("control", forever)))
+    running = asyncio.ensure_future(agent.boundary.keep_running(Task("control", forever)))
     await asyncio.sleep(0.01)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -93,10 +93,10 @@ async def test_a_part_that_is_ended_ends(agent: Agent) -> None:
 
 
 async def test_a_callback_that_fails_is_told(agent: Agent) -> None:
-    asyncio.get_running_loop().set_exception_handler(agent._on_exception)
+    asyncio.get_running_loop().set_exception_handler(agent.boundary.on_exception)
     asyncio.get_running_loop().call_soon(lambda: {}["nothing"])
     await asyncio.sleep(0.01)
-    assert agent._failed()[0].startswith("a callback: KeyError")
+    assert agent.boundary.failed()[0].startswith("a callback: KeyError")
 
 
 # Daemons
@@ -138,7 +138,7 @@ async def test_the_end_of_a_daemon_and_its_return_are_told(sleeping: Kind) -> No
         second.wait()
         third = start(sleeping)
         await log.wait_for(what="started", pid=third.pid)
-        watching.will_end("sleep", "did not respond, and was killed by natpair")
+        watching.killed("sleep")
         third.kill()
         await log.wait_for(how="did not respond, and was killed by natpair")
         third.wait()

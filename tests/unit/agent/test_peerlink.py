@@ -15,11 +15,14 @@ from ipaddress import IPv4Address, IPv4Interface
 import pytest
 
 from natpair.agent import peerlink
+from natpair.agent.cell import StateCell
+from natpair.agent.flow_samples import SyncWatch
 from natpair.agent.peerlink import PeerLink, addresses
+from natpair.core.events import Event, PeerHeard
 from natpair.core.messages import SAMPLE_SIZE, Flow, PeerMessage, Phase
 from natpair.core.model import Gateway
 from natpair.core.wire import Envelope, Path, Stamp, seal
-from nodes import says
+from nodes import active, says
 from samples import gateway
 
 KEY = b"k" * 32
@@ -47,8 +50,17 @@ def on_loopback() -> Gateway:
 samples: list[tuple[Flow, ...]] = []
 
 
+learnt: list[tuple[IPv4Address, ...]] = []
+
+
 def link(pair: Gateway, me: str, heard: Heard, key: bytes = KEY) -> PeerLink:
-    return PeerLink(pair, me, key, lambda path, message: heard.append((path, message)), samples.append)
+    def hear(event: Event) -> None:
+        assert isinstance(event, PeerHeard)
+        heard.append((event.path, event.message))
+
+    sync = SyncWatch(pair.private_network, StateCell(active()))
+    sync.asked = samples.append  # type: ignore[method-assign]
+    return PeerLink(pair, me, key, hear, learnt.append, sync, lambda: None)
 
 
 @asynccontextmanager
@@ -90,8 +102,10 @@ async def test_messages_come_through_on_both_paths() -> None:
     a, b = link(pair, "nat-a", at_a), link(pair, "nat-b", at_b)
     async with opened(a, b):
         await acquaint(a, b, at_a, at_b)
-        a.send(says(Phase.ACTIVE, epoch=77))
+        learnt.clear()
+        a.send(says(Phase.ACTIVE, epoch=77, clients=(IPv4Address("192.168.1.101"),)))
         await until(lambda: len(at_b) >= 2)
+    assert learnt == [(IPv4Address("192.168.1.101"),)] * 2
     assert {path for path, _ in at_b} == set(Path)
     assert {message.epoch for _, message in at_b} == {77}
     assert (a.rejected, b.rejected) == (0, 0)
@@ -218,7 +232,7 @@ async def test_a_sample_goes_by_the_private_path_a_few_times_and_is_no_part_of_w
     a, b = link(pair, "nat-a", at_a), link(pair, "nat-b", at_b)
     async with opened(a, b):
         await acquaint(a, b, at_a, at_b)
-        a.attach((flow,) * SAMPLE_SIZE)
+        a._sync.attach((flow,) * SAMPLE_SIZE)
         for _ in range(5):
             a.send(says(Phase.ACTIVE))
         await until(lambda: len(at_b) >= 10)
@@ -267,7 +281,7 @@ async def test_large_heartbeats_that_do_not_come_are_told_while_small_ones_do(mo
     monkeypatch.setattr(peerlink, "_FILL_SECONDS", 0.0)
     pair, news = on_loopback(), list[bool]()
     ours = link(pair, "nat-a", (heard := Heard()))
-    theirs = PeerLink(pair, "nat-b", KEY, lambda *_: None, samples.append)
+    theirs = link(pair, "nat-b", Heard())
     ours._on_news = lambda: news.append(ours.large_lost)
     async with opened(ours, theirs):
         await acquaint(ours, theirs, heard)

@@ -17,10 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from natpair.agent import reconciler, repairer
+from natpair.agent.contradictions import Contradictions
 from natpair.agent.reconciler import Reconciler
 from natpair.agent.repairer import Repairs
 from natpair.core.announcement import Announcement, announcement_for
 from natpair.core.desired import BOOST, Desired, Traffic
+from natpair.core.events import Event, TrafficSwitched
 from natpair.core.model import BgpPolicy
 from natpair.core.paths import TRACK_BOOST, TRACK_HEALTH
 from natpair.errors import CommandFailed, DaemonError
@@ -153,7 +155,7 @@ class Rig:
     machine: Machine
     enforcer: Reconciler
     steps: list[str]
-    switched: list[Ruleset]
+    switched: list[Event]
 
     async def wish(self, wish: Desired) -> None:
         self.enforcer.want(wish)
@@ -172,6 +174,11 @@ class Rig:
         )
 
 
+def reconciler_of(handle: Callable[[Event], None], record: Callable[..., None]) -> Reconciler:
+    stale = Contradictions(gateway().private_network, (), quiet)
+    return Reconciler(gateway(), "nat-a", handle, record, Repairs(quiet), stale, asyncio.Event())
+
+
 @asynccontextmanager
 async def at_work(machine: Machine | None = None) -> AsyncIterator[Rig]:
     machine = machine or Machine()
@@ -186,8 +193,12 @@ async def at_work(machine: Machine | None = None) -> AsyncIterator[Rig]:
         patch.setattr(reconciler, "RelayRoutes", lambda *_: Routes(machine))
         patch.setattr(reconciler, "_RETRY_SECONDS", 0.01)
         patch.setattr(reconciler, "_RETRY_LIMIT_SECONDS", 0.02)
-        steps, switched = list[str](), list[Ruleset]()
-        made = Reconciler(gateway(), "nat-a", lambda name, _: steps.append(name), switched.append, Repairs(quiet))
+        steps, switched = list[str](), list[Event]()
+
+        def record(_event: str, **fields: object) -> None:
+            steps.append(str(fields["step"]))
+
+        made = reconciler_of(switched.append, record)
         async with asyncio.TaskGroup() as group:
             running = group.create_task(made.run())
             yield Rig(machine, made, steps, switched)
@@ -210,7 +221,8 @@ async def test_a_wish_comes_true_on_a_fresh_machine_and_is_read_back(wish: Desir
         seen = rig.enforcer.observed
         assert seen.ruleset is not None
         assert (seen.ruleset.traffic, seen.announcement) == (wish.traffic, wish.announcement)
-        assert rig.switched[-1] == seen.ruleset
+        local = wish.traffic is Traffic.LOCAL
+        assert rig.switched[-1] == TrafficSwitched(local=local, duplicate=seen.ruleset.duplicate)
 
 
 @pytest.mark.parametrize("wish", [CLOSED, LOCAL, RELAY], ids=["closed", "local", "relay"])
@@ -445,7 +457,7 @@ async def test_the_ruleset_counts_as_good_for_as_long_as_a_repair_takes(monkeypa
 
 def test_before_the_first_wish_the_ruleset_is_not_known_to_be_good(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconciler, "_REPAIR_SECONDS", 0.0)
-    made = Reconciler(gateway(), "nat-a", lambda *_: None, lambda _: None, Repairs(quiet))
+    made = reconciler_of(quiet, quiet)
     assert not made.ruleset_ok()
     assert made.trouble == "", "what was not tried yet has not failed"
 

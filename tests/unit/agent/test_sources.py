@@ -10,15 +10,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest.mock import MagicMock
 
 import pytest
 from pyroute2 import NetlinkError
 
 from natpair.agent import daemons, sources
+from natpair.agent.cell import StateCell
 from natpair.agent.daemons import Daemons
 from natpair.agent.sources import Sources
+from natpair.agent.vlan import GatewayProbe
 from natpair.core.announcement import Announcement
 from natpair.core.events import (
     ArrivalSeen,
@@ -35,6 +37,7 @@ from natpair.core.state import Health
 from natpair.errors import DaemonError
 from natpair.system.daemon import Process
 from natpair.system.keepalived import VrrpDump
+from nodes import active, standby
 from samples import gateway
 
 PRIMARY = Announcement(primary=True, med=7)
@@ -60,6 +63,9 @@ class Outside:
     said_by_bird: list[Announcement | None] = field(default_factory=list)
     looked: int = 0
     synced: int = 0
+    lines: int = 0
+    answered: list[bool] = field(default_factory=list)
+    leaks: int = 0
 
     def _mute(self, name: str) -> None:
         if name in self.mute:
@@ -94,7 +100,16 @@ class Outside:
     async def default_gateway(self, _: str) -> None:
         return None
 
-    # as an reconciler and a VLAN
+    # as the FIFO, Keepalived's bindings, the daemons, the reconciler and the VLAN
+    def deaf(self, _dump: VrrpDump) -> bool:
+        return False
+
+    def keepalived_said(self, answered: bool) -> None:
+        self.answered.append(answered)
+
+    def look(self) -> None:
+        self.leaks += 1
+
     def bird_says(self, announcement: Announcement | None) -> None:
         self.said_by_bird.append(announcement)
 
@@ -134,15 +149,17 @@ def outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Outside:
     monkeypatch.setattr(sources.links, "has_address", made.has_address)
     monkeypatch.setattr(sources.links, "default_gateway", made.default_gateway)
     monkeypatch.setattr(sources.links, "is_up", lambda _: made.up)
-    monkeypatch.setattr(sources.GatewayProbe, "ask", lambda _: "gateway" not in made.mute)
+    monkeypatch.setattr(GatewayProbe, "ask", lambda _: "gateway" not in made.mute)
     (tmp_path / "count").write_text("1234\n")
     monkeypatch.setattr(sources, "_FLOWS", str(tmp_path / "count"))
     return made
 
 
-def made_from(outside: Outside) -> Sources:
+def made_from(outside: Outside, cell: StateCell | None = None) -> Sources:
     pair = gateway(extra="\n[health]\nprobe_interval_ms = 100\n")
-    return Sources(pair, "nat-a", outside, outside, outside.others)  # type: ignore[arg-type]
+    cell, probe, world = cell or StateCell(active()), GatewayProbe.of(pair, "nat-a"), cast(Any, outside)
+    parts = (world, world, world, probe, world, world, world)
+    return Sources(pair, "nat-a", cell, *parts, outside.others, asyncio.Event())
 
 
 async def collect(
@@ -243,7 +260,7 @@ async def test_a_line_that_came_while_the_dump_was_written_is_the_newer(
     async def slow() -> VrrpDump:
         outside.dumps += 1
         if outside.dumps == 1:
-            made.lines_told += 1
+            outside.lines += 1
             return VrrpDump(VrrpRole.BACKUP, 0)
         return VrrpDump(VrrpRole.MASTER, 0)
 
@@ -310,8 +327,8 @@ async def test_a_gateway_that_has_not_answered_is_asked_sooner(
     outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[float] = []
-    monkeypatch.setattr(sources.GatewayProbe, "ask", lambda _: asked.append(0) or True)
-    monkeypatch.setattr(sources.GatewayProbe, "doubtful", property(lambda _: True))
+    monkeypatch.setattr(GatewayProbe, "ask", lambda _: asked.append(0) or True)
+    monkeypatch.setattr(GatewayProbe, "doubtful", property(lambda _: True))
     monkeypatch.setattr(sources, "_DOUBTFUL_PACE", 0.001)
     running = asyncio.ensure_future(made_from(outside).health(lambda _: None))
     async with asyncio.timeout(1):  # 100 ms is its interval
@@ -343,10 +360,9 @@ async def test_the_silence_of_the_sync_is_news_as_soon_as_it_counts(
 ) -> None:
     """Of an active node, too, though less often: it sends the sync, and gets little of it."""
     monkeypatch.setattr(sources, "SYNC_QUIET_SECONDS", 0.3)
-    for standby in (True, False):
-        made = made_from(outside)
-        made.watches_sync = lambda standby=standby: standby  # type: ignore[misc]
-        monkeypatch.setattr(sources, "_COUNTERS_SECONDS", 0.5 if standby else 0.05)
+    for state, seconds in ((standby(), 0.5), (active(), 0.05)):
+        made = made_from(outside, StateCell(state))
+        monkeypatch.setattr(sources, "_COUNTERS_SECONDS", seconds)
         running = asyncio.ensure_future(made.looks())
         async with asyncio.timeout(5):
             for _ in range(5):
@@ -422,9 +438,9 @@ async def test_arrivals_are_told_only_while_somebody_waits_for_them(outside: Out
 async def test_a_vip_that_goes_away_under_a_node_that_serves_is_news(
     outside: Outside, holds: bool, here: bool, news: int
 ) -> None:
-    made, events = made_from(outside), list[Event]()
+    made, events = made_from(outside, StateCell(active() if holds else standby())), list[Event]()
     outside.vip_here = here
-    running = asyncio.ensure_future(made.vip(events.append, lambda: holds))
+    running = asyncio.ensure_future(made.vip(events.append))
     made.look_at_vip.set()
     await asyncio.sleep(0.01)
     running.cancel()
@@ -435,13 +451,19 @@ async def test_a_vip_that_goes_away_under_a_node_that_serves_is_news(
 @pytest.mark.parametrize("line", [False, True])
 async def test_a_vip_that_is_back_without_a_word_is_asked_about_at_once(outside: Outside, line: bool) -> None:
     """Somebody deleted it: Keepalived puts it back, stays MASTER and writes no line."""
-    made, events = made_from(outside), list[Event]()
-    running = asyncio.ensure_future(made.vip(events.append, lambda: not events))
+    cell, events = StateCell(active()), list[Event]()
+    made = made_from(outside, cell)
+
+    def lose_the_role(event: Event) -> None:
+        events.append(event)
+        cell.put(standby())
+
+    running = asyncio.ensure_future(made.vip(lose_the_role))
     for here in (False, True, True):
         outside.vip_here = here
         made.look_at_vip.set()
         await asyncio.sleep(0.01)
-        made.lines_told += line
+        outside.lines += line
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     lost, back = VrrpChanged(VrrpRole.INIT), VrrpChanged(VrrpRole.MASTER)
@@ -576,7 +598,7 @@ async def test_a_kernel_that_cannot_say_where_the_vip_is_changes_nothing(outside
     outside.mute.add("keepalived")
     events: list[Event] = []
     made.look_at_vip.set()
-    watching = asyncio.ensure_future(made.vip(events.append, lambda: True))
+    watching = asyncio.ensure_future(made.vip(events.append))
     assert await made._read_role(events.append)
     await asyncio.sleep(0.05)
     assert events == []
@@ -602,13 +624,11 @@ async def test_a_keepalived_that_does_not_answer_for_too_long_is_ended_once(
 
 
 async def test_whether_keepalived_answers_is_told_each_time(outside: Outside) -> None:
-    told: list[bool] = []
-    pair = gateway()
-    made = Sources(pair, "nat-a", outside, outside, outside.others, on_keepalived=told.append)  # type: ignore[arg-type]
+    made = made_from(outside)
     await made.vrrp_role()
     outside.mute.add("keepalived")
     await made.vrrp_role()
-    assert told == [True, False]
+    assert outside.answered == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -648,7 +668,7 @@ async def test_a_gateway_with_another_address_is_found_once_the_old_one_is_doubt
         return routes[-1]
 
     monkeypatch.setattr(sources.links, "default_gateway", default_gateway)
-    made = Sources(gateway(), "nat-a", outside, outside, outside.others)  # type: ignore[arg-type]
+    made = made_from(outside)
     await made._ask_gateway()
     assert made._probe.target == routes[0]
     routes += [IPv4Address("203.0.113.254")]

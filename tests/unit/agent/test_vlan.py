@@ -10,8 +10,12 @@ from ipaddress import IPv4Address
 import pytest
 
 from natpair.agent import vlan
+from natpair.agent.cell import StateCell
 from natpair.agent.vlan import PROBE_SECONDS, GatewayProbe, Vlan
+from natpair.core.events import Event, VlanProbed
+from natpair.core.state import NodeState
 from natpair.system.arp import Heard
+from nodes import active, standby
 from samples import gateway
 
 CLIENTS = [IPv4Address(f"192.168.1.{n}") for n in range(101, 111)]
@@ -76,8 +80,13 @@ class Probed:
 
     def __init__(self) -> None:
         self.results: list[tuple[int, int]] = []
-        self.vlan = Vlan(gateway(), "nat-a", lambda nonce, count: self.results.append((nonce, count)))
+        self.cell = StateCell(active())
+        self.vlan = Vlan(gateway(), "nat-a", self.cell, self._handle)
         self.vlan.open()
+
+    def _handle(self, event: Event) -> None:
+        assert isinstance(event, VlanProbed)
+        self.results.append((event.nonce, event.answers))
 
     @property
     def wire(self) -> Wire:
@@ -164,7 +173,7 @@ async def test_a_newer_probe_replaces_the_older() -> None:
 
 async def test_the_vip_is_claimed_at_once_and_again() -> None:
     probed = Probed()
-    probed.vlan.claim_vip(lambda: True)
+    probed.vlan.claim_vip()
     async with asyncio.timeout(5):
         while len(probed.wire.claimed) < 4:
             await asyncio.sleep(0.01)
@@ -173,7 +182,11 @@ async def test_the_vip_is_claimed_at_once_and_again() -> None:
 
 async def test_a_node_that_was_demoted_claims_the_vip_no_more() -> None:
     probed = Probed()
-    probed.vlan.claim_vip(lambda: not probed.wire.claimed)
+    probed.vlan.claim_vip()
+    async with asyncio.timeout(5):
+        while not probed.wire.claimed:
+            await asyncio.sleep(0)
+    probed.cell.put(standby())
     await asyncio.sleep(0.5)
     assert probed.wire.claimed == [VIP], "the claims that were still to come are not made"
 
@@ -219,7 +232,7 @@ async def test_without_an_interface_nothing_fails(monkeypatch: pytest.MonkeyPatc
     probed = Probed()
     probed.vlan.learn((CLIENTS[0],))
     probed.vlan.refresh()
-    probed.vlan.claim_vip(lambda: True)
+    probed.vlan.claim_vip()
     probed.vlan.probe(5)
     assert await probed.result() == (5, 0)
     assert probed.vlan.sees() is None, "no evidence, not none seen"
@@ -282,14 +295,20 @@ def test_without_a_next_hop_link_and_bgp_have_to_do() -> None:
     assert wires["eth0"].asked == []
 
 
-async def test_an_interface_that_is_another_one_by_now_gets_a_socket_of_its_own() -> None:
+@pytest.mark.parametrize(("state", "claims"), [(active(), 1), (standby(), 0)], ids=["active", "standby"])
+async def test_an_interface_that_is_another_one_by_now_gets_a_socket_of_its_own(state: NodeState, claims: int) -> None:
+    """Clients know the VIP under the old MAC, so an active node claims it."""
     probed = Probed()
+    probed.cell.put(state)
     first = probed.wire
-    assert not probed.vlan.renew()
+    probed.vlan.renew()
+    assert probed.wire is first
     first.stale = True
-    assert probed.vlan.renew()
+    probed.vlan.renew()
     assert first.closed
     assert probed.wire is not first
+    await asyncio.sleep(0.01)
+    assert len(probed.wire.claimed) == claims
     await probed.hear(CLIENTS[0])
     assert probed.vlan.clients() == (CLIENTS[0],)
 
