@@ -79,6 +79,10 @@ CLOCK_CALLS = frozenset({"now", "utcnow", "today"})
 BROAD_EXCEPT_MODULES = frozenset({"natpair.cli.main", "natpair.agent.tasks"})
 # The one place each where a thread may sleep: between two looks at a condition that has a deadline.
 SLEEPING_MODULES = frozenset({"natpair.system.wait"})
+# Programs that run alone inside hosts, with the standard library only: they send at a pace.
+PACED_PROGRAMS = frozenset(
+    {"natpair.probe.senders", "natpair_lab.chaos.programs.attack", "natpair_lab.chaos.programs.ports"}
+)
 
 
 @dataclass(frozen=True)
@@ -201,20 +205,39 @@ def check_tasks(module: Module) -> Iterator[str]:
 
 
 def check_sleep(module: Module) -> Iterator[str]:
-    """No thread sleeps for a guess; waiting is polling a condition with a deadline, in one place."""
-    if module.name in SLEEPING_MODULES:
+    """No thread sleeps for a guess; waiting is polling a condition with a deadline, in one place.
+
+    Nor by a trick: an event that nobody sets, or a select on nothing.
+    """
+    if module.name in SLEEPING_MODULES | PACED_PROGRAMS:
         return
-    from_time = any(
-        isinstance(node, ast.ImportFrom)
-        and node.module == "time"
-        and any(alias.name == "sleep" for alias in node.names)
-        for node in ast.walk(module.tree)
+    from_time = "sleep" in _names_of(module, "time")
+    by_thread = {f"threading.{name}" for name in _NEVER_SET} | set(_names_of(module, "threading") & _NEVER_SET)
+    calls = [node for node in ast.walk(module.tree) if isinstance(node, ast.Call)]
+    told = any(
+        isinstance(call.func, ast.Attribute) and call.func.attr in {"set", "notify", "notify_all"} for call in calls
     )
-    for node in ast.walk(module.tree):
-        if isinstance(node, ast.Call):
-            called = ast.unparse(node.func)
-            if called == "time.sleep" or (called == "sleep" and from_time):
-                yield f"{module.name}:{node.lineno}: {called}()"
+    for call in calls:
+        called = ast.unparse(call.func)
+        if called == "time.sleep" or (called == "sleep" and from_time):
+            yield f"{module.name}:{call.lineno}: {called}()"
+        elif called in by_thread and not told:
+            yield f"{module.name}:{call.lineno}: {called}() that nobody sets"
+        elif called.endswith("select") and [ast.unparse(arg) for arg in call.args[:3]] == ["[]"] * 3:
+            yield f"{module.name}:{call.lineno}: {called}() on nothing"
+
+
+_NEVER_SET = frozenset({"Event", "Condition"})
+
+
+def _names_of(module: Module, source: str) -> set[str]:
+    """What `module` takes from another one by name."""
+    return {
+        alias.name
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ImportFrom) and node.module == source
+        for alias in node.names
+    }
 
 
 def functions(module: Module) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:

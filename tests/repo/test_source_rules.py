@@ -86,6 +86,9 @@ BAD_SAMPLES: list[tuple[Checker, str, str, str]] = [
     (rules.check_tasks, "natpair.agent.x", "asyncio.get_running_loop().create_task(f())", "outside a TaskGroup"),
     (rules.check_sleep, "natpair_lab.testbed.x", "import time\nwhile True:\n    time.sleep(1)", "time.sleep()"),
     (rules.check_sleep, "natpair_lab.drill.x", "from time import sleep\nsleep(1)", "sleep()"),
+    (rules.check_sleep, "natpair.cli.x", "from threading import Event\nEvent().wait(1)", "Event() that nobody sets"),
+    (rules.check_sleep, "natpair.cli.x", "import threading\nthreading.Event()", "nobody sets"),
+    (rules.check_sleep, "natpair.cli.x", "import select\nselect.select([], [], [], 1)", "select.select() on nothing"),
     (rules.check_sizes, "natpair_lab.testbed.x", "def f():\n" + "    g()\n" * 60, "f() has 61 lines"),
     (rules.check_sizes, "natpair_lab.testbed.x", "g()\n" * 601, "601 lines"),
 ]
@@ -103,6 +106,8 @@ GOOD_SAMPLES: list[tuple[Checker, str, str]] = [
     (rules.check_broad_except, "natpair_lab.testbed.x", "try:\n    f()\nexcept BaseException:\n    undo()\n    raise"),
     (rules.check_broad_except, "natpair.cli.main", "try:\n    f()\nexcept Exception:\n    pass"),
     (rules.check_tasks, "natpair.agent.x", "async with TaskGroup() as group:\n    group.create_task(f())"),
+    (rules.check_sleep, "natpair.agent.x", "from threading import Event\ndone = Event()\ndone.set()"),
+    (rules.check_sleep, "natpair.agent.x", "import select\nselect.select([line], [], [], 1)"),
     (rules.check_sleep, "natpair.agent.x", "import asyncio\nawait_ = asyncio.sleep(1)"),
     (rules.check_sizes, "natpair_lab.testbed.x", "def f():\n" + "    g()\n" * 59),
 ]

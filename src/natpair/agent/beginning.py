@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 
 from natpair.core import paths
 from natpair.core.model import Gateway
@@ -20,6 +19,7 @@ from natpair.render.keepalived import AGENT_RT_PRIORITY
 from natpair.system.keepalived import NotifyFifo
 from natpair.system.key import read_key
 from natpair.system.sdnotify import Notifier
+from natpair.system.wait import ticks
 
 RETRY_SECONDS = 1.0
 """Below the supervisor's watchdog: each try is a sign of life."""
@@ -52,8 +52,9 @@ def wait_for(
 
     Without a supervisor the first error is raised.
     """
-    said, pause = "", Event()
+    said, turns = "", ticks(RETRY_SECONDS)
     while True:
+        next(turns)
         try:
             found = find()
         except NatpairError as error:
@@ -70,7 +71,6 @@ def wait_for(
             with contextlib.suppress(OSError):
                 waiting.unlink(missing_ok=True)
             return found
-        pause.wait(RETRY_SECONDS)
 
 
 def _words(error: NatpairError) -> tuple[str, str]:

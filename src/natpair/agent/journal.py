@@ -18,6 +18,7 @@ import structlog
 from natpair.agent.disk import Lane
 from natpair.core import paths
 from natpair.core.messages import MAX_GENERATION
+from natpair.system.files import write_atomic
 
 _EVENTS_LIMIT_BYTES = 4 * 1024 * 1024
 _WAITING_LINES = 4096
@@ -192,10 +193,7 @@ def remember(state: Remembered, path: str = paths.STATE) -> None:
     role = "active" if state.active else "standby"
     document: dict[str, object] = {"role": role, "epoch": state.epoch, "boosted": state.boosted}
     document |= {"fenced": state.fenced, "handed": state.handed, "peer_mac": state.peer_mac}
-    target = Path(path)
-    fresh = target.with_suffix(".new")
-    fresh.write_text(json.dumps(document))
-    fresh.replace(target)
+    write_atomic(Path(path), json.dumps(document), sync=False)
 
 
 def reserved_generation(path: str = paths.EPOCH) -> int:
@@ -209,13 +207,7 @@ def reserved_generation(path: str = paths.EPOCH) -> int:
 
 def reserve_generation(ceiling: int, path: str = paths.EPOCH) -> None:
     """Reserve up to `ceiling`, on the disk before this returns. Called ahead of need, not in a takeover."""
-    target = Path(path)
-    fresh = target.with_suffix(".new")
-    with fresh.open("w") as file:
-        file.write(f"{ceiling}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(target)
+    write_atomic(Path(path), f"{ceiling}\n")
 
 
 def is_drained(path: str = paths.DRAINED) -> bool:
@@ -253,9 +245,7 @@ def peer_mac(path: str = paths.PEER_MAC) -> str:
 
 def save_peer_mac(mac: str, path: str = paths.PEER_MAC) -> None:
     """Write the peer's MAC down for the next boot. It may wait for the disk: not to be called from the loop."""
-    fresh = Path(path).with_suffix(".new")
-    fresh.write_text(f"{mac}\n")
-    fresh.replace(path)
+    write_atomic(Path(path), f"{mac}\n", sync=False)
 
 
 def _mac(text: str) -> str:

@@ -15,13 +15,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from threading import Event
 
 from natpair.apply.reload import systemd_runs
 from natpair.core import paths
 from natpair.errors import CommandFailed, Unsupported
 from natpair.system.files import read_if_there, sync_folder, write_atomic
 from natpair.system.process import detach, run
+from natpair.system.wait import ticks
 
 NOTE = Path(paths.UNCONFIRMED)
 _POLL_SECONDS = 0.2
@@ -137,9 +137,8 @@ def only_guard(note: Path = NOTE) -> Iterator[bool]:
 
 def await_due(note: Path = NOTE) -> Unconfirmed | None:
     """Wait until the note is due, and return it; None as soon as there is no note any more."""
-    pause = Event()
-    while (found := read(note)) is not None:
-        if found.due:
-            return found
-        pause.wait(_POLL_SECONDS)
-    return None
+    for _ in ticks(_POLL_SECONDS):
+        found = read(note)
+        if found is None or found.due:
+            break
+    return found

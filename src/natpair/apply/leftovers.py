@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from threading import Event
 
 from natpair.core import paths
 from natpair.errors import CommandFailed, DaemonError
@@ -21,6 +19,7 @@ from natpair.system import sysctl
 from natpair.system.files import read_if_there, write_atomic
 from natpair.system.links import RELAY_METRIC
 from natpair.system.process import run
+from natpair.system.wait import poll
 
 _SECONDS = 10.0
 _POLL_SECONDS = 0.1
@@ -94,11 +93,14 @@ def add_address(interface: str, address: str) -> None:
     """
     _change(lambda ledger: _add(ledger.addresses, [f"{interface} {address}"]))
     run(["ip", "address", "replace", address, "dev", interface], timeout=_SECONDS)
-    end, pause = time.monotonic() + _SECONDS, Event()
-    while (flags := _flags(interface, address.split("/")[0])) and time.monotonic() < end:
+
+    def usable() -> bool:
+        flags = _flags(interface, address.split("/")[0])
         if "dadfailed" in flags:
             raise DaemonError(f"{address} is in use by another machine on the link of {interface}")
-        pause.wait(_POLL_SECONDS)
+        return not flags
+
+    poll(usable, deadline_seconds=_SECONDS, poll_seconds=_POLL_SECONDS)
 
 
 def tidy() -> None:

@@ -6,14 +6,13 @@ It lies in /run and belongs to the process that holds it: an apply that was kill
 from __future__ import annotations
 
 import fcntl
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event
 
 from natpair.core import paths
 from natpair.errors import NotReady
+from natpair.system.wait import poll
 
 _LOCK = Path(paths.APPLY_LOCK)
 _PATIENCE_SECONDS = 0.5
@@ -25,12 +24,13 @@ _POLL_SECONDS = 0.02
 def alone(lock: Path = _LOCK) -> Iterator[None]:
     """Hold the lock; NotReady if another process has it."""
     lock.parent.mkdir(parents=True, exist_ok=True)
-    end, pause = time.monotonic() + _PATIENCE_SECONDS, Event()
     with lock.open("w") as stream:
-        while not _taken(stream.fileno(), fcntl.LOCK_EX):
-            if time.monotonic() >= end:
-                raise NotReady("another natpair apply is at work", cure="wait until it has ended")
-            pause.wait(_POLL_SECONDS)
+
+        def taken() -> bool:
+            return _taken(stream.fileno(), fcntl.LOCK_EX)
+
+        if not poll(taken, deadline_seconds=_PATIENCE_SECONDS, poll_seconds=_POLL_SECONDS):
+            raise NotReady("another natpair apply is at work", cure="wait until it has ended")
         yield
 
 

@@ -6,13 +6,13 @@ import http.client
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 from natpair.apply import reload
 from natpair.core import paths
 from natpair.errors import DaemonError
 from natpair.system.agentsocket import ask
+from natpair.system.wait import poll
 
 STEADY_SECONDS = 2.0
 """So long in a row a node has to be well: what a reload breaks shows at once, what BIRD lost after its grace."""
@@ -89,23 +89,24 @@ class Settled:
 
     def done(self) -> None:
         """Wait until the node is as well as before; DaemonError says what is missing when the time is over."""
-        if self.before is None:
+        before = self.before
+        if before is None:
             return
         self._follow(self._wanted, self._rendered)
         self._progress(f"waiting until this node is as well as before (at most {self._limit:g} s)")
-        end, well_since, pause = time.monotonic() + self._limit, None, Event()
-        while True:
-            reason = self._old_one() or worse(self.before, agent_status(), self._wanted)
-            now = time.monotonic()
-            well_since = None if reason else well_since or now
-            if well_since is not None and now >= well_since + STEADY_SECONDS:
-                return
-            if now >= end:
-                raise DaemonError(
-                    f"this node is not as well as before: {reason or 'it was well only for a moment'}",
-                    cure="the previous files are back; see 'natpair status', then change the file and apply again",
-                )
-            pause.wait(_POLL_SECONDS)
+        reason, ill_at = "", time.monotonic()
+
+        def steady() -> bool:
+            nonlocal reason, ill_at
+            reason = self._old_one() or worse(before, agent_status(), self._wanted)
+            ill_at = time.monotonic() if reason else ill_at
+            return time.monotonic() >= ill_at + STEADY_SECONDS
+
+        if not poll(steady, deadline_seconds=self._limit, poll_seconds=_POLL_SECONDS):
+            raise DaemonError(
+                f"this node is not as well as before: {reason or 'it was well only for a moment'}",
+                cure="the previous files are back; see 'natpair status', then change the file and apply again",
+            )
 
     def _old_one(self) -> str:
         """Whether the agent that was told to end still answers, in words."""
@@ -116,9 +117,7 @@ class Settled:
         """Let the agent run with the previous configuration again."""
         if self.before is not None:
             self._follow(str(self.before["config_hash"]), str(self.before.get("rendered", "")))
-            end, pause = time.monotonic() + _END_SECONDS, Event()
-            while self._old_one() and time.monotonic() < end:
-                pause.wait(_POLL_SECONDS)
+            poll(lambda: not self._old_one(), deadline_seconds=_END_SECONDS, poll_seconds=_POLL_SECONDS)
 
     def follow(self) -> None:
         """Let the agent run with the new configuration, and wait for nothing."""

@@ -7,7 +7,6 @@ kill `resume` does it: the next apply, the next start of the agent, the next boo
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from natpair.core.rendered import RenderedFile, digest_of
 from natpair.errors import NatpairError, NoInput, NotReady
 from natpair.system import eventlog
 from natpair.system.files import Change, Replacement, read_if_there, recover
+from natpair.system.signals import undisturbed
 
 _ROOT = Path("/")
 
@@ -194,7 +194,7 @@ def _carry_out(replacement: Replacement, steps: Sequence[Step], terms: Terms, ef
         settle.done()
         replacement.close()
     except BaseException as error:
-        with _undisturbed():
+        with undisturbed(children=True):  # a second Ctrl-C must not stop half-way what undoes the first
             replacement.rollback()
             for step in steps:
                 _once_more(step, partial(effects.perform, step), error)
@@ -284,13 +284,3 @@ def alone(effects: Effects = REAL) -> Iterator[None]:
     """Hold the lock of this machine's apply; NotReady if another process has it."""
     with lock.alone(effects.place(paths.APPLY_LOCK)):
         yield
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    # A second Ctrl-C must not stop half-way what undoes the first.
-    masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, masked)

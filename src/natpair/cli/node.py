@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,6 +18,7 @@ from natpair.cli.output import symbols, talk
 from natpair.core import paths
 from natpair.errors import AgentUnreachable, ConfigError, NatpairError, NotReady, Problem, Unsupported
 from natpair.system.signals import undisturbed
+from natpair.system.wait import poll
 
 if TYPE_CHECKING:
     from natpair.core.model import Gateway, Node
@@ -166,9 +165,14 @@ def require_addresses(gateway: Gateway, me: Node, source: str, text: str, *, add
 
 def _patiently(look: Callable[[], tuple[Misplaced, ...]]) -> tuple[Misplaced, ...]:
     """What `look` finds; an interface that has no address of that kind yet gets some seconds (DHCP, SLAAC, DAD)."""
-    end, pause = time.monotonic() + _ADDRESS_SECONDS, Event()
-    while (found := look()) and time.monotonic() < end and any(not one.elsewhere and not one.instead for one in found):
-        pause.wait(_POLL_SECONDS)
+    found: tuple[Misplaced, ...] = ()
+
+    def settled() -> bool:
+        nonlocal found
+        found = look()
+        return all(one.elsewhere or one.instead for one in found)
+
+    poll(settled, deadline_seconds=_ADDRESS_SECONDS, poll_seconds=_POLL_SECONDS)
     return found
 
 
@@ -262,25 +266,24 @@ def undrain() -> None:
 
     An agent that is just being restarted gets some time. If it stays away, its next start finds no drain on the disk.
     """
-    end, pause = time.monotonic() + _UNDRAIN_SECONDS, Event()
-    while True:
-        try:
-            if not request("GET", "/v1/status")[1]["drained"]:
-                return
-            code, _ = request("POST", "/v1/undrain", {}, timeout=_DRAIN_SECONDS)
-            if code == HTTP_OK:
-                talk("undrained: this node may become active again")
-                return
-        except (AgentUnreachable, KeyError):
-            pass
-        if time.monotonic() >= end:
-            break
-        pause.wait(_POLL_SECONDS)
+    if poll(_undrained, deadline_seconds=_UNDRAIN_SECONDS, poll_seconds=_POLL_SECONDS):
+        return
     with suppress(OSError):
         Path(paths.DRAINED).unlink(missing_ok=True)
     sign = symbols(sys.stderr).warning
     talk(f"{sign} this node is still drained: its agent does not answer. It will not be when the agent starts again;")
     talk("  or, as soon as it answers: natpair undrain")
+
+
+def _undrained() -> bool:
+    """Whether the node is drained no more, by this order or by itself."""
+    with suppress(AgentUnreachable, KeyError):
+        if not request("GET", "/v1/status")[1]["drained"]:
+            return True
+        if request("POST", "/v1/undrain", {}, timeout=_DRAIN_SECONDS)[0] == HTTP_OK:
+            talk("undrained: this node may become active again")
+            return True
+    return False
 
 
 def _drain(*, force: bool) -> None:

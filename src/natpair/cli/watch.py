@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from itertools import count
-from threading import Event
+from collections.abc import Callable, Sequence
+from itertools import islice
 
 from natpair.cli.output import colour_wanted, say
+from natpair.system.wait import ticks
 
 Frame = Callable[[], Sequence[str]]
 
@@ -17,22 +17,11 @@ def watch(frame: Frame, interval_seconds: float, *, frames: int | None = None) -
     if sys.stdout.isatty():
         _in_place(frame, interval_seconds, frames)
         return
-    for _ in rounds(interval_seconds, frames):
+    for _ in islice(ticks(interval_seconds), frames):
         for line in frame():
             say(line)
         say()
         sys.stdout.flush()
-
-
-def rounds(interval_seconds: float, limit: int | None) -> Iterator[int]:
-    """1, 2, 3 … with a pause before each but the first; for ever if `limit` is None."""
-    pause = Event()
-    for number in count(1):
-        if limit is not None and number > limit:
-            return
-        if number > 1:
-            pause.wait(interval_seconds)
-        yield number
 
 
 def _in_place(frame: Frame, interval_seconds: float, frames: int | None) -> None:
@@ -42,5 +31,5 @@ def _in_place(frame: Frame, interval_seconds: float, frames: int | None) -> None
 
     console = Console(no_color=not colour_wanted(sys.stdout), highlight=False)
     with Live(console=console, auto_refresh=False, screen=True) as live:
-        for _ in rounds(interval_seconds, frames):
+        for _ in islice(ticks(interval_seconds), frames):
             live.update(Text("\n".join(frame())), refresh=True)

@@ -16,6 +16,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from natpair.system.files import write_atomic
+
 FILE = "record.json"
 LOCK = "lock"
 TAG = "natpair-probe"
@@ -62,11 +64,7 @@ class Record:
     def write(self) -> None:
         """Put it on disk, whole."""
         body = {key: value for key, value in asdict(self).items() if key not in {"folder", "_lock"}}
-        fresh = self.folder / f"{FILE}.new"
-        fresh.write_text(json.dumps(body, indent=1) + "\n")
-        with fresh.open() as file:
-            os.fsync(file.fileno())
-        fresh.replace(self.folder / FILE)
+        write_atomic(self.folder / FILE, json.dumps(body, indent=1) + "\n")
 
     def lock(self) -> bool:
         """Hold the folder for as long as this process lives; False if another process holds it."""

@@ -31,7 +31,7 @@ def paced(count: int, interval_ms: int) -> Iterator[int]:
     for number in range(count):
         wait = begin + number * interval_ms / 1000 - time.monotonic()
         if wait > 0:
-            select.select([], [], [], wait)
+            time.sleep(wait)
         yield number
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from natpair.core import paths
 from natpair.core.announcement import Announcement
 from natpair.errors import DaemonError
+from natpair.system.files import write_atomic
 
 _SECONDS = 1.0
 _FINAL = re.compile(r"^(\d{4}) ")
@@ -57,11 +58,7 @@ async def _reply(reader: asyncio.StreamReader) -> tuple[int, list[str]]:
 
 async def announce(role_text: str, *, role_file: str = paths.BIRD_ROLE) -> None:
     """Put `role_text` in the place of the role file and let BIRD read it: one UPDATE, no withdrawal."""
-    path = Path(role_file)
-    fresh = path.with_suffix(".new")
-    # No fsync: the file lives in /run and says standby again after a boot.
-    fresh.write_text(role_text)
-    fresh.replace(path)
+    write_atomic(Path(role_file), role_text, sync=False)  # in /run, where it says standby again after a boot
     await command("configure")
 
 

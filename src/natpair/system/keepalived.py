@@ -17,7 +17,7 @@ from natpair.core import paths
 from natpair.core.messages import VrrpRole
 from natpair.errors import DaemonError
 from natpair.system import daemon
-from natpair.system.files import read_small
+from natpair.system.files import read_small, write_atomic
 
 _LINE = re.compile(r'^INSTANCE "(?P<name>[^"]*)" (?P<state>[A-Z_]+) (?P<priority>\d+)$')
 _ROLES = {
@@ -156,8 +156,5 @@ def write_track(path: str, value: int) -> bool:
     with contextlib.suppress(FileNotFoundError, UnicodeDecodeError):
         if read_small(path) == text:
             return False
-    target = Path(path)
-    fresh = target.with_name(f".{target.name}.new")
-    fresh.write_text(text)
-    fresh.replace(target)
+    write_atomic(Path(path), text, sync=False)
     return True

@@ -12,8 +12,12 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """Hold SIGINT, SIGTERM and SIGHUP back until the block is done; they are delivered afterwards."""
+def undisturbed(*, children: bool = False) -> Iterator[None]:
+    """Hold SIGINT, SIGTERM and SIGHUP back until the block is done; they are delivered afterwards.
+
+    A terminal sends Ctrl-C to the programs that run in the block as well. With `children` they are spared: they inherit
+    a mask. It must not be one that outlives the block.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -23,9 +27,11 @@ def undisturbed() -> Iterator[None]:
         arrived.append(number)
 
     before = {number: signal.signal(number, note) for number in _SIGNALS}
+    masked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS if children else ())
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masked)
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
     if arrived:

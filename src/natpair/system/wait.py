@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+def ticks(seconds: float) -> Iterator[None]:
+    """Now, and after each pause of `seconds` once more: for what goes on until it is interrupted."""
+    while True:
+        yield
+        time.sleep(seconds)
 
 
 def poll(condition: Callable[[], T | None], *, deadline_seconds: float, poll_seconds: float) -> T | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from natpair.errors import LabError
+from natpair.system.files import write_atomic
 from natpair_lab.testbed.host import InitRef, end
 from natpair_lab.testbed.spawn import start_time
 from natpair_lab.testbed.wait import wait_until
@@ -37,9 +38,7 @@ def write(folder: Path, url: str, inside: str) -> None:
     """Put this process on record in the lab's folder."""
     pid = os.getpid()
     document = {"pid": pid, "started": start_time(pid), "url": url, "inside": inside}
-    temporary = folder / f".{FILE}.new"
-    temporary.write_text(json.dumps(document) + "\n")
-    temporary.rename(folder / FILE)
+    write_atomic(folder / FILE, json.dumps(document) + "\n", sync=False)
 
 
 def read(folder: Path) -> ApiRecord | None:

@@ -13,6 +13,7 @@ import natpair
 from natpair.config.load import load, parse
 from natpair.core.model import Gateway, Profile
 from natpair.errors import LabError
+from natpair.system.files import write_atomic
 from natpair_lab.testbed import apirecord, cards, designs, fabric, host, netns, node, preflight, state, teardown
 from natpair_lab.testbed.fabric import FabricFiles, Knobs
 from natpair_lab.testbed.init import Unit
@@ -163,9 +164,7 @@ def node_disk(folder: Path, name: str) -> Path:
 def write_fabric(folder: Path, files: FabricFiles) -> None:
     """Write the fabric's files where its daemons read them."""
     for file_name, text in files.files.items():
-        temporary = folder / FABRIC / f".{file_name}"
-        temporary.write_text(text)
-        temporary.rename(folder / FABRIC / file_name)
+        write_atomic(folder / FABRIC / file_name, text, sync=False)
 
 
 def _make_folders(folder: Path, plan: Topology, source: Configuration) -> None:

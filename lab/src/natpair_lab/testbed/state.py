@@ -15,6 +15,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from types import MappingProxyType
 
+from natpair.system.files import write_atomic
 from natpair_lab.testbed.fabric import Knobs, Shares
 from natpair_lab.testbed.switches import SwitchFaults
 from natpair_lab.testbed.topology import Design
@@ -66,9 +67,7 @@ def write(folder: Path, state: LabState) -> None:
             for switch, f in state.faults.items()
         },
     }
-    temporary = folder / f".{FILE}.new"
-    temporary.write_text(json.dumps(document, indent=1) + "\n")
-    temporary.rename(folder / FILE)
+    write_atomic(folder / FILE, json.dumps(document, indent=1) + "\n", sync=False)
 
 
 def read(folder: Path) -> LabState | None:

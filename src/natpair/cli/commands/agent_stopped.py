@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from natpair.core import paths
+from natpair.system.files import write_atomic
 
 
 @click.command(name="agent-stopped", epilog="Example: natpair agent-stopped")
@@ -20,9 +21,7 @@ def command() -> None:
         active = _translates()
     health = Path(paths.TRACK_HEALTH)
     if not active and health.parent.is_dir():
-        fresh = health.with_name(".health.new")
-        fresh.write_text("0\n")
-        fresh.replace(health)
+        write_atomic(health, "0\n", sync=False)
 
 
 def _translates() -> bool:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Event
 
 import click
 
@@ -17,6 +16,7 @@ from natpair.core import paths
 from natpair.core.changes import KINDS, Change, merged, shifted
 from natpair.core.timeline import OTHER_KINDS, Entry, timeline
 from natpair.errors import LabError, NoInput, Unsupported
+from natpair.system.wait import ticks
 
 SCHEMA = "natpair/events/v1"
 _POLL_SECONDS = 0.5
@@ -162,8 +162,7 @@ def _parsed(line: str) -> dict[str, object] | None:
 def _follow(
     files: Sequence[Path], wanted: Wanted, told: set[tuple[str, ...]], show: Callable[[list[Entry]], None]
 ) -> None:
-    pause = Event()
-    while not pause.wait(_POLL_SECONDS):
+    for _ in ticks(_POLL_SECONDS):
         limit = datetime.now(UTC).timestamp() - _SETTLED_SECONDS
         found = _read(files, wanted, follow=True)
         fresh = [entry for entry in found if _name(entry) not in told and _settled(entry, limit)]

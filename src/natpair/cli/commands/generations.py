@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -153,21 +154,19 @@ def _keep_edits() -> None:
 
 def _when_due(health_seconds: float) -> None:
     """Wait for the deadline, then go back; an apply that is at work at that moment is waited for."""
-    from threading import Event
-
     from natpair.apply import confirm
     from natpair.apply.generations import load
+    from natpair.system.wait import ticks
 
-    pause = Event()
+    turns = ticks(_RETRY_SECONDS)
     with confirm.only_guard() as alone:
         if alone:
             _finish_cut_off()
         while alone and (found := confirm.await_due()) is not None:
+            next(turns)
             why = f"not confirmed in time: back to {found.back_to}"
-            try:
+            with suppress(NotReady):
                 _go_back(load(found.back_to), why, health_seconds, yes=True, as_json=False, regardless=True)
-            except NotReady:
-                pause.wait(_RETRY_SECONDS)
 
 
 def _finish_cut_off() -> None:

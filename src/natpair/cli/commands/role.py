@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from threading import Event
 from typing import Any
 
 import click
@@ -13,6 +12,7 @@ import click
 from natpair.cli.client import request
 from natpair.cli.output import emit_json, say, symbols, talk
 from natpair.errors import NotReady
+from natpair.system.wait import ticks
 
 _ANSWER_SECONDS = 25.0
 _RETRY_SECONDS = 1.0
@@ -107,15 +107,15 @@ def _ask(verb: str, *, force: bool, until: float, as_json: bool, shown: str = ""
 
 
 def _asked(verb: str, force: bool, until: float) -> tuple[int, dict[str, Any]]:
-    pause, told = Event(), ""
+    told, turns = "", ticks(_RETRY_SECONDS)
     while True:
+        next(turns)
         code, answer = request("POST", f"/v1/{verb}", {"force": force}, timeout=_ANSWER_SECONDS)
         if code == _OK or time.monotonic() >= until:
             return code, answer
         if answer.get("message") != told:
             told = str(answer.get("message"))
             talk(f"{symbols(sys.stderr).bullet} waiting: {told}")
-        pause.wait(_RETRY_SECONDS)
 
 
 def _say_what_is_lost() -> None:

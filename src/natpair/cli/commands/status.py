@@ -58,10 +58,11 @@ def command(wait: bool, timeout: float, watched: bool, interval: float, verbose:
 
 
 def _watch(interval: float, verbose: bool, as_json: bool) -> None:
-    from natpair.cli.watch import rounds, watch
+    from natpair.cli.watch import watch
+    from natpair.system.wait import ticks
 
     if as_json:
-        for _ in rounds(interval, None):
+        for _ in ticks(interval):
             emit_line(request("GET", "/v1/status")[1])
         return
     watch(Watched(lambda: request("GET", "/v1/status")[1], time.time, verbose=verbose), interval)

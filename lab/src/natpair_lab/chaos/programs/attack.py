@@ -10,7 +10,6 @@ import argparse
 import ipaddress
 import json
 import random
-import select
 import socket
 import struct
 import sys
@@ -105,7 +104,7 @@ def paced(total: int, rate: float) -> Iterator[int]:
     for number in range(total):
         yield number
         if number % 50 == 49:
-            select.select([], [], [], max(0.0, start + number / rate - time.monotonic()))
+            time.sleep(max(0.0, start + number / rate - time.monotonic()))
 
 
 def garp(options: argparse.Namespace) -> int:

@@ -10,7 +10,6 @@ import contextlib
 import json
 import socket
 import sys
-import threading
 import time
 
 _PORTS = range(1, 512)
@@ -36,12 +35,12 @@ def main() -> None:
     """Send until the time is over."""
     target, seconds, addresses = sys.argv[1], float(sys.argv[2]), sys.argv[3:]
     sockets = [udp for address in addresses for udp in opened(address)]
-    end, sent, pause = time.monotonic() + seconds, 0, threading.Event()
+    end, sent = time.monotonic() + seconds, 0
     while time.monotonic() < end:
         for udp in sockets:
             with contextlib.suppress(OSError):
                 sent += udp.sendto(b"x", (target, _DISCARD))
-        pause.wait(_PAUSE_SECONDS)
+        time.sleep(_PAUSE_SECONDS)
     sys.stdout.write(json.dumps({"sent": sent}) + "\n")
 
 
