@@ -28,14 +28,19 @@ def could_serve(world: World, machine: Machine) -> bool:
     """This node, given the role, would serve clients. Its agent's own opinion does not count.
 
     A drained one need not step in for a node whose repairs somebody undoes: nobody can tell whether that hurts clients.
+    Nor for one to which no packets come back (ADR 0030).
     """
     return (
         _healthy(world, machine)
         and machine.awake
         and machine.keepalived_state == "well"
         and (machine.loadable or (machine.kernel[0] is Traffic.LOCAL and _claims(machine)))
-        and not (machine.disk.drained and world.other(machine.name).fought)
+        and not (machine.disk.drained and _hurts_perhaps(world, world.other(machine.name)))
     )
+
+
+def _hurts_perhaps(world: World, active: Machine) -> bool:
+    return active.fought or _gets_nothing_back(world, active)
 
 
 def _claims(machine: Machine) -> bool:
@@ -46,9 +51,11 @@ def _healthy(world: World, machine: Machine) -> bool:
     """Power, both legs, the next hop, the way on from there, route servers, packets that come back, and nobody who
     undoes what is put right.
 
-    What is dead behind the next hop counts once the sessions' hold time has run out: nobody can know it earlier.
+    What is dead behind the next hop counts once the sessions' hold time has run out: nobody can know it earlier. That
+    holds for lost replies as well if that is why they are lost: without sessions their silence is explained.
     """
-    return machine.sessions and machine.shared and machine.line and _forwards(world, machine)
+    back = (machine.shared and machine.line) or not machine.beyond
+    return machine.sessions and back and _forwards(world, machine)
 
 
 def _forwards(world: World, machine: Machine) -> bool:
@@ -76,12 +83,9 @@ def served(world: World) -> bool:
 
 
 def _gateway_of_clients(world: World) -> Machine | None:
-    """Who claimed the VIP last, if it still has it; else one that answers for it."""
+    """Who claimed the VIP last, if it still has it: clients do not ask anew for half a minute."""
     have = [m for m in world.machines.values() if m.vip and m.powered and world.legs[m.name, Path.PRIVATE] is Leg.UP]
-    for machine in have:
-        if machine.name == world.arp_owner:
-            return machine
-    return have[0] if have else None
+    return next((machine for machine in have if machine.name == world.arp_owner), None)
 
 
 def nobody_can_know(world: World, able: Machine) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from natpair.core.messages import PeerMessage
+from natpair.core.messages import PeerMessage, Phase
 from natpair.core.replies import FipReplies, Where
 from natpair.core.state import NodeState
 
@@ -20,7 +20,7 @@ _LONG_AGO = float("-inf")
 def outdone(state: NodeState, now: float) -> bool:
     """This node is not well and its peer is, and that is no matter of who noticed first."""
     said = state.peer.fresh(state.terms, now)
-    if said is None or said.doubtful or not (said.ready or (_serves_or_could(said) and state.helpless(now))):
+    if said is None or said.doubtful or not _would_take_it(state, said, now):
         return False
     if state.blind(now):
         return True  # what the peer sees on the VLAN this node does not: nothing that both could have lost
@@ -31,9 +31,16 @@ def outdone(state: NodeState, now: float) -> bool:
     return now >= max(_loss_is_told(state, now), _return_is_told(state, now))
 
 
-def _serves_or_could(said: PeerMessage) -> bool:
-    """An active peer does not hear this node, or it would have settled by epochs which of the two stays active."""
-    return said.able or (said.active and not said.unserving)
+def _would_take_it(state: NodeState, said: PeerMessage, now: float) -> bool:
+    """The peer is ready. After some seconds it is enough that it claims the role, or does serve, or could: that no
+    packets come back took some seconds to find out.
+
+    An active peer does not hear this node, or the two would have settled by epochs which of them stays active.
+    """
+    if state.helpless(now):
+        return said.ready or said.able or (said.active and not said.unserving)
+    claims = said.able and said.phase in {Phase.STANDBY, Phase.CHALLENGING, Phase.REFUSED}
+    return said.ready or (claims and (state.unfit(now) or bool(state.health.silent)))
 
 
 def may_help(state: NodeState, said: PeerMessage) -> bool:

@@ -48,7 +48,7 @@ from natpair.core.events import (
 from natpair.core.messages import PeerMessage, Phase, VrrpRole
 from natpair.core.moves import Move, abandon
 from natpair.core.replies import ReplyState, Where
-from natpair.core.rules import COMPLETIONS, RULES
+from natpair.core.rules import COMPLETIONS, RULES, sees_more
 from natpair.core.state import (
     DEFER_SECONDS,
     PULL_PAUSE,
@@ -198,10 +198,9 @@ def _on_peer(state: NodeState, event: PeerHeard, now: float) -> Move:
         peer_fit_since=_unbroken(state, state.peer_fit_since, now) if _could_take_over(state, said) else None,
         peer_ready_since=_unbroken(state, state.peer_ready_since, now) if said.ready or said.able else None,
         peer_gap=_gap(state, now),
-        peer_idle_since=(now if state.peer_idle_since is None else state.peer_idle_since) if _idle(said) else None,
         unanswered_at=None if _answered_again(state, said) else state.unanswered_at,
     )
-    known = _looked(known, now)
+    known = _looked(replace(known, peer_idle_since=_idle_since(known, said, now)), now)
     asked = said.challenge
     if not asked and state.answer is not None:
         # The question is over. A challenger that restarts counts its nonces anew and must not find this answer to one.
@@ -223,9 +222,12 @@ def _gap(state: NodeState, now: float) -> float:
     return max(silence, GAP_FADES * state.peer_gap)
 
 
-def _idle(said: PeerMessage) -> bool:
-    """It neither serves nor could take the role."""
-    return not said.ready and (said.unserving or said.phase not in {Phase.ACTIVE, Phase.HANDING_OVER, Phase.PREPARING})
+def _idle_since(state: NodeState, said: PeerMessage, now: float) -> float | None:
+    """Since when it neither serves nor could take the role; None if it may. Nor does it with a dead leg of the VLAN."""
+    busy = said.phase in {Phase.ACTIVE, Phase.HANDING_OVER, Phase.PREPARING} and not said.unserving
+    if said.ready or (busy and not sees_more(state, now)):
+        return None
+    return now if state.peer_idle_since is None else state.peer_idle_since
 
 
 def _looked(state: NodeState, now: float) -> NodeState:

@@ -193,7 +193,7 @@ def _refused(state: NodeState, now: float) -> Move | None:
     if said.unserving and state.can_serve(now):
         return enter(state, Phase.STANDBY, now, f"{state.terms.peer} says that it cannot serve")
     waited = now - state.since
-    if _sees_more(state, now) and waited >= min(2.0 ** (state.refusals - 1), REFUSED_PAUSE_MAX):
+    if sees_more(state, now) and waited >= min(2.0 ** (state.refusals - 1), REFUSED_PAUSE_MAX):
         cause = f"clients are heard here on the VLAN, and none by {state.terms.peer}: claiming again"
         return enter(state, Phase.STANDBY, now, cause)
     # A path that works for heartbeats but not for adverts would make us claim again and again: back off.
@@ -203,7 +203,7 @@ def _refused(state: NodeState, now: float) -> Move | None:
     return None
 
 
-def _sees_more(state: NodeState, now: float) -> bool:
+def sees_more(state: NodeState, now: float) -> bool:
     """Clients are heard here and not by the peer, which is not heard on the VLAN: its leg is the dead one."""
     said = state.peer.fresh(state.terms, now)
     if said is None or said.sees != 0 or not state.health.sees:

@@ -388,6 +388,10 @@ class NodeState:
         """Has not been able to serve for some seconds: uplink, ruleset, sessions, or its leg of the VLAN."""
         return self.blind(now) or (self.helpless_at is not None and now >= self.helpless_at + UNFIT_SECONDS)
 
+    def unfit(self, now: float) -> bool:
+        """Has not been fit for some seconds."""
+        return self.unfit_at is not None and now >= self.unfit_at + UNFIT_SECONDS
+
     def cut_off(self, now: float) -> bool:
         """Certainly of no use: a leg is dead, no FIP can be announced, or the kernel does not take the ruleset.
 
@@ -506,5 +510,5 @@ def message_of(state: NodeState, now: float) -> PeerMessage:
         unanswered=state.unanswered(now),
         ask=state.health.asking,
         reached=state.health.reached,
-        unfit=state.claims_active and state.unfit_at is not None and now >= state.unfit_at + UNFIT_SECONDS,
+        unfit=state.claims_active and state.unfit(now),
     )

@@ -32,6 +32,8 @@ DISPLACED_BY_PRIORITY = (400409, 500459, 501814, 501836)
 USELESS_AND_HEARD_BY_NOBODY = (500556, 600342, 600599)
 JOINS_WITHOUT_FLOWS = (501480, 601604)
 LAST_WORD_OF_A_PEER_THAT_IS_GONE = (700059, 800034)
+NO_REPLIES_AND_A_PEER_THAT_CLAIMS = (1000202, 1100014, 1200107)
+DRAINED_BESIDE_A_DEAD_LEG = (1000222,)
 """Seeds that showed something later."""
 SHARE = 60
 """Stories told besides, from a seed of their own."""
@@ -61,6 +63,8 @@ def told(seeds: tuple[int, ...] | range) -> list[str]:
         USELESS_AND_HEARD_BY_NOBODY,
         JOINS_WITHOUT_FLOWS,
         LAST_WORD_OF_A_PEER_THAT_IS_GONE,
+        NO_REPLIES_AND_A_PEER_THAT_CLAIMS,
+        DRAINED_BESIDE_A_DEAD_LEG,
     ],
 )
 def test_stories_that_once_went_wrong(seeds: tuple[int, ...]) -> None:

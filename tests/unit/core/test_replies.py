@@ -262,6 +262,14 @@ def test_the_role_moves_only_if_that_may_help(
     assert (after.phase is Phase.YIELDING) is moves
 
 
+def test_a_peer_that_claims_the_role_is_given_it_at_once() -> None:
+    """It took seconds to find out that nothing comes back; a peer that is deaf to VRRP is never ready."""
+    found = replace(WELL, replies=(SILENT,))
+    for phase, moves in ((Phase.REFUSED, True), (Phase.DRAINED, False)):
+        assert outdone(active(said=says(phase, able=True, reached=True), health=found), 0.1) is moves
+    assert not outdone(active(said=says(Phase.REFUSED, able=True, reached=True, unanswered=True), health=found), 0.1)
+
+
 def test_a_silent_fip_is_no_reason_to_call_the_loss_of_route_servers_new() -> None:
     """Which both may have lost (ADR 0022): the peer that only notices later is not the better one."""
     none = replace(WELL, bgp_established=0, replies=(SILENT,))

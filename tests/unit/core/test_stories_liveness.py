@@ -349,6 +349,30 @@ def test_a_node_joins_without_the_flows_of_a_peer_that_is_not_fit_when_they_do_n
     assert live(state, 0.25, late, phase=Phase.ACTIVE, unfit=False, flows=100000).phase is phase
 
 
+@pytest.mark.parametrize(
+    ("phase", "moves"),
+    [(Phase.REFUSED, True), (Phase.CHALLENGING, True), (Phase.BOOTING, False), (Phase.DRAINED, False)],
+)
+def test_an_unfit_active_makes_way_for_a_peer_that_claims_the_role(phase: Phase, moves: bool) -> None:
+    """Deaf to VRRP, such a peer is never ready: it claims, is refused, and claims again."""
+    state = active(health=replace(WELL, astray=("forwarding",)), said=says(phase))
+    before = live(state, 0.25, UNFIT_SECONDS - 0.5, phase=phase, able=True, ready=False)
+    assert before.phase is Phase.ACTIVE
+    after = live(state, 0.25, UNFIT_SECONDS + 0.5, phase=phase, able=True, ready=False)
+    assert (after.phase is Phase.YIELDING) is moves
+
+
+@pytest.mark.parametrize(("sees", "eligible"), [(0, True), (1, False), (None, False)])
+def test_a_drained_node_steps_in_for_an_active_one_whose_leg_of_the_vlan_is_dead(
+    sees: int | None, eligible: bool
+) -> None:
+    heard = {Path.PRIVATE: -5.0, Path.PUBLIC: 0.0}
+    state = node(Phase.DRAINED, drained=True, health=SEES, peer=PeerView(heard, says(Phase.ACTIVE, sees=sees)))
+    end = DETECT + IDLE_SECONDS + 1
+    state = live(state, 0.25, end, phase=Phase.ACTIVE, sees=sees)
+    assert desired(state, end).eligible is eligible
+
+
 # --- who outranks whom
 
 
