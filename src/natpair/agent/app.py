@@ -120,7 +120,14 @@ class Agent:
         self.vlan, self.sync, self.link, self.daemons, self.incarnations = vlan, sync, link, daemons, incarnations
         self.replies, self.lookout, self.contradictions, self.applies = replies, lookout, contradictions, applies
         self.notices, self.status, self.standing = notices, status, Standing(partial(own_conditions, cell), record)
-        self.watchdog, self._watcher = Watchdog(Notifier(), cell, record), watcher
+        looked = {
+            "ruleset and announcement": reconciler.looked,
+            "election": sources.looked,
+            "BIRD and conntrackd": daemons.looked,
+            "kernel settings, addresses and files": repairer.looked,
+            "flow table and key": lookout.looked,
+        }
+        self.watchdog, self._watcher = Watchdog(Notifier(), cell, looked, sources.read_health, record), watcher
 
     def tasks(self) -> list[Task]:
         """Everything that runs as long as the agent does."""

@@ -89,7 +89,7 @@ def _note(path: Path, text: str) -> None:
 def raise_priority() -> str:
     """Take the agent's real-time priority; why not, if the kernel refuses. What it starts from now on inherits it.
 
-    A takeover must not wait for whatever else wants the CPU. Not before the agent is ready: its imports take a second
+    A takeover must not wait for whatever else wants the CPU. Not before the agent has begun: its imports take a second
     or more of CPU without a pause, which on one small core would hold up the network itself.
     """
     try:

@@ -93,6 +93,8 @@ class Daemons:
         self._keepalived = Mute(
             paths.KEEPALIVED_PID, KEEPALIVED_PATIENCE_SECONDS, find=keepalived.running, end=keepalived.end
         )
+        self.looked = asyncio.Event()
+        """Set once each was asked."""
         self.bgp: tuple[int, int] = (0, 0)
         """Sessions that are Established, and all."""
         self.plain_sessions: tuple[str, ...] = ()
@@ -124,6 +126,7 @@ class Daemons:
         before = (self.bgp, self.conntrackd, self.cached)
         await asyncio.gather(self._ask_bird(), self._ask_conntrackd())
         self._follow_conntrackd(handle)
+        self.looked.set()
         return before != (self.bgp, self.conntrackd, self.cached)
 
     async def _ask_bird(self) -> None:

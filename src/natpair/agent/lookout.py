@@ -67,6 +67,8 @@ class Lookout:
         self._moved = True
         self._reading: asyncio.Future[confirm.Unconfirmed | None] | None = None
         self.seen = Seen()
+        self.looked = asyncio.Event()
+        """Set once everything was looked at."""
 
     def addresses_changed(self) -> None:
         """The kernel has given notice."""
@@ -93,6 +95,7 @@ class Lookout:
             with contextlib.suppress(OSError, NetlinkError):
                 self.seen.misplaced = await links.misplaced(self._belonging())
         await self._look_at_note()
+        self.looked.set()
 
     async def _look_at_note(self) -> None:
         """In a thread, and never a second one: the note is on a disk, which may hang."""

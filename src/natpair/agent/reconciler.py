@@ -96,6 +96,8 @@ class Reconciler:
         self._peer_noted = False
         self.settled = asyncio.Event()
         """Set while nothing that was wished for is still to be done."""
+        self.looked = asyncio.Event()
+        """Set once ruleset and announcement were looked at, and what differed was tried to be changed."""
         self._failing = {_TRAFFIC: Failing(time.monotonic(), "")}
         self.observed = Observed()
         self.foreign_changes = 0
@@ -178,6 +180,7 @@ class Reconciler:
             self._attempt(_ANNOUNCEMENT, self._enforce_announcement(wish)),
             self._attempt(_TRAFFIC, self._enforce_traffic(wish)),
         )
+        self.looked.set()
 
     async def _attempt(self, half: str, work: Awaitable[None]) -> None:
         try:

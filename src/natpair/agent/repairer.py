@@ -101,6 +101,8 @@ class Repairer:
         self._awake = asyncio.Event()
         self._wrong: dict[str, Wrong] = {}
         self._stuck: frozenset[str] = frozenset()
+        self.looked = asyncio.Event()
+        """Set once everything was looked at."""
 
     def wake(self) -> None:
         """Something may have changed."""
@@ -157,6 +159,7 @@ class Repairer:
         for thing in sorted(stuck - self._stuck):
             self._repairs.note_stuck(wrong[thing])
         self._wrong, self._stuck = wrong, stuck
+        self.looked.set()
 
     async def _findings(self, kind: Kept) -> list[Finding]:
         try:

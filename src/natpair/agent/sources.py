@@ -101,12 +101,15 @@ class Sources:
         self._contradictions = contradictions
         self._others = others
         self._wake = health_due
+        self._read = asyncio.Event()
         self._find_gateway = gateway.health.public_gateway is None
         self._readings = Readings()
         self._adverts: tuple[float, int] | None = None
         self._sync = (0, time.monotonic())
         self.preparing = asyncio.Event()
         """Set while this node waits for the fabric to send it what is for a FIP."""
+        self.looked = asyncio.Event()
+        """Set once Keepalived, or the kernel, was asked for the role."""
         self.look_at_vip = asyncio.Event()
         """Set when addresses may have changed."""
         self.counters: dict[str, int] = {}
@@ -115,6 +118,12 @@ class Sources:
     def wake(self) -> None:
         """Read the health now instead of at the next interval."""
         self._wake.set()
+
+    async def read_health(self) -> None:
+        """Have the health read now, and wait until the core has it."""
+        self._read.clear()
+        self._wake.set()
+        await self._read.wait()
 
     def follow(self, before: NodeState, after: NodeState) -> None:
         """A follower of the `StateCell`: whether this node waits for packets from the fabric."""
@@ -139,6 +148,7 @@ class Sources:
                 self._vlan.refresh()
                 self._reconciler.look_at_tracks()
             handle(HealthRead(self._facts()))
+            self._read.set()
             self._wake.clear()
             try:
                 async with asyncio.timeout(max(0.0, due - time.monotonic())):
@@ -184,7 +194,9 @@ class Sources:
         Not every second, because Keepalived writes a line to its log for each dump.
         """
         while True:
-            if await self._read_role(handle):
+            done = await self._read_role(handle)
+            self.looked.set()
+            if done:
                 await asyncio.sleep(_VRRP_SECONDS if self._readings.keepalived else _VRRP_RETRY_SECONDS)
 
     async def _read_role(self, handle: Handle) -> bool:

@@ -125,7 +125,7 @@ def _agent(program: tuple[str, ...]) -> Service:
         stop_post=(*program, "agent-stopped"),
         # It stops first: what it does last, it does while the others are still there.
         after=(PREPARE, CONNTRACKD, BIRD, KEEPALIVED),
-        # Its real-time priority it takes itself, once it is ready: its imports would hold up the rest of the machine.
+        # Its real-time priority it takes itself, once it has begun: its imports would hold up the rest of the machine.
         rt_limit_seconds=10,
         description="natpair: the agent that follows the election",
     )
