@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable
 
 from natpair.agent.bindings import Bindings
@@ -14,6 +15,8 @@ from natpair.agent.repairer import Repairer, Repairs
 from natpair.agent.sources import Sources
 from natpair.agent.vlan import Vlan
 from natpair.system import links
+
+_LOOK_SECONDS = 0.5
 
 
 class Notices:
@@ -40,6 +43,7 @@ class Notices:
         self._repairer = repairer
         self._repairs = repairs
         self._speak = speak
+        self._looked_at = 0.0
 
     def watch(self) -> None:
         """Have the running loop call us for each notice."""
@@ -53,10 +57,13 @@ class Notices:
         # Interfaces may come late or come back: opening what is open already costs nothing.
         self._link.open()
         self._vlan.open()
-        self._look_at_interfaces()
+        # The kernel gives notice, too: this is for a notice that was lost.
+        if time.monotonic() - self._looked_at >= _LOOK_SECONDS:
+            self._look_at_interfaces()
         self._speak()
 
     def _look_at_interfaces(self) -> None:
+        self._looked_at = time.monotonic()
         self._bindings.look()
         self._vlan.renew()
 

@@ -41,7 +41,7 @@ _DOUBTFUL_PACE = 0.7
 """Of the probe interval. Not less: of two nodes whose internet is away the later must have its doubts, an interval
 after the first, before the other is sure."""
 _COUNTERS_SECONDS = 1.0
-_SYNC_LOOKS = 10
+_SYNC_LOOKS = 5
 """Looks of a standby in that time: the silence of the peer's conntrackd is to be known soon."""
 _SYNC = "sync_in"
 _LEAKED = 5

@@ -17,9 +17,9 @@ CLOCK_SECONDS = 5.0
 _SILENT_SECONDS = 1.5
 _RESYNC_SECONDS = 3.0
 """After a resync was asked for: the entries of 100,000 flows come within this."""
-SYNC_QUIET_SECONDS = 2.15
+SYNC_QUIET_SECONDS = 2.25
 """conntrackd says at least one thing a second to its peer (FTFW's keep-alive). One of them may be lost, and it is
-looked for ten times a second."""
+looked for five times a second."""
 
 
 def _no_usable_standby(state: NodeState, now: float) -> str | None:
