@@ -168,7 +168,7 @@ LISTENER = """
 import http.server, json, os, signal, socket, socketserver, sys
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        body = json.dumps({"config_hash": "0" * 16, "role": sys.argv[2], "peer_view": {}}).encode()
+        body = json.dumps({"node": "nat-a", "config_hash": "0" * 16, "role": sys.argv[2], "peer_view": {}}).encode()
         self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers()
         self.wfile.write(body)
     def log_message(self, *_): pass

@@ -16,6 +16,7 @@ from commands import complaints
 from lab.killed_applies import GENTLE, Figures, kill_many, variants
 from natpair.cli.output import plain
 from natpair.core import paths
+from natpair.core.status import Role
 from natpair_lab.drill.traffic import Traffic
 from natpair_lab.testbed.node import PROGRAM
 from natpair_lab.testbed.report import look
@@ -98,7 +99,7 @@ def test_the_agent_of_an_older_natpair_does_not_bring_its_ruleset_back(lab: Lab)
         assert "of_tomorrow" in lab.exec(standby, ["nft", "list", "table", "ip", "natpair"]).stdout
         status = lab.status(standby)
         assert status is not None
-        assert [repair["thing"] for repair in status["repairs"]] == []
+        assert status.repairs == ()
         assert lab.exec(standby, [*PROGRAM, "diff"]).stdout.count("everything is in place") == 1
     finally:
         lab.exec(standby, ["umount", str(template)])
@@ -128,7 +129,7 @@ def test_a_drain_survives_a_power_cut_and_says_who_carries_the_traffic(lab: Lab)
     lab.power_cut(active)
     lab.boot(active)
     wait_until(
-        lambda: (lab.status(active) or {}).get("role") == "drained",
+        lambda: lab.role(active) is Role.DRAINED,
         deadline_seconds=60,
         what=f"{active} drained",
         diagnose=lab.diagnose,
@@ -174,7 +175,7 @@ def test_handing_over_first_and_coming_back(lab: Lab) -> None:
     assert f"{standby} is active" in done.stderr
     status = lab.status(active)
     assert status is not None
-    assert (status["drained"], lab.wait_ready()) == (False, (standby, active))
+    assert (status.drained, lab.wait_ready()) == (False, (standby, active))
     # And on the other one, although the two configurations differ now.
     _, same = variants(lab, standby, GENTLE)
     lab.exec(standby, [*PROGRAM, "apply", same, "--drain-first"])
@@ -195,7 +196,7 @@ def test_a_drain_for_an_apply_that_fails_is_taken_back(lab: Lab) -> None:
     assert lab.wait_ready() == (standby, active)
     status = lab.status(active)
     assert status is not None
-    assert not status["drained"]
+    assert not status.drained
 
 
 def test_an_unconfirmed_apply_goes_back_although_its_guard_was_killed_with_everything_around_it(lab: Lab) -> None:

@@ -119,12 +119,12 @@ def test_sync_and_heartbeats_in_the_peers_name_are_not_heard(lab: Lab):
     assert counter(lab, active, "forged") - forged > 100
     status = lab.status(active)
     assert status is not None
-    rejected = int(status["rejected_heartbeats"])
+    rejected = status.rejected_heartbeats
     # With the peer's own MAC on them they get as far as the seal.
     attack(lab, "datagrams", 10, *target, lab.gateway.heartbeat.port, mac(lab, standby), "x" * 200)
     status = lab.status(active)
     assert status is not None
-    assert int(status["rejected_heartbeats"]) - rejected == 10
+    assert status.rejected_heartbeats - rejected == 10
     lab.wait_ready()
     assert transitions(lab) == before
 
@@ -176,8 +176,8 @@ def test_who_claims_the_vip_by_arp_is_named_and_loses_it_within_a_second(lab: La
 
     def told() -> bool:
         status = lab.status(active)
-        found = status["conditions"] if status else []
-        return any(c["code"] == "vip-contested" and name in c["text"] for c in found)
+        found = status.conditions if status else ()
+        return any(one.code == "vip-contested" and name in one.text for one in found)
 
     wait_until(lambda: told() or None, deadline_seconds=2, what="the condition with the thief's MAC")
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from natpair.core.status import Role
 from natpair_lab.testbed.wait import wait_until
 from natpair_lab.testbed.world import Lab
 
@@ -79,15 +80,9 @@ def flows(lab: Lab) -> Iterator[None]:
                 process.communicate()
 
 
-def status(lab: Lab, node: str) -> dict[str, object]:
-    found = lab.status(node)
-    return dict(found) if found is not None else {}
-
-
 def codes(lab: Lab, node: str) -> set[str]:
-    conditions = status(lab, node).get("conditions", [])
-    assert isinstance(conditions, list)
-    return {condition["code"] for condition in conditions}
+    status = lab.status(node)
+    return set() if status is None else {condition.code for condition in status.conditions}
 
 
 def within(seconds: float, what: str, condition: Callable[[], object]) -> float:
@@ -150,10 +145,9 @@ def entries(lab: Lab, node: str) -> int:
     return int(lab.exec(node, ["cat", "/proc/sys/net/netfilter/nf_conntrack_count"]).stdout)
 
 
-def _sample(lab: Lab, node: str) -> tuple[object, object]:
-    sync = status(lab, node)["sync"]
-    assert isinstance(sync, dict)
-    return sync["sampled"], sync["lacking"]
+def _sample(lab: Lab, node: str) -> tuple[int, int] | None:
+    status = lab.status(node)
+    return None if status is None else (status.sync.sampled, status.sync.missing)
 
 
 def test_copies_of_other_flows_do_not_pass_for_the_right_ones(lab: Lab, flows: None) -> None:
@@ -165,7 +159,7 @@ def test_copies_of_other_flows_do_not_pass_for_the_right_ones(lab: Lab, flows: N
         one = "-I -p tcp -s 192.168.1.{} -d 198.51.100.11 --sport {} --dport 80 --state ESTABLISHED -u ASSURED -t 600"
         made = "\n".join(one.format(150, 20_000 + n) for n in range(200)) + "\n"
         lab.exec(standby, ["conntrack", "-R", "-"], stdin=made)
-        within(12, "the lack to be seen", lambda: int(str(_sample(lab, standby)[1])) > 16)
+        within(12, "the lack to be seen", lambda: (_sample(lab, standby) or (0, 0))[1] > 16)
         within(2, "the condition", lambda: "flows-lacking" in codes(lab, active))
         refused = switchover(lab, active)
         assert refused.returncode == 75
@@ -193,7 +187,5 @@ def test_a_frozen_bird_of_the_active_moves_the_role_and_is_started_anew(lab: Lab
     active, standby = lab.wait_ready()
     lab.kill(active, "natpair-bird", signal.SIGSTOP)
     # Its route servers miss it as if they were gone: the role waits for the hold time (docs/adr/0022).
-    within(
-        lab.gateway.timing.bgp_hold_seconds + 4, "the other to serve", lambda: status(lab, standby)["role"] == "active"
-    )
+    within(lab.gateway.timing.bgp_hold_seconds + 4, "the other to serve", lambda: lab.role(standby) is Role.ACTIVE)
     assert lab.wait_ready(30) == (standby, active), "it was killed for its silence and came back"

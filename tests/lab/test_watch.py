@@ -58,7 +58,7 @@ class Watched:
 
     def conditions(self, node: str) -> dict[str, str]:
         status = self.lab.status(node)
-        return {one["code"]: one["text"] for one in status["conditions"]} if status else {}
+        return {one.code: one.text for one in status.conditions} if status else {}
 
     def events(self, node: str) -> list[dict[str, Any]]:
         text = self.lab.exec(node, ["cat", "/var/lib/natpair/events.jsonl"]).stdout
@@ -139,7 +139,7 @@ def test_without_the_token_the_account_is_unseen_and_the_pair_serves(watched: Wa
 
 def seen(watched: Watched, node: str) -> bool:
     status = watched.lab.status(node)
-    return status is not None and status["account"]["seen_ms"] is not None
+    return status is not None and status.account is not None and status.account.seen_ms is not None
 
 
 def test_a_share_taken_away_is_named_and_given_back_and_other_peoples_stay(watched: Watched) -> None:
@@ -172,7 +172,7 @@ def test_before_maintenance_of_the_active_the_role_moves_and_nothing_is_lost(wat
         watched.ask(
             "POST", "/_emulator/maintenance", linode_id=watched.linodes[active], type="live_migration", when=300
         )
-        watched.wait("the role to move", lambda: (watched.lab.status(standby) or {}).get("change_complete") is True)
+        watched.wait("the role to move", lambda: (s := watched.lab.status(standby)) is not None and s.change_complete)
         assert traffic.wait_echoed_after(time.monotonic_ns(), 5)
         record = traffic.finish()
     assert packets_lost(record.udp) == 0

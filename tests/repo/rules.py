@@ -84,6 +84,18 @@ PACED_PROGRAMS = frozenset(
     {"natpair.probe.senders", "natpair_lab.chaos.programs.attack", "natpair_lab.chaos.programs.ports"}
 )
 
+# An agent's status is read by its type (core/status.py). The document itself is touched only by who writes it, who
+# reads the type from it, who prints it as it is, and the chaos checker, which trusts none of natpair's own reading.
+STATUS_DOCUMENT_MODULES = frozenset(
+    {
+        "natpair.agent.control",
+        "natpair.system.agentsocket",
+        "natpair.cli.client",
+        "natpair.cli.commands.status",
+        "natpair_lab.chaos.observer",
+    }
+)
+
 
 @dataclass(frozen=True)
 class Module:
@@ -238,6 +250,20 @@ def _names_of(module: Module, source: str) -> set[str]:
         if isinstance(node, ast.ImportFrom) and node.module == source
         for alias in node.names
     }
+
+
+def check_status_document(module: Module) -> Iterator[str]:
+    """Nobody gets at the keys of the status document, so nobody reads them."""
+    if module.name in STATUS_DOCUMENT_MODULES:
+        return
+    for node in ast.walk(module.tree):
+        asks = isinstance(node, ast.Constant) and node.value == "/v1/status"
+        if asks or (isinstance(node, ast.Attribute | ast.alias) and _name(node) == "status_document"):
+            yield f"{module.name}:{node.lineno}: takes the status document; use agentsocket.status()"
+
+
+def _name(node: ast.Attribute | ast.alias) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.name
 
 
 def functions(module: Module) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:

@@ -19,6 +19,7 @@ CHECKERS: tuple[Checker, ...] = (
     rules.check_broad_except,
     rules.check_tasks,
     rules.check_sleep,
+    rules.check_status_document,
     rules.check_sizes,
 )
 
@@ -89,6 +90,14 @@ BAD_SAMPLES: list[tuple[Checker, str, str, str]] = [
     (rules.check_sleep, "natpair.cli.x", "from threading import Event\nEvent().wait(1)", "Event() that nobody sets"),
     (rules.check_sleep, "natpair.cli.x", "import threading\nthreading.Event()", "nobody sets"),
     (rules.check_sleep, "natpair.cli.x", "import select\nselect.select([], [], [], 1)", "select.select() on nothing"),
+    (rules.check_status_document, "natpair.apply.x", 'ask("GET", "/v1/status")["role"]', "takes the status document"),
+    (rules.check_status_document, "natpair_lab.drill.x", "agentsocket.status_document()", "takes the status document"),
+    (
+        rules.check_status_document,
+        "natpair.cli.x",
+        "from natpair.cli.client import status_document as s",
+        "takes the status document",
+    ),
     (rules.check_sizes, "natpair_lab.testbed.x", "def f():\n" + "    g()\n" * 60, "f() has 61 lines"),
     (rules.check_sizes, "natpair_lab.testbed.x", "g()\n" * 601, "601 lines"),
 ]
@@ -109,6 +118,8 @@ GOOD_SAMPLES: list[tuple[Checker, str, str]] = [
     (rules.check_sleep, "natpair.agent.x", "from threading import Event\ndone = Event()\ndone.set()"),
     (rules.check_sleep, "natpair.agent.x", "import select\nselect.select([line], [], [], 1)"),
     (rules.check_sleep, "natpair.agent.x", "import asyncio\nawait_ = asyncio.sleep(1)"),
+    (rules.check_status_document, "natpair.apply.x", "agentsocket.status().role is Role.ACTIVE"),
+    (rules.check_status_document, "natpair_lab.chaos.observer", "agentsocket.status_document()"),
     (rules.check_sizes, "natpair_lab.testbed.x", "def f():\n" + "    g()\n" * 59),
 ]
 

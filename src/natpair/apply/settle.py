@@ -2,72 +2,43 @@
 
 from __future__ import annotations
 
-import http.client
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from natpair.apply import reload
 from natpair.core import paths
+from natpair.core.status import Role, Status
 from natpair.errors import DaemonError
-from natpair.system.agentsocket import ask
+from natpair.system import agentsocket
 from natpair.system.wait import poll
 
 STEADY_SECONDS = 2.0
 """So long in a row a node has to be well: what a reload breaks shows at once, what BIRD lost after its grace."""
 _POLL_SECONDS = 0.25
 _END_SECONDS = 5.0
-_BAD_ROLES = frozenset({"fault", "booting"})
-
-Status = Mapping[str, Any]
-
-
-def agent_status() -> Status | None:
-    """The agent's status document; None if no agent answers."""
-    try:
-        code, document = ask("GET", "/v1/status", timeout=2.0)
-    except (OSError, ValueError):
-        return None
-    return document if code == http.client.OK and isinstance(document, dict) else None
+_BAD_ROLES = frozenset({Role.FAULT, Role.BOOTING})
 
 
 def worse(before: Status, after: Status | None, wanted_hash: str) -> str:
     """In what `after` is not yet as well as `before`, in words; empty if in nothing."""
     if after is None:
         return "the agent does not answer"
-    if after["config_hash"] != wanted_hash:
+    if after.config_hash != wanted_hash:
         return "the agent still runs with another configuration"
-    if after["role"] in _BAD_ROLES and before["role"] not in _BAD_ROLES:
-        why = "; ".join(sorted(_critical(after) - _critical(before)))
-        return f"the node is {after['role']} and was {before['role']}{f': {why}' if why else ''}"
-    lost = _failing(after) - _failing(before)
-    if lost:
+    news = "; ".join(sorted(after.critical - before.critical))
+    if after.role in _BAD_ROLES and before.role not in _BAD_ROLES:
+        return f"the node is {after.role} and was {before.role}{f': {news}' if news else ''}"
+    if lost := after.failing - before.failing:
         return f"not any more: {', '.join(sorted(lost))}"
-    if before["bgp"]["established"] and not after["bgp"]["established"]:
-        return f"none of {after['bgp']['total']} BGP sessions is Established"
-    if after.get("unanswered") and not before.get("unanswered"):
+    if before.bgp.established and not after.bgp.established:
+        return f"none of {after.bgp.total} BGP sessions is Established"
+    if after.unanswered and not before.unanswered:
         # The role may be with the peer by now, so that this node looks well again.
         return "no packets came back for a FIP when this node served with it"
-    news = _critical(after) - _critical(before)
-    if not news and _asking(after) and not _asking(before):
-        return f"it is not known yet whether packets come back for {_asking(after)}"
-    return "; ".join(sorted(news))
-
-
-def _failing(status: Status) -> set[str]:
-    return {str(reading["detail"]) for reading in status["health"] if not reading["ok"]}
-
-
-def _critical(status: Status) -> set[str]:
-    # What only the peer sees is no matter of what was changed here.
-    own = (c for c in status["conditions"] if c.get("node", "") in {"", status["node"]})
-    return {str(c["text"]) for c in own if c["severity"] == "critical"}
-
-
-def _asking(status: Status) -> str:
-    """The FIPs of which it is not known yet whether packets come back."""
-    return ", ".join(str(one["fip"]) for one in status.get("replies", ()) if one["state"] in {"asking", "suspected"})
+    if not news and after.asking and not before.asking:
+        return f"it is not known yet whether packets come back for {', '.join(after.asking)}"
+    return news
 
 
 class Settled:
@@ -85,7 +56,7 @@ class Settled:
         self._told: int | None = None
         self._limit = limit_seconds
         self._progress = progress
-        self.before = agent_status()
+        self.before = agentsocket.status_or_none()
 
     def done(self) -> None:
         """Wait until the node is as well as before; DaemonError says what is missing when the time is over."""
@@ -98,7 +69,7 @@ class Settled:
 
         def steady() -> bool:
             nonlocal reason, ill_at
-            reason = self._old_one() or worse(before, agent_status(), self._wanted)
+            reason = self._old_one() or worse(before, agentsocket.status_or_none(), self._wanted)
             ill_at = time.monotonic() if reason else ill_at
             return time.monotonic() >= ill_at + STEADY_SECONDS
 
@@ -116,7 +87,7 @@ class Settled:
     def undone(self) -> None:
         """Let the agent run with the previous configuration again."""
         if self.before is not None:
-            self._follow(str(self.before["config_hash"]), str(self.before.get("rendered", "")))
+            self._follow(self.before.config_hash, self.before.rendered)
             poll(lambda: not self._old_one(), deadline_seconds=_END_SECONDS, poll_seconds=_POLL_SECONDS)
 
     def follow(self) -> None:
@@ -126,12 +97,12 @@ class Settled:
 
     def _follow(self, wanted: str, rendered: str) -> None:
         # By what the agent says it runs with, not by what changed on disk: the file may have been edited in place.
-        status = agent_status()
+        status = agentsocket.status_or_none()
         if status is None:
             return
-        if status["config_hash"] != wanted:
+        if status.config_hash != wanted:
             self._progress("the agent runs with another configuration: it is restarted")
-        elif rendered and status.get("rendered") != rendered:
+        elif rendered and status.rendered != rendered:
             # Another version of natpair makes other files of the same gateway.toml; an old agent would load its own.
             self._progress("the agent runs with files that another version of natpair has made: it is restarted")
         else:

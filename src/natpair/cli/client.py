@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from natpair.cli import complete
 from natpair.core.paths import AGENT_SOCKET, APPLIED, CONFIG, WAITING
+from natpair.core.status import Status
 from natpair.errors import AgentUnreachable
-from natpair.system.agentsocket import ask
+from natpair.system import agentsocket
+from natpair.system.agentsocket import Answer
 
 _CURE = "is natpair-agent running? See 'systemctl status natpair-agent'"
+_OTHER = "is it of this version? 'systemctl restart natpair-agent' costs no packet"
 _NO_NODE = "natpair init writes a first gateway.toml; natpair lab up boots a pair to try it with"
 
 
-def request(method: str, path: str, body: object = None, *, timeout: float = 3.0) -> tuple[int, dict[str, Any]]:
-    """The status and the JSON document of one request; AgentUnreachable if there is no agent or no answer."""
+T = TypeVar("T")
+
+
+def status() -> Status:
+    """What the agent says of this node; AgentUnreachable if there is no agent or no answer."""
+    return _reached(agentsocket.status)
+
+
+def status_document() -> Any:
+    """The same as the agent wrote it, to be printed."""
+    return _reached(agentsocket.status_document)
+
+
+def order(verb: str, *, force: bool = False) -> Answer:
+    """Tell the agent to do something, such as `switchover`; AgentUnreachable as above."""
+    return _reached(lambda: agentsocket.order(verb, force=force))
+
+
+def _reached(ask: Callable[[], T]) -> T:
     try:
-        return ask(method, path, body, timeout=timeout)
-    except (OSError, ValueError) as error:
+        return ask()
+    except OSError as error:
         raise _unreachable() from error
+    except ValueError as error:
+        raise AgentUnreachable(f"the agent's answer is not understood: {error}", cure=_OTHER) from error
 
 
 def _unreachable() -> AgentUnreachable:

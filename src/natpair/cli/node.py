@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from natpair.cli.client import request
+from natpair.cli import client
 from natpair.cli.output import symbols, talk
 from natpair.core import paths
+from natpair.core.status import Role, Status
 from natpair.errors import AgentUnreachable, ConfigError, NatpairError, NotReady, Problem, Unsupported
+from natpair.system.agentsocket import status_or_none
 from natpair.system.signals import undisturbed
 from natpair.system.wait import poll
 
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
     from natpair.core.rendered import RenderedFile
     from natpair.core.whatif import Effect
 
-HTTP_OK = 200
-_DRAIN_SECONDS = 25.0
 _UNDRAIN_SECONDS = 20.0
 _ADDRESS_SECONDS = 10.0
 _POLL_SECONDS = 0.5
@@ -87,7 +87,7 @@ def in_force() -> Gateway | None:
             return load(applied)
         status = status_or_none()
         found = load(edited) if status is not None and edited.exists() else None
-        return found if status and found and config_hash(found) == status["config_hash"] else None
+        return found if status and found and config_hash(found) == status.config_hash else None
     except ConfigError:
         return None
 
@@ -176,14 +176,6 @@ def _patiently(look: Callable[[], tuple[Misplaced, ...]]) -> tuple[Misplaced, ..
     return found
 
 
-def status_or_none() -> Mapping[str, Any] | None:
-    """The agent's status, None without an agent."""
-    try:
-        return request("GET", "/v1/status")[1]
-    except AgentUnreachable:
-        return None
-
-
 def serves(gateway: Gateway | None) -> bool:
     """Whether clients' traffic passes here now: this machine holds the VIP. True to the kernel, agent or not.
 
@@ -192,7 +184,8 @@ def serves(gateway: Gateway | None) -> bool:
     from natpair.system.machine import own_addresses
 
     if gateway is None:
-        return (status_or_none() or {}).get("role") == "active"
+        status = status_or_none()
+        return status is not None and status.role is Role.ACTIVE
     return gateway.pair.vip.ip in own_addresses()
 
 
@@ -201,13 +194,12 @@ def what_if(old: Gateway | None, new: Gateway, me: Node) -> tuple[Effect, ...]:
     from natpair.core.whatif import Context, anything, effects
     from natpair.system.flowtable import live_flows
 
-    flows = live_flows() if serves(old) else ()
+    flows, status = live_flows() if serves(old) else (), status_or_none()
     if old is None:
-        return (anything(flows),) if status_or_none() is not None else ()
+        return (anything(flows),) if status is not None else ()
     if me.name not in {node.name for node in old.node}:
         return ()
-    peer = (status_or_none() or {}).get("peer_view", {})
-    relayed = bool(peer.get("fresh") and peer.get("ready"))
+    relayed = status is not None and status.peer_view.fresh and bool(status.peer_view.ready)
     return effects(old, new, Context(me.name, flows, relayed))
 
 
@@ -250,7 +242,7 @@ def drained_meanwhile() -> Iterator[None]:
     status = status_or_none()
     if status is None:
         raise NotReady("no agent answers: this node cannot be drained", cure="systemctl start natpair-agent")
-    if status["drained"]:
+    if status.drained:
         yield
         return
     try:
@@ -277,10 +269,10 @@ def undrain() -> None:
 
 def _undrained() -> bool:
     """Whether the node is drained no more, by this order or by itself."""
-    with suppress(AgentUnreachable, KeyError):
-        if not request("GET", "/v1/status")[1]["drained"]:
+    with suppress(AgentUnreachable):
+        if not client.status().drained:
             return True
-        if request("POST", "/v1/undrain", {}, timeout=_DRAIN_SECONDS)[0] == HTTP_OK:
+        if client.order("undrain").ok:
             talk("undrained: this node may become active again")
             return True
     return False
@@ -288,16 +280,15 @@ def _undrained() -> bool:
 
 def _drain(*, force: bool) -> None:
     talk("handing over first")
-    code, answer = request("POST", "/v1/drain", {"force": force}, timeout=_DRAIN_SECONDS)
-    if code != HTTP_OK:
+    answer = client.order("drain", force=force)
+    if not answer.ok:
         # Its own advice speaks of a drain that stands; this one is taken back.
-        said = answer.get("message", "not drained")
+        said = answer.message or "not drained"
         raise NotReady(f"not applied: {said}", cure="see 'natpair status' on both nodes")
-    talk(str(answer["message"]))
+    talk(answer.message)
 
 
-def _only_config_differs(status: Mapping[str, Any]) -> bool:
-    peer = status["peer_view"]
-    codes = {condition["code"] for condition in status["conditions"]}
-    able = peer["fresh"] and peer.get("ready") and peer.get("synced") and not peer.get("drained")
-    return bool(able and "config-differs" in codes)
+def _only_config_differs(status: Status) -> bool:
+    peer = status.peer_view
+    able = peer.fresh and bool(peer.ready) and bool(peer.synced) and not peer.drained
+    return able and status.has("config-differs")

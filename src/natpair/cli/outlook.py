@@ -14,6 +14,7 @@ from typing import Any
 
 from natpair.core.account import Account
 from natpair.core.model import Gateway, Node
+from natpair.core.status import Role, parse
 from natpair.errors import CommandFailed, NatpairError
 from natpair.system.process import arun
 
@@ -58,7 +59,10 @@ class Remote:
     async def is_active(self, node: str) -> bool:
         """Whether `node` says that it is active; NatpairError if it says nothing."""
         document = await self._ask(node, ("natpair", "status", "--json"), STATUS_SECONDS)
-        return document.get("role") == "active"
+        try:
+            return parse(document).role is Role.ACTIVE
+        except ValueError as error:
+            raise NatpairError(f"{node} answers no status: {error}", cure="is natpair up to date there?") from error
 
     async def switch_over(self, node: str) -> str:
         """Ask `node` to hand the role over, never by force; why it did not, empty if it did."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from natpair.cli.client import request
+from natpair.cli import client
 from natpair.cli.output import talk
+from natpair.core.condition import Severity
+from natpair.core.status import Status, missing_for_pair
 from natpair.errors import AgentUnreachable, NotReady
 from natpair.system.wait import poll
 
 _LOOK_EVERY_SECONDS = 0.5
-_PAIRED = frozenset({"active", "standby"})
-_NOT_A_PAIR = frozenset({"no-usable-standby", "vrrp-fault", "claim-refused", "flows-lacking", "config-differs"})
-"""Conditions with which the other node could not take over, or not well; critical ones are in the way as well."""
+_IN_THE_WAY = frozenset({"no-usable-standby", "vrrp-fault", "claim-refused", "flows-lacking", "config-differs"})
+"""Conditions with which a handover would be refused or cost flows; critical ones are in the way as well."""
 
 
 def wait_until_ready(timeout: float) -> None:
@@ -33,27 +31,14 @@ def wait_until_ready(timeout: float) -> None:
 
 
 def missing_word() -> str:
-    """What the pair lacks at the moment, empty if nothing."""
+    """What is missing at the moment, empty if nothing is."""
     try:
-        _, document = request("GET", "/v1/status")
+        return missing(client.status())
     except AgentUnreachable as error:
         return error.message
-    return lacking(document)
 
 
-def lacking(document: Mapping[str, Any]) -> str:
-    """What a status document lacks for a ready pair, empty if nothing."""
-    me, peer, view = document["node"], document["peer"], document["peer_view"]
-    if not view["fresh"]:
-        return f"{me} is {document['role']}, {peer} is not heard"
-    roles = {me: document["role"], peer: view["role"]}
-    if set(roles.values()) != _PAIRED:
-        return f"{me} is {roles[me]}, {peer} is {roles[peer]}"
-    standby_synced = document["synced"] if roles[me] == "standby" else view["synced"]
-    if not standby_synced:
-        return "the standby is not in sync yet"
-    return "; ".join(str(c["text"]) for c in document.get("conditions", ()) if _in_the_way(c))
-
-
-def _in_the_way(condition: Mapping[str, Any]) -> bool:
-    return condition["severity"] == "critical" or condition["code"] in _NOT_A_PAIR
+def missing(status: Status) -> str:
+    """What is missing for a pair that somebody can rely on: a ready one, with nothing in the way of a handover."""
+    in_the_way = (one.text for one in status.conditions if one.severity is Severity.CRITICAL or one.code in _IN_THE_WAY)
+    return missing_for_pair(status) or "; ".join(in_the_way)

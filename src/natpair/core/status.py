@@ -236,7 +236,7 @@ class Status:
     @property
     def asking(self) -> tuple[str, ...]:
         """The FIPs of which it is not known yet whether packets come back."""
-        return tuple(one.fip for one in self.replies if one.state is ReplyState.ASKING)
+        return tuple(one.fip for one in self.replies if one.state in {ReplyState.ASKING, ReplyState.SUSPECTED})
 
     def has(self, code: str) -> bool:
         """Whether a condition with this code holds."""

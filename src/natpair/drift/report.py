@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from typing import Any
 
 from natpair.core import paths
 from natpair.core.model import Node
 from natpair.core.placement import misplaced, strays
 from natpair.core.rendered import RenderedFile
+from natpair.core.status import Status
 from natpair.errors import CommandFailed, Unsupported
 from natpair.system import machine, nft, sysctl
 from natpair.system.process import run
@@ -33,9 +33,9 @@ def drift(
     node: Node,
     fips: Sequence[IPv4Address],
     config_hash: str,
-    status: Mapping[str, Any] | None,
+    status: Status | None,
 ) -> list[Drift]:
-    """Everything that differs on this machine; `status` is the agent's document, None without an agent."""
+    """Everything that differs on this machine; `status` is what the agent says, None without an agent."""
     texts = {file.path: file.text for file in bundle}
     lacking = {node.private_interface, node.public_interface} - set(machine.interfaces())
     found = [
@@ -64,7 +64,7 @@ def _sysctls(text: str) -> Iterator[Drift]:
             yield Drift(f"sysctl {assignment.key}", assignment.value, sysctl.current(assignment) or "absent")
 
 
-def _ruleset(status: Mapping[str, Any] | None) -> Iterator[Drift]:
+def _ruleset(status: Status | None) -> Iterator[Drift]:
     marks: dict[str, str] = {}
     for family in nft.FAMILIES:
         try:
@@ -73,9 +73,9 @@ def _ruleset(status: Mapping[str, Any] | None) -> Iterator[Drift]:
             yield Drift(f"nftables table {family} natpair", "loaded", _reason(error))
             continue
         marks |= nft.marks(listing)
-    wanted = status["desired"]["traffic"] if status else None
+    wanted = status.desired.traffic if status else ""
     if wanted and "traffic" in marks and marks["traffic"] != wanted:
-        yield Drift("traffic state", str(wanted), marks["traffic"])
+        yield Drift("traffic state", wanted, marks["traffic"])
 
 
 def _reason(error: CommandFailed | Unsupported) -> str:
@@ -104,11 +104,11 @@ def _addresses(node: Node) -> Iterator[Drift]:
         yield Drift(f"address {own.ip}", f"on {right} alone", f"on {interface}")
 
 
-def _agent(config_hash: str, status: Mapping[str, Any] | None) -> Iterator[Drift]:
+def _agent(config_hash: str, status: Status | None) -> Iterator[Drift]:
     if status is None:
         yield Drift("agent", f"runs with configuration {config_hash}", "does not answer")
         return
-    if status["config_hash"] != config_hash:
-        yield Drift("agent", f"configuration {config_hash}", f"configuration {status['config_hash']}")
-    if status.get("trouble"):
-        yield Drift("agent", "no trouble", str(status["trouble"]))
+    if status.config_hash != config_hash:
+        yield Drift("agent", f"configuration {config_hash}", f"configuration {status.config_hash}")
+    if status.trouble:
+        yield Drift("agent", "no trouble", status.trouble)

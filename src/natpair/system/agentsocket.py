@@ -1,4 +1,4 @@
-"""One request to an agent's control socket: HTTP and JSON on a unix socket.
+"""Asking an agent, by its control socket: HTTP and JSON on a unix socket. Nobody else speaks to it.
 
 Standard library only: `natpair status` must start fast, and it starts here.
 """
@@ -8,10 +8,26 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from natpair.core.paths import AGENT_SOCKET
+from natpair.core.status import Status, parse
+
+SECONDS = 3.0
+"""So long the status is waited for."""
+ORDER_SECONDS = 25.0
+"""So long an order is waited for: an agent answers when it is carried out, or refused after some 20 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of an order: carried out or refused, why, and what to do about it."""
+
+    ok: bool
+    message: str
+    cure: str = ""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -25,10 +41,38 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def ask(
-    method: str, path: str, body: object = None, *, timeout: float, socket_path: Path = Path(AGENT_SOCKET)
-) -> tuple[int, Any]:
-    """Status and JSON of one request; OSError or ValueError if there is no agent or no sensible answer."""
+def status(*, timeout: float = SECONDS, socket_path: Path = Path(AGENT_SOCKET)) -> Status:
+    """What the agent says of its node; OSError or ValueError if there is no agent or no sensible answer."""
+    return parse(status_document(timeout=timeout, socket_path=socket_path))
+
+
+def status_or_none(*, timeout: float = SECONDS, socket_path: Path = Path(AGENT_SOCKET)) -> Status | None:
+    """What the agent says of its node; None if it says nothing."""
+    try:
+        return status(timeout=timeout, socket_path=socket_path)
+    except (OSError, ValueError):
+        return None
+
+
+def status_document(*, timeout: float = SECONDS, socket_path: Path = Path(AGENT_SOCKET)) -> Any:
+    """The status as the agent wrote it, to be passed on; OSError or ValueError as for `status`."""
+    code, document = _ask("GET", "/v1/status", None, timeout, socket_path)
+    if code != http.client.OK:
+        raise OSError(f"the agent answers its status with {code}")
+    return document
+
+
+def order(
+    verb: str, *, force: bool = False, timeout: float = ORDER_SECONDS, socket_path: Path = Path(AGENT_SOCKET)
+) -> Answer:
+    """Tell the agent to do something, such as `switchover`; OSError or ValueError as for `status`."""
+    code, answer = _ask("POST", f"/v1/{verb}", {"force": force}, timeout, socket_path)
+    if not isinstance(answer, dict):
+        raise ValueError(f"the agent answers {verb} with {answer!r}")
+    return Answer(code == http.client.OK, str(answer.get("message", "")), str(answer.get("cure", "")))
+
+
+def _ask(method: str, path: str, body: object, timeout: float, socket_path: Path) -> tuple[int, Any]:
     connection = _UnixConnection(socket_path, timeout)
     try:
         text = None if body is None else json.dumps(body)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,14 +14,14 @@ from natpair.core.messages import Alarm, Phase
 from natpair.core.replies import FipReplies, ReplyState, Where
 from natpair.core.snapshot import snapshot
 from natpair.core.state import NodeState
-from natpair.core.status import to_json
+from natpair.core.status import Status
 from natpair.errors import DaemonError
 from nodes import HASH, MUTE, NO_BGP, SICK, active, node, says, standby
 from nodes import WELL as GOOD
 
 
-def said(state: NodeState, config: str = HASH) -> dict[str, Any]:
-    return {**copy.deepcopy(to_json(snapshot(state, 0.0))), "config_hash": config}
+def said(state: NodeState, config: str = HASH) -> Status:
+    return replace(snapshot(state, 0.0), config_hash=config)
 
 
 WELL = said(standby())
@@ -46,11 +45,11 @@ def test_equal_is_not_worse() -> None:
         (said(standby(said=says(Phase.STANDBY))), "neither nat-a nor nat-b serves"),
     ],
 )
-def test_what_is_worse_is_named(after: dict[str, Any] | None, reason: str) -> None:
+def test_what_is_worse_is_named(after: Status | None, reason: str) -> None:
     assert reason in worse(WELL, after, HASH)
 
 
-def serving(state: ReplyState, **changes: Any) -> dict[str, Any]:
+def serving(state: ReplyState, **changes: Any) -> Status:
     silent = FipReplies("192.0.2.222", state, Where.FIP)
     return said(active(health=replace(GOOD, replies=(silent,)), **changes))
 
@@ -75,13 +74,13 @@ def test_what_only_the_peer_sees_undoes_no_apply() -> None:
 class Machine:
     """An agent that answers what it is told to, and counts its restarts."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, answers: Callable[[int], dict[str, Any] | None]) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, answers: Callable[[int], Status | None]) -> None:
         self.asked, self.restarts, self._answers = 0, 0, answers
-        monkeypatch.setattr(settle, "agent_status", self._answer)
+        monkeypatch.setattr(settle.agentsocket, "status_or_none", self._answer)
         monkeypatch.setattr(settle.reload, "restart_agent", self._restart)
         monkeypatch.setattr(settle, "STEADY_SECONDS", 0.3)
 
-    def _answer(self) -> dict[str, Any] | None:
+    def _answer(self) -> Status | None:
         self.asked += 1
         return self._answers(self.asked)
 
@@ -108,13 +107,13 @@ def test_an_agent_with_another_configuration_is_restarted_and_waited_for(monkeyp
 
 
 def test_another_version_s_files_of_the_same_configuration_restart_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = Machine(monkeypatch, lambda asked: {**said(standby()), "rendered": "new" if asked > 3 else "old"})
+    machine = Machine(monkeypatch, lambda asked: replace(said(standby()), rendered="new" if asked > 3 else "old"))
     Settled(HASH, 9, silent, "new").done()
     assert machine.restarts == 1
 
 
 def test_an_agent_that_does_not_end_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    Machine(monkeypatch, lambda _: {**said(standby()), "rendered": "old"})
+    Machine(monkeypatch, lambda _: replace(said(standby()), rendered="old"))
     monkeypatch.setattr(settle.reload, "listener_of", lambda _: 7)
     with pytest.raises(DaemonError, match="has not ended"):
         Settled(HASH, 1, silent, "new").done()

@@ -3,51 +3,51 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from natpair.cli import client
 from natpair.cli.commands import agent_stopping
 from natpair.cli.main import run
+from natpair.core.status import Role, Status
 from natpair.errors import AgentUnreachable
+from natpair.system.agentsocket import Answer
 
-Answer = tuple[int, dict[str, Any]]
+NOBODY = ConnectionRefusedError("nobody")
 
 
-def stop(monkeypatch: pytest.MonkeyPatch, role: str | None, answer: Answer | AgentUnreachable) -> list[str]:
+def stop(monkeypatch: pytest.MonkeyPatch, role: Role | None, answer: Answer | OSError) -> list[str]:
     """What is asked of an agent with this role, None for none at all."""
     asked: list[str] = []
 
-    def request(method: str, path: str, body: object = None, *, timeout: float) -> Answer:
-        asked.append(f"{method} {path}")
-        if isinstance(answer, AgentUnreachable):
+    def order(verb: str) -> Answer:
+        asked.append(verb)
+        if isinstance(answer, OSError):
             raise answer
         return answer
 
-    monkeypatch.setattr(agent_stopping, "status_or_none", lambda: None if role is None else {"role": role})
-    monkeypatch.setattr(agent_stopping, "request", request)
+    status = None if role is None else Status(node="nat-a", role=role)
+    monkeypatch.setattr(agent_stopping.agentsocket, "status_or_none", lambda: status)
+    monkeypatch.setattr(agent_stopping.agentsocket, "order", order)
     assert run(["agent-stopping"]) == 0
     return asked
 
 
 def test_an_active_node_hands_over(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert stop(monkeypatch, "active", (200, {"message": "nat-b is active"})) == ["POST /v1/switchover"]
+    assert stop(monkeypatch, Role.ACTIVE, Answer(True, "nat-b is active")) == ["switchover"]
     assert "handed over: nat-b is active" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("role", ["standby", "fault", None])
-def test_one_that_is_not_active_asks_for_nothing(monkeypatch: pytest.MonkeyPatch, role: str | None) -> None:
-    assert stop(monkeypatch, role, (200, {})) == []
+@pytest.mark.parametrize("role", [Role.STANDBY, Role.FAULT, None])
+def test_one_that_is_not_active_asks_for_nothing(monkeypatch: pytest.MonkeyPatch, role: Role | None) -> None:
+    assert stop(monkeypatch, role, Answer(True, "")) == []
 
 
-@pytest.mark.parametrize(
-    "answer", [(409, {"message": "nat-b is silent"}), AgentUnreachable("nobody")], ids=["refused", "no answer"]
-)
+@pytest.mark.parametrize("answer", [Answer(False, "nat-b is silent"), NOBODY], ids=["refused", "no answer"])
 def test_what_cannot_be_handed_over_holds_up_no_stop(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: Answer | AgentUnreachable
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: Answer | OSError
 ) -> None:
-    stop(monkeypatch, "active", answer)
+    stop(monkeypatch, Role.ACTIVE, answer)
     assert "not handed over: n" in capsys.readouterr().err
 
 
@@ -58,6 +58,6 @@ def test_status_without_an_agent_says_what_the_agent_waits_for(monkeypatch: pyte
     assert client.waits_for(str(tmp_path / "none")) == ""
     monkeypatch.setattr(client, "waits_for", lambda: said)
     with pytest.raises(AgentUnreachable) as caught:
-        client.request("GET", "/v1/status")
+        client.status()
     assert "the file is missing" in caught.value.message
     assert caught.value.cure == "put it there"

@@ -33,7 +33,7 @@ if role == "dead":
 if role == "garbled":
     print("Welcome to Debian")
 elif command[1] == "status":
-    print(json.dumps({"role": role.split()[0]}))
+    print(json.dumps({"node": node, "role": role.split()[0]}))
 elif role == "active unready":
     print(json.dumps({"ok": False, "message": "no switchover: the peer is drained"}))
     sys.exit(75)

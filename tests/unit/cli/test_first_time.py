@@ -36,7 +36,7 @@ def labs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def no_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "CONFIG", str(tmp_path / "gateway.toml"))
     monkeypatch.setattr(client, "APPLIED", str(tmp_path / "applied.toml"))
-    monkeypatch.setattr(client, "ask", _nobody)
+    monkeypatch.setattr(client.agentsocket, "_ask", _nobody)
 
 
 def _nobody(*_: object, **__: object) -> None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from natpair.cli import node
 from natpair.core.snapshot import snapshot
-from natpair.core.status import to_json
+from natpair.core.status import Status
 from natpair.errors import AgentUnreachable, DaemonError, NotReady
+from natpair.system.agentsocket import Answer
 from nodes import active
-
-Answer = tuple[int, dict[str, Any]]
 
 
 class Agent:
@@ -23,22 +22,29 @@ class Agent:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path, *, refuses: bool = False) -> None:
         self.away, self.drained, self.refuses, self.said = 0, False, refuses, list[str]()
         self.disk = folder / "drained"
-        monkeypatch.setattr(node, "request", self._request)
+        monkeypatch.setattr(node, "status_or_none", self._status)
+        monkeypatch.setattr(node.client, "status", self._status)
+        monkeypatch.setattr(node.client, "order", self._order)
         monkeypatch.setattr(node, "talk", self.said.append)
         monkeypatch.setattr(node.paths, "DRAINED", str(self.disk))
         monkeypatch.setattr(node, "_POLL_SECONDS", 0.01)
         monkeypatch.setattr(node, "_UNDRAIN_SECONDS", 0.3)
 
-    def _request(self, method: str, path: str, body: object = None, *, timeout: float = 3.0) -> Answer:
+    def _status(self) -> Status:
+        self._reach()
+        return replace(snapshot(active(), 0.0), drained=self.drained)
+
+    def _order(self, verb: str, *, force: bool = False) -> Answer:
+        self._reach()
+        self.drained = verb == "drain"
+        self.disk.touch() if self.drained else self.disk.unlink(missing_ok=True)
+        refused = self.drained and self.refuses
+        return Answer(ok=False, message="nat-b is gone", cure="the drain stands") if refused else Answer(True, "done")
+
+    def _reach(self) -> None:
         if self.away:
             self.away -= 1
             raise AgentUnreachable("no agent answers")
-        if method == "GET":
-            return 200, {**to_json(snapshot(active(), 0.0)), "drained": self.drained}
-        self.drained = path == "/v1/drain"
-        self.disk.touch() if self.drained else self.disk.unlink(missing_ok=True)
-        no = {"message": "nat-b is gone", "cure": "the drain stands"}
-        return (409, no) if self.drained and self.refuses else (200, {"message": "done"})
 
 
 def fails(agent: Agent, away: int) -> Callable[[], None]:

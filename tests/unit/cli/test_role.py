@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,31 +12,32 @@ from natpair.cli.commands import role
 from natpair.cli.main import run
 from natpair.core.messages import Phase
 from natpair.core.snapshot import snapshot
-from natpair.core.status import to_json
+from natpair.core.state import NodeState
+from natpair.core.status import Status
+from natpair.system.agentsocket import Answer
 from nodes import active, node, says, standby
 
-Answer = tuple[int, dict[str, Any]]
-YES: Answer = (200, {"ok": True, "message": "nat-b is active", "cure": ""})
-NO: Answer = (409, {"ok": False, "message": "no switchover: nat-b is drained", "cure": "mend that first"})
+YES = Answer(True, "nat-b is active")
+NO = Answer(False, "no switchover: nat-b is drained", "repair that first")
+DRAINED = Answer(True, "nat-a is drained")
 
 
 class Agent:
     """An agent with a status, that gives its answers in turn and the last one for ever."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, status: dict[str, Any], *answers: Answer) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, status: Status, *answers: Answer) -> None:
         self.status, self._answers, self.asked = status, list(answers), list[str]()
-        monkeypatch.setattr(role, "request", self._request)
+        monkeypatch.setattr(role.client, "status", lambda: self.status)
+        monkeypatch.setattr(role.client, "order", self._order)
         monkeypatch.setattr(role, "_RETRY_SECONDS", 0.01)
 
-    def _request(self, method: str, path: str, body: object = None, *, timeout: float = 3.0) -> Answer:
-        if method == "GET":
-            return 200, self.status
-        self.asked.append(path)
+    def _order(self, verb: str, *, force: bool = False) -> Answer:
+        self.asked.append(verb)
         return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
 
 
-def status(state: Any, preferred: str | None = None, **more: Any) -> dict[str, Any]:
-    return {**to_json(snapshot(state, 0.0)), "preferred": preferred, **more}
+def status(state: NodeState, preferred: str | None = None) -> Status:
+    return replace(snapshot(state, 0.0), preferred=preferred)
 
 
 @pytest.fixture
@@ -58,7 +60,7 @@ def test_waiting_asks_again_and_tells_each_reason_once(
 ) -> None:
     made = agent(status(active()), NO, NO, YES)
     assert run(["switchover", "--wait"]) == 0
-    assert made.asked == ["/v1/switchover"] * 3
+    assert made.asked == ["switchover"] * 3
     assert capsys.readouterr().err.count("nat-b is drained") == 1
 
 
@@ -70,10 +72,10 @@ def test_waiting_has_an_end(agent: Callable[..., Agent]) -> None:
 @pytest.mark.parametrize(
     ("state", "preferred", "asked", "code"),
     [
-        (active(), "nat-b", ["/v1/switchover"], 0),
+        (active(), "nat-b", ["switchover"], 0),
         (active(), "nat-a", [], 0),
         (standby(), "nat-b", [], 0),
-        (standby(), "nat-a", ["/v1/switchover"], 0),
+        (standby(), "nat-a", ["switchover"], 0),
         (active(), None, [], 75),
     ],
 )
@@ -86,25 +88,17 @@ def test_failback_moves_the_role_only_if_it_is_elsewhere(
 
 
 def test_drain_says_who_carries_the_traffic(agent: Callable[..., Agent], capsys: pytest.CaptureFixture[str]) -> None:
-    agent(status(standby()), (200, {"ok": True, "message": "nat-a is drained", "cure": ""}))
+    agent(status(standby()), DRAINED)
     assert run(["drain"]) == 0
     assert "nat-b carries the traffic; nat-a stays out" in capsys.readouterr().out
-    agent(
-        status(node(Phase.STANDBY, says(Phase.FAULT))), (200, {"ok": True, "message": "nat-a is drained", "cure": ""})
-    )
+    agent(status(node(Phase.STANDBY, says(Phase.FAULT))), DRAINED)
     assert run(["drain"]) == 0
     assert "nat-b does not carry the traffic" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("document", "lost"),
-    [
-        (status(active(said=says(Phase.STANDBY, flows=1000))), 0),
-        (status(active(said=None)), 1000),
-        (status(standby(said=says(Phase.ACTIVE, flows=1500))), 500),
-        (status(standby(said=says(Phase.FAULT))), None),
-        (status(active(), sync={"sampled": 64, "lacking": 1, "flows_missing": 7}), 7),
-    ],
-)
-def test_what_is_lacking(document: dict[str, Any], lost: int | None) -> None:
-    assert role.lacking(document) == lost
+def test_where_nobody_can_tell_what_force_would_lose_nothing_is_said_of_it(
+    agent: Callable[..., Agent], capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent(status(standby(said=says(Phase.FAULT))), NO)
+    assert run(["switchover"]) == 75
+    assert "by force" not in capsys.readouterr().err

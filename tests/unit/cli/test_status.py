@@ -11,10 +11,11 @@ import pytest
 
 from natpair.cli import watch
 from natpair.cli.commands.status import Watched, lines
+from natpair.core.history import History, Transition
 from natpair.core.messages import Phase
 from natpair.core.snapshot import snapshot
 from natpair.core.state import NodeState
-from natpair.core.status import to_json
+from natpair.core.status import Announced, Status
 from natpair.errors import AgentUnreachable
 from nodes import SICK, WELL, active, says
 
@@ -22,43 +23,48 @@ NOW = 1_795_804_320.0
 """2026-11-27 18:32 UTC."""
 
 
-def document(state: NodeState, now: float = 0.0) -> dict[str, Any]:
-    """What an agent in `state` answers, with what it adds to the snapshot."""
-    extra = {"traffic": "local", "announcement": None, "last_transition": None, "trouble": "", "time": 1000.0}
-    return {**to_json(snapshot(state, now)), **extra}
+def status(state: NodeState, now: float = 0.0, **more: Any) -> Status:
+    """What an agent in `state` answers, with some of what it adds to the snapshot."""
+    return replace(snapshot(state, now), **{"traffic": "local", "time": 1000.0, **more})
 
 
 def test_problems_come_first_with_their_cure() -> None:
-    said = lines(document(active(health=SICK)))
+    said = lines(status(active(health=SICK)))
     assert said[0] == "✗ critical: the gateway does not answer ARP\n    check the uplink"
-    assert lines(document(active()))[0] == "✓ all is well"
+    assert lines(status(active()))[0] == "✓ all is well"
 
 
 def test_only_what_hurts_has_a_cross_and_what_somebody_wants_is_no_trouble() -> None:
-    said = lines(document(active(said=says(Phase.DRAINED, drained=True))))
+    said = lines(status(active(said=says(Phase.DRAINED, drained=True))))
     assert said[0] == "✓ all is well"
     assert said[1].startswith("\N{INFORMATION SOURCE} info: nat-b is drained")
-    (warning,) = [line for line in lines(document(active(said=says(Phase.STANDBY, synced=False)))) if "warning" in line]
+    (warning,) = [line for line in lines(status(active(said=says(Phase.STANDBY, synced=False)))) if "warning" in line]
     assert warning.startswith("⚠ ")
 
 
 def test_the_flow_table_is_shown_with_its_size() -> None:
-    text = "\n".join(lines(document(active(health=replace(WELL, flows=117_392, most_flows=262_144)))))
+    text = "\n".join(lines(status(active(health=replace(WELL, flows=117_392, most_flows=262_144)))))
     assert "117,392 of 262,144 (44 %)" in text
 
 
+@pytest.mark.parametrize(
+    ("announced", "words"),
+    [(None, "nothing"), (Announced("65000:1", 7), "65000:1 MED 7"), (Announced("65000:2"), "65000:2 without MED")],
+)
+def test_what_is_announced_is_told(announced: Announced | None, words: str) -> None:
+    assert f"traffic local, announced as {words}" in lines(status(active(), announcement=announced))
+
+
 def test_of_a_silent_peer_only_its_age_is_told() -> None:
-    assert "\n".join(lines(document(active(), now=60.0), verbose=True)).count("?") == 5
-    text = "\n".join(lines(document(active(), now=60.0)))
+    assert "\n".join(lines(status(active(), now=60.0), verbose=True)).count("?") == 5
+    text = "\n".join(lines(status(active(), now=60.0)))
     assert "epoch" not in text
     assert text.count("?") == 4, "VRRP, flows, in sync, drained"
     assert "unknown for 60.0 s" in text
     assert "60.0 s ago" in text
 
 
-def past(**figures: Any) -> dict[str, Any]:
-    usual = {"seconds": 3600.0, "role_changes": 0, "repairs": 0, "daemon_ends": 0, "refused_claims": 0}
-    return {**usual, "role_since": None, **figures}
+NOTHING = History(3600.0, role_changes=0, repairs=0, daemon_ends=0, refused_claims=0, role_since=None)
 
 
 @pytest.mark.parametrize(
@@ -80,17 +86,17 @@ def test_the_last_line_sums_up_what_lately_happened(
     monkeypatch: pytest.MonkeyPatch, figures: dict[str, Any], words: str
 ) -> None:
     monkeypatch.setattr("natpair.cli.commands.status.time.time", lambda: NOW)
-    assert lines({**document(active()), "time": NOW, "history": past(**figures)})[-1] == words
+    assert lines(status(active(), time=NOW, history=replace(NOTHING, **figures)))[-1] == words
 
 
 def test_the_last_change_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("natpair.cli.commands.status.time.time", lambda: NOW)
-    last = {"before": "challenging", "after": "refused", "cause": "nat-b serves", "epoch": 4, "time": NOW - 60}
-    said = lines({**document(active()), "last_transition": last})
+    last = Transition("challenging", "refused", "nat-b serves", 4, NOW - 60)
+    said = lines(status(active(), last_transition=last))
     assert "last change 18:31:00Z: challenging to refused, nat-b serves" in said
 
 
-def answers(*said: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+def answers(*said: Status | None) -> Iterator[Status]:
     for one in said:
         if one is None:
             raise AgentUnreachable("no agent answers", cure="start it")
@@ -98,11 +104,11 @@ def answers(*said: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
 
 
 def test_an_agent_that_falls_silent_leaves_its_last_word_and_its_age() -> None:
-    good = document(active(said=says(Phase.STANDBY)))
+    good = status(active(said=says(Phase.STANDBY)))
     clock = iter([1000.5, 1000.5, 1004.0, 1004.0, 1004.0]).__next__
     spoken = answers(good)
 
-    def ask() -> dict[str, Any]:
+    def ask() -> Status:
         try:
             return next(spoken)
         except StopIteration:
@@ -117,7 +123,7 @@ def test_an_agent_that_falls_silent_leaves_its_last_word_and_its_age() -> None:
 
 
 def test_without_any_answer_the_watch_says_so_and_goes_on() -> None:
-    def ask() -> dict[str, Any]:
+    def ask() -> Status:
         raise AgentUnreachable("no agent answers", cure="start it")
 
     assert Watched(ask, time.time)()[1] == "✗ no agent answers\n    start it"

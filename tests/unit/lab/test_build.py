@@ -14,7 +14,6 @@ from natpair.config.load import parse
 from natpair.core.model import Profile
 from natpair.errors import ConfigError, LabError, Unsupported
 from natpair_lab.testbed import build, follower, preflight, state, teardown
-from natpair_lab.testbed.agents import roles
 from natpair_lab.testbed.fabric import Knobs
 from natpair_lab.testbed.node import put
 from natpair_lab.testbed.ping import checksum, is_reply, request
@@ -103,27 +102,6 @@ def test_a_nodes_file_lands_in_its_etc_with_its_mode(tmp_path: Path):
     put(tmp_path, "/etc/natpair/pair.key", "secret\n", 0o600)
     path = tmp_path / "natpair" / "pair.key"
     assert (path.read_text(), path.stat().st_mode & 0o777) == ("secret\n", 0o600)
-
-
-GOOD_ACTIVE = {"role": "active", "change_complete": True}
-GOOD_STANDBY = {"role": "standby", "synced": True, "eligible": True}
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "expected"),
-    [
-        (GOOD_ACTIVE, GOOD_STANDBY, ("a", "b")),
-        (GOOD_STANDBY, GOOD_ACTIVE, ("b", "a")),
-        (GOOD_ACTIVE, None, None),
-        (GOOD_ACTIVE, GOOD_STANDBY | {"synced": False}, None),
-        (GOOD_ACTIVE, GOOD_STANDBY | {"eligible": False}, None),
-        (GOOD_ACTIVE | {"change_complete": False}, GOOD_STANDBY, None),
-        (GOOD_ACTIVE, GOOD_ACTIVE, None),
-        (GOOD_STANDBY, GOOD_STANDBY, None),
-    ],
-)
-def test_a_ready_pair_is_one_active_and_one_synced_standby(one, other, expected):
-    assert roles({"a": one, "b": other}) == expected
 
 
 def test_an_echo_reply_is_told_from_other_icmp():

@@ -12,9 +12,9 @@ import pytest
 
 from natpair.core import paths
 from natpair.core.model import Gateway, Profile
+from natpair.core.status import ready_pair
 from natpair.errors import LabError
 from natpair_lab.testbed import build, designs
-from natpair_lab.testbed.agents import roles
 from natpair_lab.testbed.classic import files, status
 from natpair_lab.testbed.faults import kind_named
 from natpair_lab.testbed.node import put
@@ -81,11 +81,10 @@ class TestStatus:
         ],
     )
     def test_the_kernel_says_who_is_active(self, gateway: Gateway, seen: status.Seen, role: str) -> None:
-        assert status.document(seen, gateway, "nat-a")["role"] == role
+        assert status.status_of(seen, gateway, "nat-a").role == role
 
     def pair(self, gateway: Gateway, one: status.Seen, other: status.Seen) -> tuple[str, str] | None:
-        seen = {"nat-a": one, "nat-b": other}
-        return roles({name: status.document(node, gateway, name) for name, node in seen.items()})
+        return ready_pair(status.status_of(one, gateway, "nat-a"), status.status_of(other, gateway, "nat-b"))
 
     def test_a_ready_pair(self, gateway: Gateway) -> None:
         assert self.pair(gateway, ACTIVE, STANDBY) == ("nat-a", "nat-b")

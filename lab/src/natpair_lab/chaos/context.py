@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from natpair.core.condition import Condition
 from natpair.errors import LabError
 from natpair_lab.chaos.history import Check, Dark
 from natpair_lab.chaos.observer import Observer
@@ -129,7 +130,7 @@ class Context(Scene):
         said: list[str] = []
 
         def done() -> bool:
-            carried_out, words = self.command(self.active, "/v1/switchover")
+            carried_out, words = self.order(self.active, "switchover")
             said.append(words)
             return carried_out
 
@@ -137,9 +138,14 @@ class Context(Scene):
         self.check(name, granted, _GRANTED_SECONDS * 1000, said[-1])
         self.wait_ready()
 
+    def standing(self, node: str) -> tuple[Condition, ...]:
+        """The conditions a node's agent tells now."""
+        status = self.lab.status(node)
+        return () if status is None else status.conditions
+
     def conditions(self, node: str) -> set[str]:
         """The names of the conditions a node's agent tells now."""
-        return {str(c["code"]) for c in (self.lab.status(node) or {}).get("conditions", [])}
+        return {one.code for one in self.standing(node)}
 
     def alarm(self, names: Sequence[str], seconds: float) -> float | None:
         """Milliseconds until either agent tells one of these conditions; None if neither does."""

@@ -14,9 +14,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from natpair.core.model import Gateway
+from natpair.core.paths import AGENT_SOCKET
 from natpair.errors import CommandFailed, LabError
+from natpair.system import agentsocket
 from natpair.system.process import run
 from natpair_lab.chaos.history import Aftermath, Offer, Resources, StatusSeen, VipChange
 from natpair_lab.drill import pcap
@@ -30,6 +33,7 @@ from natpair_lab.testbed.world import Lab
 
 SAMPLE_SECONDS = 0.2
 _SECONDS = 10.0
+_STATUS_SECONDS = 2.0
 _ROUTE = re.compile(r"(?:\d{4}-| )\S*\s+unicast \[(\S+) ")
 _FLOW = re.compile(r"src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+) ")
 
@@ -127,7 +131,7 @@ class Observer:
         if not self.offers or self.offers[-1].nodes != nodes:
             self.offers.append(Offer(now, nodes))
         for node in self._lab.nodes if self.agents_speak else ():
-            said = self._lab.status(node)
+            said = words(self._lab, node)
             if said is not None:
                 community = str((said.get("announcement") or {}).get("community", ""))
                 codes = tuple(str(c["code"]) for c in said.get("conditions", []))
@@ -214,6 +218,18 @@ def has_vip(lab: Lab, node: str) -> bool:
         return False
     vip = str(lab.gateway.pair.vip.ip)
     return any(a["local"] == vip for link in json.loads(shown) for a in link.get("addr_info", []))
+
+
+def words(lab: Lab, node: str) -> dict[str, Any] | None:
+    """A node's status as its agent wrote it; None without an answer.
+
+    Not by natpair's own reader: what judges natpair reads for itself.
+    """
+    try:
+        said = agentsocket.status_document(timeout=_STATUS_SECONDS, socket_path=lab.ref(node).path(AGENT_SOCKET))
+    except (LabError, OSError, ValueError):
+        return None
+    return said if isinstance(said, dict) else None
 
 
 def whole(lab: Lab) -> tuple[str, str] | None:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from natpair.core.model import Gateway
+from natpair.core.status import Role
 from natpair.errors import CommandFailed, LabError
 from natpair.system.process import run
 from natpair_lab.drill import bounds
@@ -172,7 +173,7 @@ def switchover(stage: Stage) -> Injection:
     if stage.lab.design is Design.CLASSIC:
         stage.lab.service(stage.victim, stage.lab.parts.election, "stop")
         return Injection(event, time.monotonic_ns())
-    done, said = stage.command(stage.victim, "/v1/switchover")
+    done, said = stage.order(stage.victim, "switchover")
     return Injection(event, time.monotonic_ns(), refused="" if done else said or "refused")
 
 
@@ -187,7 +188,7 @@ def there_and_back(stage: Stage) -> Injection:
     refusals: dict[str, None] = {}
 
     def back() -> str:
-        done, said = stage.command(stage.survivor, "/v1/switchover")
+        done, said = stage.order(stage.survivor, "switchover")
         if not done:
             refusals[said] = None
         return "done" if done else (said or "refused") if time.monotonic_ns() > deadline else ""
@@ -241,7 +242,7 @@ def split(stage: Stage) -> Injection:
 def agent_killed(stage: Stage) -> Injection:
     """The agent of the active node is killed; its supervisor starts it anew."""
     event = sudden("kill:agent")(stage).event_ns
-    adopted = stage.wait_role(stage.victim, "active", _ADOPT_SECONDS)
+    adopted = stage.wait_role(stage.victim, Role.ACTIVE, _ADOPT_SECONDS)
     return Injection(event, time.monotonic_ns(), refused="" if adopted else "the agent did not take up its role again")
 
 
@@ -252,7 +253,7 @@ def agent_stopped(stage: Stage) -> Injection:
     stage.pass_time(stage.durations.stop_seconds)
     with contextlib.suppress(LabError):  # between the watchdog's kill and the restart there is nobody to signal
         faults.kind_named("cont:agent").inject(stage.lab, stage.victim)
-    adopted = stage.wait_role(stage.victim, "active", _ADOPT_SECONDS)
+    adopted = stage.wait_role(stage.victim, Role.ACTIVE, _ADOPT_SECONDS)
     return Injection(event, time.monotonic_ns(), refused="" if adopted else "the agent did not take up its role again")
 
 
@@ -279,8 +280,7 @@ def cut_before(lab: Lab, active: str, standby: str) -> tuple[str, str]:
     _power.inject(lab, active)
 
     def taken_over() -> bool:
-        status = lab.status(standby) or {}
-        return status.get("role") == "active" and lab.best_path() == (standby,)
+        return lab.role(standby) is Role.ACTIVE and lab.best_path() == (standby,)
 
     wait_until(taken_over, deadline_seconds=READY_SECONDS, what=f"the takeover by {standby}", diagnose=lab.diagnose)
     return standby, active
@@ -299,7 +299,7 @@ def powered_on(stage: Stage) -> Injection:
     event = time.monotonic_ns()
     stage.lab.boot(stage.victim)
     stage.witnesses.learn_ports()
-    synced = stage.wait_role(stage.victim, "standby", _REJOIN_SECONDS)
+    synced = stage.wait_role(stage.victim, Role.STANDBY, _REJOIN_SECONDS)
     now = time.monotonic_ns()
     return Injection(event, now, rejoined_ns=now if synced else None, standby_synced=synced)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from http import HTTPStatus
-from typing import Any
 
+from natpair.core.paths import AGENT_SOCKET
+from natpair.core.status import Role
+from natpair.system import agentsocket
 from natpair_lab.drill.traffic import Traffic
 from natpair_lab.drill.witnesses import Witnesses
-from natpair_lab.testbed.agents import ask
 from natpair_lab.testbed.wait import wait_until
 from natpair_lab.testbed.world import Lab
 
@@ -60,14 +60,14 @@ class Scene:
 
         wait_until(over, deadline_seconds=max(0.0, seconds) + _SLACK_SECONDS, what="the end of a watch")
 
-    def command(self, node: str, path: str, *, force: bool = False) -> tuple[bool, str]:
-        """Give a node's agent an order; whether it was carried out, and what it said."""
+    def order(self, node: str, verb: str, *, force: bool = False) -> tuple[bool, str]:
+        """Give a node's agent an order such as `switchover`; whether it was carried out, and what it said."""
         try:
-            code, answer = ask(self.lab.ref(node), "POST", path, {"force": force}, timeout=_ASK_SECONDS)
+            socket = self.lab.ref(node).path(AGENT_SOCKET)
+            answer = agentsocket.order(verb, force=force, timeout=_ASK_SECONDS, socket_path=socket)
         except (OSError, ValueError) as error:
             return False, f"the agent of {node} did not answer: {error}"
-        said: Any = answer.get("message", "") if isinstance(answer, dict) else ""
-        return code == HTTPStatus.OK, str(said)
+        return answer.ok, answer.message
 
 
 @dataclass(slots=True)
@@ -79,15 +79,16 @@ class Stage(Scene):
     witnesses: Witnesses
     durations: Durations
 
-    def wait_role(self, node: str, role: str, seconds: float) -> bool:
+    def wait_role(self, node: str, role: Role, seconds: float) -> bool:
         """Wait until a node's agent says that it has a role with everything that belongs to it done."""
         deadline = time.monotonic() + seconds
 
         def done() -> str:
-            status = self.lab.status(node) or {}
-            complete = status.get("change_complete") if role == "active" else status.get("synced")
-            if status.get("role") == role and complete:
-                return "yes"
+            status = self.lab.status(node)
+            if status is not None and status.role is role:
+                complete = status.change_complete if role is Role.ACTIVE else status.synced
+                if complete:
+                    return "yes"
             return "late" if time.monotonic() > deadline else ""
 
         return wait_until(done, deadline_seconds=seconds + _SLACK_SECONDS, what=f"{node} {role}") == "yes"
@@ -95,5 +96,5 @@ class Stage(Scene):
 
 def active_node(lab: Lab) -> str | None:
     """The one node whose agent says it is active; None if that is nobody or both."""
-    claiming = [node for node in lab.nodes if (lab.status(node) or {}).get("role") == "active"]
+    claiming = [node for node in lab.nodes if lab.role(node) is Role.ACTIVE]
     return claiming[0] if len(claiming) == 1 else None

@@ -108,7 +108,7 @@ def node_meant(lab: Lab, target: str | None, kind: str) -> str:
     if target not in (None, ACTIVE, STANDBY):
         raise Usage(f"{target} is not a node of this lab", cure=f"{', '.join(lab.nodes)}, active or standby")
     wanted = target or ACTIVE
-    found = [n for n in lab.nodes if (status := lab.status(n)) is not None and status.get("role") == wanted]
+    found = [node for node in lab.nodes if lab.role(node) == wanted]
     if len(found) != 1:
         raise LabError(f"the lab has {len(found)} nodes that are {wanted} now", cure=f"say {' or '.join(lab.nodes)}")
     return found[0]

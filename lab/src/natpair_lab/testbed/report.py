@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from typing import Any
 
+from natpair.core.status import Role, Status
 from natpair_lab.testbed import apirecord, netns, state
 from natpair_lab.testbed.fabric import Knobs
 from natpair_lab.testbed.faults import damage
@@ -19,20 +19,20 @@ MUTE = "mute"
 _NOTHING = "-"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSeen:
     """One node. `role` is `off` without power and `mute` if its agent does not answer."""
 
     name: str
     role: str
-    vrrp: str
-    traffic: str
-    epoch: int | str
-    announcement: str
-    sync: str
+    vrrp: str = _NOTHING
+    traffic: str = _NOTHING
+    epoch: int | str = _NOTHING
+    announcement: str = _NOTHING
+    sync: str = _NOTHING
     faults: str
     failing: tuple[str, ...]
-    status: dict[str, Any] | None
+    status: Status | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,27 +113,28 @@ def _api(record: apirecord.ApiRecord | None) -> ApiSeen | None:
 def _node(lab: Lab, name: str) -> NodeSeen:
     powered = lab.powered(name)
     status = lab.status(name) if powered else None
-    said = status or {}
-    announcement = said.get("announcement") or {}
+    faults, failing = ", ".join(_faults(lab, name)) or _NOTHING, tuple(_failing(lab, name)) if powered else ()
+    if status is None:
+        return NodeSeen(name=name, role=MUTE if powered else OFF, faults=faults, failing=failing)
     return NodeSeen(
         name=name,
-        role=str(said.get("role", MUTE if powered else OFF)),
-        vrrp=str(said.get("vrrp", _NOTHING)),
-        traffic=str(said.get("traffic", _NOTHING)),
-        epoch=said.get("epoch", _NOTHING),
-        announcement=f"{announcement['community']} MED {announcement['med']}" if announcement else _NOTHING,
-        sync=_sync(said),
-        faults=", ".join(_faults(lab, name)) or _NOTHING,
-        failing=tuple(_failing(lab, name)) if powered else (),
+        role=status.role,
+        vrrp=status.vrrp or _NOTHING,
+        traffic=status.traffic or _NOTHING,
+        epoch=status.epoch or _NOTHING,
+        announcement=str(status.announcement or _NOTHING),
+        sync=_sync(status),
+        faults=faults,
+        failing=failing,
         status=status,
     )
 
 
-def _sync(said: dict[str, Any]) -> str:
+def _sync(status: Status) -> str:
     """Whether a standby could take over all flows; an active node has nobody to be in sync with."""
-    if said.get("role") != "standby":
+    if status.role is not Role.STANDBY:
         return _NOTHING
-    return "synced" if said.get("synced") else "not synced"
+    return "synced" if status.synced else "not synced"
 
 
 def _faults(lab: Lab, name: str) -> Iterator[str]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from natpair.core.model import Gateway, Profile
+from natpair.core.status import Role, Status, ready_pair
 from natpair.errors import LabError
 from natpair_lab.testbed import (
     apirecord,
@@ -33,7 +34,6 @@ from natpair_lab.testbed import (
     teardown,
     topology,
 )
-from natpair_lab.testbed.agents import roles
 from natpair_lab.testbed.diagnosis import save_diagnosis
 from natpair_lab.testbed.fabric import Knobs, Shares
 from natpair_lab.testbed.routers import Provider, best_paths, heard, reconfigure, survivors
@@ -42,7 +42,6 @@ from natpair_lab.testbed.wait import wait_until
 
 Leg = Literal["vlan", "public"]
 LinkState = Literal["up", "down", "dead"]
-Status = dict[str, Any]
 
 DEFAULT_NAME = "lab"
 READY_SECONDS = 60.0
@@ -180,24 +179,34 @@ class Lab:
         """What systemctl does; returns when it is done (a start: begun)."""
         host.control(self.ref(node), {"op": action, "service": service})
 
-    def services(self, node: str) -> Status:
+    def services(self, node: str) -> dict[str, Any]:
         """The supervisor's own report: "boot" and, for each of "services", its state, pid and starts."""
         return host.control(self.ref(node), {"op": "list"})
 
     # The pair
 
     def status(self, node: str) -> Status | None:
-        """What the node's agent says of itself (`natpair/status/v1`); None if it cannot be asked.
+        """What the node's agent says of itself; None if it cannot be asked.
 
-        A classic node has no agent: the same document is made of what is seen from outside.
+        A classic node has no agent: the same is made of what is seen from outside.
         """
         record = host.read_record(self.folder / teardown.RECORDS / node)
         return None if record is None else self.parts.status(record, self.netns_of(node), self.gateway, node)
 
+    def role(self, node: str) -> Role | None:
+        """The role that the node says it has; None if it cannot be asked."""
+        status = self.status(node)
+        return None if status is None else status.role
+
+    def ready_pair(self) -> tuple[str, str] | None:
+        """(active, standby) if the nodes make a ready pair now."""
+        first, second = (self.status(node) for node in self.nodes)
+        return None if first is None or second is None else ready_pair(first, second)
+
     def wait_ready(self, deadline_seconds: float = READY_SECONDS) -> tuple[str, str]:
         """Wait until one node is active and done changing and the other a synced standby: (active, standby)."""
         found = wait_until(
-            lambda: roles({node: self.status(node) for node in self.nodes}),
+            self.ready_pair,
             deadline_seconds=deadline_seconds,
             what="a pair of one active node and one synced standby",
             diagnose=self.diagnose,

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import click
 
-from natpair.cli.client import request
-from natpair.cli.node import HTTP_OK, status_or_none
 from natpair.cli.output import talk
-from natpair.errors import AgentUnreachable
-
-_ANSWER_SECONDS = 25.0
+from natpair.core.status import Role
+from natpair.system import agentsocket
 
 
 @click.command(name="agent-stopping", epilog="Example: natpair agent-stopping")
@@ -18,13 +15,12 @@ def command() -> None:
 
     systemd runs it first when the machine or all of natpair is stopped; a restart of the agent alone is no reason.
     """
-    status = status_or_none()
-    if status is None or status["role"] != "active":
+    status = agentsocket.status_or_none()
+    if status is None or status.role is not Role.ACTIVE:
         return
     try:
-        code, answer = request("POST", "/v1/switchover", {}, timeout=_ANSWER_SECONDS)
-    except AgentUnreachable as error:
-        talk(f"not handed over: {error.message}")
+        answer = agentsocket.order("switchover")
+    except (OSError, ValueError) as error:
+        talk(f"not handed over: {error}")
         return
-    said = answer.get("message", "")
-    talk(f"handed over: {said}" if code == HTTP_OK else f"not handed over: {said}")
+    talk(f"{'handed over' if answer.ok else 'not handed over'}: {answer.message}")

@@ -37,13 +37,14 @@ def command(file: Path, node: str | None, exit_code: bool, as_json: bool) -> int
     from natpair.config.compare import compare
     from natpair.core.digest import config_hash
     from natpair.drift.report import drift
+    from natpair.system.agentsocket import status_or_none
 
     wanted = machine.target(machine.read_config(file), str(file), node)
     old = machine.in_force()
     changes = compare(old, wanted.gateway) if old is not None else ()
     plan = make_plan(wanted.bundle)
     fips = wanted.gateway.pair.fips
-    found = drift(wanted.bundle, wanted.node, fips, config_hash(wanted.gateway), machine.status_or_none())
+    found = drift(wanted.bundle, wanted.node, fips, config_hash(wanted.gateway), status_or_none())
     different = bool(changes or not plan.empty or found)
     if as_json:
         document = {

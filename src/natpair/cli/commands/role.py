@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import asdict
 
 import click
 
-from natpair.cli.client import request
+from natpair.cli import client
 from natpair.cli.output import emit_json, say, symbols, talk
 from natpair.errors import NotReady
+from natpair.system.agentsocket import Answer
 from natpair.system.wait import ticks
 
-_ANSWER_SECONDS = 25.0
 _RETRY_SECONDS = 1.0
-_OK = 200
 
 _force = click.option("--force", is_flag=True, help="Even if the other node is not ready; flows may break.")
 _wait = click.option("--wait", is_flag=True, help="While it is refused, ask again until it works.")
@@ -55,11 +53,11 @@ def failback(wait: bool, timeout: float, as_json: bool) -> None:
     A switchover like any other: refused while that node is not ready, and it loses no packet. By itself the role
     goes back only if `pair.failback_seconds` is set.
     """
-    status = request("GET", "/v1/status")[1]
-    preferred = status.get("preferred")
+    status = client.status()
+    preferred = status.preferred
     if not preferred:
         raise NotReady("no node is preferred", cure='set pair.prefer = "NAME" in gateway.toml and apply it')
-    if _active(status) == preferred:
+    if status.active_node == preferred:
         message = f"{preferred} is active already"
         if as_json:
             emit_json({"schema": "natpair/failback/v1", "ok": True, "message": message, "cure": ""})
@@ -96,70 +94,39 @@ def _until(wait: bool, timeout: float) -> float:
 
 
 def _ask(verb: str, *, force: bool, until: float, as_json: bool, shown: str = "") -> None:
-    code, answer = _asked(verb, force, until)
+    answer = _answer(verb, force, until)
     if as_json:
-        emit_json({"schema": f"natpair/{shown or verb}/v1", **answer})
-    if code != _OK:
+        emit_json({"schema": f"natpair/{shown or verb}/v1", **asdict(answer)})
+    if not answer.ok:
         _say_what_is_lost()
-        raise NotReady(str(answer.get("message", "refused")), cure=str(answer.get("cure", "")))
+        raise NotReady(answer.message or "refused", cure=answer.cure)
     if not as_json:
-        say(f"{symbols().good} {answer['message']}")
+        say(f"{symbols().good} {answer.message}")
 
 
-def _asked(verb: str, force: bool, until: float) -> tuple[int, dict[str, Any]]:
+def _answer(verb: str, force: bool, until: float) -> Answer:
     told, turns = "", ticks(_RETRY_SECONDS)
     while True:
         next(turns)
-        code, answer = request("POST", f"/v1/{verb}", {"force": force}, timeout=_ANSWER_SECONDS)
-        if code == _OK or time.monotonic() >= until:
-            return code, answer
-        if answer.get("message") != told:
-            told = str(answer.get("message"))
+        answer = client.order(verb, force=force)
+        if answer.ok or time.monotonic() >= until:
+            return answer
+        if answer.message != told:
+            told = answer.message
             talk(f"{symbols(sys.stderr).bullet} waiting: {told}")
 
 
 def _say_what_is_lost() -> None:
-    """What going on by force would cost, as far as the two tables can tell."""
-    status = request("GET", "/v1/status")[1]
-    lost = lacking(status)
-    if lost is not None:
-        talk(f"{symbols(sys.stderr).warning} by force, up to {lost} of {_flows_at_active(status)} flows would break")
-
-
-def lacking(status: Mapping[str, Any]) -> int | None:
-    """Flows that the active node has and the other lacks; None if nobody can tell.
-
-    The status says it from a sample of the flows themselves; without one it is the difference of the two counts.
-    """
-    said = status.get("sync", {}).get("flows_missing")
-    if isinstance(said, int):
-        return said
-    total = _flows_at_active(status)
-    if total is None:
-        return None
-    other = status["peer_view"].get("flows") if status["role"] == "active" else status["flows"]
-    return max(0, total - int(other or 0)) if status["peer_view"]["fresh"] else total
-
-
-def _flows_at_active(status: Mapping[str, Any]) -> int | None:
-    if status["role"] == "active":
-        return int(status["flows"])
-    peer = status["peer_view"]
-    return int(peer["flows"]) if peer.get("role") == "active" else None
-
-
-def _active(status: Mapping[str, Any]) -> str | None:
-    """The node that is active as far as this one knows."""
-    if status["role"] == "active":
-        return str(status["node"])
-    peer = status["peer_view"]
-    return str(status["peer"]) if peer["fresh"] and peer.get("role") == "active" else None
+    """What going on by force would cost, if this node can tell."""
+    sync = client.status().sync
+    if sync.flows_missing is not None:
+        sign = symbols(sys.stderr).warning
+        talk(f"{sign} by force, up to {sync.flows_missing} of {sync.flows} flows would break")
 
 
 def _say_who_carries() -> None:
-    status = request("GET", "/v1/status")[1]
-    active = _active(status)
-    if active == status["peer"]:
-        say(f"{symbols().good} {active} carries the traffic; {status['node']} stays out until `natpair undrain`")
+    status = client.status()
+    if status.active_node == status.peer:
+        say(f"{symbols().good} {status.peer} carries the traffic; {status.node} stays out until `natpair undrain`")
     else:
-        talk(f"{symbols(sys.stderr).warning} {status['peer']} does not carry the traffic (yet): see natpair status")
+        talk(f"{symbols(sys.stderr).warning} {status.peer} does not carry the traffic (yet): see natpair status")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import click
 
-from natpair.cli.client import request
+from natpair.cli import client
 from natpair.cli.output import duration, emit_json, emit_line, say, symbols, table
+from natpair.core.condition import Severity
+from natpair.core.status import Role, Status
 from natpair.errors import AgentUnreachable
 
 _DAY_SECONDS = 86_400
@@ -49,11 +50,10 @@ def command(wait: bool, timeout: float, watched: bool, interval: float, verbose:
     if watched:
         _watch(interval, verbose, as_json)
         return
-    _code, document = request("GET", "/v1/status")
     if as_json:
-        emit_json(document)
+        emit_json(client.status_document())
         return
-    for line in lines(document, verbose=verbose):
+    for line in lines(client.status(), verbose=verbose):
         say(line)
 
 
@@ -63,21 +63,19 @@ def _watch(interval: float, verbose: bool, as_json: bool) -> None:
 
     if as_json:
         for _ in ticks(interval):
-            emit_line(request("GET", "/v1/status")[1])
+            emit_line(client.status_document())
         return
-    watch(Watched(lambda: request("GET", "/v1/status")[1], time.time, verbose=verbose), interval)
+    watch(Watched(client.status, time.time, verbose=verbose), interval)
 
 
 class Watched:
     """Frames of a status that goes on: an agent that falls silent leaves its last word, and the age of it."""
 
-    def __init__(
-        self, ask: Callable[[], Mapping[str, Any]], clock: Callable[[], float], *, verbose: bool = False
-    ) -> None:
+    def __init__(self, ask: Callable[[], Status], clock: Callable[[], float], *, verbose: bool = False) -> None:
         self._verbose = verbose
         self._ask = ask
         self._clock = clock
-        self._last: Mapping[str, Any] | None = None
+        self._last: Status | None = None
 
     def __call__(self) -> Sequence[str]:
         """The lines of now."""
@@ -89,85 +87,84 @@ class Watched:
         stamp = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(self._clock()))
         if self._last is None:
             return [stamp, problem]
-        age = max(0.0, self._clock() - float(self._last.get("time") or self._clock()))
-        seen = f"{stamp}  seen from {self._last['node']} {age:.1f} s ago"
+        age = max(0.0, self._clock() - (self._last.time or self._clock()))
+        seen = f"{stamp}  seen from {self._last.node} {age:.1f} s ago"
         return [seen, *([problem, ""] if problem else [""]), *lines(self._last, verbose=self._verbose)]
 
 
-def lines(document: Mapping[str, Any], *, verbose: bool = False) -> list[str]:
+def lines(status: Status, *, verbose: bool = False) -> list[str]:
     """The status as text, problems first."""
     sign = symbols()
-    signs = {"critical": sign.bad, "warning": sign.warning, "info": sign.info}
-    found = [f"{signs[c['severity']]} {c['severity']}: {c['text']}\n    {c['cure']}" for c in document["conditions"]]
+    signs = {Severity.CRITICAL: sign.bad, Severity.WARNING: sign.warning, Severity.INFO: sign.info}
+    found = [f"{signs[c.severity]} {c.severity}: {c.text}\n    {c.cure}" for c in status.conditions]
     # What somebody wants is no trouble: it stands below.
-    well = all(c["severity"] == "info" for c in document["conditions"])
+    well = all(c.severity is Severity.INFO for c in status.conditions)
     head = [*([f"{sign.good} all is well"] if well else []), *found]
-    return [*head, "", table(_rows(document, verbose), ("", document["node"], document["peer"])), "", *_facts(document)]
+    return [*head, "", table(_rows(status, verbose), ("", status.node, status.peer)), "", *_facts(status)]
 
 
-def _rows(document: Mapping[str, Any], verbose: bool) -> list[tuple[str, str, str]]:
-    peer = document["peer_view"]
-    known = peer["fresh"]
-    age = min(peer["heard_private_ms"], peer["heard_public_ms"])
-    unknown = f"unknown for {age / 1000:.1f} s"
+def _rows(status: Status, verbose: bool) -> list[tuple[str, str, str]]:
+    peer = status.peer_view
+    age = min(peer.heard_private_ms, peer.heard_public_ms)
+
+    def theirs(said: object) -> str:
+        return str(said) if peer.fresh else "?"
+
     return [
-        ("role", document["role"], str(peer.get("role")) if known else unknown),
-        ("VRRP", document["vrrp"], str(peer.get("vrrp")) if known else "?"),
-        *([("epoch", str(document["epoch"]), str(peer.get("epoch")) if known else "?")] if verbose else []),
-        ("flows", _flows(document), f"{peer['flows']:,}" if known else "?"),
-        ("in sync", _yes(document["synced"], document["role"]), _yes(peer.get("synced"), peer.get("role"), known)),
-        ("drained", _word(document["drained"]), _word(peer.get("drained")) if known else "?"),
+        ("role", status.role, str(peer.role) if peer.fresh else f"unknown for {age / 1000:.1f} s"),
+        ("VRRP", status.vrrp, theirs(peer.vrrp)),
+        *([("epoch", str(status.epoch), theirs(peer.epoch))] if verbose else []),
+        ("flows", _flows(status), theirs(f"{peer.flows or 0:,}")),
+        ("in sync", _synced(status.role, status.synced), theirs(_synced(peer.role, peer.synced))),
+        ("drained", _word(status.drained), theirs(_word(peer.drained))),
         ("heard", "itself", f"{age / 1000:.1f} s ago"),
     ]
 
 
-def _flows(document: Mapping[str, Any]) -> str:
-    flows, most = document["flows"], document.get("most_flows")
+def _flows(status: Status) -> str:
+    flows, most = status.flows, status.most_flows
     return f"{flows:,} of {most:,} ({100 * flows // most} %)" if most else f"{flows:,}"
 
 
-def _yes(value: object, role: object, known: bool = True) -> str:
-    return "?" if not known else "-" if role == "active" else _word(value)
+def _synced(role: Role | None, value: bool | None) -> str:
+    return "-" if role is Role.ACTIVE else _word(value)
 
 
-def _word(value: object) -> str:
+def _word(value: bool | None) -> str:
     return "yes" if value else "no"
 
 
-def _facts(document: Mapping[str, Any]) -> list[str]:
-    said = document["announcement"] or {"community": "none", "med": None}
-    bgp = document["bgp"]
+def _facts(status: Status) -> list[str]:
+    bgp, last, account = status.bgp, status.last_transition, status.account
     lines = [
-        f"traffic {document['traffic']}, announced as {said['community']} with MED {said['med']}",
-        f"BGP {bgp['established']} of {bgp['total']} sessions Established",
+        f"traffic {status.traffic}, announced as {status.announcement or 'nothing'}",
+        f"BGP {bgp.established} of {bgp.total} sessions Established",
     ]
-    last = document["last_transition"]
     if last:
-        lines.append(f"last change {_clock(last['time'])}: {last['before']} to {last['after']}, {last['cause']}")
-    account = document.get("account")
+        lines.append(f"last change {_clock(last.time)}: {last.before} to {last.after}, {last.cause}")
     if account:
-        seen = account["seen_ms"]
+        seen = account.seen_ms
         lines.append("account not seen yet" if seen is None else f"account seen {seen / 1000:.0f} s ago")
-    if document["trouble"]:
-        lines.append(f"trouble: {document['trouble']}")
-    return [*lines, *_history(document)]
+    if status.trouble:
+        lines.append(f"trouble: {status.trouble}")
+    return [*lines, *_history(status)]
 
 
-def _history(document: Mapping[str, Any]) -> list[str]:
+def _history(status: Status) -> list[str]:
     """What lately happened, in a line, and where to read more."""
-    past = document.get("history")
-    if not past:  # an agent of an earlier version
+    past = status.history
+    if past is None:  # an agent of an earlier version
         return []
     counts = (
-        (past["role_changes"], "role change"),
-        (past["repairs"], "repair"),
-        (past["daemon_ends"], "daemon restart"),
-        (past["refused_claims"], "refused claim"),
+        (past.role_changes, "role change"),
+        (past.repairs, "repair"),
+        (past.daemon_ends, "daemon restart"),
+        (past.refused_claims, "refused claim"),
     )
     said = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for count, word in counts if count)
-    since = past["role_since"]
-    for_long = "" if since is None else f" since {_clock(since)} ({duration(float(document['time']) - since)})"
-    return [f"{document['role']}{for_long}; last hour: {said or 'nothing happened'}: natpair events"]
+    since = past.role_since
+    for_long = "" if since is None else f" since {_clock(since)} ({duration(status.time - since)})"
+    return [f"{status.role}{for_long}; last hour: {said or 'nothing happened'}: natpair events"]
 
 
 def _clock(seconds: float) -> str:

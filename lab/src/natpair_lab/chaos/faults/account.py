@@ -16,9 +16,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from natpair.core.condition import Condition
+from natpair.core.status import AccountStatus
 from natpair.errors import LabError
 from natpair_lab.chaos.context import Context
 from natpair_lab.chaos.fault import NO_OUTAGE_MS, UNTOUCHED, Fault
+from natpair_lab.chaos.observer import words
 from natpair_lab.testbed import build, topology
 from natpair_lab.testbed.cloudlab import serve_in_background
 from natpair_lab.testbed.world import Lab
@@ -149,8 +152,8 @@ class Account:
         def seen() -> bool:
             looked = [_account(context, node) for node in context.lab.nodes]
             age_ms = (time.monotonic() - began) * 1000
-            return all(one["seen_ms"] is not None and one["seen_ms"] < age_ms for one in looked) and not any(
-                _UNSEEN in context.conditions(node) or one["trouble"]
+            return all(one.seen_ms is not None and one.seen_ms < age_ms for one in looked) and not any(
+                _UNSEEN in context.conditions(node) or one.trouble
                 for node, one in zip(context.lab.nodes, looked, strict=True)
             )
 
@@ -167,23 +170,23 @@ class Account:
             found = []
             for node in nodes:
                 start = time.monotonic()
-                found += [_account(context, node)["trouble"]]
+                found += [_account(context, node).trouble]
                 slowest = max(slowest, (time.monotonic() - start) * 1000)
             return all(mode.says in f"{trouble}" for trouble in found)
 
         said = context.wait(told, mode.known_ms / 1000 + _ASK_SECONDS)
-        words = [_account(context, node)["trouble"] for node in nodes]
+        words = [_account(context, node).trouble for node in nodes]
         context.check(f"{mode.name}: known", said, mode.known_ms, f"{words}" if said is None else "")
         context.check(f"{mode.name}: agents answer", slowest, _STALL_MS)
 
     def wait_alarm(self, mode: Mode, *nodes: str) -> None:
         """These agents tell that the account is unseen, why, and what to do."""
         context = self._scene
-        alarms: list[list[dict[str, str]]] = []
+        alarms: list[list[Condition]] = []
 
         def told() -> bool:
             alarms[:] = [_alarms(context, node) for node in nodes]
-            return all(any(mode.says in one["text"] and one["cure"] for one in told) for told in alarms)
+            return all(any(mode.says in one.text and one.cure for one in told) for told in alarms)
 
         context.check(f"{mode.name}: alarm", context.wait(told, mode.known_ms / 1000), mode.known_ms, f"{alarms}")
 
@@ -197,7 +200,7 @@ class Account:
             for file in sorted(disk.rglob("*"))
             if file.is_file() and not file.is_symlink() and word in file.read_bytes()
         ]
-        said = [node for node in disks if self.token in json.dumps(context.lab.status(node))]
+        said = [node for node in disks if self.token in json.dumps(words(context.lab, node))]
         expected = [f"{node}:{TOKEN_FILE}" for node in disks]
         context.require(
             "the token stays secret", found == expected and not said, f"in {found}, in the status of {said}"
@@ -211,13 +214,13 @@ def put_token(context: Context, word: str) -> None:
             context.run(node, "sh", "-c", f"umask 077; cat > {TOKEN_FILE}", stdin=word)
 
 
-def _account(context: Context, node: str) -> dict[str, Any]:
-    found = (context.lab.status(node) or {}).get("account")
-    return found if isinstance(found, dict) else {"seen_ms": None, "trouble": []}
+def _account(context: Context, node: str) -> AccountStatus:
+    status = context.lab.status(node)
+    return AccountStatus() if status is None or status.account is None else status.account
 
 
-def _alarms(context: Context, node: str) -> list[dict[str, str]]:
-    return [c for c in (context.lab.status(node) or {}).get("conditions", []) if c["code"] == _UNSEEN]
+def _alarms(context: Context, node: str) -> list[Condition]:
+    return [one for one in context.standing(node) if one.code == _UNSEEN]
 
 
 # The faults

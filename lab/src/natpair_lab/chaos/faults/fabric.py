@@ -166,6 +166,6 @@ def no_names(context: Context) -> None:
     """DNS, the metadata service and the web are dead for both nodes, and a switchover is asked for."""
     dead = ("udp dport 53", "tcp dport { 53, 80, 443 }", "ip daddr 169.254.169.254")
     context.drop("public", *dead)
-    done, said = context.command(context.active, "/v1/switchover")
+    done, said = context.order(context.active, "switchover")
     context.require("switchover", done, said)
     context.pass_time(2)

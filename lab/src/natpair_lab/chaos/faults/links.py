@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from natpair.core.status import Role
 from natpair_lab.chaos.context import LEGS, Context
 from natpair_lab.chaos.fault import NO_OUTAGE_MS, STAYS, UNTOUCHED, Fault, Limits
 from natpair_lab.chaos.observer import tracked
@@ -189,8 +190,8 @@ def cards_made_anew(context: Context) -> None:
 
 
 def _is_well(context: Context, node: str) -> bool:
-    said = context.lab.status(node) or {}
-    return said.get("role") == "standby" and bool(said.get("synced")) and not said.get("conditions")
+    said = context.lab.status(node)
+    return said is not None and said.role is Role.STANDBY and said.synced and not said.conditions
 
 
 def _wide(context: Context) -> list[tuple[str, str]]:

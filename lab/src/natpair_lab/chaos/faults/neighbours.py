@@ -55,7 +55,7 @@ def announcement_missed(context: Context) -> None:
     context.drop("vlan", f"oifname {context.port('client-1', 'vlan')} ether type arp")
     context.undo.append(lambda: context.drop("vlan"))
     if context.observer.agents_speak:
-        context.command(context.active, "/v1/switchover")
+        context.order(context.active, "switchover")
     else:
         context.power_cut(context.active)
     context.pass_time(1.5)

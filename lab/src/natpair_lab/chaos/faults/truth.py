@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+from natpair.core.status import Role
 from natpair_lab.chaos.context import Context
 from natpair_lab.chaos.fault import NO_OUTAGE_MS, STAYS, UNTOUCHED, Fault, Limits
 from natpair_lab.testbed.topology import CLIENTS, FABRIC, FABRIC_PUBLIC
@@ -100,8 +101,8 @@ def line_cut_for_active(context: Context) -> None:
     rule = f"add rule netdev cut way ether daddr {mac} ip saddr {internet} drop"
     context.run(FABRIC, "nft", f"add table netdev cut; {back}; {rule}")
     context.pass_time(12)
-    role = (context.lab.status(context.standby) or {}).get("role")
-    context.require("the standby serves", role == "active", f"it is {role}")
+    role = context.lab.role(context.standby)
+    context.require("the standby serves", role is Role.ACTIVE, f"it is {role}")
 
 
 def _public(context: Context) -> str:

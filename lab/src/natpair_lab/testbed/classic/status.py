@@ -1,4 +1,4 @@
-"""What a classic node is, looked at from outside in the words of `natpair/status/v1`: it has no agent to ask.
+"""What a classic node is, looked at from outside and put as natpair's own status: it has no agent to ask.
 
 The kernel says who holds the VIP, GoBGP what it announces and to whom, the supervisor what runs. So waiting,
 `natpair lab status`, faults and drills work as with natpair's own nodes.
@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from natpair.core.model import Gateway
 from natpair.core.regions import route_servers
+from natpair.core.status import Announced, Bgp, Role, Status
 from natpair.errors import LabError
 from natpair.system.process import run
 from natpair_lab.testbed import host
@@ -21,7 +22,6 @@ from natpair_lab.testbed.classic.files import CONNTRACKD, KEEPALIVED, ROLE_FILE
 
 T = TypeVar("T", list[Any], dict[str, Any])
 
-SCHEMA = "natpair/status/v1"
 PRIMARY, SECONDARY = "65000:1", "65000:2"
 
 _ESTABLISHED = 6
@@ -40,7 +40,7 @@ class Seen:
     announced: Mapping[str, tuple[str, ...]]
 
 
-def classic_status(ref: host.InitRef, netns: str, gateway: Gateway, name: str) -> dict[str, Any] | None:
+def classic_status(ref: host.InitRef, netns: str, gateway: Gateway, name: str) -> Status | None:
     """The status of node `name`, whose supervisor is `ref`; None while it cannot be asked."""
     try:
         listed = host.control(ref, {"op": "list"})["services"]
@@ -55,37 +55,40 @@ def classic_status(ref: host.InitRef, netns: str, gateway: Gateway, name: str) -
         sessions=established(_shown(netns, "gobgp", "-j", "neighbor")),
         announced=communities(_shown(netns, "gobgp", "-j", "global", "rib", "-a", "ipv4")),
     )
-    return document(seen, gateway, name)
+    return status_of(seen, gateway, name)
 
 
-def document(seen: Seen, gateway: Gateway, name: str) -> dict[str, Any]:
-    """The status document of what was seen. Pure."""
+def status_of(seen: Seen, gateway: Gateway, name: str) -> Status:
+    """The status of what was seen. Pure."""
     role = role_of(seen)
     fips = [f"{fip}/32" for fip in gateway.pair.fips]
-    connected = seen.sessions == len(route_servers(gateway))
+    servers = len(route_servers(gateway))
+    connected = seen.sessions == servers
     carried = {community for fip in fips for community in seen.announced.get(fip, ())}
-    ready = connected and {KEEPALIVED, CONNTRACKD} <= seen.running
-    return {
-        "schema": SCHEMA,
-        "node": name,
-        "role": role,
-        "vrrp": "MASTER" if seen.holds_vip else seen.role_word.upper(),
-        "announcement": {"community": ", ".join(sorted(carried)) or "nothing", "med": "none"},
-        "change_complete": role == "active" and connected and carried == {PRIMARY} and seen.role_word == "master",
-        "synced": role == "standby" and ready and not carried,
-        "eligible": role == "standby" and ready,
-        "sessions": seen.sessions,
-        "services": sorted(seen.running),
-    }
+    ready = role is Role.STANDBY and connected and {KEEPALIVED, CONNTRACKD} <= seen.running
+    primary = carried == {PRIMARY}
+    return Status(
+        node=name,
+        peer=gateway.peer_of(name).name,
+        role=role,
+        vrrp="MASTER" if seen.holds_vip else seen.role_word.upper(),
+        traffic="",
+        announcement=Announced(", ".join(sorted(carried)) or "nothing"),
+        change_complete=role is Role.ACTIVE and connected and primary and seen.role_word == "master",
+        synced=ready and not carried,
+        ready=ready,
+        eligible=ready,
+        bgp=Bgp(seen.sessions, servers),
+    )
 
 
-def role_of(seen: Seen) -> str:
+def role_of(seen: Seen) -> Role:
     """Who holds the VIP is active; a node whose Keepalived is gone, or says so, is in fault."""
     if seen.holds_vip:
-        return "active"
+        return Role.ACTIVE
     if KEEPALIVED not in seen.running or seen.role_word == "fault":
-        return "fault"
-    return "standby"
+        return Role.FAULT
+    return Role.STANDBY
 
 
 def addresses(shown: str) -> frozenset[IPv4Address]:
