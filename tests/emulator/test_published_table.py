@@ -145,6 +145,58 @@ def test_the_answer_has_the_attributes(route: Route, table: dict[tuple[str, str]
         assert not [name for name in sorted(unseen) if not any(fnmatchcase(name, pattern) for pattern in known)]
 
 
+_KINDS: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "array": (list,),
+    "object": (dict,),
+}
+# Of these the table knows no type, and then says string; a duration is recorded with a fraction.
+OTHER_TYPES = {
+    "assigned_entity.id",
+    "duration",
+    "entity.id",
+    "interface_id",
+    "is_shared",
+    "linode_id",
+    "prefix",
+    "public",
+    "reserved",
+    "secondary_entity.id",
+}
+
+
+@pytest.mark.parametrize("route", list(routes_with_answers()), ids=lambda route: f"{route.method} {route.path}")
+def test_the_attributes_have_the_types(route: Route, table: dict[tuple[str, str], Published]) -> None:
+    account = Full()
+    one = table[route.method, route.path]
+    document = account.do(route.method, account.path(route.path), prepared(account, route))
+    for name, (kind, item_kind) in one.types.items():
+        if name in OTHER_TYPES:
+            continue
+        for value in leaves(document["data"] if route.listing else document, bare(name, route).split(".")):
+            assert fits(value, kind), (name, value)
+            if kind == "array" and item_kind:
+                assert all(fits(part, item_kind) for part in value), (name, value)
+
+
+def fits(value: Any, kind: str) -> bool:
+    return isinstance(value, _KINDS[kind]) and (kind == "boolean" or not isinstance(value, bool))
+
+
+def leaves(item: Any, path: list[str]) -> Iterator[Any]:
+    """Every value at the end of the path that is not null."""
+    if isinstance(item, list) and path:
+        for one in item:
+            yield from leaves(one, path)
+    elif not path:
+        yield from [] if item is None else [item]
+    elif isinstance(item, dict) and path[0] in item:
+        yield from leaves(item[path[0]], path[1:])
+
+
 def bare(name: str, route: Route) -> str:
     """The table wraps one interface as if it were a list of them; Linode's SDK reads it bare (`result["id"]`)."""
     single = route.path.endswith(("/interfaces/{interfaceId}", "/interfaces")) and "/configs" not in route.path

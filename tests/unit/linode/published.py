@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,13 @@ from pathlib import Path
 import linodecli
 
 def argument(one):
-    return {"path": one.path, "type": one.datatype, "item": one.item_type, "required": bool(one.required)}
+    return {
+        "path": one.path,
+        "type": one.datatype,
+        "item": one.item_type,
+        "required": bool(one.required),
+        "read_only": bool(one.read_only),
+    }
 
 found = []
 for group in pickle.loads((Path(linodecli.__file__).parent / "data-3").read_bytes()).values():
@@ -32,7 +39,7 @@ for group in pickle.loads((Path(linodecli.__file__).parent / "data-3").read_byte
                 "path": one.url_path.replace("/{apiVersion}", "", 1),
                 "arguments": [argument(a) for a in getattr(one.request, "attrs", None) or []],
                 "filters": [a.name for a in model.attrs if a.filterable] if model else [],
-                "attributes": [a.name for a in model.attrs] if model else [],
+                "attributes": {a.name: [a.datatype, a.item_type] for a in model.attrs} if model else {},
                 "paged": bool(model and model.is_paginated),
             })
 print(json.dumps(found))
@@ -45,11 +52,12 @@ class Argument:
     type: str
     item: str | None
     required: bool
+    read_only: bool = False
 
 
 @dataclass(frozen=True)
 class Published:
-    """One operation: `attributes` of the answer and `filters` are dotted names."""
+    """One operation: `attributes` of the answer and `filters` are dotted names; `types` those of the attributes."""
 
     method: str
     path: str
@@ -57,6 +65,7 @@ class Published:
     filters: frozenset[str]
     attributes: frozenset[str]
     paged: bool
+    types: Mapping[str, tuple[str, str | None]]
 
     def answers(self, method: str, path: str) -> bool:
         pattern = re.sub(r"\\\{\w+\\\}", r"[^/]+", re.escape(self.path))
@@ -81,6 +90,7 @@ def published(home: Path) -> tuple[Published, ...]:
             frozenset(one["filters"]),
             frozenset(one["attributes"]),
             one["paged"],
+            {name: (kind, item) for name, (kind, item) in one["attributes"].items()},
         )
         for one in json.loads(result.stdout)
     )

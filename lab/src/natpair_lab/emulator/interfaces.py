@@ -118,7 +118,10 @@ def public_addresses(public: Fields, *, otherwise: Otherwise) -> tuple[str, ...]
         return otherwise
     if sum(item.flag("primary") or False for item in items) > 1:
         raise ipv4.wrong("addresses", "can have only one primary address")
-    return tuple(item.text("address") or "auto" for item in items)
+    stated = tuple("auto" if (text := item.text("address")) is None else text for item in items)
+    if "" in stated:
+        raise ipv4.wrong("addresses", "must not be empty")
+    return stated
 
 
 def _vlan_label(item: Fields, name: str) -> str:
