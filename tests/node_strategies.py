@@ -5,6 +5,7 @@ Fields are drawn by their type, so that a new one is drawn, too; only where a ty
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 from typing import Any, get_args, get_type_hints
 
@@ -51,7 +52,8 @@ BY_TYPE: dict[Any, Strategy] = {
 def fields_of(kind: type, **named: Strategy) -> dict[str, Strategy]:
     """A strategy for each field of a dataclass: the named one, or that of its type."""
     hints = get_type_hints(kind)
-    return {name: named[name] if name in named else BY_TYPE[hint] for name, hint in hints.items()}
+    names = [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else list(hints)
+    return {name: named[name] if name in named else BY_TYPE[hints[name]] for name in names}
 
 
 def any_of(kind: type, **named: Strategy) -> Strategy:

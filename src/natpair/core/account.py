@@ -8,7 +8,9 @@ and only for a node whose own work, if it has any, begins later. So two nodes wi
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 APART = 60.0
 """Seconds by which the peer's work must begin later: less is the same moment, told by two clocks."""
@@ -21,20 +23,34 @@ REPAIR_WINDOW = 3600.0
 class Lack:
     """A FIP that `node` may not announce; an empty node means neither may. `why` completes "192.0.2.221 …"."""
 
+    code: ClassVar = "share-missing"
+
     fip: str
     node: str
     why: str
     repairable: bool
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        return f"{self.fip} {self.why}"
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
     """Work on the machine of `node` that the provider has announced. `key` stays while the work does."""
 
+    code: ClassVar = "maintenance-ahead"
+
     node: str
     key: str
     what: str
     begins_at: float | None
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        return self.what
 
     @property
     def moment(self) -> float:
@@ -44,12 +60,24 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A part of the account that could not be read or mended. `refused`: not for lack of luck, but of a right."""
+    """A part of the account that could not be read or repaired. `refused`: access denied; retrying will not help."""
+
+    code: ClassVar = "account-unseen"
+    node: ClassVar = ""
 
     part: str
     why: str
     cure: str = ""
     refused: bool = False
+
+    @property
+    def text(self) -> str:
+        """In words, with the way to fix it."""
+        return f"{self.part}: {self.why}" + (f" ({self.cure})" if self.cure else "")
+
+
+Finding = Lack | Work | Trouble
+"""Each has a `code`, the `node` that it is about (empty: neither alone) and a `text`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +102,10 @@ class Account:
         works = (work for work in (*self.planned, *self.events) if work.node == node)
         return tuple(sorted(works, key=lambda work: work.moment))
 
+    def findings(self, nodes: Iterable[str]) -> tuple[Finding, ...]:
+        """All that is known, shares first, then the work on each of `nodes`."""
+        return (*self.lacks, *(work for node in nodes for work in self.ahead(node)), *self.troubles)
+
     def due(self, node: str, now: float, lead: float) -> tuple[Work, ...]:
         """The work on `node` that begins within `lead` seconds, has begun, or may at any moment."""
         return tuple(work for work in self.ahead(node) if work.moment <= now + lead)
@@ -96,6 +128,18 @@ class Account:
         """Something can be shared again, and this is not a fight."""
         lately = [at for at in self.repairs if now - at < REPAIR_WINDOW]
         return len(lately) < MOST_REPAIRS and any(lack.repairable for lack in self.lacks)
+
+
+def leaving(account: Account, node: str, peer: str, now: float, lead: float) -> tuple[Work, str] | None:
+    """The work for which `node` should give the role to `peer`, and why it should not, empty if it should.
+
+    None if there is no such work. An agent asks for itself, `natpair cloud watch` for whichever node is active.
+    """
+    work = account.to_leave(node, now, lead)
+    if work is None:
+        return None
+    theirs = account.obstacle(work, peer)
+    return work, "" if theirs is None else f"{peer} has work no later: {theirs.what}"
 
 
 def looked(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from natpair.core.account import looked
+from natpair.core.account import Work, leaving, looked
 from natpair.core.actions import Note, RepairShares
 from natpair.core.events import AccountSeen, RepairEnded, Verb
 from natpair.core.messages import Phase
@@ -36,14 +36,17 @@ def on_repair(state: NodeState, event: RepairEnded, now: float) -> Move:
 
 def no_way_out(state: NodeState, now: float, unready: str) -> str:
     """Why an active node stays although work on it is due, in plain words; empty if it may leave, or has none."""
-    watch, account = state.terms.watch, state.account
-    work = account.to_leave(state.terms.me, now, watch.maintenance_lead_seconds)
-    if work is None:
-        return ""
-    if not watch.switch_over:
-        return "watch.switch_over is false"
-    theirs = account.obstacle(work, state.terms.peer)
-    return f"{state.terms.peer} has work no later: {theirs.what}" if theirs is not None else unready
+    found = _leaving(state, now, unready)
+    return "" if found is None else found[1]
+
+
+def _leaving(state: NodeState, now: float, unready: str) -> tuple[Work, str] | None:
+    terms = state.terms
+    found = leaving(state.account, terms.me, terms.peer, now, terms.watch.maintenance_lead_seconds)
+    if found is None:
+        return None
+    work, reason = found
+    return work, (reason or unready) if terms.watch.switch_over else "watch.switch_over is false"
 
 
 def _repairs(state: NodeState, now: float) -> bool:
@@ -56,12 +59,11 @@ def _repairs(state: NodeState, now: float) -> bool:
 
 
 def _leave_for_work(state: NodeState, now: float, unready: str) -> tuple[NodeState, tuple[Note, ...]]:
-    account = state.account
-    work = account.to_leave(state.terms.me, now, state.terms.watch.maintenance_lead_seconds)
-    if work is None or state.phase is not Phase.ACTIVE or state.request is not None:
+    account, found = state.account, _leaving(state, now, unready)
+    if found is None or state.phase is not Phase.ACTIVE or state.request is not None:
         return state, ()
+    work, reason = found
     ahead = f"{work.what} on {work.node}"
-    reason = no_way_out(state, now, unready)
     if not reason:
         request = Request(OWN_REQUEST, Verb.SWITCHOVER, False, now + REQUEST_LIMIT, ahead)
         return replace(state, request=request, account=replace(account, said="")), ()

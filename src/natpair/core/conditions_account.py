@@ -18,7 +18,7 @@ def share_missing(state: NodeState, now: float) -> str | None:
     account = state.account
     if not account.lacks:
         return None
-    text = "; ".join(f"{lack.fip} {lack.why}" for lack in account.lacks)
+    text = "; ".join(lack.text for lack in account.lacks)
     if account.unrepaired is not None:
         return f"{text}; not repaired: {account.unrepaired.why}"
     if state.terms.watch.repair_shares and len(account.repairs) >= MOST_REPAIRS:
@@ -53,17 +53,13 @@ def work_is_due(state: NodeState, now: float) -> bool:
 def account_unseen(state: NodeState, now: float) -> str | None:
     """Why the account is not seen: a refusal at once, anything else when it lasts."""
     account = state.account
-    text = "; ".join(_sentence(trouble.part, trouble.why, trouble.cure) for trouble in account.troubles)
+    text = "; ".join(trouble.text for trouble in account.troubles)
     if any(trouble.refused for trouble in account.troubles):
         return text
     patience = UNSEEN_LOOKS * state.terms.watch.interval_seconds
     if not account.troubles or (account.seen_at is not None and now - account.seen_at <= patience):
         return None
     return text if account.seen_at is None else f"not seen for {now - account.seen_at:.0f} s: {text}"
-
-
-def _sentence(part: str, why: str, cure: str) -> str:
-    return f"{part}: {why}" + (f" ({cure})" if cure else "")
 
 
 def _how_soon(work: Work, now: float) -> str:

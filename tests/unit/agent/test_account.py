@@ -7,18 +7,18 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from natpair.agent import account
-from natpair.agent.account import LONGEST_PAUSE_SECONDS, AccountWatch, is_pressed, pause
-from natpair.core.account import Work
+from natpair.agent.account import AccountWatch
+from natpair.cloud.watch import look as watch_look
+from natpair.cloud.watch.look import LONGEST_PAUSE_SECONDS, Look, pause
+from natpair.core.account import Trouble, Work
 from natpair.core.events import AccountSeen, Event, RepairEnded
 from natpair.errors import ApiError
-from natpair.linode.lookout import Blind, Look
 from natpair.linode.transport import Limits
 from natpair_lab.emulator.faults import Kind
 from natpair_lab.emulator.tokens import Token as Granted
@@ -214,7 +214,8 @@ async def test_no_fault_of_the_api_holds_it_up_or_passes_unsaid(pair: WatchedPai
     (trouble,) = told.last.troubles
     assert trouble.why
     assert not trouble.refused
-    assert is_pressed(seen)
+    assert seen is not None
+    assert seen.is_pressed
     pair.emulator.control.faults.active.clear()
     await watcher(pair).once(told.handle, told.record)
     assert told.last == AccountSeen((), (), (), ())
@@ -300,7 +301,8 @@ async def test_a_token_without_events_sees_the_rest_and_names_the_scope(pair: Wa
     assert told.last.events is None
     (trouble,) = told.last.troubles
     assert "events:read_only" in trouble.cure
-    assert not is_pressed(seen), "shares are looked at as often as before"
+    assert seen is not None
+    assert not seen.is_pressed, "shares are looked at as often as before"
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, None])
@@ -347,13 +349,21 @@ def test_the_pause_grows_while_it_fails_and_has_a_limit_and_a_jitter() -> None:
 
 
 def test_what_counts_as_pressed() -> None:
-    refused = Blind("events", ApiError("x", 401, ()))
-    broken = Blind("events", ApiError("x", 500, (), retryable=True))
-    assert not is_pressed(Look((), (), ()))
-    assert not is_pressed(Look((), (), None, (refused,)))
-    assert is_pressed(Look((), (), None, (broken,)))
-    assert not is_pressed(Look(None, None, None, (refused,))), "who mends the token should not have to wait"
-    assert not is_pressed(None)
+    refused, broken = Trouble("events", "x", refused=True), Trouble("events", "x")
+    assert not Look(AccountSeen((), (), (), ())).is_pressed
+    assert not Look(AccountSeen((), (), None, (refused,))).is_pressed
+    assert Look(AccountSeen((), (), None, (broken,))).is_pressed
+    assert not Look(AccountSeen(None, None, None, (refused,))).is_pressed, "who fixes the token should not have to wait"
+
+
+@pytest.mark.parametrize(
+    ("status", "retryable", "refused"),
+    [(401, False, True), (500, True, False), (429, True, False), (None, True, False)],
+)
+def test_what_counts_as_refused(status: int | None, retryable: bool, refused: bool) -> None:
+    error = ApiError("x", status, (), retryable=retryable, retry_after_seconds=7.0)
+    assert watch_look._trouble("events", error).refused is refused
+    assert Look(AccountSeen((), (), None, ()), errors=(error,)).retry_after_seconds == 7.0
 
 
 async def test_it_goes_on_looking_after_failures(pair: WatchedPair, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -368,11 +378,13 @@ async def test_it_goes_on_looking_after_failures(pair: WatchedPair, monkeypatch:
     assert len(told.events) > 1
 
 
-def test_the_two_clocks_agree() -> None:
-    wall = datetime(2026, 11, 26, 3, 0, tzinfo=UTC)
-    planned = account.Planned("nat-a", "key", "what", datetime(2026, 11, 26, 3, 10, tzinfo=UTC))
-    seen = account.told(Look((), (planned,), ()), 1000.0, wall)
-    assert seen.planned == (Work("nat-a", "key", "what", 1600.0),)
+async def test_the_two_clocks_agree(pair: WatchedPair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API names moments on the wall clock, the core reckons on the monotonic one."""
+    monkeypatch.setattr(watch_look.time, "monotonic", lambda: 1000.0)
+    pair.maintenance("nat-a", when=600)
+    (work,) = (await look(pair)).planned or ()
+    assert work.begins_at is not None
+    assert abs(work.begins_at - 1600.0) < 3
 
 
 # --- what an agent that does not watch pays
@@ -380,7 +392,7 @@ def test_the_two_clocks_agree() -> None:
 
 HEAVY = """
 import sys, natpair.agent.app
-print(*(name for name in sys.modules if name.startswith(('natpair.linode', 'stamina'))))
+print(*(name for name in sys.modules if name.startswith(('natpair.linode', 'natpair.cloud', 'stamina'))))
 """
 
 

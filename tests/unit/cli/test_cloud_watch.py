@@ -15,10 +15,13 @@ import pytest
 
 from commands import complaints
 from natpair.cli.commands import cloud_watch
-from natpair.cli.outlook import Finding, Remote, changes, findings, leave
-from natpair.core.account import Account, Lack, Trouble, Work
+from natpair.cli.commands.cloud_watch import changes
+from natpair.cli.remote import Remote, leave
+from natpair.core.account import APART, Account, Lack, Trouble, Work
+from natpair.core.account_rules import no_way_out
 from natpair.errors import NatpairError
 from natpair_lab.emulator.faults import Kind
+from nodes import TERMS, active
 from watched import TOKEN, WatchedPair, watched_pair
 
 # Stands for ssh and the natpair of a node: one file a node says what it is, a line is kept of what it was asked.
@@ -134,12 +137,23 @@ def test_findings_of_everything_at_once() -> None:
     lack = Lack("192.0.2.221", "nat-b", "is not shared to nat-b", repairable=True)
     work = Work("nat-a", "key", "maintenance (reboot)", None)
     trouble = Trouble("events", "list events: no", "give it a right")
-    found = findings(Account(lacks=(lack,), planned=(work,), events=(work,), troubles=(trouble,)), ["nat-a", "nat-b"])
-    assert [one.event for one in found] == ["share-missing", "maintenance-ahead", "account-unseen"]
-    assert found[2].text == "events: list events: no (give it a right)"
-    assert changes(found, found) == ()
-    assert changes((), found) == found
-    assert changes(found[:1], ()) == (Finding("share-missing-over", "nat-b", found[0].text),)
+    found = Account(lacks=(lack,), planned=(work,), troubles=(trouble,)).findings(["nat-a", "nat-b"])
+    lines = [(one.code, one.node, one.text) for one in found]
+    assert lines == [
+        ("share-missing", "nat-b", "192.0.2.221 is not shared to nat-b"),
+        ("maintenance-ahead", "nat-a", "maintenance (reboot)"),
+        ("account-unseen", "", "events: list events: no (give it a right)"),
+    ]
+    assert changes(lines, lines) == ()
+    assert changes((), lines) == tuple(lines)
+    assert changes(lines[:1], ()) == (("share-missing-over", *lines[0][1:]),)
+
+
+async def test_work_that_two_lists_name_is_told_once(pair: WatchedPair, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        pair.maintenance("nat-a", when=3600)
+    await watching(pair).once()
+    assert lines(capsys.readouterr().out) == [("maintenance-ahead", "nat-a")]
 
 
 # --- whom it asks
@@ -216,13 +230,25 @@ async def test_the_address_stands_in_the_words_of_ssh(pair: WatchedPair, nodes: 
         await remote.is_active("nat-a")
 
 
+@pytest.mark.parametrize(("apart", "goes"), [(APART + 1, True), (APART - 1, False)])
+async def test_it_decides_as_an_agent_does(pair: WatchedPair, nodes: Nodes, apart: float, goes: bool) -> None:
+    """Work on the peer that begins no later keeps the role where it is, whoever asks."""
+    works = (Work("nat-a", "one", "reboot", 10.0), Work("nat-b", "two", "reboot", 10.0 + apart))
+    gateway, known = pair.gateway(), Account(planned=works)
+    _, told = await leave(known, gateway, Remote(gateway, nodes.words), 0.0)
+    state = replace(active(), account=known, terms=replace(TERMS["nat-a"], watch=gateway.watch))
+    assert told[0][0] == ("switchover" if goes else "no-switchover")
+    assert told[0][2].endswith("the role now" if goes else no_way_out(state, 0.0, ""))
+    assert (no_way_out(state, 0.0, "") == "") is goes
+
+
 async def test_only_one_node_a_look(pair: WatchedPair, nodes: Nodes) -> None:
     """Both claim to be active: whatever that is, the second is not asked on the strength of an old look."""
     nodes.are(nat_a="active", nat_b="active")
     works = (Work("nat-a", "one", "reboot", 10.0), Work("nat-b", "two", "reboot", 500.0))
     gateway = pair.gateway()
     account, told = await leave(Account(planned=works), gateway, Remote(gateway, nodes.words), 0.0)
-    assert [one.event for one in told] == ["switchover"]
+    assert [event for event, _, _ in told] == ["switchover"]
     assert account == replace(Account(planned=works), handed=("one",))
 
 

@@ -17,11 +17,11 @@ import click
 from natpair.cli.output import say, symbols, talk
 
 if TYPE_CHECKING:
-    from natpair.cli.outlook import Finding, Remote
+    from natpair.cli.remote import Line, Remote
+    from natpair.cloud.watch.look import Look
     from natpair.core.account import Account
     from natpair.core.model import Gateway
     from natpair.linode.client import LinodeClient
-    from natpair.linode.lookout import Gone, Look
 
 _SCHEMA = "natpair/cloud-watch/v1"
 FOUND = 2
@@ -47,7 +47,7 @@ def command(
     --switch-over the node with work due is asked by ssh whether it is active, and if so to run 'natpair switchover',
     never by force; what is refused is tried again at the next look. How long before: watch.maintenance_lead_seconds.
     """
-    from natpair.cli.outlook import Remote
+    from natpair.cli.remote import Remote
     from natpair.config.load import load
 
     gateway = load(file)
@@ -66,42 +66,42 @@ class Watching:
         self._gateway, self._remote = gateway, remote
         self._repair, self._as_json = repair, as_json
         self._account: Account = Account()
-        self._known: tuple[Finding, ...] = ()
-        self._done: tuple[Finding, ...] = ()
+        self._known: tuple[Line, ...] = ()
+        self._done: tuple[Line, ...] = ()
 
     async def once(self) -> int:
         """One look; the exit code: 0 nothing found, 2 something, else that of what kept us from seeing all of it."""
         seen = await self.look()
         if not self._known and not self._as_json:
             say(f"{symbols().good} every FIP is shared to both nodes, and no work on them is planned")
-        if seen.blind:
-            return seen.blind[0].error.exit_code
+        if seen.errors:
+            return seen.errors[0].exit_code
         return FOUND if self._known else 0
 
     async def on_and_on(self, interval: float) -> int:
         """Look until interrupted."""
-        from natpair.agent.account import is_pressed, pause
+        from natpair.cloud.watch.look import pause
 
         first, second = (node.name for node in self._gateway.node)
         talk(f"watching the account for {first} and {second} every {interval:g} s; Ctrl-C ends it")
         failures = 0
         while True:
             seen = await self.look()
-            failures = failures + 1 if is_pressed(seen) else 0
+            failures = failures + 1 if seen.is_pressed else 0
             wait = pause(interval, failures, seen.retry_after_seconds, random.random())  # noqa: S311 - jitter
             await asyncio.sleep(wait)
 
     async def look(self) -> Look:
         """One look, what it found that is new, and what is to be done about it."""
         from natpair.cli.account import transport
-        from natpair.cli.outlook import leave
+        from natpair.cli.remote import leave
         from natpair.linode.client import LinodeClient
 
         async with transport(self._gateway) as opened:
             client = LinodeClient(opened)
             seen = await self._see(client)
-            if self._repair and seen.gone and any(one.drift.repairable for one in seen.gone):
-                await self._mend(client, seen.gone)
+            if self._repair and seen.repairable:
+                await self._share_again(client, seen)
                 seen = await self._see(client)
         if self._remote is not None:
             self._account, done = await leave(self._account, self._gateway, self._remote, time.monotonic())
@@ -110,44 +110,40 @@ class Watching:
         return seen
 
     async def _see(self, client: LinodeClient) -> Look:
-        from natpair.agent.account import machines, told
-        from natpair.cli.outlook import changes, findings
+        from natpair.cloud.watch.look import look
         from natpair.core.account import looked
-        from natpair.linode.lookout import look
 
-        seen = await look(client, machines(self._gateway), self._gateway.pair.fips, datetime.now(UTC))
-        now = time.monotonic()
-        event = told(seen, now, datetime.now(UTC))
-        self._account = looked(self._account, now, event.lacks, event.planned, event.events, event.troubles)
-        found = findings(self._account, [node.name for node in self._gateway.node])
-        self._tell(changes(self._known, found))
-        self._known = found
-        return seen
+        found = await look(client, self._gateway)
+        seen = found.seen
+        self._account = looked(self._account, time.monotonic(), seen.lacks, seen.planned, seen.events, seen.troubles)
+        nodes = [node.name for node in self._gateway.node]
+        lines = tuple(dict.fromkeys((one.code, one.node, one.text) for one in self._account.findings(nodes)))
+        self._tell(changes(self._known, lines))
+        self._known = lines
+        return found
 
-    async def _mend(self, client: LinodeClient, gone: Sequence[Gone]) -> None:
-        from natpair.cli.outlook import Finding
-        from natpair.errors import NatpairError
-        from natpair.linode import sharing
+    async def _share_again(self, client: LinodeClient, found: Look) -> None:
+        from natpair.cloud.watch.look import repair
+        from natpair.linode.sharing import Patience
 
-        mended = [one for one in gone if one.drift.repairable]
-        names = ", ".join(f"{one.fip} to {one.node}" for one in mended)
-        try:
-            await sharing.repair(client, [one.drift for one in mended])
-        except NatpairError as error:
-            self._tell([Finding("share-not-repaired", "", f"{names}: {error.message}")])
+        shares, trouble = ", ".join(found.to_share), await repair(client, found, Patience())
+        if trouble is None:
+            self._tell([("share-repaired", "", shares)])
         else:
-            self._tell([Finding("share-repaired", "", names)])
+            self._tell([("share-not-repaired", "", f"{shares}: {trouble.why}")])
 
-    def _tell(self, found: Sequence[Finding]) -> None:
-        for one in found:
+    def _tell(self, lines: Sequence[Line]) -> None:
+        for event, node, text in lines:
             if self._as_json:
                 moment = datetime.now(UTC).isoformat(timespec="seconds")
-                entry = {"schema": _SCHEMA, "time": moment, "event": one.event, "node": one.node or None}
-                say(json.dumps(entry | {"text": one.text}))
+                say(json.dumps({"schema": _SCHEMA, "time": moment, "event": event, "node": node or None, "text": text}))
             else:
-                say(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC  {one.event}  {_about(one)}")
+                about = f"{node}: {text}" if node and node not in text else text
+                say(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC  {event}  {about}")
         sys.stdout.flush()
 
 
-def _about(found: Finding) -> str:
-    return f"{found.node}: {found.text}" if found.node and found.node not in found.text else found.text
+def changes(before: Sequence[Line], after: Sequence[Line]) -> tuple[Line, ...]:
+    """What is new, and what is over."""
+    over = [(f"{event}-over", node, text) for event, node, text in before if (event, node, text) not in after]
+    return (*(line for line in after if line not in before), *over)

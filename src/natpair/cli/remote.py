@@ -1,6 +1,6 @@
-"""What `natpair cloud watch` tells: the findings of a look, what is new since the last one, and the way to a node.
+"""The way of `natpair cloud watch` to the nodes: asks by ssh which one is active, and has it hand over.
 
-The decisions are those of `core.account`, the same as an agent's; only who is active has to be asked for.
+Whether it should is decided by `core.account.leaving`, as on an agent; only who is active has to be asked for.
 """
 
 from __future__ import annotations
@@ -8,45 +8,23 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from typing import Any
 
-from natpair.core.account import Account
+from natpair.core.account import Account, leaving
 from natpair.core.model import Gateway, Node
 from natpair.core.status import Role, parse
 from natpair.errors import CommandFailed, NatpairError
 from natpair.system.process import arun
+
+Line = tuple[str, str, str]
+"""What `natpair cloud watch` prints: the event, the node (empty: neither alone) and a text. Equal ones are the same."""
 
 STATUS_SECONDS = 20.0
 SWITCHOVER_SECONDS = 45.0
 _REFUSED = 75
 # What ssh needs of our environment to find its keys.
 _PASSED_ON = ("HOME", "USER", "SSH_AUTH_SOCK")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that is not as it should be, or that somebody wants to know. Equal ones are the same one."""
-
-    event: str
-    node: str
-    text: str
-
-
-def findings(account: Account, nodes: Iterable[str]) -> tuple[Finding, ...]:
-    """All of a look, shares first."""
-    gone = [Finding("share-missing", lack.node, f"{lack.fip} {lack.why}") for lack in account.lacks]
-    works = [Finding("maintenance-ahead", node, work.what) for node in nodes for work in account.ahead(node)]
-    cures = ((trouble, f" ({trouble.cure})" if trouble.cure else "") for trouble in account.troubles)
-    blind = [Finding("account-unseen", "", f"{trouble.part}: {trouble.why}{cure}") for trouble, cure in cures]
-    return tuple(dict.fromkeys((*gone, *works, *blind)))
-
-
-def changes(before: Sequence[Finding], after: Sequence[Finding]) -> tuple[Finding, ...]:
-    """What is new, and what is over."""
-    over = [replace(one, event=f"{one.event}-over") for one in before if one not in after]
-    return (*(one for one in after if one not in before), *over)
 
 
 class Remote:
@@ -91,28 +69,25 @@ def _filled(words: Sequence[str], node: Node) -> list[str]:
     return [word.replace("{node}", node.name).replace("{address}", address) for word in words]
 
 
-async def leave(account: Account, gateway: Gateway, remote: Remote, now: float) -> tuple[Account, tuple[Finding, ...]]:
-    """Let the active node hand over if work on it is due; the account as it is then, and what to tell."""
+async def leave(account: Account, gateway: Gateway, remote: Remote, now: float) -> tuple[Account, tuple[Line, ...]]:
+    """Let the active node hand over if the core says so; the account as it is then, and what to print."""
     lead = gateway.watch.maintenance_lead_seconds
     first, second = (node.name for node in gateway.node)
-    told: list[Finding] = []
+    lines: list[Line] = []
     for node, peer in ((first, second), (second, first)):
-        work = account.to_leave(node, now, lead)
-        if work is None:
+        found = leaving(account, node, peer, now, lead)
+        if found is None:
             continue
-        reason, done = "", False
-        theirs = account.obstacle(work, peer)
+        work, reason = found
         try:
             if not await remote.is_active(node):
                 continue
-            reason = f"{peer} has work no later: {theirs.what}" if theirs else await remote.switch_over(node)
-            done = not reason
+            reason = reason or await remote.switch_over(node)
         except NatpairError as error:
             reason = error.message
-        if done:
-            account = account.left(node, now, lead)
-            told.append(Finding("switchover", node, f"{work.what}: {peer} has the role now"))
-            # One a look: who is active has just changed.
-            break
-        told.append(Finding("no-switchover", node, f"{work.what}: {reason}"))
-    return account, tuple(told)
+        if not reason:
+            lines.append(("switchover", node, f"{work.what}: {peer} has the role now"))
+            # One for each look: who is active has just changed.
+            return account.left(node, now, lead), tuple(lines)
+        lines.append(("no-switchover", node, f"{work.what}: {reason}"))
+    return account, tuple(lines)
