@@ -247,6 +247,8 @@ def test_a_boot_undoes_what_was_cut_off_or_never_confirmed(machine: Scratch) -> 
 
 def test_diff_sees_files_kernel_and_keys(machine: Scratch) -> None:
     machine.natpair("apply", str(EXAMPLE.config))
+    assert "routing: clients get Network is unreachable" in machine.natpair("diff").stdout
+    machine.run("ip", "route", "replace", "default", "via", "203.0.113.1")
     # Without an agent that is the one difference.
     alone = machine.natpair("diff", "--exit-code", ok=(2,)).stdout
     assert alone.splitlines() == [line for line in alone.splitlines() if line.startswith("agent: does not answer")]
@@ -260,12 +262,13 @@ def test_diff_sees_files_kernel_and_keys(machine: Scratch) -> None:
     assert said["config"] == [{"key": "pair.profile", "before": '"balanced"', "after": '"fast"'}]
     assert paths.ROUTES in said["files"]
     assert "-# somebody was here" in said["diff"]
-    assert [drift["place"] for drift in said["machine"]] == [
+    assert [wrong["thing"] for wrong in said["machine"]] == [
         "sysctl net/netfilter/nf_conntrack_tcp_be_liberal",
+        "blackhole route 192.0.2.221",
         "nftables table inet natpair",
-        "route blackhole 192.0.2.221/32",
         "agent",
     ]
+    machine.run("ip", "route", "del", "default")
 
 
 def test_live_flows_are_counted_and_asked_about(machine: Scratch) -> None:

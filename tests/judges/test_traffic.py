@@ -437,10 +437,10 @@ def test_a_flow_that_has_another_source_than_a_fip_is_stopped(world: World) -> N
 SWEEP = """
 import asyncio
 from ipaddress import IPv4Network
-from natpair.system import flowtable
+from natpair.system import flows
 async def main():
-    found = await flowtable.contradicting()
-    print(*found, *[await flowtable.delete(IPv4Network("192.168.1.0/24"), address) for address in found])
+    found = await flows.contradicting()
+    print(*found, *[await flows.delete(IPv4Network("192.168.1.0/24"), address) for address in found])
 asyncio.run(main())
 """
 

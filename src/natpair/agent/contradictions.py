@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv4Network
 
 from natpair.errors import CommandFailed, Unsupported
-from natpair.system import flows, flowtable
+from natpair.system import flows
 
 _LOOKS_SECONDS = (0.5, 1.5, 2.0, 3.0)
 """Pauses before each look, once there is a reason to look: clients speak in their own time."""
@@ -60,7 +60,7 @@ class Contradictions:
         unguarded = self._unguarded.is_set()
         self._unguarded.clear()
         try:
-            found = await flows.untranslated(_AT_ONCE, self._network) if unguarded else await flowtable.contradicting()
+            found = await flows.untranslated(_AT_ONCE, self._network) if unguarded else await flows.contradicting()
         except (CommandFailed, OSError):
             return  # the next look, or the next reason
         for address in found[:_AT_ONCE]:
@@ -70,7 +70,7 @@ class Contradictions:
         if address in self._fips:
             return
         try:
-            count = await flowtable.delete(self._network, address)
+            count = await flows.delete(self._network, address)
         except (CommandFailed, OSError, Unsupported) as error:
             self._report("step", step="flows-not-deleted", detail=str(error))
             return

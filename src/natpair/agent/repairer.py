@@ -25,6 +25,7 @@ from natpair.core import paths
 from natpair.core.digest import config_hash
 from natpair.core.messages import Phase, VrrpRole
 from natpair.core.model import Gateway
+from natpair.core.rendered import RenderedFile
 from natpair.core.repair import Ledger, Wrong
 from natpair.core.status import Repaired
 from natpair.drift import suspects
@@ -204,22 +205,37 @@ def kinds_of(gateway: Gateway, node: str, config: str | None, known: Known, asid
 
     `aside` does what may wait for a disk.
     """
-    me = gateway.node_named(node)
     bundle = render_all(gateway, node, capabilities=machine.capabilities())
-    files = {file.path: file.text for file in bundle}
-    routes = Routes(gateway.pair.fips, me.public_interface, BLACKHOLE_METRIC)
+    routes = Routes(gateway.pair.fips, gateway.node_named(node).public_interface, BLACKHOLE_METRIC)
     return (
-        Sysctls(files[paths.SYSCTL] + files[paths.FORWARDING]),
-        Addresses(me, gateway.pair.fips),
+        *standing_kinds(gateway, node, bundle, routes),
         Strangers(gateway, node, known.may_hold_vip),
-        routes,
-        Rules(me, gateway.private_network, off_limits(Sides.of(gateway, node))),
-        Ways(gateway, node),
         Neighbours(gateway, node, routes, known.wire),
-        Guard(files[paths.GUARD], me.public_interface),
         Passage(),
         Files(bundle, _unchanged(config, config_hash(gateway)), tell, aside),
     )
+
+
+def standing_kinds(
+    gateway: Gateway, node: str, bundle: Sequence[RenderedFile], routes: Routes, *, only_look: bool = False
+) -> tuple[Kept, ...]:
+    """What can be looked at without anything that only a running agent knows; `only_look` leaves no trace."""
+    me, files = gateway.node_named(node), {file.path: file.text for file in bundle}
+    return (
+        Sysctls(files[paths.SYSCTL] + files[paths.FORWARDING]),
+        Addresses(me, gateway.pair.fips, only_look=only_look),
+        routes,
+        Rules(me, gateway.private_network, off_limits(Sides.of(gateway, node))),
+        Ways(gateway, node, only_look=only_look),
+        Guard(files[paths.GUARD], me.public_interface),
+    )
+
+
+def found_without_agent(gateway: Gateway, node: str, bundle: Sequence[RenderedFile]) -> tuple[Kept, ...]:
+    """The kinds for a look from outside the agent, which changes nothing."""
+    public = gateway.node_named(node).public_interface
+    routes = Routes(gateway.pair.fips, public, BLACKHOLE_METRIC, only_look=True)
+    return standing_kinds(gateway, node, bundle, routes, only_look=True)
 
 
 def _unchanged(config: str | None, ours: str) -> Callable[[], bool]:

@@ -192,7 +192,7 @@ def serves(gateway: Gateway | None) -> bool:
 def what_if(old: Gateway | None, new: Gateway, me: Node) -> tuple[Effect, ...]:
     """What the change does to the pair, and to the flows that pass here now: none do on a node that does not serve."""
     from natpair.core.whatif import Context, anything, effects
-    from natpair.system.flowtable import live_flows
+    from natpair.system.flows import live_flows
 
     flows, status = live_flows() if serves(old) else (), status_or_none()
     if old is None:

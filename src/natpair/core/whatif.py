@@ -16,7 +16,7 @@ _BGP_KEYS = ("region", "route_servers", "local_as", "peer_as", "multihop_ttl")
 
 
 @dataclass(frozen=True, slots=True)
-class Flow:
+class LiveFlow:
     """One translated flow: who began it, as which address the world sees it, and the idle time it has left."""
 
     protocol: str
@@ -46,7 +46,7 @@ class Context:
     """Where the change happens: the node, the flows that pass it now, and whether the peer would relay for it."""
 
     node: str
-    flows: Sequence[Flow] = ()
+    flows: Sequence[LiveFlow] = ()
     relayed: bool = False
 
 
@@ -59,7 +59,7 @@ def effects(old: Gateway, new: Gateway, scene: Context) -> tuple[Effect, ...]:
     return tuple(sorted(found, key=lambda effect: (-effect.breaks, -effect.stalls, -effect.ages)))
 
 
-def anything(flows: Sequence[Flow]) -> Effect:
+def anything(flows: Sequence[LiveFlow]) -> Effect:
     """The effect of a change from nobody knows what: every flow counts as broken."""
     text = "which configuration is in force cannot be told (there is no applied copy): any key may differ"
     return Effect("gateway.toml", text, breaks=len(flows), elsewhere=True)
@@ -134,7 +134,7 @@ def _size(old: Gateway, new: Gateway, scene: Context) -> Iterator[Effect]:
         )
 
 
-_CLOCKS: dict[str, Callable[[Flow], bool]] = {
+_CLOCKS: dict[str, Callable[[LiveFlow], bool]] = {
     "tcp_established_seconds": lambda flow: flow.protocol == "tcp" and flow.established,
     "udp_seconds": lambda flow: flow.protocol == "udp",
     "icmp_seconds": lambda flow: flow.protocol == "icmp",

@@ -150,7 +150,10 @@ class Addresses:
 
     noticed: ClassVar[bool] = True
 
-    def __init__(self, node: Node, fips: Iterable[IPv4Address], record: Path | None = None) -> None:
+    def __init__(
+        self, node: Node, fips: Iterable[IPv4Address], record: Path | None = None, *, only_look: bool = False
+    ) -> None:
+        self._only_look = only_look
         self._own: tuple[tuple[str, IPv4Interface | IPv6Interface], ...] = tuple(
             (interface, own) for _, interface, own in own_addresses(node)
         )
@@ -184,7 +187,7 @@ class Addresses:
 
     def _remember(self, seen: set[str]) -> None:
         """For the agent's next start, in /run: after a reboot the machine's network configuration has to bring them."""
-        if seen != self._seen:
+        if seen != self._seen and not self._only_look:
             self._seen = seen
             with contextlib.suppress(OSError):
                 write_atomic(self._record, json.dumps(sorted(seen)) + "\n", mode=0o600, sync=False)
@@ -221,7 +224,16 @@ class Routes:
     A default route that router advertisements brought may expire: it is still listed then, and used no more.
     """
 
-    def __init__(self, fips: Iterable[IPv4Address], public: str, metric: int, record: Path | None = None) -> None:
+    def __init__(
+        self,
+        fips: Iterable[IPv4Address],
+        public: str,
+        metric: int,
+        record: Path | None = None,
+        *,
+        only_look: bool = False,
+    ) -> None:
+        self._only_look = only_look
         self._fips = {str(fip) for fip in fips}
         self._public = public
         self._metric = metric
@@ -276,7 +288,7 @@ class Routes:
         for message in sorted(listed, key=lambda m: (_left(m) > 0, not _is_spare(m), -_metric(m))):
             if message.get_attr("RTA_GATEWAY") and (message in usable or message["family"] not in self.hops):
                 self.hops[message["family"]] = message.get_attr("RTA_GATEWAY")
-        if self.hops != self._recorded:
+        if self.hops != self._recorded and not self._only_look:
             # For the agent's next start, in /run: it may come while the route is away.
             self._recorded = self.hops
             with contextlib.suppress(OSError):

@@ -56,8 +56,9 @@ class Ways:
 
     noticed: ClassVar[bool] = True
 
-    def __init__(self, gateway: Gateway, node: str) -> None:
+    def __init__(self, gateway: Gateway, node: str, *, only_look: bool = False) -> None:
         me, peer = gateway.node_named(node), gateway.peer_of(node)
+        self._only_look = only_look
         self._private = _Leg(me.private_interface, me.private_address, peer.private_address.ip)
         self._public = _Leg(me.public_interface, me.public_address, peer.public_address.ip)
         self._own6 = me.public_address6.ip
@@ -103,6 +104,8 @@ class Ways:
         spares = [m for m in listed if m["proto"] == SPARE_PROTOCOL and m["dst_len"]]
         right = [m for m in spares if _dst(m) == leg.network and m.get_attr("RTA_OIF") == index]
         found = [_no_longer_spare(m) for m in spares if m not in right]
+        if self._only_look:
+            return found
         if not right and not self._laid:
             # The first one is no repair: nobody has taken it away.
             await _lay_spare(leg, index)

@@ -1,114 +1,64 @@
-"""What the kernel and the agent hold, against the files: found without changing anything."""
+"""What is not as the files say, for `natpair diff`: the agent's own findings, and what only a comparison tells."""
 
 from __future__ import annotations
 
-import json
+import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from ipaddress import IPv4Address
 
-from natpair.core import paths
 from natpair.core.model import Node
-from natpair.core.placement import misplaced, strays
-from natpair.core.rendered import RenderedFile
+from natpair.core.placement import strays
+from natpair.core.repair import Wrong
 from natpair.core.status import Status
-from natpair.errors import CommandFailed, Unsupported
-from natpair.system import machine, nft, sysctl
-from natpair.system.process import run
-
-_SECONDS = 10.0
+from natpair.drift.items import Kept
+from natpair.errors import CommandFailed, NatpairError, Unsupported
+from natpair.system import machine, nft
 
 
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """One thing that is not as the files say: where, what it should be, what it is."""
-
-    place: str
-    wanted: str
-    found: str
-
-
-def drift(
-    bundle: Sequence[RenderedFile],
-    node: Node,
-    fips: Sequence[IPv4Address],
-    config_hash: str,
-    status: Status | None,
-) -> list[Drift]:
+def drift(kinds: Sequence[Kept], node: Node, config_hash: str, status: Status | None) -> list[Wrong]:
     """Everything that differs on this machine; `status` is what the agent says, None without an agent."""
-    texts = {file.path: file.text for file in bundle}
-    lacking = {node.private_interface, node.public_interface} - set(machine.interfaces())
-    found = [
-        *_sysctls(texts.get(paths.SYSCTL, "")),
+    lacking = sorted({node.private_interface, node.public_interface} - set(machine.interfaces()))
+    return [
+        *(Wrong(f"interface {name}", "does not exist on this machine", "there") for name in lacking),
+        *asyncio.run(looked(kinds)),
         *_ruleset(status),
-        *_blackholes(fips),
-        *_addresses(node),
+        *(
+            Wrong(f"address {own.ip}", f"on {interface}", f"on {right} alone")
+            for own, interface, right in strays(node, machine.look().interfaces)
+        ),
         *_agent(config_hash, status),
     ]
-    # One line for a missing interface, not one for each thing that would be on it.
-    about = [one for one in found if not any(_is_about(one, name) for name in lacking)]
-    return [
-        *(Drift(f"interface {name}", "there", "does not exist on this machine") for name in sorted(lacking)),
-        *about,
-    ]
 
 
-def _is_about(one: Drift, interface: str) -> bool:
-    return f"/{interface}/" in one.place or one.wanted == f"on {interface}"
+async def looked(kinds: Sequence[Kept]) -> list[Wrong]:
+    """What each kind finds; none of it is repaired."""
+    found: list[Wrong] = []
+    for kind in kinds:
+        try:
+            found += [finding.wrong for finding in await kind.findings()]
+        except (NatpairError, OSError) as error:
+            found.append(Wrong(type(kind).__name__.lower(), f"cannot be looked at: {error}", "readable"))
+    return found
 
 
-def _sysctls(text: str) -> Iterator[Drift]:
-    for assignment in sysctl.differing(sysctl.parse(text)):
-        # An optional one belongs to the machine, which a namespace or a container cannot change.
-        if not assignment.optional:
-            yield Drift(f"sysctl {assignment.key}", assignment.value, sysctl.current(assignment) or "absent")
-
-
-def _ruleset(status: Status | None) -> Iterator[Drift]:
+def _ruleset(status: Status | None) -> Iterator[Wrong]:
     marks: dict[str, str] = {}
     for family in nft.FAMILIES:
         try:
-            listing = nft.table(family)
+            marks |= nft.marks(nft.table(family))
         except (CommandFailed, Unsupported) as error:
-            yield Drift(f"nftables table {family} natpair", "loaded", _reason(error))
-            continue
-        marks |= nft.marks(listing)
+            absent = "No such file" in error.message
+            found = "absent" if absent else "not readable: " + error.message.splitlines()[0]
+            yield Wrong(f"nftables table {family} natpair", found, "loaded")
     wanted = status.desired.traffic if status else ""
-    if wanted and "traffic" in marks and marks["traffic"] != wanted:
-        yield Drift("traffic state", wanted, marks["traffic"])
+    if wanted and marks.get("traffic", wanted) != wanted:
+        yield Wrong("traffic state", marks["traffic"], wanted)
 
 
-def _reason(error: CommandFailed | Unsupported) -> str:
-    return "absent" if "No such file" in error.message else "not readable: " + error.message.splitlines()[0]
-
-
-def _blackholes(fips: Sequence[IPv4Address]) -> Iterator[Drift]:
-    try:
-        shown = run(["ip", "-json", "route", "show", "type", "blackhole"], timeout=_SECONDS).stdout
-    except (CommandFailed, Unsupported) as error:
-        yield Drift("blackhole routes", "readable", error.message)
-        return
-    there = {str(route["dst"]).removesuffix("/32") for route in json.loads(shown or "[]")}
-    for fip in fips:
-        if str(fip) not in there:
-            yield Drift(f"route blackhole {fip}/32", "there", "absent")
-
-
-def _addresses(node: Node) -> Iterator[Drift]:
-    """Own addresses that are missing, and those that stand on a wrong interface, if beside the right one or not."""
-    seen = machine.look().interfaces
-    for one in misplaced(node, seen):
-        if not one.elsewhere:
-            yield Drift(f"address {one.own.ip}", f"on {one.interface}", "absent")
-    for own, interface, right in strays(node, seen):
-        yield Drift(f"address {own.ip}", f"on {right} alone", f"on {interface}")
-
-
-def _agent(config_hash: str, status: Status | None) -> Iterator[Drift]:
+def _agent(config_hash: str, status: Status | None) -> Iterator[Wrong]:
     if status is None:
-        yield Drift("agent", f"runs with configuration {config_hash}", "does not answer")
+        yield Wrong("agent", "does not answer", f"runs with configuration {config_hash}")
         return
     if status.config_hash != config_hash:
-        yield Drift("agent", f"configuration {config_hash}", f"configuration {status.config_hash}")
+        yield Wrong("agent", f"configuration {status.config_hash}", f"configuration {config_hash}")
     if status.trouble:
-        yield Drift("agent", "no trouble", status.trouble)
+        yield Wrong("agent", str(status.trouble), "no trouble")

@@ -24,8 +24,8 @@ class Table:
         self.deleted: list[IPv4Address] = []
         self.looks = 0
         self.broken = False
-        monkeypatch.setattr(contradictions.flowtable, "contradicting", self.contradicting)
-        monkeypatch.setattr(contradictions.flowtable, "delete", self.delete)
+        monkeypatch.setattr(contradictions.flows, "contradicting", self.contradicting)
+        monkeypatch.setattr(contradictions.flows, "delete", self.delete)
         monkeypatch.setattr(contradictions, "_LOOKS_SECONDS", (0.001, 0.001))
 
     async def contradicting(self) -> tuple[IPv4Address, ...]:

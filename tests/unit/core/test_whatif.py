@@ -6,14 +6,14 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from natpair.core.whatif import Context, Effect, Flow, anything, effects
+from natpair.core.whatif import Context, Effect, LiveFlow, anything, effects
 from samples import gateway
 
 FIP = IPv4Address("192.0.2.221")
 ONE, FAR = IPv4Address("192.168.1.101"), IPv4Address("192.168.1.200")
-TCP = Flow("tcp", True, ONE, FIP, 7400)
-UDP = Flow("udp", False, FAR, FIP, 20)
-FLOWS = (TCP, UDP, Flow("tcp", True, FAR, IPv4Address("192.0.2.222"), 7000))
+TCP = LiveFlow("tcp", True, ONE, FIP, 7400)
+UDP = LiveFlow("udp", False, FAR, FIP, 20)
+FLOWS = (TCP, UDP, LiveFlow("tcp", True, FAR, IPv4Address("192.0.2.222"), 7000))
 OLD = gateway(('fips = ["192.0.2.221"]', 'fips = ["192.0.2.221", "192.0.2.222"]'))
 _FIPS = ('fips = ["192.0.2.221"]', 'fips = ["192.0.2.221", "192.0.2.222"]')
 
@@ -78,5 +78,5 @@ def test_the_machine_s_own_addresses_and_the_election() -> None:
 
 
 def test_from_nobody_knows_what_every_flow_counts_as_broken() -> None:
-    flows = (Flow("udp", False, IPv4Address("192.168.1.9"), IPv4Address("192.0.2.221"), 9),) * 3
+    flows = (LiveFlow("udp", False, IPv4Address("192.168.1.9"), IPv4Address("192.0.2.221"), 9),) * 3
     assert (anything(flows).breaks, anything(()).breaks) == (3, 0)

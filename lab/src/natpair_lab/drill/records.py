@@ -32,7 +32,7 @@ class UdpRecord:
 
 @dataclass(frozen=True, slots=True)
 class FlowRecord:
-    """One TCP connection; see `traffic_flows.Flow`. 0 and empty mean never and nothing."""
+    """One TCP connection; see `traffic_flows.Connection`. 0 and empty mean never and nothing."""
 
     kind: str
     server: str

@@ -29,7 +29,7 @@ MAX_PUSHED = 50
 MAX_BULK = 4
 
 
-class Flow:
+class Connection:
     """A TCP connection through the gateway; all times are monotonic nanoseconds, 0 for never."""
 
     __slots__ = (

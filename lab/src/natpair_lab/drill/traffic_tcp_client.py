@@ -24,7 +24,7 @@ from natpair_lab.drill.traffic_common import (
     raise_priority,
     say,
 )
-from natpair_lab.drill.traffic_flows import Flow, kind_of
+from natpair_lab.drill.traffic_flows import Connection, kind_of
 
 MESSAGES_PER_SECOND = 1000
 TICK_SECONDS = 0.01
@@ -52,10 +52,10 @@ class FlowSet:
         pace = max(500_000_000, int(self.total / MESSAGES_PER_SECOND * 1e9))
         self.period_ns = pace if self.standing else 1_000_000_000
         self.poller = select.epoll()
-        self.flows: list[Flow] = []
-        self.by_descriptor: dict[int, Flow] = {}
+        self.flows: list[Connection] = []
+        self.by_descriptor: dict[int, Connection] = {}
         self.due: list[tuple[int, int]] = []
-        self.to_probe: deque[Flow] = deque()
+        self.to_probe: deque[Connection] = deque()
         self.probing = False
         self._said_open = self._said_probed = False
         self._next_open_ns = time.monotonic_ns()
@@ -101,13 +101,13 @@ class FlowSet:
     def _open(self) -> None:
         index = self.first + len(self.flows)
         target = (self.servers[index % len(self.servers)], TCP_PORTS[index // len(self.servers) % len(TCP_PORTS)])
-        flow = Flow(target, kind_of(index, self.total) if self.standing else KIND_ECHO, self.source)
+        flow = Connection(target, kind_of(index, self.total) if self.standing else KIND_ECHO, self.source)
         self.flows.append(flow)
         if not flow.connect_error:
             self.by_descriptor[flow.descriptor] = flow
             self.poller.register(flow.descriptor, select.EPOLLOUT)
 
-    def _handle(self, flow: Flow) -> None:
+    def _handle(self, flow: Connection) -> None:
         if flow.opened:
             flow.read()
             if flow.error:

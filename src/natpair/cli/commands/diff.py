@@ -33,6 +33,7 @@ def command(file: Path, node: str | None, exit_code: bool, as_json: bool) -> int
     Three parts: the keys that differ from the configuration in force, the files that differ on disk, and what the
     kernel or the agent holds otherwise. As root it sees everything.
     """
+    from natpair.agent.repairer import found_without_agent
     from natpair.apply.transaction import make_plan
     from natpair.config.compare import compare
     from natpair.core.digest import config_hash
@@ -43,8 +44,8 @@ def command(file: Path, node: str | None, exit_code: bool, as_json: bool) -> int
     old = machine.in_force()
     changes = compare(old, wanted.gateway) if old is not None else ()
     plan = make_plan(wanted.bundle)
-    fips = wanted.gateway.pair.fips
-    found = drift(wanted.bundle, wanted.node, fips, config_hash(wanted.gateway), status_or_none())
+    kinds = found_without_agent(wanted.gateway, wanted.node.name, wanted.bundle)
+    found = drift(kinds, wanted.node, config_hash(wanted.gateway), status_or_none())
     different = bool(changes or not plan.empty or found)
     if as_json:
         document = {
@@ -62,7 +63,7 @@ def command(file: Path, node: str | None, exit_code: bool, as_json: bool) -> int
         say_keys(changes)
         say_files(plan)
         for one in found:
-            say(f"{one.place}: {one.found}, should be: {one.wanted}")
+            say(f"{one.thing}: {one.found}, should be: {one.wanted}")
         if not different:
             say(f"{symbols().good} {wanted.node.name}: everything is in place")
     return DIFFERENT if exit_code and different else 0

@@ -6,9 +6,9 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from natpair.core.whatif import Flow
+from natpair.core.whatif import LiveFlow
 from natpair.errors import Unsupported
-from natpair.system import flowtable as flows
+from natpair.system import flows
 
 LISTING = """\
 tcp      6 7439 ESTABLISHED src=192.168.1.101 dst=198.51.100.10 sport=1 dport=7 src=198.51.100.10 dst=192.0.2.221 \
@@ -26,10 +26,10 @@ nonsense
 def test_every_line_that_is_a_flow_becomes_one() -> None:
     one, other, fip = IPv4Address("192.168.1.101"), IPv4Address("192.168.1.102"), IPv4Address("192.0.2.221")
     assert list(flows.parse(LISTING)) == [
-        Flow("tcp", True, one, fip, 7439),
-        Flow("tcp", False, one, fip, 100),
-        Flow("udp", False, other, fip, 29),
-        Flow("icmp", False, one, fip, 28),
+        LiveFlow("tcp", True, one, fip, 7439),
+        LiveFlow("tcp", False, one, fip, 100),
+        LiveFlow("udp", False, other, fip, 29),
+        LiveFlow("icmp", False, one, fip, 28),
     ]
 
 
