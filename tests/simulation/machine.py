@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 
+from natpair.agent.contest import PEER_SECONDS
 from natpair.agent.daemons import KEEPALIVED_PATIENCE_SECONDS
+from natpair.agent.vlan import GRATUITOUS_TIMES
 from natpair.core.actions import (
     Conntrack,
     ConntrackJob,
@@ -138,6 +140,7 @@ class Machine:
     _kept_out: bool = True
     _announced: Announcement | None = None
     _seen: tuple[int, float] = (0, 0.0)
+    _contested: bool = False
 
     def __post_init__(self) -> None:
         self.name = self.terms.me
@@ -250,6 +253,7 @@ class Machine:
         self.known_epoch = 2 * self.disk.reserved
         self.state = initial(self.terms, now, reserved=self.disk.reserved, drained=self.disk.drained)
         self._returns = ReplyWatch(self, self.read_health)
+        self._contested = False
         self._adopt(now)
         self.read_health()
         self._read_vrrp()
@@ -512,8 +516,8 @@ class Machine:
             case ProbeVlan(nonce):
                 self._mine(0.02, lambda: self.handle(VlanProbed(nonce, self.world.answering(self.name))))
             case ReassertVip():
-                if self.vip:
-                    self.world.claimed(self.name)
+                for delay in GRATUITOUS_TIMES:
+                    self._mine(delay, self._reassert)
             case Conntrack():
                 slow = RESTART_SECONDS if not self.conntrackd else self.world.chance.uniform(0.02, 0.2)
                 self._mine(slow, lambda: self._conntrack_done(action))
@@ -530,6 +534,22 @@ class Machine:
                 self.world.moved(self.name, action, self.state)
                 if action.after is Phase.PREPARING and (slow := self.world.converge()) is not None:
                     self._mine(slow, lambda: self.handle(ArrivalSeen()))
+
+    def _reassert(self) -> None:
+        if self.state is not None and self.state.claims_active:
+            self.world.claimed(self.name)
+
+    def hear_claim(self) -> None:
+        """As `agent.contest`: the peer claimed the VIP by ARP. If that comes to nothing, the clients are taken back."""
+        if self.awake and self.state is not None and self.state.holds_vip and not self._contested:
+            self._contested = True
+            self._mine(PEER_SECONDS, self._after_the_peer)
+
+    def _after_the_peer(self) -> None:
+        self._contested = False
+        state = self.state
+        if state is not None and state.holds_vip and state.peer.active(state.terms, self.world.clock.now) is None:
+            self.world.claimed(self.name)
 
     def _conntrack_done(self, asked: Conntrack) -> None:
         if not self.conntrackd:

@@ -144,8 +144,11 @@ class World:
         return sum((client, node) not in self.silent_clients for client in range(self.clients))
 
     def _claimed(self, node: str) -> None:
-        if self.legs[node, Path.PRIVATE] is Leg.UP:
-            self.arp_owner = node
+        if self.legs[node, Path.PRIVATE] is not Leg.UP:
+            return
+        self.arp_owner = node
+        for delay in self._delays(node, Path.PRIVATE):
+            self.clock.after(delay, self.other(node).hear_claim)
 
     def _used(self, node: str) -> bool:
         """There are clients, and they send to this node."""

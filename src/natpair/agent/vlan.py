@@ -26,7 +26,7 @@ _FLOOD_FRAMES = 100
 _FLOOD_SECONDS = 0.1
 """More frames than that in so short a time are a flood: then nobody reads for as long. A frame costs 13 to 24 us, so
 that 1000 a second are 2 % of a core, and a full socket drops the others for nothing."""
-_GRATUITOUS_TIMES = (0.0, 0.1, 0.3, 1.0)
+GRATUITOUS_TIMES = (0.0, 0.1, 0.3, 1.0)
 """When to claim the VIP: at once, and again for those whose copy of the first was lost or overtaken."""
 
 
@@ -105,7 +105,7 @@ class Vlan:
 
         A node that was demoted in between took the clients back for the seconds until the other repeated its own.
         """
-        for delay in _GRATUITOUS_TIMES:
+        for delay in GRATUITOUS_TIMES:
             asyncio.get_running_loop().call_later(delay, self._claim)
 
     def _claim(self) -> None:

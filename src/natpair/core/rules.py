@@ -134,11 +134,15 @@ def _challenging(state: NodeState, now: float) -> Move | None:
     patient = answered and now < challenge.asked_at + ASK_ALIVE
     if patient and (said.evidence is None or challenge.evidence is None):
         return _repeated(state, challenge, now)
-    ours, theirs = challenge.evidence or 0, (said.evidence if answered else said.sees) or 0
+    # Evidence may be lost on its way, too. The count in each heartbeat is older, and better than none.
+    told = said.evidence if answered and said.evidence is not None else said.sees
+    ours, theirs = challenge.evidence or 0, told or 0
     # Heard there, the VLAN between us works: it is VRRP alone that is not understood, and counts differ by chance. By
     # now a heartbeat that came just before the peer's leg died has grown too old to count.
     heard = _heard_on_vlan(state, now)
-    if ours > theirs and not heard:
+    # A peer that serves some clients is better than a node that lately served none.
+    useless = theirs > 0 and state.unanswered(now) and not said.unanswered
+    if ours > theirs and not heard and not useless:
         return promote(state, now, f"{state.terms.peer} is active but sees {theirs} clients on the VLAN, we see {ours}")
     refused = replace(state, refusals=state.refusals + 1)
     why = "is heard on the VLAN, but for VRRP" if heard else f"sees {theirs} clients, we see {ours}"

@@ -34,6 +34,8 @@ JOINS_WITHOUT_FLOWS = (501480, 601604)
 LAST_WORD_OF_A_PEER_THAT_IS_GONE = (700059, 800034)
 NO_REPLIES_AND_A_PEER_THAT_CLAIMS = (1000202, 1100014, 1200107)
 DRAINED_BESIDE_A_DEAD_LEG = (1000222,)
+CLIENTS_TAKEN_BACK = (1200322, 1300306)
+EVIDENCE_LOST_ON_ITS_WAY = (1100442,)
 """Seeds that showed something later."""
 SHARE = 60
 """Stories told besides, from a seed of their own."""
@@ -65,6 +67,8 @@ def told(seeds: tuple[int, ...] | range) -> list[str]:
         LAST_WORD_OF_A_PEER_THAT_IS_GONE,
         NO_REPLIES_AND_A_PEER_THAT_CLAIMS,
         DRAINED_BESIDE_A_DEAD_LEG,
+        CLIENTS_TAKEN_BACK,
+        EVIDENCE_LOST_ON_ITS_WAY,
     ],
 )
 def test_stories_that_once_went_wrong(seeds: tuple[int, ...]) -> None:

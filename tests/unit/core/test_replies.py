@@ -10,11 +10,11 @@ import pytest
 from natpair.core.account import Account, Lack
 from natpair.core.comparison import may_help, outdone
 from natpair.core.conditions import conditions
-from natpair.core.events import HealthRead, PeerHeard, Tick
+from natpair.core.events import HealthRead, PeerHeard, Tick, VlanProbed, VrrpChanged
 from natpair.core.machine import peer_unready, step
-from natpair.core.messages import Phase
+from natpair.core.messages import Phase, VrrpRole
 from natpair.core.replies import TO_ACT, TO_TELL, FipReplies, Replies, ReplyState, Where
-from natpair.core.state import UNANSWERED_SECONDS, message_of
+from natpair.core.state import UNANSWERED_SECONDS, PeerView, message_of
 from natpair.core.wire import Path
 from nodes import WELL, active, says, standby
 
@@ -268,6 +268,23 @@ def test_a_peer_that_claims_the_role_is_given_it_at_once() -> None:
     for phase, moves in ((Phase.REFUSED, True), (Phase.DRAINED, False)):
         assert outdone(active(said=says(phase, able=True, reached=True), health=found), 0.1) is moves
     assert not outdone(active(said=says(Phase.REFUSED, able=True, reached=True, unanswered=True), health=found), 0.1)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "peer_unanswered", "phase"),
+    [(1, False, Phase.REFUSED), (0, False, Phase.ACTIVE), (1, True, Phase.ACTIVE)],
+    ids=["peer-serves-some", "peer-serves-nobody", "no-better-there"],
+)
+def test_a_node_that_had_no_replies_does_not_take_the_role_back_for_one_client_more(
+    theirs: int, peer_unanswered: bool, phase: Phase
+) -> None:
+    heard = PeerView({Path.PRIVATE: -5.0, Path.PUBLIC: 0.0}, says(Phase.ACTIVE))
+    state = step(standby(peer=heard, unanswered_at=-1.0), VrrpChanged(VrrpRole.MASTER), 0.1).state
+    assert state.challenge is not None
+    nonce = state.challenge.nonce
+    state = step(state, VlanProbed(nonce, 3), 0.12).state
+    answer = says(Phase.ACTIVE, answer=nonce, evidence=theirs, unanswered=peer_unanswered)
+    assert step(state, PeerHeard(Path.PUBLIC, answer), 0.13).state.phase is phase
 
 
 def test_a_silent_fip_is_no_reason_to_call_the_loss_of_route_servers_new() -> None:

@@ -215,6 +215,14 @@ def test_evidence_that_stays_out_counts_as_none(ours: int, phase: Phase) -> None
     play(state, at(0.61, VlanProbed(nonce, ours)), at(0.61, answers(None, nonce)), at(0.76, Tick(), *follows))
 
 
+def test_evidence_that_stays_out_is_replaced_by_what_the_heartbeats_say() -> None:
+    """It was lost on its way, most likely: the peer is not blind for that."""
+    state = challenging(last_heard=0.55)
+    nonce = challenge_of(state)
+    heard = answers(None, nonce, sees=3)
+    play(state, at(0.61, VlanProbed(nonce, 3)), at(0.61, heard), at(0.76, Tick(), Phase.REFUSED))
+
+
 def test_answers_to_another_challenge_count_for_nothing() -> None:
     state = challenging(last_heard=0.55)
     nonce = challenge_of(state)
