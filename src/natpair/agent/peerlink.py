@@ -43,8 +43,8 @@ _FILLED_LOST = 4
 _HEADERS = 28
 """IPv4 and UDP."""
 _FILL_KEY = len(',"fill":""')
-_IP_MTU_DISCOVER, _PROBE = 10, 3
-"""linux/in.h: IP_PMTUDISC_PROBE sets DF, whatever the kernel believes of the path."""
+_IP_MTU_DISCOVER, _DONT, _PROBE = 10, 0, 3
+"""linux/in.h: IP_PMTUDISC_PROBE sets DF, whatever the kernel believes of the path; IP_PMTUDISC_DONT fragments."""
 _FOREIGN_SECONDS = 3.0
 """A version that was not heard for so long is not spoken any more."""
 
@@ -105,8 +105,6 @@ class PeerLink:
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             udp.bind((str(self._own[path]), self._port))
-            if path is Path.PRIVATE:
-                udp.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PROBE)
         except OSError:
             udp.close()
             raise
@@ -123,6 +121,9 @@ class PeerLink:
             envelope = Envelope(self._me, self._session.own, path, self._session.echoes, body, time.time())
             if path is Path.PRIVATE:
                 envelope = self._sized(envelope)
+                # A message with a sample is longer than a frame: with DF set the kernel would refuse to send it.
+                whole = _DONT if envelope.message.sample else _PROBE
+                udp.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, whole)
             with contextlib.suppress(OSError):
                 udp.sendto(seal(self._key, envelope), (str(self._peers[path]), self._port))
 

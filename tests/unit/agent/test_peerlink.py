@@ -240,6 +240,23 @@ async def test_a_sample_goes_by_the_private_path_a_few_times_and_is_no_part_of_w
     assert all(message.sample == () for _, message in at_b)
 
 
+async def test_only_a_message_with_a_sample_may_be_fragmented() -> None:
+    """It is longer than a frame of the VLAN: with DF set it would never leave. Loopback has no such frames."""
+    flow = Flow(6, IPv4Address("192.168.1.101"), 40000, IPv4Address("198.51.100.10"), 443)
+    a = link(on_loopback(), "nat-a", Heard())
+    async with opened(a):
+
+        def forbids_fragments() -> bool:
+            a.send(says(Phase.ACTIVE))
+            return a._sockets[Path.PRIVATE].getsockopt(socket.IPPROTO_IP, 10) == 3
+
+        assert forbids_fragments()
+        a._sync.attach((flow,) * SAMPLE_SIZE)
+        assert not forbids_fragments()
+        assert not forbids_fragments()
+        assert forbids_fragments(), "the sample is sent twice"
+
+
 async def test_a_peer_that_speaks_another_version_is_named_as_long_as_it_speaks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
