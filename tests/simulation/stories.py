@@ -109,9 +109,9 @@ class StoryWorld(World):
             self._both_since = None
             return
         since = self._both_since = self.clock.now if self._both_since is None else self._both_since
-        if self.clock.now - since > 3.0:
+        if self.clock.now - since > (bound := truth.i2_seconds(self)):
             self._both_since = float("inf")
-            self.broken("I2", "two claimants for more than 3 s")
+            self.broken("I2", f"two claimants for more than {bound:g} s")
 
     def _watch_service(self) -> None:
         now = self.clock.now

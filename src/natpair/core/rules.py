@@ -34,7 +34,8 @@ ASK_LOSSY = 1.0
 GAPS = 0.25
 """Seconds of a gap between heartbeats that a busy machine does not explain."""
 INSIST = 0.05
-"""Seconds between two messages to a peer whose last word was an older claim of the role: it has to hear of ours."""
+"""Seconds between two messages to a peer whose last word was an older claim of the role, or that was not heard yet
+since this agent started: it has to hear of our claim."""
 DAMPED_ALWAYS = 5.0
 """Seconds for which a node that lost the role again and again stays out although the peer cannot serve."""
 REFUSED_SILENCE = 4.0
@@ -248,7 +249,7 @@ def _active(state: NodeState, now: float) -> Move | None:
         job = ConntrackJob.COMPLETE if state.incomplete else ConntrackJob.BULK
         return replace(state, refresh_at=now + state.terms.refresh), (Conntrack(job, state.epoch),)
     last = state.peer.said
-    unaware = last is not None and last.phase is Phase.ACTIVE and last.epoch < state.epoch
+    unaware = last is None or (last.phase is Phase.ACTIVE and last.epoch < state.epoch)
     if unaware and not state.peer.silent(state.terms, now) and now >= state.insisted_at + INSIST:
         return replace(state, insisted_at=now), (Speak(), WakeAt(now + INSIST))
     if state.completing and state.completions >= COMPLETIONS:

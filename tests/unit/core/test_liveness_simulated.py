@@ -18,7 +18,7 @@ from samples import gateway
 from simulation import stories, truth
 from simulation.machine import Machine
 from simulation.stories import StoryWorld, Verdict, tell
-from simulation.world import Leg, World
+from simulation.world import Leg, Line, World
 
 ROOT = File(__file__).parents[3]
 REFUSED_FOR_EVER = (290, 391, 571, 589, 590, 627, 709, 1045)
@@ -36,6 +36,7 @@ NO_REPLIES_AND_A_PEER_THAT_CLAIMS = (1000202, 1100014, 1200107)
 DRAINED_BESIDE_A_DEAD_LEG = (1000222,)
 CLIENTS_TAKEN_BACK = (1200322, 1300306)
 EVIDENCE_LOST_ON_ITS_WAY = (1100442,)
+UNAWARE_AFTER_A_RESTART = (1400079,)
 """Seeds that showed something later."""
 SHARE = 60
 """Stories told besides, from a seed of their own."""
@@ -69,6 +70,7 @@ def told(seeds: tuple[int, ...] | range) -> list[str]:
         DRAINED_BESIDE_A_DEAD_LEG,
         CLIENTS_TAKEN_BACK,
         EVIDENCE_LOST_ON_ITS_WAY,
+        UNAWARE_AFTER_A_RESTART,
     ],
 )
 def test_stories_that_once_went_wrong(seeds: tuple[int, ...]) -> None:
@@ -189,6 +191,15 @@ def test_two_claimants_are_noticed() -> None:
         deaf(machine)
     world.run(3.5)
     assert "I2" in broken(world)
+
+
+def test_two_claimants_are_given_longer_only_where_most_packets_are_lost() -> None:
+    world = started()
+    for loss, bound in ((0.0, 3.0), (0.5, 3.0), (0.9, 6.0)):
+        world.lines["nat-a", Path.PUBLIC] = world.lines["nat-a", Path.PRIVATE] = Line(loss=loss)
+        assert truth.i2_seconds(world) == bound
+    world.lines["nat-a", Path.PUBLIC] = Line()
+    assert truth.i2_seconds(world) == 3.0
 
 
 def test_a_seesaw_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

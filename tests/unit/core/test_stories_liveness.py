@@ -13,7 +13,7 @@ from natpair.core.desired import BOOST, BOOST_MAX, desired
 from natpair.core.events import Asked, ConntrackDone, HealthRead, Tick, Verb, VlanProbed, VrrpChanged
 from natpair.core.machine import step
 from natpair.core.messages import Phase, VrrpRole
-from natpair.core.rules import ASK_AGAIN_FIRST, COMPLETIONS, REFUSED_PAUSE_MAX, SYNC_PATIENCE, ask_alive
+from natpair.core.rules import ASK_AGAIN_FIRST, COMPLETIONS, INSIST, REFUSED_PAUSE_MAX, SYNC_PATIENCE, ask_alive
 from natpair.core.state import (
     BLIND_SECONDS,
     DEFER_SECONDS,
@@ -299,6 +299,16 @@ def test_a_switchover_is_refused_with_the_reason_while_keepalived_does_not_answe
     (reply,) = [a for a in step(state, Asked(1, Verb.SWITCHOVER), 0.1).actions if isinstance(a, Reply)]
     assert not reply.ok
     assert "Keepalived does not answer on nat-a" in reply.message
+
+
+def test_an_active_agent_that_has_heard_nobody_yet_speaks_often_for_a_while() -> None:
+    """It may have restarted while its peer took the role, and most packets may be lost."""
+    state = active(said=None)
+    assert Speak() in step(state, Tick(), INSIST).actions
+    late = TERMS["nat-a"].hold + 2
+    assert Speak() not in step(state, Tick(), late).actions
+    aware = active(said=says(Phase.STANDBY))
+    assert Speak() not in step(aware, Tick(), INSIST).actions
 
 
 # --- one side does not hear the other
