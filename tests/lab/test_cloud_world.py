@@ -18,7 +18,7 @@ from cloud.accounts import TEXT
 from lab.provisioning import NATPAIR, Account, Pair, config_of, provision, serving, user_data
 from natpair.config.load import parse
 from natpair.core import paths
-from natpair_lab.testbed import ping
+from natpair_lab.testbed.host import program
 from natpair_lab.testbed.report import look
 from natpair_lab.testbed.userdata import PROBE
 from natpair_lab.testbed.wait import wait_until
@@ -27,7 +27,7 @@ from natpair_lab.testbed.world import Lab
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
 NAME = f"tc{os.getpid()}"
-PING = (sys.executable, "-I", "-S", ping.__file__, "1")
+PING = program("natpair_lab.testbed.ping", 1)
 SERVER = """
 import socket
 listener = socket.create_server(("198.51.100.10", 7))

@@ -18,7 +18,8 @@ import pytest
 from natpair.core import paths
 from natpair.errors import LabError
 from natpair.system import sysctl
-from natpair_lab.testbed import host, ping
+from natpair_lab.testbed import host
+from natpair_lab.testbed.host import program
 from natpair_lab.testbed.report import look
 from natpair_lab.testbed.wait import wait_until
 from natpair_lab.testbed.world import Lab
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.lab
 
 NAME = f"t{os.getpid()}"
 NATPAIR = (sys.executable, "-m", "natpair")
-PING = (sys.executable, "-I", "-S", ping.__file__, "1")
+PING = program("natpair_lab.testbed.ping", 1)
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from typing import Protocol
 from natpair.probe import wire
 from natpair.system.process import Completed, arun
 
-SHIPPED = ("wire", "node", "stream", "senders")
-"""The modules of this package that run on the probe's machines."""
+SHIPPED = ("core/packets", "probe/wire", "probe/node", "probe/stream", "probe/senders")
+"""The modules of natpair that run on the probe's machines."""
 COPY_SECONDS = 30.0
 
 _UNPACK = """\
@@ -60,9 +60,9 @@ async def copy(channel: Channel, files: Mapping[str, str]) -> None:
 
 async def ship(channel: Channel, folder: str = wire.FOLDER) -> None:
     """Bring the probe's own programs to the machine."""
-    package = resources.files("natpair.probe")
-    files = {f"{folder}/natpair/{name}": "" for name in ("__init__.py", "probe/__init__.py")}
-    files |= {f"{folder}/natpair/probe/{name}.py": (package / f"{name}.py").read_text("utf-8") for name in SHIPPED}
+    package = resources.files("natpair")
+    files = {f"{folder}/natpair/{name}": "" for name in ("__init__.py", "core/__init__.py", "probe/__init__.py")}
+    files |= {f"{folder}/natpair/{name}.py": (package / f"{name}.py").read_text("utf-8") for name in SHIPPED}
     await copy(channel, files)
 
 

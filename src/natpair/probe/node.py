@@ -21,6 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from natpair.core import packets
 from natpair.probe import wire
 
 SOCKET = f"{wire.FOLDER}/node.sock"
@@ -53,7 +54,7 @@ class Node:
         self._udp.setblocking(False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._udp, selectors.EVENT_READ, self._answer_all)
-        for interface, kind in ((private, wire.ETH_IPV4), (private, wire.ETH_ARP), (public, wire.ETH_IPV6)):
+        for interface, kind in ((private, packets.ETH_IPV4), (private, packets.ETH_ARP), (public, packets.ETH_IPV6)):
             self._listen(interface, kind)
         self._control = _control_socket()
         self._selector.register(self._control, selectors.EVENT_READ, self._serve_one)
@@ -81,7 +82,7 @@ class Node:
         self._selector.register(line, selectors.EVENT_READ, drain)
 
     def _take(self, frame: bytes, kind: int, arrived_ns: int) -> None:
-        if kind == wire.ETH_IPV6:
+        if kind == packets.ETH_IPV6:
             said = wire.open_in(frame)
             if said is not None:
                 self._opens[said.source] = said

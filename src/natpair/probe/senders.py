@@ -16,9 +16,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from natpair.core import packets
 from natpair.probe import wire
 
-_VRRP = 112
 _IP_HEADERS = 28
 _IP_MTU_DISCOVER, _IP_PMTUDISC_PROBE = 10, 3
 _ECHO_REQUEST, _ECHO_REPLY = 128, 129
@@ -43,7 +43,7 @@ def mac_of(interface: str) -> str:
 def send_adverts(source: str, destination: str, count: int, interval_ms: int) -> list[list[int]]:
     """VRRP adverts to one address, unicast or multicast; number and time of each that could be sent."""
     sent = []
-    with socket.socket(socket.AF_INET, socket.SOCK_RAW, _VRRP) as line:
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, packets.VRRP) as line:
         line.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 255)
         line.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 255)
         line.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(source))
@@ -61,7 +61,7 @@ def send_adverts(source: str, destination: str, count: int, interval_ms: int) ->
 def send_arps(interface: str, address: str, mac: str, count: int, interval_ms: int) -> int:
     """Gratuitous ARP frames; how many could be sent."""
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as line:
-        line.bind((interface, wire.ETH_ARP))
+        line.bind((interface, packets.ETH_ARP))
         return sum(line.send(wire.gratuitous_arp(mac, address)) > 0 for _ in paced(count, interval_ms))
 
 

@@ -1,6 +1,6 @@
 """What the probe puts on the wire, and how it reads what comes back. Pure, standard library only.
 
-Shipped to the probe's machines together with `node`, `stream` and `senders`: these four import nothing but each other.
+Shipped to the probe's machines together with `node`, `stream`, `senders` and `core.packets`, which import nothing else.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import ipaddress
 import struct
 from dataclasses import dataclass
+
+from natpair.core import packets
 
 FOLDER = "/run/natpair-probe"
 """Where everything of the probe lies on its machines."""
@@ -19,14 +21,6 @@ ROUTER_ID = 251
 ASK, ANSWER, UNASKED = 1, 2, 3
 _MAGIC = b"npp1"
 _DATAGRAM = struct.Struct("!4sBBHIQQ4sH")
-
-ETH_IPV4, ETH_ARP, ETH_IPV6 = 0x0800, 0x0806, 0x86DD
-_BROADCAST = b"\xff" * 6
-_TCP, _UDP, _VRRP = 6, 17, 112
-_BGP_PORT = 179
-_BGP_MARKER = b"\xff" * 16
-_OPEN = 1
-_CAPABILITIES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,29 +57,14 @@ def unpack(data: bytes) -> Datagram | None:
     return Datagram(kind, sequence, sent_ns, node, mark, elapsed_us, str(ipaddress.IPv4Address(address)), port)
 
 
-def checksum(data: bytes) -> int:
-    """The Internet checksum of RFC 1071."""
-    padded = data + b"\0" * (len(data) % 2)
-    total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
-    while total >> 16:
-        total = (total >> 16) + (total & 0xFFFF)
-    return ~total & 0xFFFF
-
-
 def vrrp_advert(source: str, destination: str, number: int) -> bytes:
-    """A VRRPv3 advert (RFC 9568 section 5.1) of one address, `10.x.y.z` with the advert's number in it."""
-    address = bytes([10]) + number.to_bytes(3, "big")
-    body = struct.pack("!BBBBHH4s", 0x31, ROUTER_ID, 100, 1, 100, 0, address)
-    ends = ipaddress.IPv4Address(source).packed + ipaddress.IPv4Address(destination).packed
-    summed = checksum(ends + struct.pack("!BBH", 0, _VRRP, len(body)) + body)
-    return body[:6] + struct.pack("!H", summed) + body[8:]
+    """A VRRPv3 advert of one address, `10.x.y.z` with the advert's number in it."""
+    return packets.vrrp(source, destination, ROUTER_ID, 100, str(ipaddress.IPv4Address((10 << 24) + number)), 100)
 
 
 def gratuitous_arp(mac: str, address: str) -> bytes:
     """A broadcast frame in which `mac` says that `address` is here (RFC 5227 section 3)."""
-    hardware, protocol = bytes.fromhex(mac.replace(":", "")), ipaddress.IPv4Address(address).packed
-    head = struct.pack("!HHBBH", 1, ETH_IPV4, 6, 4, 1)
-    return _BROADCAST + hardware + struct.pack("!H", ETH_ARP) + head + hardware + protocol + b"\0" * 6 + protocol
+    return packets.arp(packets.mac_bytes(mac), packets.ARP_REQUEST, address, address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +85,15 @@ class Heard:
 def heard_in(frame: bytes, time_ns: int) -> Heard | None:
     """What an Ethernet frame on the VLAN is to the probe; None for everybody else's."""
     kind, payload = int.from_bytes(frame[12:14], "big"), frame[14:]
-    if kind == ETH_ARP and len(payload) >= 28 and payload[14:18] == payload[24:28]:
-        address = str(ipaddress.IPv4Address(payload[14:18]))
-        return Heard("arp", time_ns, mac=frame[6:12].hex(":"), address=address)
-    if kind != ETH_IPV4 or len(payload) < 20:
+    if kind == packets.ETH_ARP and (said := packets.read_arp(payload)) is not None and said[2] == said[3]:
+        return Heard("arp", time_ns, mac=frame[6:12].hex(":"), address=str(said[2]))
+    if kind != packets.ETH_IPV4 or len(payload) < 20:
         return None
     length, body = int.from_bytes(payload[2:4], "big"), payload[(payload[0] & 15) * 4 :]
     destination = str(ipaddress.IPv4Address(payload[16:20]))
-    if payload[9] == _VRRP and len(body) >= 12 and body[1] == ROUTER_ID:
+    if payload[9] == packets.VRRP and len(body) >= 12 and body[1] == ROUTER_ID:
         return Heard("vrrp", time_ns, destination, int.from_bytes(body[9:12], "big"))
-    if payload[9] == _UDP and body[2:4] == SIZED_PORT.to_bytes(2, "big"):
+    if payload[9] == packets.UDP and body[2:4] == SIZED_PORT.to_bytes(2, "big"):
         return Heard("sized", time_ns, destination, length)
     return None
 
@@ -134,26 +112,16 @@ class Open:
 def open_in(frame: bytes) -> Open | None:
     """The BGP OPEN in an Ethernet frame of IPv6 and TCP; None if it holds none."""
     payload = frame[14:]
-    if int.from_bytes(frame[12:14], "big") != ETH_IPV6 or len(payload) < 60 or payload[6] != _TCP:
+    if int.from_bytes(frame[12:14], "big") != packets.ETH_IPV6 or len(payload) < 60 or payload[6] != packets.TCP:
         return None
     segment = payload[40:]
     ports = (int.from_bytes(segment[0:2], "big"), int.from_bytes(segment[2:4], "big"))
     message = segment[(segment[12] >> 4) * 4 :]
-    if _BGP_PORT not in ports or message[:16] != _BGP_MARKER or len(message) < 29 or message[18] != _OPEN:
+    if packets.BGP_PORT not in ports or message[:16] != packets.BGP_MARKER or len(message) < 29:
+        return None
+    if message[18] != packets.OPEN:
         return None
     source = str(ipaddress.IPv6Address(payload[8:24]))
     identifier = str(ipaddress.IPv4Address(message[24:28]))
-    found = tuple(_capabilities(message[29 : 29 + message[28]]))
+    found = packets.bgp_capabilities(message[29 : 29 + message[28]])
     return Open(source, int.from_bytes(message[22:24], "big"), identifier, found, payload[7])
-
-
-def _capabilities(parameters: bytes) -> list[int]:
-    """Codes of the capabilities in an OPEN's optional parameters (RFC 5492)."""
-    codes: list[int] = []
-    while len(parameters) >= 2:
-        kind, length = parameters[0], parameters[1]
-        body, parameters = parameters[2 : 2 + length], parameters[2 + length :]
-        while kind == _CAPABILITIES and len(body) >= 2:
-            codes.append(body[0])
-            body = body[2 + body[1] :]
-    return sorted(set(codes))

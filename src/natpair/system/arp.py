@@ -5,17 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
-import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
+from natpair.core import packets
 from natpair.system import links
 
-_ETH_P_ARP = 0x0806
-_BROADCAST = b"\xff" * 6
-_FRAME = struct.Struct("!6s6sH HHBBH 6s4s6s4s")
-_REQUEST, _REPLY = 1, 2
 _BUFFER_BYTES = 64 * 1024
 _QUEUE = 512
 """Frames read in one go: more than a socket's default buffer holds, and an end for a flood as fast as our reading."""
@@ -41,12 +37,14 @@ class ArpPort:
         if found is None:
             raise OSError(errno.ENODEV, f"there is no {interface}")
         self._identity = found
-        self.mac = bytes.fromhex(found.mac.replace(":", ""))
-        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.htons(_ETH_P_ARP))
+        self.mac = packets.mac_bytes(found.mac)
+        self.socket = socket.socket(
+            socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.htons(packets.ETH_ARP)
+        )
         # Small: in a flood nobody reads for a while, and what is then read first should not be old.
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
         try:
-            self.socket.bind((interface, _ETH_P_ARP))
+            self.socket.bind((interface, packets.ETH_ARP))
         except OSError:
             self.socket.close()
             raise
@@ -59,22 +57,20 @@ class ArpPort:
     def ask(self, targets: Iterable[IPv4Address]) -> None:
         """Broadcast a request for each target; a link that is down loses them, as it would any frame."""
         for target in targets:
-            self._send(_BROADCAST, _REQUEST, self._address, target, b"\0" * 6)
+            self._send(packets.ARP_REQUEST, self._address, target)
 
     def doubt(self, address: IPv4Address) -> None:
         """Ask who else has `address`, without a claim to it (RFC 5227 2.1.1)."""
-        self._send(_BROADCAST, _REQUEST, IPv4Address(0), address, b"\0" * 6)
+        self._send(packets.ARP_REQUEST, IPv4Address(0), address)
 
     def claim(self, vip: IPv4Address) -> None:
         """Tell everybody that the VIP is here: a gratuitous request and a gratuitous reply."""
-        self._send(_BROADCAST, _REQUEST, vip, vip, b"\0" * 6)
-        self._send(_BROADCAST, _REPLY, vip, vip, _BROADCAST)
+        self._send(packets.ARP_REQUEST, vip, vip)
+        self._send(packets.ARP_REPLY, vip, vip, packets.BROADCAST)
 
-    def _send(self, to: bytes, operation: int, sender: IPv4Address, target: IPv4Address, target_mac: bytes) -> None:
-        header = (to, self.mac, _ETH_P_ARP, 1, 0x0800, 6, 4, operation)
-        frame = _FRAME.pack(*header, self.mac, sender.packed, target_mac, target.packed)
+    def _send(self, operation: int, sender: IPv4Address, target: IPv4Address, target_mac: bytes = b"\0" * 6) -> None:
         with contextlib.suppress(OSError):
-            self.socket.send(frame)
+            self.socket.send(packets.arp(self.mac, operation, sender, target, target_mac))
 
     def heard(self) -> list[Heard]:
         """The senders heard since the last call, ourselves excepted; of a flood, what the queue held."""
@@ -92,11 +88,8 @@ class ArpPort:
 
 def parse(frame: bytes) -> Heard | None:
     """The sender of an Ethernet ARP frame; None for anything else and for address probes (RFC 5227)."""
-    if len(frame) < _FRAME.size:
+    said = packets.read_arp(frame[14:]) if frame[12:14] == packets.ETH_ARP.to_bytes(2, "big") else None
+    if said is None or said[0] not in {packets.ARP_REQUEST, packets.ARP_REPLY}:
         return None
-    fields = _FRAME.unpack_from(frame)
-    ethertype, hardware, protocol, operation = fields[2], fields[3], fields[4], fields[7]
-    if (ethertype, hardware, protocol) != (_ETH_P_ARP, 1, 0x0800) or operation not in {_REQUEST, _REPLY}:
-        return None
-    address = IPv4Address(fields[9])
-    return None if int(address) == 0 else Heard(address, fields[8], operation == _REPLY)
+    operation, mac, address, _ = said
+    return None if int(address) == 0 else Heard(address, mac, operation == packets.ARP_REPLY)

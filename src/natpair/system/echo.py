@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Address
 
-_ETH_P_IP = 0x0800
+from natpair.core import packets
+
 _SO_ATTACH_FILTER = 26
 _OUTGOING = 4
-_IP = struct.Struct("!BBHHHBBH4s4s")
+_IP_BYTES = 20
 _ICMP = struct.Struct("!BBHHH")
 _TOKEN_BYTES = 16
 _QUEUE = 256
@@ -78,7 +79,7 @@ class EchoPort:
         self._token = secrets.token_bytes(_TOKEN_BYTES)
         self._count = 0
         kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-        self.socket = socket.socket(socket.AF_PACKET, kind, socket.htons(_ETH_P_IP))
+        self.socket = socket.socket(socket.AF_PACKET, kind, socket.htons(packets.ETH_IPV4))
         try:
             self._attach(_program(self._number))
         except OSError:
@@ -96,7 +97,7 @@ class EchoPort:
         self._count = (self._count + 1) & 0xFFFF
         data = request(asker, target, self._number, self._count, self._token, ttl)
         with contextlib.suppress(OSError):
-            self.socket.sendto(data, (self._interface, _ETH_P_IP, 0, 0, next_hop))
+            self.socket.sendto(data, (self._interface, packets.ETH_IPV4, 0, 0, next_hop))
 
     def heard(self) -> list[Answer]:
         """What came back since the last call."""
@@ -115,17 +116,13 @@ class EchoPort:
 
 def request(asker: IPv4Address, target: IPv4Address, number: int, count: int, token: bytes, ttl: int = _TTL) -> bytes:
     """The IPv4 packet of an echo request."""
-    icmp = _ICMP.pack(Kind.REQUEST, 0, 0, number, count) + token
-    icmp = _ICMP.pack(Kind.REQUEST, 0, _checksum(icmp), number, count) + token
-    length = _IP.size + len(icmp)
-    head = (0x45, 0, length, count, 0, ttl, socket.IPPROTO_ICMP)
-    checked = _checksum(_IP.pack(*head, 0, asker.packed, target.packed))
-    return _IP.pack(*head, checked, asker.packed, target.packed) + icmp
+    icmp = packets.echo_request(number, count, token)
+    return packets.ipv4(asker, target, packets.ICMP, icmp, ttl=ttl, identification=count)
 
 
 def parse(data: bytes, number: int, token: bytes) -> Answer | None:
     """The answer in an IPv4 packet; None unless it belongs to a request with this number, and token if it has one."""
-    if len(data) < _IP.size or data[0] >> 4 != 4:
+    if len(data) < _IP_BYTES or data[0] >> 4 != 4:
         return None
     start = (data[0] & 0xF) * 4
     if data[9] != socket.IPPROTO_ICMP or len(data) < start + _ICMP.size:
@@ -138,16 +135,8 @@ def parse(data: bytes, number: int, token: bytes) -> Answer | None:
             return None
         asker, target = (receiver, sender) if kind == Kind.REPLY else (sender, receiver)
         return Answer(Kind(kind), code, sender, asker, target)
-    if kind not in {Kind.UNREACHABLE, Kind.EXCEEDED} or len(rest) < _IP.size + _ICMP.size:
+    if kind not in {Kind.UNREACHABLE, Kind.EXCEEDED} or len(rest) < _IP_BYTES + _ICMP.size:
         return None
-    if rest[0] != 0x45 or _ICMP.unpack_from(rest, _IP.size)[3] != number or rest[12:16] != receiver.packed:
+    if rest[0] != 0x45 or _ICMP.unpack_from(rest, _IP_BYTES)[3] != number or rest[12:16] != receiver.packed:
         return None
     return Answer(Kind(kind), code, sender, receiver, IPv4Address(rest[16:20]))
-
-
-def _checksum(data: bytes) -> int:
-    """RFC 1071."""
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF

@@ -6,7 +6,8 @@ import ipaddress
 import struct
 from dataclasses import replace
 
-from natpair_lab.drill.pcap import ETH_ARP, ETH_IPV4, ETH_IPV6, Advert, Packet, Reset, ResetKind, Update
+from natpair.core.packets import ETH_ARP, ETH_IPV4, ETH_IPV6
+from natpair_lab.drill.pcap import Advert, Packet, Reset, ResetKind, Update
 from natpair_lab.drill.records import FlowRecord, Leg, Observed, RunData, Seen, Sighting, TapRecord, UdpRecord
 
 CLIENT_MAC = "02:00:00:00:00:01"

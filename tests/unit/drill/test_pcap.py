@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from natpair.core.packets import ETH_ARP, ETH_IPV4, ETH_IPV6
 from natpair_lab.drill import pcap
-from natpair_lab.drill.pcap import ETH_ARP, ETH_IPV4, ETH_IPV6, Packet, ResetKind
+from natpair_lab.drill.pcap import Packet, ResetKind
 from unit.drill.drill_samples import (
     arp_packet,
     attribute,

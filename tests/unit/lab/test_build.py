@@ -11,12 +11,13 @@ from types import MappingProxyType
 import pytest
 
 from natpair.config.load import parse
+from natpair.core import packets
 from natpair.core.model import Profile
 from natpair.errors import ConfigError, LabError, Unsupported
 from natpair_lab.testbed import build, follower, preflight, state, teardown
 from natpair_lab.testbed.fabric import Knobs
 from natpair_lab.testbed.node import put
-from natpair_lab.testbed.ping import checksum, is_reply, request
+from natpair_lab.testbed.ping import is_reply
 from natpair_lab.testbed.switches import SwitchFaults
 
 
@@ -105,8 +106,8 @@ def test_a_nodes_file_lands_in_its_etc_with_its_mode(tmp_path: Path):
 
 
 def test_an_echo_reply_is_told_from_other_icmp():
-    asked = request(0x1234)
-    assert checksum(asked) == 0
+    asked = packets.echo_request(0x1234, 1)
+    assert packets.checksum(asked) == 0
     header = bytes([0x45]) + bytes(19)
     assert not is_reply(header + asked, 0x1234)
     assert is_reply(header + b"\0" + asked[1:], 0x1234)

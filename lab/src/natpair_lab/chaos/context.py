@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from natpair.core.condition import Condition
@@ -19,6 +17,7 @@ from natpair_lab.chaos.observer import Observer
 from natpair_lab.drill.stage import Scene
 from natpair_lab.testbed import switches
 from natpair_lab.testbed.faults import service_named
+from natpair_lab.testbed.host import program
 from natpair_lab.testbed.node import PROGRAM
 from natpair_lab.testbed.topology import SWITCHES
 from natpair_lab.testbed.wait import wait_until
@@ -30,8 +29,7 @@ LEGS: tuple[Leg, Leg] = ("vlan", "public")
 _END_SECONDS = 5.0
 _ECHO_SECONDS = 2.0
 _OPEN = -1
-_PYTHON = (sys.executable, "-I", "-S")
-_HERE = Path(__file__).parent / "programs"
+_PROGRAMS = "natpair_lab.chaos.programs"
 
 
 @dataclass(slots=True)
@@ -98,13 +96,13 @@ class Context(Scene):
 
     def script(self, host: str, name: str, *arguments: object, seconds: float = 60) -> Any:
         """Run one of the programs here inside a host to its end; the JSON of its last line, None if there is none."""
-        argv = [*_PYTHON, str(_HERE / f"{name}.py"), *map(str, arguments)]
+        argv = program(f"{_PROGRAMS}.{name}", *arguments)
         said = self.lab.exec(host, argv, timeout=seconds).stdout.splitlines()
         return json.loads(said[-1]) if said else None
 
     def start(self, host: str, name: str, *arguments: object) -> subprocess.Popen[bytes]:
         """Start one of the campaign's programs inside a host or a switch; it ends when the fault is undone."""
-        argv = [*_PYTHON, str(_HERE / f"{name}.py"), *map(str, arguments)]
+        argv = program(f"{_PROGRAMS}.{name}", *arguments)
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         if host in SWITCHES:
             child = subprocess.Popen(["ip", "netns", "exec", self.lab.switch_netns(host), *argv], **pipes)

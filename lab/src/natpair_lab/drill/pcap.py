@@ -12,16 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from natpair.core.packets import BGP_MARKER, ETH_ARP, ETH_IPV4, ETH_IPV6, NOTIFICATION, UPDATE, read_arp
+
 LINKTYPE_LINUX_SLL2 = 276
-ETH_IPV4, ETH_ARP, ETH_IPV6 = 0x0800, 0x0806, 0x86DD
 _PACKET_OUTGOING = 4
 _SLL2 = struct.Struct("!HHIHBB8s")
 _FRACTION_NS = {0xA1B2C3D4: 1000, 0xA1B23C4D: 1}
 _ICMP_UNREACHABLE = 3
 _ICMP_FRAG_NEEDED = 4
-_BGP_MARKER = b"\xff" * 16
-_BGP_UPDATE = 2
-_BGP_NOTIFICATION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,12 +195,8 @@ def advert(packet: Packet) -> Advert | None:
 
 def arp(packet: Packet) -> Arp | None:
     """The packet as ARP for IPv4 over Ethernet, None if it is something else."""
-    data = packet.payload
-    if packet.ethertype != ETH_ARP or len(data) < 28 or data[:6] != b"\x00\x01\x08\x00\x06\x04":
-        return None
-    operation = struct.unpack_from("!H", data, 6)[0]
-    sender, target = (str(ipaddress.IPv4Address(data[at : at + 4])) for at in (14, 24))
-    return Arp(operation, data[8:14].hex(":"), sender, target)
+    said = read_arp(packet.payload) if packet.ethertype == ETH_ARP else None
+    return None if said is None else Arp(said[0], said[1].hex(":"), str(said[2]), str(said[3]))
 
 
 def updates(packet: Packet) -> Iterator[Update]:
@@ -214,13 +208,13 @@ def updates(packet: Packet) -> Iterator[Update]:
         yield Update(closed=True)
         return
     data = segment[(segment[12] >> 4) * 4 :]
-    while len(data) >= 19 and data[:16] == _BGP_MARKER:
+    while len(data) >= 19 and data[:16] == BGP_MARKER:
         length, kind = struct.unpack_from("!HB", data, 16)
         if length < 19:
             return
-        if kind == _BGP_UPDATE and length <= len(data):
+        if kind == UPDATE and length <= len(data):
             yield _update(data[19:length])
-        elif kind == _BGP_NOTIFICATION:
+        elif kind == NOTIFICATION:
             yield Update(closed=True)
         data = data[length:]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import operator
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -216,9 +215,8 @@ class Lab:
 
     def warm(self, seconds: float = 1.0) -> bool:
         """Ping from each client to the VIP and to the internet, so that no cache is cold; whether all answered."""
-        script = str(Path(__file__).with_name("ping.py"))
         targets = [str(self.gateway.pair.vip.ip), str(self.topology.internet[0].ip)]
-        argv = [sys.executable, "-I", "-S", script, str(seconds), *targets]
+        argv = host.program("natpair_lab.testbed.ping", seconds, *targets)
         pings = [self.popen(name, argv, stdout=subprocess.DEVNULL) for name, _ in self.topology.clients]
         return [ping.wait() for ping in pings] == [0] * len(pings)
 

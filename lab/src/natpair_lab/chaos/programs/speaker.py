@@ -13,14 +13,9 @@ import sys
 import time
 from collections.abc import Callable
 
-MARKER = b"\xff" * 16
-OPEN, UPDATE, NOTIFICATION, KEEPALIVE = 1, 2, 3, 4
+from natpair.core.packets import BGP_MARKER, KEEPALIVE, NOTIFICATION, OPEN, UPDATE, bgp_capabilities, bgp_message
+
 LISTEN_SECONDS = 1.5
-
-
-def message(kind: int, body: bytes = b"") -> bytes:
-    """One BGP message (RFC 4271 section 4.1)."""
-    return MARKER + struct.pack("!HB", 19 + len(body), kind) + body
 
 
 def opening(local_as: int, hold: int) -> bytes:
@@ -29,7 +24,7 @@ def opening(local_as: int, hold: int) -> bytes:
         b"\x01\x04\x00\x01\x00\x01" + b"\x05\x06\x00\x01\x00\x01\x00\x02" + b"\x41\x04" + struct.pack("!I", local_as)
     )
     options = bytes((2, len(abilities))) + abilities
-    return message(OPEN, struct.pack("!BHH4sB", 4, local_as, hold, b"\x0a\xff\x00\x09", len(options)) + options)
+    return bgp_message(OPEN, struct.pack("!BHH4sB", 4, local_as, hold, b"\x0a\xff\x00\x09", len(options)) + options)
 
 
 def reach(prefixes: bytes, next_hop: bytes, local_as: int) -> bytes:
@@ -37,7 +32,7 @@ def reach(prefixes: bytes, next_hop: bytes, local_as: int) -> bytes:
     path = b"\x40\x01\x01\x00" + b"\x40\x02\x06\x02\x01" + struct.pack("!I", local_as)
     inside = b"\x00\x01\x01\x10" + next_hop + b"\x00" + prefixes
     attributes = path + b"\x80\x0e" + bytes((len(inside),)) + inside
-    return message(UPDATE, struct.pack("!HH", 0, len(attributes)) + attributes)
+    return bgp_message(UPDATE, struct.pack("!HH", 0, len(attributes)) + attributes)
 
 
 def received(link: socket.socket, seconds: float) -> bytes:
@@ -65,25 +60,13 @@ def kinds(data: bytes) -> list[int]:
     return found
 
 
-def capabilities(open_body: bytes) -> list[int]:
-    """The capability codes in an OPEN (RFC 5492)."""
-    found, rest = [], open_body[10:]
-    while len(rest) >= 2:
-        kind, length = rest[0], rest[1]
-        value, rest = rest[2 : 2 + length], rest[2 + length :]
-        while kind == 2 and len(value) >= 2:
-            found.append(value[0])
-            value = value[2 + value[1] :]
-    return found
-
-
 def what_to_say(mode: str, local_as: int, address: str, prefixes: bytes) -> list[bytes]:
     """The messages after our OPEN and KEEPALIVE."""
     hop = socket.inet_pton(socket.AF_INET6, address)
     if mode == "malformed":
-        return [message(UPDATE, struct.pack("!HH", 0, 7) + b"\x40\x01\x01\x09\x40\x02\xff")]
+        return [bgp_message(UPDATE, struct.pack("!HH", 0, 7) + b"\x40\x01\x01\x09\x40\x02\xff")]
     if mode == "notification":
-        return [message(NOTIFICATION, b"\x06\x02" + b"x" * 4000)]
+        return [bgp_message(NOTIFICATION, b"\x06\x02" + b"x" * 4000)]
     if mode == "routes":
         return [reach(prefixes, hop, local_as)]
     return []
@@ -94,16 +77,16 @@ def session(link: socket.socket, mode: str, local_as: int, address: str, prefixe
     heard = received(link, 0.3)
     body = heard[19:] if heard[18:19] == bytes((OPEN,)) else b""
     if mode == "malformed-open":
-        link.sendall(MARKER + struct.pack("!HB", 4096, OPEN) + b"\xee" * 200)
+        link.sendall(BGP_MARKER + struct.pack("!HB", 4096, OPEN) + b"\xee" * 200)
     else:
         hold = int(mode.partition(":")[2] or 240)
-        link.sendall(opening(local_as, hold) + message(KEEPALIVE))
+        link.sendall(opening(local_as, hold) + bgp_message(KEEPALIVE))
         later = received(link, 0.3)
         for words in what_to_say(mode, local_as, address, prefixes):
             link.sendall(words)
         heard += later
     heard += received(link, LISTEN_SECONDS)
-    return {"mode": mode, "capabilities": capabilities(body), "heard": kinds(heard)}
+    return {"mode": mode, "capabilities": bgp_capabilities(body[10:]), "heard": kinds(heard)}
 
 
 def main() -> None:
