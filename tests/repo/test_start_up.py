@@ -9,7 +9,7 @@ import pytest
 
 from repo.rules import ROOT
 
-HEAVY = frozenset({"pydantic", "aiohttp", "pyroute2", "jinja2", "rich", "structlog", "asyncio"})
+HEAVY = frozenset({"pydantic", "aiohttp", "pyroute2", "jinja2", "rich", "structlog", "asyncio", "http"})
 
 
 def imported_by(*arguments: str) -> set[str]:
