@@ -37,9 +37,6 @@ class Announced:
     community: str
     med: int | None = None
 
-    def __str__(self) -> str:
-        return f"{self.community} {'without MED' if self.med is None else f'MED {self.med}'}"
-
 
 @dataclass(frozen=True, slots=True)
 class Target:

@@ -49,7 +49,7 @@ def test_the_flow_table_is_shown_with_its_size() -> None:
 
 @pytest.mark.parametrize(
     ("announced", "words"),
-    [(None, "nothing"), (Announced("65000:1", 7), "65000:1 MED 7"), (Announced("65000:2"), "65000:2 without MED")],
+    [(None, "nothing"), (Announced("65000:1", 7), "65000:1 with MED 7"), (Announced("65000:2"), "65000:2 without MED")],
 )
 def test_what_is_announced_is_told(announced: Announced | None, words: str) -> None:
     assert f"traffic local, announced as {words}" in lines(status(active(), announcement=announced))

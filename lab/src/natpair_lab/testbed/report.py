@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from natpair.core.status import Role, Status
+from natpair.core.status import Announced, Role, Status
 from natpair_lab.testbed import apirecord, netns, state
 from natpair_lab.testbed.fabric import Knobs
 from natpair_lab.testbed.faults import damage
@@ -121,13 +121,19 @@ def _node(lab: Lab, name: str) -> NodeSeen:
         role=status.role,
         vrrp=status.vrrp or _NOTHING,
         traffic=status.traffic or _NOTHING,
-        epoch=status.epoch or _NOTHING,
-        announcement=str(status.announcement or _NOTHING),
+        epoch=status.epoch if status.phase else _NOTHING,  # a classic node has neither
+        announcement=_announced(status.announcement),
         sync=_sync(status),
         faults=faults,
         failing=failing,
         status=status,
     )
+
+
+def _announced(said: Announced | None) -> str:
+    if said is None:
+        return _NOTHING
+    return said.community if said.med is None else f"{said.community} MED {said.med}"
 
 
 def _sync(status: Status) -> str:

@@ -135,9 +135,10 @@ def _word(value: bool | None) -> str:
 
 
 def _facts(status: Status) -> list[str]:
-    bgp, last, account = status.bgp, status.last_transition, status.account
+    bgp, last, account, said = status.bgp, status.last_transition, status.account, status.announcement
+    med = "without MED" if said is None or said.med is None else f"with MED {said.med}"
     lines = [
-        f"traffic {status.traffic}, announced as {status.announcement or 'nothing'}",
+        f"traffic {status.traffic}, announced as {f'{said.community} {med}' if said else 'nothing'}",
         f"BGP {bgp.established} of {bgp.total} sessions Established",
     ]
     if last:
