@@ -88,6 +88,10 @@ class StoryWorld(World):
         self.verdict.violations.append(Violation(invariant, self.clock.now, text))
         self.note(f"!!! {invariant}: {text}")
 
+    def heal(self) -> None:
+        self.struck_at = self.clock.now
+        super().heal()
+
     def _moved(self, node: str, journal: Journal, state: NodeState) -> None:
         """The role moves once because no packets come back: what did not help is not tried again."""
         super()._moved(node, journal, state)

@@ -105,7 +105,8 @@ def nobody_can_know(world: World, able: Machine) -> str:
     Keepalived alone elects: a node whose Keepalived is master and whose agent is away cannot be told to let go.
     And of two nodes that do not hear each other on the VLAN, only the clients' answers tell whose leg is dead.
     A line that is cut far away shows only in clients' traffic. And whether the fabric brings a FIP to a node shows only
-    while it is active: one that got nothing either is not tried again for `UNANSWERED_SECONDS`.
+    while it is active: one that got nothing either is not tried again for `UNANSWERED_SECONDS`. One that gets nothing
+    and hears no peer keeps the role: the line may be back before the peer is.
     """
     rival = world.other(able.name)
     if rival.vip and not rival.awake and rival.frozen_since is None:
@@ -120,6 +121,8 @@ def nobody_can_know(world: World, able: Machine) -> str:
     if _gets_nothing_back(world, rival):
         if not rival.line and not world.clients:
             return "no client talks"
+        if not hears(world, rival):
+            return "the active node does not hear its peer"
         if _had_nothing_back(world, able):
             return "no packets came back there either"
     return ""

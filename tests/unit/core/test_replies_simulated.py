@@ -12,7 +12,7 @@ from natpair.core.wire import Path
 from simulation import truth
 from simulation.machine import Machine
 from simulation.stories import REPLIES_FROM, StoryWorld, Verdict, tell
-from simulation.world import Leg
+from simulation.world import Leg, Line
 
 SHARE = 40
 """Stories told that lose replies besides all else."""
@@ -144,6 +144,18 @@ def test_a_node_that_had_no_replies_either_is_excused_only_for_that() -> None:
     assert truth.nobody_can_know(world, other) == "no packets came back there either"
     other.in_vain_at = None
     assert truth.nobody_can_know(world, other) == ""
+
+
+def test_a_node_that_gets_nothing_and_hears_nobody_keeps_the_role() -> None:
+    world = started()
+    ((active, standby),) = world.at_rest()
+    lose(world, "line", active)
+    assert truth.nobody_can_know(world, standby) == ""
+    for path in Path:
+        world.lines[standby.name, path] = Line(loss=1.0)
+    assert truth.nobody_can_know(world, standby) == "the active node does not hear its peer"
+    world.run(30.0)
+    assert active in world.claimants()
 
 
 def test_a_cut_line_shows_only_in_what_clients_send() -> None:
