@@ -105,8 +105,9 @@ def nobody_can_know(world: World, able: Machine) -> str:
     Keepalived alone elects: a node whose Keepalived is master and whose agent is away cannot be told to let go.
     And of two nodes that do not hear each other on the VLAN, only the clients' answers tell whose leg is dead.
     A line that is cut far away shows only in clients' traffic. And whether the fabric brings a FIP to a node shows only
-    while it is active: one that got nothing either is not tried again for `UNANSWERED_SECONDS`. One that gets nothing
-    and hears no peer keeps the role: the line may be back before the peer is.
+    while it is active: one that got nothing either is not tried again for `UNANSWERED_SECONDS`. One that may still be
+    of use, and hears no peer, keeps the role: its trouble may end before the peer is back. A peer that hears it stays
+    out.
     """
     rival = world.other(able.name)
     if rival.vip and not rival.awake and rival.frozen_since is None:
@@ -118,11 +119,11 @@ def nobody_can_know(world: World, able: Machine) -> str:
         and not world.answering(able.name)
     ):
         return "no client answers"
+    if _claims(rival) and _hurts_perhaps(world, rival) and hears(world, able) and not hears(world, rival):
+        return "the active node does not hear its peer"
     if _gets_nothing_back(world, rival):
         if not rival.line and not world.clients:
             return "no client talks"
-        if not hears(world, rival):
-            return "the active node does not hear its peer"
         if _had_nothing_back(world, able):
             return "no packets came back there either"
     return ""
