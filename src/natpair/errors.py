@@ -1,18 +1,18 @@
-"""Every error natpair raises on purpose.
+"""All errors that natpair raises on purpose.
 
     NatpairError
     ├── Usage              the command line is wrong or incomplete                 exit 64
-    ├── ConfigError        the file is wrong; holds all problems at once           exit 78
-    ├── CommandFailed      a child process failed or ran out of time               exit 69
-    ├── DaemonError        keepalived, nft, conntrackd or BIRD refused or is mute  exit 69
-    ├── AgentUnreachable   nobody answers on the agent's socket                    exit 69
+    ├── ConfigError        the file is wrong; holds all problems                   exit 78
+    ├── CommandFailed      a child process failed or timed out                     exit 69
+    ├── DaemonError        keepalived, nft, conntrackd or BIRD refused or does not respond  exit 69
+    ├── AgentUnreachable   no agent answers on its socket                          exit 69
     ├── ApiError           Linode's API refused or gave no usable answer           exit 69, 75 or 77
-    ├── NoInput            a file to read, other than the configuration, is not there  exit 66
+    ├── NoInput            a file other than the configuration does not exist      exit 66
     ├── NotReady           the pair cannot do this now; try later                  exit 75
-    ├── Unsupported        kernel, privilege or program missing                    exit 77
+    ├── Unsupported        a kernel feature, privilege or program is missing       exit 77
     └── LabError           the lab could not be built, found or removed            exit 73
 
-Exit codes are those of sysexits(3); `cli.main` maps them, nothing else exits.
+The exit codes are those of sysexits(3). Only `cli.main` turns errors into exit codes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 
 class NatpairError(Exception):
-    """Base of all errors meant for people. `cure` says what to do about it."""
+    """Base of all errors that users see. `cure` says how to fix it."""
 
     exit_code = 70
 
@@ -34,9 +34,9 @@ class NatpairError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One fault in a configuration file: where it is, what stands there, what would be accepted.
+    """One error in a configuration file: its key, the present value, what is wrong, what is expected.
 
-    `called` is what people call the key, if that is something else: "node nat-b: name" for `node[1].name`.
+    `called` is a clearer name for the key, if there is one: "node nat-b: name" for `node[1].name`.
     """
 
     key: str
@@ -48,13 +48,13 @@ class Problem:
 
 
 class Usage(NatpairError):
-    """What was typed cannot be carried out as it is."""
+    """The command line cannot be carried out as typed."""
 
     exit_code = 64
 
 
 class ConfigError(NatpairError):
-    """The configuration cannot be used; `problems` lists every fault, not only the first."""
+    """The configuration cannot be used; `problems` lists every error, not only the first."""
 
     exit_code = 78
 
@@ -86,16 +86,16 @@ class DaemonError(NatpairError):
 
 
 class AgentUnreachable(NatpairError):
-    """Nobody answers on the agent's control socket."""
+    """No agent answers on its control socket."""
 
     exit_code = 69
 
 
 class ApiError(NatpairError):
-    """Linode's API refused a call, or gave no answer that can be used (`status` None when there was none at all).
+    """Linode's API refused a call or gave no usable answer. `status` is None if there was no answer.
 
-    `reasons` are Linode's own words. `retryable`: the same call may be sent again without harm. `uncertain`: the work
-    may have been done although no answer said so; read before sending it again.
+    `reasons` are Linode's own texts. `retryable`: it is safe to send the same call again. `uncertain`: the call may
+    have taken effect although no answer confirmed it; read the state before sending it again.
     """
 
     exit_code = 69
@@ -126,13 +126,13 @@ class ApiError(NatpairError):
 
 
 class NoInput(NatpairError):
-    """A file that was to be read, other than a configuration, is not there."""
+    """A file other than a configuration should be read but does not exist."""
 
     exit_code = 66
 
 
 class NotReady(NatpairError):
-    """The pair cannot do this at the moment; the message says why."""
+    """The pair cannot do this now; the message says why."""
 
     exit_code = 75
 

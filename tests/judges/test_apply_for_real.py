@@ -230,8 +230,8 @@ def test_what_nobody_confirms_goes_back_by_itself(machine: Scratch) -> None:
     assert "192.0.2.5" in fips(machine)
     machine.run("timeout", "20", "sh", "-c", f"while [ -e {paths.UNCONFIRMED} ]; do sleep 0.05; done")
     assert "192.0.2.221" in fips(machine)
-    assert "goes back" not in machine.natpair("apply", str(EXAMPLE.config)).stderr
-    assert "nothing waits to be confirmed" in machine.natpair("confirm", ok=(75,)).stderr
+    assert "rolls back" not in machine.natpair("apply", str(EXAMPLE.config)).stderr
+    assert "there is nothing to confirm" in machine.natpair("confirm", ok=(75,)).stderr
     machine.natpair("apply", other, "--confirm", "5")
     machine.natpair("confirm")
     assert not machine.run("ls", paths.VAR).stdout.count("unconfirmed\n")
@@ -280,7 +280,7 @@ def test_live_flows_are_counted_and_asked_about(machine: Scratch) -> None:
     planned = json.loads(machine.natpair("apply", other, "--dry-run", "--json").stdout)
     assert [(effect["key"], effect["breaks"]) for effect in planned["effects"]] == [("pair.fips", 1), ("pair.fips", 0)]
     refused = machine.natpair("apply", other, ok=(75,))
-    assert "1 live flows would break" in refused.stderr
+    assert "1 live flow would break" in refused.stderr
     assert "--yes" in refused.stderr
     assert "192.0.2.221" in fips(machine)
     machine.natpair("apply", other, "--yes")
@@ -302,7 +302,7 @@ def test_an_edited_file_is_not_taken_for_the_one_in_force(machine: Scratch) -> N
         agent.kill()
         agent.communicate()
     assert "which configuration is in force cannot be told" in refused.stderr
-    assert "1 live flows would break" in refused.stderr
+    assert "1 live flow would break" in refused.stderr
     assert tables(machine) == []
 
 
@@ -369,7 +369,7 @@ def test_a_machine_that_is_no_node_keeps_nothing_of_a_question(machine: Scratch)
 def test_what_waits_to_be_confirmed_is_shown_and_no_copy_stays_beside(machine: Scratch) -> None:
     machine.natpair("apply", str(EXAMPLE.config))
     machine.natpair("apply", variant(machine, ('fips = ["192.0.2.221"]', 'fips = ["192.0.2.5"]')), "--confirm", "60")
-    assert "not confirmed: goes back to 1 in " in machine.natpair("generations").stderr
+    assert "not confirmed: rolls back to 1 in " in machine.natpair("generations").stderr
     machine.natpair("confirm")
     assert "not confirmed" not in machine.natpair("generations").stderr
     assert machine.run("find", "/etc", "-name", "*natpair-previous*").stdout == ""

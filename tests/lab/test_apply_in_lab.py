@@ -50,7 +50,7 @@ def test_a_node_fresh_from_lab_up_is_as_an_apply_leaves_it(lab: Lab) -> None:
             refused = lab.exec(active, [*PROGRAM, "apply"], check=False, timeout=60)
             traffic.finish()
         assert refused.returncode == 75
-        assert "live flows would break" in refused.stderr
+        assert " would break" in refused.stderr
         assert "pair.fips" in lab.exec(active, [*PROGRAM, "diff"]).stdout
     finally:
         place.write_text(text)
@@ -100,7 +100,7 @@ def test_the_agent_of_an_older_natpair_does_not_bring_its_ruleset_back(lab: Lab)
         status = lab.status(standby)
         assert status is not None
         assert status.repairs == ()
-        assert lab.exec(standby, [*PROGRAM, "diff"]).stdout.count("everything is in place") == 1
+        assert lab.exec(standby, [*PROGRAM, "diff"]).stdout.count("no differences") == 1
     finally:
         lab.exec(standby, ["umount", str(template)])
     lab.exec(standby, [*PROGRAM, "apply"])
@@ -115,7 +115,7 @@ def test_what_commands_on_a_node_say_is_as_their_schemas(lab: Lab) -> None:
                 assert complaints(document) == [], (node, words)
     assert complaints(json.loads(json.dumps(look(lab), default=plain))) == []
     assert complaints(answer(lab, standby, "drain", "--json")[0]) == []
-    assert "no node is preferred" in lab.exec(active, [*PROGRAM, "failback"], check=False).stderr
+    assert "pair.prefer is not set" in lab.exec(active, [*PROGRAM, "failback"], check=False).stderr
     (no,) = answer(lab, active, "switchover", "--json", ok=(75,))
     assert (complaints(no), no["ok"]) == ([], False)
     assert complaints(answer(lab, standby, "undrain", "--json")[0]) == []
@@ -125,7 +125,7 @@ def test_what_commands_on_a_node_say_is_as_their_schemas(lab: Lab) -> None:
 def test_a_drain_survives_a_power_cut_and_says_who_carries_the_traffic(lab: Lab) -> None:
     active, standby = lab.wait_ready()
     said = lab.exec(active, [*PROGRAM, "drain"]).stdout
-    assert f"{standby} carries the traffic; {active} stays out" in said
+    assert f"{standby} is active; {active} stays drained" in said
     lab.power_cut(active)
     lab.boot(active)
     wait_until(

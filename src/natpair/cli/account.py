@@ -1,4 +1,4 @@
-"""The commands' way to Linode's API: address and token as gateway.toml and the environment say."""
+"""How commands reach Linode's API, with the URL and token from gateway.toml and the environment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from natpair.linode.transport import Transport
 
 
 def transport(gateway: Gateway) -> Transport:
-    """An unopened connection. Unsupported, with a cure, when there is no token, or when others may read its file."""
+    """An unopened connection. Raise Unsupported if there is no token or if other users can read its file."""
     settings = gateway.linode
     token = read_token(Path(settings.token_file) if settings.token_file else None, os.environ)
     return Transport(token, base_url=settings.api_url, plain_http=settings.plain_http)

@@ -1,4 +1,4 @@
-"""The commands' way to the agent of this machine: what goes wrong there is said with its cure."""
+"""How commands talk to this machine's agent. Every error says how to fix it."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from natpair.errors import AgentUnreachable
 from natpair.system import agentsocket
 from natpair.system.agentsocket import Answer
 
-_CURE = "is natpair-agent running? See 'systemctl status natpair-agent'"
-_OTHER = "is it of this version? 'systemctl restart natpair-agent' costs no packet"
-_NO_NODE = "natpair init writes a first gateway.toml; natpair lab up boots a pair to try it with"
+_CURE = "check whether natpair-agent is running: 'systemctl status natpair-agent'"
+_OTHER = "the agent may be of another version: run 'systemctl restart natpair-agent', which loses no packet"
+_NO_NODE = "run natpair init to write a gateway.toml, or natpair lab up to try a pair in a lab"
 
 
 T = TypeVar("T")
 
 
 def status() -> Status:
-    """What the agent says of this node; AgentUnreachable if there is no agent or no answer."""
+    """The agent's status of this node. Raise AgentUnreachable if no agent answers."""
     return _reached(agentsocket.status)
 
 
 def status_document() -> Any:
-    """The same as the agent wrote it, to be printed."""
+    """The same status as the JSON document that the agent sent."""
     return _reached(agentsocket.status_document)
 
 
@@ -42,11 +42,11 @@ def _reached(ask: Callable[[], T]) -> T:
     except OSError as error:
         raise _unreachable() from error
     except ValueError as error:
-        raise AgentUnreachable(f"the agent's answer is not understood: {error}", cure=_OTHER) from error
+        raise AgentUnreachable(f"cannot understand the agent's answer: {error}", cure=_OTHER) from error
 
 
 def _unreachable() -> AgentUnreachable:
-    """No agent: on a machine that never was a node there is nothing to be started, but perhaps a lab to look into."""
+    """The error if no agent answers. On a machine that is no node, it points to a running lab or to `natpair init`."""
     reason, _, cure = waits_for().partition("\n")
     if reason:
         return AgentUnreachable(f"the agent is waiting: {reason}", cure=cure.strip() or _CURE)
@@ -54,16 +54,16 @@ def _unreachable() -> AgentUnreachable:
         return AgentUnreachable(f"no agent answers on {AGENT_SOCKET}", cure=_CURE)
     labs = complete.running()
     if not labs:
-        return AgentUnreachable(f"this machine is no node: it has no {CONFIG}", cure=_NO_NODE)
+        return AgentUnreachable(f"this machine is not a node: it has no {CONFIG}", cure=_NO_NODE)
     name = "" if labs[0] == "lab" else f" --name {labs[0]}"
     node = next(iter(complete.nodes_of(labs[0])), "nat-a")
-    up = f"a lab is up: {labs[0]}" if len(labs) == 1 else f"labs are up: {', '.join(labs)}"
-    look = f"natpair lab exec{name} {node} -- natpair status, or natpair lab status{name}"
-    return AgentUnreachable(f"this machine is no node: it has no {CONFIG}; {up}", cure=look)
+    up = f"a lab is running: {labs[0]}" if len(labs) == 1 else f"labs are running: {', '.join(labs)}"
+    look = f"run natpair lab exec{name} {node} -- natpair status, or natpair lab status{name}"
+    return AgentUnreachable(f"this machine is not a node: it has no {CONFIG}; {up}", cure=look)
 
 
 def waits_for(path: str = WAITING) -> str:
-    """What an agent that cannot begin yet is waiting for, and below it the cure; empty if none waits."""
+    """What an agent that cannot start yet is waiting for, and on the next line the fix; empty if none waits."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):

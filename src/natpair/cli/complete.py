@@ -1,6 +1,6 @@
-"""What the shell may offer behind a half-typed word, and which labs run on this machine.
+"""Shell completions, and which labs run on this machine.
 
-Read from files alone: a completion must come at once.
+Everything is read from files, because a completion must be fast.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ GENERATIONS = Path(paths.GENERATIONS)
 
 
 def running() -> list[str]:
-    """The names of the labs that are there."""
+    """The names of the existing labs."""
     return names_in(LABS)
 
 
@@ -28,11 +28,11 @@ def nodes_of(lab: str) -> list[str]:
 
 
 def nodes_in_file(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The names of the nodes in the file on the command line, as far as it can be read."""
+    """The names of the nodes in the file on the command line; none if it cannot be read."""
     import tomllib
 
     try:
-        # A half-typed line leaves its arguments unparsed.
+        # Click does not parse the arguments of an incomplete command line.
         file = context.args[0] if context.args else context.params.get("file")
         document = tomllib.loads(Path(str(file)).read_text(encoding="utf-8-sig"))
         names = [str(node["name"]) for node in document["node"]]
@@ -63,5 +63,5 @@ def names_in(folder: Path) -> list[str]:
 
 
 def items(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
-    """Those of `names` that the half-typed word may become."""
+    """Those of `names` that begin with the incomplete word."""
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]

@@ -1,4 +1,4 @@
-"""Differences for people: keys in the words of the configuration, files as unified diffs."""
+"""Differences as text: keys by their names in the configuration, files as unified diffs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def say_keys(changes: Sequence[KeyChange]) -> None:
-    """One line for each key that differs."""
+    """Print one line for each key that differs."""
     for change in changes:
         before = change.before if change.before is not None else "absent"
         after = change.after if change.after is not None else "absent"
@@ -23,13 +23,13 @@ def say_keys(changes: Sequence[KeyChange]) -> None:
 
 
 def say_files(plan: Plan) -> None:
-    """The difference of each file of `plan`."""
+    """Print the difference of each file of `plan`."""
     for line in file_lines(plan):
         say(line)
 
 
 def file_lines(plan: Plan) -> Iterator[str]:
-    """The lines of a diff from what is there to what should be. gateway.toml was told in its own words already."""
+    """The lines of a diff from the installed files to those of `plan`, without gateway.toml: `say_keys` prints that."""
     from natpair.core import paths
     from natpair.system.files import read_if_there
 
@@ -40,10 +40,10 @@ def file_lines(plan: Plan) -> Iterator[str]:
         if there is None:
             yield f"+ {file.path} (new)"
         elif there == file.text:
-            yield f"! {file.path}: its mode should be {file.mode:04o}"
+            yield f"! {file.path}: mode should be {file.mode:04o}"
         else:
             yield from _unified(file.path, there, file.text)
-    yield from (f"- {path} (gone)" for path in plan.removed)
+    yield from (f"- {path} (removed)" for path in plan.removed)
 
 
 def _unified(path: str, before: str, after: str) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""The `natpair` program: finds the command, runs it, and turns every ending into an exit code.
+"""The `natpair` program: finds the command, runs it, and turns every result and error into an exit code.
 
-The table `COMMANDS` is all that `natpair --help` needs; a command's module is imported when the
-command is used. One of the two places where a broad `except` is allowed: a bug ends here.
+`natpair --help` needs only the table `COMMANDS`; a command's module is imported when the command runs. This is one of
+the two places where a broad `except` is allowed: it reports bugs.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _CANNOT_WRITE = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
 class CommandEntry:
     """One line of `natpair --help`.
 
-    `module` holds a click object `command`, or the one named after a colon. It is relative to the group's package, but
-    a dotted name is absolute.
+    `module` holds a click object `command`, or the object named after a colon. A name with a dot is absolute; any other
+    is relative to the group's package.
     """
 
     module: str
@@ -48,37 +48,39 @@ class CommandEntry:
 
 
 COMMANDS: Mapping[str, CommandEntry] = {
-    "init": CommandEntry("init", "Write a gateway.toml, asking only what cannot be guessed."),
-    "check": CommandEntry("check", "Check a gateway.toml: all problems at once."),
+    "init": CommandEntry("init", "Write a gateway.toml from a few questions."),
+    "check": CommandEntry("check", "Check a gateway.toml and report every problem at once."),
     "render": CommandEntry("render", "Write the files of one node to a folder or to stdout."),
-    "diff": CommandEntry("diff", "What gateway.toml says against what this machine is."),
-    "apply": CommandEntry("apply", "Make this node what gateway.toml says."),
-    "confirm": CommandEntry("generations:confirm", "Keep what `apply --confirm` has changed."),
-    "rollback": CommandEntry("generations:rollback", "Make this node what it was before."),
-    "generations": CommandEntry("generations:generations", "What this node was, and what each apply changed."),
-    "status": CommandEntry("status", "The pair at a glance, problems first."),
-    "events": CommandEntry("events", "Each change of role: when, why, in which steps."),
-    "switchover": CommandEntry("role:switchover", "Hand the active role to the other node, losing nothing."),
+    "diff": CommandEntry("diff", "Compare gateway.toml with this machine."),
+    "apply": CommandEntry("apply", "Apply gateway.toml to this node."),
+    "confirm": CommandEntry("generations:confirm", "Keep what `apply --confirm` changed."),
+    "rollback": CommandEntry("generations:rollback", "Return this node to an earlier configuration."),
+    "generations": CommandEntry("generations:generations", "List earlier configurations and what each apply changed."),
+    "status": CommandEntry("status", "Show the state of the pair, problems first."),
+    "events": CommandEntry("events", "Show every role change: when, why, step by step."),
+    "switchover": CommandEntry("role:switchover", "Move the active role to the other node; no packet is lost."),
     "failback": CommandEntry("role:failback", "Give the active role to the node that pair.prefer names."),
-    "drain": CommandEntry("role:drain", "Keep this node from being active until undrained."),
-    "undrain": CommandEntry("role:undrain", "Let a drained node serve again."),
-    "client-config": CommandEntry("client_config", "What a private instance needs to go out through the pair."),
-    "cloud": CommandEntry("cloud", "The Linode side: plan, apply, status, watch, destroy, probe."),
-    "completion": CommandEntry("completion", "The script by which a shell completes all this."),
-    "prepare": CommandEntry("prepare", "Prepare the kernel and /run before the daemons start.", hidden=True),
-    "agent": CommandEntry("agent", "The daemon; systemd runs it.", hidden=True),
-    "agent-stopping": CommandEntry("agent_stopping", "Hand over before natpair stops.", hidden=True),
-    "agent-stopped": CommandEntry("agent_stopped", "What is left to do when the agent is gone.", hidden=True),
+    "drain": CommandEntry("role:drain", "Take this node out of service until undrain."),
+    "undrain": CommandEntry("role:undrain", "End a drain: this node may become active again."),
+    "client-config": CommandEntry("client_config", "Print the network configuration of a private instance."),
+    "cloud": CommandEntry("cloud", "Create, watch and remove a pair on Linode."),
+    "completion": CommandEntry("completion", "Print a shell completion script."),
+    "prepare": CommandEntry("prepare", "Set up the kernel and /run before the daemons start.", hidden=True),
+    "agent": CommandEntry("agent", "Run the agent (for systemd).", hidden=True),
+    "agent-stopping": CommandEntry("agent_stopping", "Hand over before natpair stops (for systemd).", hidden=True),
+    "agent-stopped": CommandEntry(
+        "agent_stopped", "Take a standby without an agent out of the election (for systemd).", hidden=True
+    ),
 }
 
 
 PLUGINS = "natpair.commands"
-"""Entry points of this group name tables like `COMMANDS`; an installed natpair-lab has one."""
+"""Entry point group: each entry point names a table like `COMMANDS`. natpair-lab has one."""
 _IN_NATPAIR_LAB = frozenset({"lab", "drill", "bench", "chaos"})
 
 
 class _ReaderGone(Exception):
-    """A BrokenPipeError that click does not know: it would end the process with a 1."""
+    """Stands for BrokenPipeError, which click would catch and turn into exit code 1."""
 
 
 @contextmanager
@@ -90,7 +92,7 @@ def _own_broken_pipe() -> Iterator[None]:
 
 
 class LazyGroup(click.Group):
-    """A click group that knows its commands from a table and imports one only when it is called."""
+    """A click group that lists its commands from a table and imports a command only when it runs."""
 
     def __init__(self, *, entries: Mapping[str, CommandEntry], package: str, **attrs: Any) -> None:
         super().__init__(**attrs)
@@ -100,7 +102,7 @@ class LazyGroup(click.Group):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        """As click's; `--help` and `--version` write already here."""
+        """As click's. `--help` and `--version` already write their output here."""
         with _own_broken_pipe():
             return super().make_context(info_name, args, parent, **extra)
 
@@ -110,7 +112,7 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names in the table's order: the order of a node's life, not of the alphabet."""
+        """The names in the table's order, which is the order of use, not alphabetical."""
         return list(self.entries)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -127,7 +129,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click's, with the nearest command named when there is none of that name."""
+        """As click's, but an unknown name is answered with the most similar command."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
@@ -137,14 +139,14 @@ class LazyGroup(click.Group):
             raise click.UsageError(f"{error.message} Did you mean '{close[0]}'?", ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands from the table alone, without importing any of them."""
+        """Write the list of commands from the table, without importing any of them."""
         rows = [(name, entry.help) for name, entry in self.entries.items() if not entry.hidden]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
 
 class Program(LazyGroup):
-    """The `natpair` program itself: what other distributions add is looked up when it is asked for."""
+    """The `natpair` program itself. It looks up commands of other distributions only when needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Natpair's own commands first."""
@@ -152,17 +154,17 @@ class Program(LazyGroup):
         return super().list_commands(ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """As any group's, with the added ones."""
+        """As any group's, including the added commands."""
         self.list_commands(ctx)
         super().format_commands(ctx, formatter)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """As any group's; Unsupported for a command of natpair-lab where that is not installed."""
+        """As any group's. Raise Unsupported for a command of natpair-lab if that is not installed."""
         if cmd_name not in self.entries:
             self.list_commands(ctx)
         if cmd_name not in self.entries and cmd_name in _IN_NATPAIR_LAB:
-            cure = "install it beside natpair: pip install natpair-lab, or run it from a clone: make demo"
-            raise Unsupported(f"`natpair {cmd_name}` is part of natpair-lab, which is not installed here", cure=cure)
+            cure = "install it with: pip install natpair-lab; or in a clone of the repository run: make demo"
+            raise Unsupported(f"`natpair {cmd_name}` is part of natpair-lab, which is not installed", cure=cure)
         return super().get_command(ctx, cmd_name)
 
 
@@ -182,11 +184,11 @@ def added_commands() -> dict[str, CommandEntry]:
 )
 @click.version_option(package_name="natpair", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Two small Linux machines become one highly available NAT gateway."""
+    """Turn two small Linux machines into one highly available NAT gateway."""
 
 
 def entry(command: click.Command = cli) -> NoReturn:
-    """The `natpair` program: one command line, ending the process with the exit code of `run`."""
+    """Run the process's command line and exit with the code of `run`."""
     _open_missing_streams()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup's SIG_IGN stays
@@ -195,8 +197,8 @@ def entry(command: click.Command = cli) -> NoReturn:
 
 
 def _open_missing_streams() -> None:
-    """`natpair … >&-`: Python has no stream then. Whoever closed it is a reader that went away."""
-    # They live as long as the process.
+    """Replace streams that the caller closed (`natpair … >&-`); Python has None for them. Stdout gets a broken pipe."""
+    # The streams live as long as the process.
     if sys.stdin is None:
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115
     if sys.stderr is None:
@@ -208,9 +210,9 @@ def _open_missing_streams() -> None:
 
 
 def run(argv: Sequence[str], command: click.Command = cli) -> int:
-    """Run one command line and return its exit code, having told stderr what went wrong.
+    """Run one command line and return its exit code. Print errors to stderr.
 
-    A command ends well by returning None, and with a code of its own by returning an int.
+    A command that returns None gives exit code 0; one that returns an int gives that code.
     """
     try:
         code = _exit_code(command.main(args=list(argv), prog_name="natpair", standalone_mode=False))
@@ -254,16 +256,20 @@ def _explain_os_error(error: OSError) -> int:
         return _leave_quietly()
     place = f"{error.filename}: " if error.filename else ""
     if error.errno in _CANNOT_WRITE:
-        report_error(NatpairError(f"{place}{error.strerror}", cure="make room or make it writable, then run it again"))
+        report_error(
+            NatpairError(
+                f"{place}{error.strerror}", cure="free some space or make it writable, then run this command again"
+            )
+        )
         return EX_CANTCREAT
     if isinstance(error, PermissionError):
-        report_error(Unsupported(f"{place}{error.strerror}", cure="run it again as root"))
+        report_error(Unsupported(f"{place}{error.strerror}", cure="run this command again as root"))
         return Unsupported.exit_code
     return _explain_bug(error)
 
 
 def _leave_quietly() -> int:
-    """`natpair … | head`: the reader left, which is no fault; keep the interpreter's last flush quiet."""
+    """The reader of a pipe ended (`natpair … | head`). That is no error: suppress the interpreter's last flush."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -276,14 +282,14 @@ def _explain_bug(error: Exception) -> int:
     report_error(
         NatpairError(
             f"this is a bug in natpair {natpair.__version__}: {type(error).__name__}: {error}",
-            cure="run it again with NATPAIR_DEBUG=1 and open an issue with what it prints and your gateway.toml",
+            cure="run it again with NATPAIR_DEBUG=1, and open an issue with the output and your gateway.toml",
         )
     )
     return EX_SOFTWARE
 
 
 def _unwind(number: int, _frame: FrameType | None) -> NoReturn:
-    """Let `finally` and `with` undo what was built; a second signal must not interrupt that."""
+    """Exit by an exception, so that `finally` and `with` clean up. Ignore a second signal meanwhile."""
     for other in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(other, signal.SIG_IGN)
     sys.exit(128 + number)

@@ -1,4 +1,4 @@
-"""Manual pages in roff (man(7)), from the same texts as `--help`: one page for each command that people type."""
+"""Manual pages in roff (man(7)), from the same texts as `--help`: one page for each command that is not hidden."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def pages(command: click.Command, version: str) -> dict[str, str]:
 
 
 def walk(command: click.Command, context: click.Context) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """`command` and all commands below it, each with the words that call it; hidden ones of the table are left out."""
+    """`command` and all commands below it, each with the words that call it, without the table's hidden ones."""
     yield tuple(context.command_path.split()), command
     if isinstance(command, click.Group):
         hidden = {name for name, entry in getattr(command, "entries", {}).items() if entry.hidden}
@@ -29,7 +29,7 @@ def walk(command: click.Command, context: click.Context) -> Iterator[tuple[tuple
 
 
 def examples(command: click.Command) -> list[str]:
-    """The command lines that the end of a command's help shows, without prose around them."""
+    """The example command lines at the end of a command's help, without the prose around them."""
     found = []
     for part in _EXAMPLE.split(command.epilog or "")[1:]:
         line = re.split(r"\.(?: |$)|, (?:and|or) ", part, maxsplit=1)[0]
@@ -82,6 +82,6 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 
 def _safe(text: str) -> str:
-    """Text that roff takes as it is: a backslash, a leading dot or quote and a minus mean themselves."""
+    """Escape `text` for roff: backslash, minus, and a leading dot or quote."""
     escaped = text.replace("\\", "\\e").replace("-", "\\-")
     return f"\\&{escaped}" if escaped[:1] in {".", "'"} else escaped

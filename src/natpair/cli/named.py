@@ -1,7 +1,7 @@
-"""Problems that are found behind the reading of a file still name the file, with the line of each key.
+"""Give problems that are found after parsing the file's path, and each key its line.
 
-What needs the account or the machine to be judged finds them long after the text was parsed, where only the gateway is
-known: `in_its_file` gives such an error the path that was typed.
+Checks that need the account or the machine run long after the text was parsed and know only the gateway. `in_its_file`
+adds the path that the user typed to their errors.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 NAMELESS = frozenset({"gateway.toml", "node"})
-"""What stands for a file in an error whose raiser does not know which one it was."""
+"""Placeholders that code uses as the source of a ConfigError if it does not know the file."""
 
 
 def in_its_file(function: Callable[P, R]) -> Callable[P, R]:
-    """For a command with an argument `file`: a ConfigError of a nameless file becomes one of this file."""
+    """For a command with an argument `file`: put this file's path into a ConfigError without one."""
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -41,7 +41,7 @@ def _of(file: Path, error: ConfigError) -> ConfigError:
 
     try:
         problems = with_lines(error.problems, read(file))
-    except (ConfigError, ValueError):  # gone or changed meanwhile: the problems are as true without lines
+    except (ConfigError, ValueError):  # the file is gone or has changed: report the problems without lines
         problems = list(error.problems)
     named = ConfigError(str(file), problems)
     named.cure = error.cure

@@ -1,4 +1,4 @@
-"""What the commands that change this machine have in common: who it is, its files, and what a change would cost."""
+"""Shared by the commands that change this machine: which node it is, its files, and what a change would break."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Target:
 
 
 def target(text: str, source: str, node: str | None) -> Target:
-    """The node this machine is in the configuration `text`, and its bundle; ConfigError with every problem."""
+    """This machine's node in the configuration `text`, and its files. Raise ConfigError with every problem."""
     from natpair.config.load import parse
     from natpair.core.rendered import RenderedFile
     from natpair.render.bundle import render_all
@@ -52,13 +52,13 @@ def target(text: str, source: str, node: str | None) -> Target:
     gateway = parse(text, source=source)
     me = this_node(gateway, node)
     files = render_all(gateway, me.name, capabilities=capabilities())
-    # The configuration goes in with the files made from it, so that neither is ever without the other.
+    # The configuration is installed together with the files made from it, so that they always match.
     both = (RenderedFile(paths.CONFIG, text), RenderedFile(paths.APPLIED, text))
     return Target(gateway, me, (*both, *files))
 
 
 def this_node(gateway: Gateway, name: str | None = None) -> Node:
-    """Which node of `gateway` this machine is, by `name`, its addresses or its host name; ConfigError if none."""
+    """The node of `gateway` that this machine is, by `name`, addresses or host name. Raise ConfigError if none."""
     from natpair.config.load import find_node
     from natpair.system.machine import own_addresses
 
@@ -66,17 +66,17 @@ def this_node(gateway: Gateway, name: str | None = None) -> Node:
 
 
 def read_config(file: Path) -> str:
-    """The text of a configuration; ConfigError if it cannot be read."""
+    """The text of a configuration. Raise ConfigError if it cannot be read."""
     from natpair.config.load import read
 
     return read(file)
 
 
 def in_force() -> Gateway | None:
-    """The configuration that this node works by now; None if none was applied, or which one cannot be told.
+    """The configuration in force on this node; None if none was applied or if it cannot be determined.
 
-    It is the copy that the last apply left. Without one, gateway.toml counts only if the agent runs with the same: the
-    file may have been edited since.
+    It is the copy that the last apply saved. Without that copy it is gateway.toml, but only if the agent runs with the
+    same content: the file may have been edited since.
     """
     from natpair.config.load import load
     from natpair.core.digest import config_hash
@@ -93,25 +93,25 @@ def in_force() -> Gateway | None:
 
 
 def resume_apply() -> None:
-    """Undo or finish what a killed apply left, before anything starts from its files. It never stops a start."""
+    """Undo or finish a killed apply before anything starts from its files. An error here never prevents the start."""
     from natpair.apply.transaction import resume
 
     try:
         said = resume()
     except (NatpairError, OSError) as error:
-        said = f"an apply that was cut off could not be undone: {error}"
+        said = f"an interrupted apply could not be undone: {error}"
     if said:
         talk(said)
 
 
 def require_root() -> None:
-    """Unsupported unless this is root."""
+    """Raise Unsupported unless this process runs as root."""
     if os.geteuid() != 0:
-        raise Unsupported("only root can change this machine", cure="run it as root, or with --dry-run")
+        raise Unsupported("only root can change this machine", cure="run this command as root, or with --dry-run")
 
 
 def require_key(gateway: Gateway) -> None:
-    """ConfigError if this node's copy of the pair's key is missing, too short or readable for others."""
+    """Raise ConfigError if this node's copy of the pair's key is missing, too short or readable by other users."""
     from natpair.system.key import key_problems
 
     if problems := key_problems(gateway.heartbeat.key_file):
@@ -119,7 +119,7 @@ def require_key(gateway: Gateway) -> None:
 
 
 def require_interfaces(gateway: Gateway, me: Node) -> None:
-    """ConfigError, of a file that the command names, if the machine lacks an interface that its node has there."""
+    """Raise ConfigError if the machine does not have an interface that its node has in the configuration."""
     from natpair.system.machine import interfaces
 
     there = interfaces()
@@ -135,9 +135,9 @@ def require_interfaces(gateway: Gateway, me: Node) -> None:
 
 
 def require_addresses(gateway: Gateway, me: Node, source: str, text: str, *, add: bool) -> tuple[tuple[str, str], ...]:
-    """The own addresses that the machine does not have and that `add` lets natpair put there: interface, address.
+    """The own addresses, as (interface, address), that are missing and that natpair may add because of `add`.
 
-    ConfigError if one stands on another interface, is missing without `add`, or is in use by another machine.
+    Raise ConfigError if one is on another interface, is missing without `add`, or is in use by another machine.
     """
     from natpair.config.load import with_lines
     from natpair.core.placement import misplaced
@@ -148,15 +148,15 @@ def require_addresses(gateway: Gateway, me: Node, source: str, text: str, *, add
     index = gateway.bit_of(me.name)
     problems, missing = [], []
     for one in found:
-        accepted = "swap the interfaces, or write the address that is there"
+        accepted = "the interface that has this address, or the address of this interface"
         message = str(one)
         if not one.elsewhere:
             user = in_use_by(one.interface, one.own) if add else ""
             if add and not user:
                 missing.append((one.interface, str(one.own)))
                 continue
-            accepted = "an address that this machine has; --add-address puts a new one there, if nobody has it"
-            message += f"; it is in use: {user}" if user else ""
+            accepted = "an address of this machine; --add-address adds a new one that no other machine uses"
+            message += f"; the address is in use: {user}" if user else ""
         problems.append(Problem(f"node[{index}].{one.field}", str(one.own), message, accepted))
     if problems:
         raise ConfigError(source, with_lines(problems, text))
@@ -164,7 +164,7 @@ def require_addresses(gateway: Gateway, me: Node, source: str, text: str, *, add
 
 
 def _patiently(look: Callable[[], tuple[Misplaced, ...]]) -> tuple[Misplaced, ...]:
-    """What `look` finds; an interface that has no address of that kind yet gets some seconds (DHCP, SLAAC, DAD)."""
+    """What `look` finds. Wait some seconds for an interface without such an address yet (DHCP, SLAAC, DAD)."""
     found: tuple[Misplaced, ...] = ()
 
     def settled() -> bool:
@@ -177,9 +177,9 @@ def _patiently(look: Callable[[], tuple[Misplaced, ...]]) -> tuple[Misplaced, ..
 
 
 def serves(gateway: Gateway | None) -> bool:
-    """Whether clients' traffic passes here now: this machine holds the VIP. True to the kernel, agent or not.
+    """Whether clients' traffic passes through this machine now: the kernel has the VIP. It works without an agent.
 
-    Where the configuration in force cannot be told, the agent is asked.
+    If the configuration in force is unknown (`gateway` is None), the agent is asked.
     """
     from natpair.system.machine import own_addresses
 
@@ -190,7 +190,7 @@ def serves(gateway: Gateway | None) -> bool:
 
 
 def what_if(old: Gateway | None, new: Gateway, me: Node) -> tuple[Effect, ...]:
-    """What the change does to the pair, and to the flows that pass here now: none do on a node that does not serve."""
+    """The effects of the change on the pair and on the flows through this node. A node that is not active has none."""
     from natpair.core.whatif import Context, anything, effects
     from natpair.system.flows import live_flows
 
@@ -204,10 +204,10 @@ def what_if(old: Gateway | None, new: Gateway, me: Node) -> tuple[Effect, ...]:
 
 
 def tell(found: Sequence[Effect]) -> None:
-    """Say each effect on stderr, with its count."""
+    """Print each effect to stderr, with its count of flows."""
     sign = symbols(sys.stderr)
     for effect in found:
-        counts = [f"{n} flows {verb}" for n, verb in _counts(effect) if n]
+        counts = [f"{_flows(n)} {verb}" for n, verb in _counts(effect) if n]
         talk(
             f"{sign.warning if counts else sign.bullet} {effect.key}: {effect.text}"
             + (f" ({', '.join(counts)})" if counts else "")
@@ -215,17 +215,21 @@ def tell(found: Sequence[Effect]) -> None:
 
 
 def _counts(effect: Effect) -> tuple[tuple[int, str], ...]:
-    return (effect.breaks, "break"), (effect.stalls, "stall"), (effect.ages, "may expire")
+    return (effect.breaks, "would break"), (effect.stalls, "would stall"), (effect.ages, "may expire")
+
+
+def _flows(count: int) -> str:
+    return "1 live flow" if count == 1 else f"{count} live flows"
 
 
 def agree(found: Sequence[Effect], *, yes: bool) -> None:
-    """Ask whether to go on where live flows would suffer; without a terminal NotReady says how to go on."""
+    """Ask for consent if live flows would break or stall. Raise NotReady without a terminal or consent."""
     hurt = sum(effect.breaks for effect in found), sum(effect.stalls for effect in found)
     if yes or not any(hurt):
         return
-    cure = "--drain-first hands over to the other node first; --yes accepts it"
-    said = f"this node serves: {hurt[0]} live flows would break, {hurt[1]} would stall"
-    if not (_terminal() and click.confirm(f"{said}. Go on? ({cure})", err=True)):
+    cure = "add --drain-first to hand over to the other node first, or --yes to accept it"
+    said = f"this node is active: {_flows(hurt[0])} would break, {_flows(hurt[1])} would stall"
+    if not (_terminal() and click.confirm(f"{said}. Continue? ({cure})", err=True)):
         raise NotReady(f"not applied: {said}", cure=cure)
 
 
@@ -235,13 +239,14 @@ def _terminal() -> bool:
 
 @contextmanager
 def drained_meanwhile() -> Iterator[None]:
-    """Hand the role over, keep out of the election for the while, and come back; NotReady if the peer cannot serve.
+    """Drain this node inside the `with` block and undrain it afterwards. Raise NotReady if the peer is not ready.
 
-    Configurations that differ are no reason against it: on one node after the other, they do differ for a while.
+    A configuration that differs between the nodes does not prevent the drain: it differs whenever an apply has run on
+    one node and not yet on the other.
     """
     status = status_or_none()
     if status is None:
-        raise NotReady("no agent answers: this node cannot be drained", cure="systemctl start natpair-agent")
+        raise NotReady("cannot drain this node: no agent answers", cure="run systemctl start natpair-agent")
     if status.drained:
         yield
         return
@@ -254,21 +259,23 @@ def drained_meanwhile() -> Iterator[None]:
 
 
 def undrain() -> None:
-    """Take this node's drain back, whatever has happened meanwhile. It raises nothing: an error before it counts more.
+    """End this node's drain. Raise nothing, because an earlier error is more important.
 
-    An agent that is just being restarted gets some time. If it stays away, its next start finds no drain on the disk.
+    Wait some time for an agent that is restarting. If it does not answer, remove the drain from the disk.
     """
     if poll(_undrained, deadline_seconds=_UNDRAIN_SECONDS, poll_seconds=_POLL_SECONDS):
         return
     with suppress(OSError):
         Path(paths.DRAINED).unlink(missing_ok=True)
     sign = symbols(sys.stderr).warning
-    talk(f"{sign} this node is still drained: its agent does not answer. It will not be when the agent starts again;")
-    talk("  or, as soon as it answers: natpair undrain")
+    talk(
+        f"{sign} this node is still drained, because its agent does not answer. The drain ends when the agent restarts,"
+    )
+    talk("  or when you run natpair undrain once the agent answers")
 
 
 def _undrained() -> bool:
-    """Whether the node is drained no more, by this order or by itself."""
+    """Whether the node is not drained any more; if it is, order the agent to undrain."""
     with suppress(AgentUnreachable):
         if not client.status().drained:
             return True
@@ -279,10 +286,10 @@ def _undrained() -> bool:
 
 
 def _drain(*, force: bool) -> None:
-    talk("handing over first")
+    talk("draining this node first")
     answer = client.order("drain", force=force)
     if not answer.ok:
-        # Its own advice speaks of a drain that stands; this one is taken back.
+        # The answer's own advice is for a drain that stays; this one is ended.
         said = answer.message or "not drained"
         raise NotReady(f"not applied: {said}", cure="see 'natpair status' on both nodes")
     talk(answer.message)

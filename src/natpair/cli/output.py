@@ -1,7 +1,7 @@
-"""All wording that does not belong to one command: problems, tables, JSON, symbols.
+"""Output that all commands share: problems, tables, JSON, symbols.
 
-Data goes to stdout, talk to stderr, so that `natpair … --json | jq` always works. This module must
-stay cheap to import (click and the standard library): `natpair status` goes through it.
+Data goes to stdout, messages go to stderr, so that `natpair … --json | jq` always works. This module imports only
+click and the standard library, so that `natpair status` starts fast.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _AS_TEXT = (IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface,
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Symbols:
-    """The few signs used beside words; a state is never shown by a sign or a colour alone."""
+    """The symbols used beside words. A symbol or a colour is never the only sign of a state."""
 
     good: str
     bad: str
@@ -49,7 +49,7 @@ ASCII = Symbols(good="+", bad="x", warning="!", info="i", bullet="*", arrow="->"
 
 
 def symbols(stream: TextIO | None = None) -> Symbols:
-    """The signs `stream` (stdout if none is given) can print: ASCII where its encoding has no others."""
+    """The symbols that `stream` (default stdout) can print: ASCII if its encoding has no others."""
     encoding = getattr(stream or sys.stdout, "encoding", None) or "ascii"
     try:
         "".join(dataclasses.astuple(UNICODE)).encode(encoding)
@@ -59,7 +59,7 @@ def symbols(stream: TextIO | None = None) -> Symbols:
 
 
 def duration(seconds: float) -> str:
-    """A length of time in the unit that suits it: 0.3 s, 42 s, 4 min, 3 h, 2 days."""
+    """A length of time in a suitable unit: 0.3 s, 42 s, 4 min, 3 h, 2 days."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     for size, unit, below in ((1, "s", 120), (60, "min", 7200), (3600, "h", 172_800)):
@@ -69,36 +69,36 @@ def duration(seconds: float) -> str:
 
 
 def colour_wanted(stream: TextIO | None = None) -> bool:
-    """Whether to colour: a terminal that is not dumb, and NO_COLOR empty (no-color.org)."""
+    """Whether to use colour: on a terminal that is not dumb, if NO_COLOR is empty (no-color.org)."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
     return (stream or sys.stdout).isatty()
 
 
 def say(text: str = "") -> None:
-    """Print a line of data for people to stdout; characters the terminal lacks become `?`."""
+    """Print a line of text to stdout; characters that its encoding cannot express become `?`."""
     click.echo(_printable(text, sys.stdout), color=colour_wanted(sys.stdout))
 
 
 def talk(text: str = "") -> None:
-    """Print a line of progress or advice to stderr, where it never mixes with data."""
+    """Print a line of progress or advice to stderr, separate from the data on stdout."""
     click.echo(_printable(text, sys.stderr), err=True, color=colour_wanted(sys.stderr))
 
 
 def emit_json(document: object) -> None:
-    """Print one JSON document to stdout, keys in the order given, NaN refused (RFC 8259 has none)."""
+    """Print one JSON document to stdout, keys in the given order. NaN raises ValueError (RFC 8259 has none)."""
     click.echo(json.dumps(document, indent=2, allow_nan=False, default=plain))
 
 
 def emit_line(document: object) -> None:
-    """Print one line of a JSON stream to stdout, at once: whoever reads the pipe waits for it."""
+    """Print one line of JSON Lines to stdout without buffering."""
     click.echo(json.dumps(document, allow_nan=False, default=plain))
 
 
 def plain(value: object) -> object:
-    """What JSON shows for `value`: dataclasses as objects, enums as their value, addresses as text.
+    """The JSON form of `value`: dataclasses as objects, enums as their value, addresses as text.
 
-    TypeError for anything else: a `repr` in a document others parse would be a silent bug.
+    Raise TypeError for anything else, so that a `repr` never gets into a document that others parse.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
@@ -116,7 +116,7 @@ def plain(value: object) -> object:
 
 
 def table(rows: Iterable[Sequence[object]], headers: Sequence[str] = ()) -> str:
-    """Columns of left-aligned text, two blanks apart, no lines; an empty text for no rows."""
+    """Columns of left-aligned text, two spaces apart, without lines. The text is empty if there are no rows."""
     body = [[str(cell) for cell in row] for row in rows]
     if not body:
         return ""
@@ -128,7 +128,7 @@ def table(rows: Iterable[Sequence[object]], headers: Sequence[str] = ()) -> str:
 
 
 def report_error(error: NatpairError) -> None:
-    """Tell a person on stderr what is wrong, every problem of a file in a block of its own, and the cure."""
+    """Print to stderr what is wrong, each problem of a file in its own block, and the fix."""
     talk(f"{click.style('natpair:', fg='red', bold=True)} {error.message}")
     if isinstance(error, ConfigError):
         for problem in error.problems:
@@ -138,10 +138,10 @@ def report_error(error: NatpairError) -> None:
         talk(f"  {symbols(sys.stderr).arrow} {error.cure}")
 
 
-def problem_block(problem: Problem, source: str = "", label: str = "accepted") -> str:
-    """One fault of a configuration file as lines: where it is, what stands there, what is wrong, what is accepted.
+def problem_block(problem: Problem, source: str = "", label: str = "expected") -> str:
+    """One problem of a configuration file as lines: its place, the present value, what is wrong, what is expected.
 
-    The first line begins with FILE:LINE, which editors and terminals open.
+    The first line begins with FILE:LINE, which editors and terminals can open.
     """
     place = f"{source}:{problem.line}: " if problem.line is not None and source else ""
     line = f" (line {problem.line})" if problem.line is not None and not source else ""

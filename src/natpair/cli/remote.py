@@ -1,6 +1,6 @@
-"""The way of `natpair cloud watch` to the nodes: asks by ssh which one is active, and has it hand over.
+"""How `natpair cloud watch` reaches the nodes: it asks by ssh which one is active, and makes that one hand over.
 
-Whether it should is decided by `core.account.leaving`, as on an agent; only who is active has to be asked for.
+`core.account.leaving` decides whether a node should hand over, as it does in an agent.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from natpair.errors import CommandFailed, NatpairError
 from natpair.system.process import arun
 
 Line = tuple[str, str, str]
-"""What `natpair cloud watch` prints: the event, the node (empty: neither alone) and a text. Equal ones are the same."""
+"""A line of `natpair cloud watch`: the event, the node (empty if it concerns the pair) and a text."""
 
 STATUS_SECONDS = 20.0
 SWITCHOVER_SECONDS = 45.0
@@ -28,22 +28,23 @@ _PASSED_ON = ("HOME", "USER", "SSH_AUTH_SOCK")
 
 
 class Remote:
-    """The nodes, reached by the words of `--ssh`, in which `{node}` and `{address}` stand for the node."""
+    """The nodes, reached by the command of `--ssh`, in which `{node}` and `{address}` stand for the node."""
 
     def __init__(self, gateway: Gateway, words: str) -> None:
         self._words = shlex.split(words)
         self._nodes = {node.name: node for node in gateway.node}
 
     async def is_active(self, node: str) -> bool:
-        """Whether `node` says that it is active; NatpairError if it says nothing."""
+        """Whether `node` reports that it is active. Raise NatpairError if it does not answer."""
         document = await self._ask(node, ("natpair", "status", "--json"), STATUS_SECONDS)
         try:
             return parse(document).role is Role.ACTIVE
         except ValueError as error:
-            raise NatpairError(f"{node} answers no status: {error}", cure="is natpair up to date there?") from error
+            cure = "check the version of natpair on that node"
+            raise NatpairError(f"{node} does not answer with a status: {error}", cure=cure) from error
 
     async def switch_over(self, node: str) -> str:
-        """Ask `node` to hand the role over, never by force; why it did not, empty if it did."""
+        """Ask `node` to hand over, never with --force. Return the reason if it refused, else an empty text."""
         document = await self._ask(node, ("natpair", "switchover", "--json"), SWITCHOVER_SECONDS)
         return "" if document.get("ok") is True else str(document.get("message") or "no reason given")
 
@@ -53,14 +54,15 @@ class Remote:
         try:
             done = await arun(argv, timeout=seconds, ok=(0, _REFUSED), env=env)
         except CommandFailed as error:
-            cure = "see whether --ssh is right: it is put before 'natpair status --json'"
-            raise NatpairError(f"{name} cannot be asked: {error.message}", cure=cure) from error
+            cure = "check --ssh, the command before 'natpair status --json'"
+            raise NatpairError(f"cannot reach {name}: {error.message}", cure=cure) from error
         try:
             document = json.loads(done.stdout)
         except ValueError:
             document = None
         if not isinstance(document, dict):
-            raise NatpairError(f"{name} answers no JSON: {done.stdout[:80]!r}", cure="is natpair installed there?")
+            cure = "check that natpair is installed on that node"
+            raise NatpairError(f"{name} does not answer with JSON: {done.stdout[:80]!r}", cure=cure)
         return document
 
 
@@ -70,7 +72,7 @@ def _filled(words: Sequence[str], node: Node) -> list[str]:
 
 
 async def leave(account: Account, gateway: Gateway, remote: Remote, now: float) -> tuple[Account, tuple[Line, ...]]:
-    """Let the active node hand over if the core says so; the account as it is then, and what to print."""
+    """Make the active node hand over if the core says so. Return the new account state and the lines to print."""
     lead = gateway.watch.maintenance_lead_seconds
     first, second = (node.name for node in gateway.node)
     lines: list[Line] = []
@@ -86,8 +88,8 @@ async def leave(account: Account, gateway: Gateway, remote: Remote, now: float) 
         except NatpairError as error:
             reason = error.message
         if not reason:
-            lines.append(("switchover", node, f"{work.what}: {peer} has the role now"))
-            # One for each look: who is active has just changed.
+            lines.append(("switchover", node, f"{work.what}: {peer} is active now"))
+            # At most one switchover per look, because the active node has just changed.
             return account.left(node, now, lead), tuple(lines)
         lines.append(("no-switchover", node, f"{work.what}: {reason}"))
     return account, tuple(lines)

@@ -1,7 +1,8 @@
-"""Running something asynchronous from a command, so that a signal ends it in order whatever it is doing.
+"""Run a coroutine from a command so that a signal ends it cleanly.
 
-`cli.main` ends a command on SIGTERM by an exception out of the handler. With an event loop that may strike inside a
-callback of the interpreter, which drops exceptions, and the signal would be lost; a cancelled task cannot miss it.
+`cli.main` ends a command on SIGTERM by raising an exception in the signal handler. With an event loop that exception
+can arise in an interpreter callback that drops exceptions, and the signal would be lost. So here a signal cancels the
+task.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:
-    """What `work` returns. SIGTERM and SIGHUP cancel it, it has its `finally`, and the program ends with 128 + n."""
+    """Return what `work` returns. SIGTERM and SIGHUP cancel it, `finally` blocks run, and the program exits 128 + n."""
     told: list[int] = []
     before = {number: signal.getsignal(number) for number in _ENDING}
     try:
@@ -40,7 +41,7 @@ async def _told_by_signals(work: Coroutine[Any, Any, Result], told: list[int]) -
         loop = asyncio.get_running_loop()
 
         def end(number: int) -> None:
-            # A second one must not interrupt what the first one has begun to undo.
+            # A second signal must not interrupt the cleanup that the first one started.
             if not told:
                 told.append(number)
                 task.cancel()

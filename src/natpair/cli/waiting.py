@@ -1,4 +1,4 @@
-"""Waiting for a pair: how an installation ends, and what a script does before it goes on."""
+"""Wait until a pair is ready: for the end of an installation, and for scripts."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from natpair.system.wait import poll
 
 _LOOK_EVERY_SECONDS = 0.5
 _IN_THE_WAY = frozenset({"no-usable-standby", "vrrp-fault", "claim-refused", "flows-lacking", "config-differs"})
-"""Conditions with which a handover would be refused or cost flows; critical ones are in the way as well."""
+"""Conditions with which a handover would be refused or break flows. Critical conditions count as well."""
 
 
 def wait_until_ready(timeout: float) -> None:
-    """Return once one node is active and the other a standby in sync; NotReady with what is missing after `timeout`."""
+    """Return when one node is active and the other a standby in sync. Raise NotReady after `timeout` seconds."""
     missing = ""
 
     def ready() -> bool:
@@ -31,7 +31,7 @@ def wait_until_ready(timeout: float) -> None:
 
 
 def missing_word() -> str:
-    """What is missing at the moment, empty if nothing is."""
+    """What is missing now; empty if nothing is."""
     try:
         return missing(client.status())
     except AgentUnreachable as error:
@@ -39,6 +39,6 @@ def missing_word() -> str:
 
 
 def missing(status: Status) -> str:
-    """What is missing for a pair that somebody can rely on: a ready one, with nothing in the way of a handover."""
+    """What is missing for a pair that is ready and can hand over; empty if nothing is."""
     in_the_way = (one.text for one in status.conditions if one.severity is Severity.CRITICAL or one.code in _IN_THE_WAY)
     return missing_for_pair(status) or "; ".join(in_the_way)

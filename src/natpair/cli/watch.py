@@ -1,4 +1,4 @@
-"""A view that renews itself: on a terminal in place, through a pipe as one block after another."""
+"""Repeated output: refreshed in place on a terminal, one block after another through a pipe."""
 
 from __future__ import annotations
 

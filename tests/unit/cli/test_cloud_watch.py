@@ -204,7 +204,7 @@ async def test_two_with_work_the_later_one_gets_the_role_and_keeps_it(pair: Watc
     [
         ("active unready", "the peer is drained"),
         ("dead", "no route to host"),
-        ("garbled", "answers no JSON"),
+        ("garbled", "does not answer with JSON"),
     ],
 )
 async def test_a_refusal_is_told_once_and_tried_again(
@@ -238,7 +238,7 @@ async def test_it_decides_as_an_agent_does(pair: WatchedPair, nodes: Nodes, apar
     _, told = await leave(known, gateway, Remote(gateway, nodes.words), 0.0)
     state = replace(active(), account=known, terms=replace(TERMS["nat-a"], watch=gateway.watch))
     assert told[0][0] == ("switchover" if goes else "no-switchover")
-    assert told[0][2].endswith("the role now" if goes else no_way_out(state, 0.0, ""))
+    assert told[0][2].endswith("is active now" if goes else no_way_out(state, 0.0, ""))
     assert (no_way_out(state, 0.0, "") == "") is goes
 
 

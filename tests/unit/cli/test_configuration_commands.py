@@ -16,7 +16,7 @@ from samples import EXAMPLE, gateway, text_with
 def test_a_good_file_is_told_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["check", str(EXAMPLE)]) == 0
     out, err = capsys.readouterr()
-    assert "192.168.1.0/24 behind 192.168.1.1 goes out as 192.0.2.221" in out
+    assert "nat-a and nat-b translate 192.168.1.0/24 to 192.0.2.221; clients use the gateway 192.168.1.1" in out
     assert "firewall.management_sources = []" in err
 
 

@@ -80,7 +80,7 @@ def test_one_timeline_has_everything_with_its_cause_and_its_length(
         "daemon  nat-a  BIRD was killed or crashed, and was back after 0.4 s  (for 0.4 s)",
         "condition  nat-a  critical: none of 4 (no-bgp)  (for 89 s)",
         "apply  nat-a  apply by root: 3 files changed",
-        "condition  nat-a  info: nat-a is drained (drained)  (not over yet)",
+        "condition  nat-a  info: nat-a is drained (drained)  (not ended yet)",
     ]
 
 

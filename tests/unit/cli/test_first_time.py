@@ -54,12 +54,12 @@ def test_a_machine_that_is_no_node_says_so(
     argv: list[str], labs: Path, no_node: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = words(argv, capsys)
-    assert "this machine is no node" in said
+    assert "this machine is not a node" in said
     assert "natpair init" in said
     assert "systemctl" not in said
     (labs / "ux" / "nodes" / "left").mkdir(parents=True)
     said = words(argv, capsys)
-    assert "a lab is up: ux" in said
+    assert "a lab is running: ux" in said
     assert "natpair lab exec --name ux left -- natpair status" in said
 
 

@@ -91,7 +91,7 @@ def test_at_a_terminal_each_question_explains_itself_and_takes_the_guess(tmp_pat
     os.close(mine)
     assert asking.returncode == 0, shown
     assert b"passes natpair check" in said
-    assert "the gateway address that your private instances use" in shown
+    assert "the gateway address of your private instances" in shown
     assert load(tmp_path / "g.toml") == gateway()
 
 

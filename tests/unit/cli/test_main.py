@@ -97,7 +97,7 @@ def test_all_problems_of_a_file_are_listed(capsys: pytest.CaptureFixture[str]) -
         "\n"
         "  gateway.toml:12: node[1].private_address = 10.0.0.1/24\n"
         "    is not in the private network\n"
-        "    accepted: 192.168.1.0/24\n"
+        "    expected: 192.168.1.0/24\n"
         "\n"
         "  pair.fips\n"
         "    is missing\n"

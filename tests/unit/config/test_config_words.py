@@ -194,8 +194,8 @@ def test_strict_is_not_good(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -
     assert run(["check", str(file), "--strict"]) == 78
     out, err = capfd.readouterr()
     assert "✓" not in out
-    assert "is good" not in out
-    assert "better: 300 or more" in err
+    assert "is valid" not in out
+    assert "suggested: 300 or more" in err
     assert run(["check", str(file), "--strict", "--json"]) == 78
     assert json.loads(capfd.readouterr().out)["ok"] is False
     assert run(["check", str(file), "--json"]) == 0
@@ -203,7 +203,7 @@ def test_strict_is_not_good(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -
 
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    for text, code, says in ((text_with(), 0, "standard input is good"), ("[pair", 78, "standard input: 1 problem")):
+    for text, code, says in ((text_with(), 0, "standard input is valid"), ("[pair", 78, "standard input: 1 problem")):
         file = tmp_path / "given"
         file.write_text(text)
         with file.open() as stdin:

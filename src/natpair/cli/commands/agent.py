@@ -11,10 +11,10 @@ from natpair.cli.output import talk
 
 
 @click.command(name="agent", epilog="Example: natpair agent --config /etc/natpair/gateway.toml")
-@click.option("--config", type=click.Path(path_type=Path), help="Another configuration than the one applied last.")
-@click.option("--node", metavar="NAME", help="Which node this machine is, if its name and addresses do not tell.")
+@click.option("--config", type=click.Path(path_type=Path), help="Configuration to use [default: the one applied last]")
+@click.option("--node", metavar="NAME", help="Name of this node, if it cannot be recognised by its name and addresses.")
 def command(config: Path | None, node: str | None) -> None:
-    """Follow Keepalived's election and keep this node as its role wants it. Stopping it changes nothing."""
+    """Follow Keepalived's election and configure this node for its role. Traffic flows on without the agent."""
     import asyncio
     import socket
 
@@ -28,7 +28,7 @@ def command(config: Path | None, node: str | None) -> None:
     resume_apply()
 
     def find() -> Begin:
-        # An edit of gateway.toml that nobody applied is not for an agent that happens to start.
+        # Not /etc/natpair/gateway.toml: it may have edits that were never applied.
         gateway = load(config or Path(config_in_force()))
         me = find_node(gateway, name=node, hostname=socket.gethostname(), addresses=own_addresses())
         return begin(gateway, me.name)

@@ -1,4 +1,4 @@
-"""`natpair agent-stopped`: runs after every end of the agent (ExecStopPost)."""
+"""`natpair agent-stopped`: systemd runs it whenever the agent has ended (ExecStopPost)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from natpair.system.files import write_atomic
 
 @click.command(name="agent-stopped", epilog="Example: natpair agent-stopped")
 def command() -> None:
-    """Take a standby without an agent out of the election. An active node is left alone: packets still flow."""
+    """Take a standby without an agent out of the election. An active node stays active and keeps forwarding."""
     Path(paths.WAITING).unlink(missing_ok=True)
     try:
         active = json.loads(Path(paths.STATE).read_text())["role"] == "active"
@@ -25,7 +25,7 @@ def command() -> None:
 
 
 def _translates() -> bool:
-    """Where the agent left no word: whether the ruleset in force translates clients, as that of an active node does."""
+    """Whether the ruleset in force translates clients, as on an active node; used if the agent left no state file."""
     import asyncio
 
     from natpair.core.desired import Traffic

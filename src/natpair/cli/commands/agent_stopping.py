@@ -1,4 +1,4 @@
-"""`natpair agent-stopping`: runs before natpair as a whole is stopped, such as at a reboot (ExecStop)."""
+"""`natpair agent-stopping`: systemd runs it before all of natpair stops, such as at a reboot (ExecStop)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from natpair.system import agentsocket
 
 @click.command(name="agent-stopping", epilog="Example: natpair agent-stopping")
 def command() -> None:
-    """Give the role to the other node, if this one has it and the other is ready. It never holds up the stop for long.
+    """Hand the active role to the other node if this node has it and the other is ready.
 
-    systemd runs it first when the machine or all of natpair is stopped; a restart of the agent alone is no reason.
+    It never delays a stop for long. systemd runs it first when the machine or all of natpair stops, but not when only
+    the agent restarts.
     """
     status = agentsocket.status_or_none()
     if status is None or status.role is not Role.ACTIVE:

@@ -1,4 +1,4 @@
-"""`natpair apply`: make this node what gateway.toml says, whole or not at all."""
+"""`natpair apply`: apply gateway.toml to this node, completely or not at all."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ HEALTH_SECONDS = 30.0
     "--node",
     metavar="NAME",
     shell_complete=complete.nodes_in_file,
-    help="Which node this machine is, if its addresses do not tell.",
+    help="Name of this node, if it cannot be recognised by its addresses.",
 )
-@click.option("--dry-run", is_flag=True, help="Only say what would change, and how many live flows would suffer.")
-@click.option("--drain-first", is_flag=True, help="If this node serves, hand over first and come back afterwards.")
+@click.option("--dry-run", is_flag=True, help="Only show what would change, and how many live flows would break.")
+@click.option("--drain-first", is_flag=True, help="If this node is active, hand over first and undrain afterwards.")
 @click.option(
     "--add-address",
     is_flag=True,
-    help="Put an own address of the file on its interface if the machine does not have it and nobody else has, either.",
+    help="Add a missing own address of this node to its interface, unless another machine uses that address.",
 )
-@click.option("--yes", is_flag=True, help="Go on although live flows break or stall.")
+@click.option("--yes", is_flag=True, help="Do not ask, even if live flows would break or stall.")
 @click.option(
     "--confirm",
     "confirm_seconds",
     type=click.FloatRange(5, 86_400),
     metavar="SECONDS",
-    help="Go back by itself after so long, unless `natpair confirm` comes first.",
+    help="Roll back after this time unless `natpair confirm` is run.",
 )
 @click.option(
     "--health-seconds",
     type=click.FloatRange(3, 600),
     default=HEALTH_SECONDS,
     show_default=True,
-    help="Go back if the node is not as well as before within so long.",
+    help="Roll back if the node is not as healthy as before within this time.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @in_its_file
@@ -69,11 +69,11 @@ def command(
 ) -> None:
     """Write the files of this node and reload the daemons whose files changed.
 
-    Each file is judged by its daemon's own parser first. If a daemon refuses, if the node is not as well as before, or
-    on Ctrl-C, the previous files come back; what a kill cut off is undone by the next apply, agent start or boot. FILE
-    is /etc/natpair/gateway.toml unless given; another one is installed there.
+    Each file is first checked by its daemon's own parser. The command rolls back if a daemon refuses its file, if the
+    node does not become as healthy as before, or on Ctrl-C. If the command is killed, the next apply, agent start or
+    boot rolls back. The default FILE is /etc/natpair/gateway.toml; any other FILE is installed there.
 
-    Before anything is touched it says how many live flows would break, and asks; exit code 75 without a terminal.
+    If live flows would break, the command says how many and asks first. Without a terminal it ends with exit code 75.
     """
     from natpair.apply.transaction import Terms, make_plan
     from natpair.config.compare import compare
@@ -98,15 +98,17 @@ def command(
     plan = carry_out(wanted, terms, health_seconds, drain=drain)
     report(plan, wanted.node.name, changes, effects, dry_run=False, as_json=as_json)
     if not plan.empty:
-        talk(f"next: the same on {wanted.gateway.peer_of(wanted.node.name).name}, if it has not been done there")
+        talk(f"next: run this on {wanted.gateway.peer_of(wanted.node.name).name} too, if you have not yet")
     for interface, address in addresses:
-        talk(f"{address} is on {interface} until the next boot: write it into the machine's network configuration, too")
+        talk(
+            f"{address} is on {interface} until the next boot; add it to the machine's network configuration to keep it"
+        )
     if confirm_seconds is not None and not plan.empty:
-        talk(f"goes back by itself in {confirm_seconds:g} s unless you say: natpair confirm")
+        talk(f"rolls back in {confirm_seconds:g} s unless you run: natpair confirm")
 
 
 def carry_out(wanted: machine.Target, terms: Terms, health_seconds: float, *, drain: bool) -> Plan:
-    """Apply `wanted`, handing the role over for the while if `drain`."""
+    """Apply `wanted`; with `drain`, drain this node first and undrain it afterwards."""
     from natpair.apply.settle import Settled
     from natpair.apply.transaction import apply
     from natpair.core.digest import config_hash
@@ -126,7 +128,7 @@ def report(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Say what was done, or would be."""
+    """Print what was changed, or what would change."""
     if as_json:
         emit_json(
             {
@@ -141,7 +143,7 @@ def report(
             }
         )
     elif plan.empty:
-        say(f"{symbols().good} {node}: everything is in place")
+        say(f"{symbols().good} {node}: up to date, nothing to change")
     elif dry_run:
         _say_plan(plan, changes, effects)
     else:
@@ -153,21 +155,30 @@ def _say_plan(plan: Plan, changes: Sequence[KeyChange], effects: Sequence[Effect
 
     say_keys(changes)
     say_files(plan)
-    talk(f"{_count(plan)} would change; would be told: {_names(plan)}")
+    talk(f"{_count(plan)} would change; {_to_reload(plan)}")
     machine.tell(effects)
 
 
 def _say_done(plan: Plan, node: str) -> None:
     from natpair.apply.reload import Step
 
-    say(f"{symbols().good} {node}: {_count(plan)} changed; told: {_names(plan)}")
+    say(f"{symbols().good} {node}: {_count(plan)} changed; {_reloaded(plan)}")
     if Step.UNITS in plan.steps:
-        talk(f"to start it now and at each boot: systemctl enable --now natpair-{{{','.join(_DAEMONS)}}}")
+        talk(f"to start natpair now and at every boot: systemctl enable --now natpair-{{{','.join(_DAEMONS)}}}")
 
 
 def _count(plan: Plan) -> str:
-    return f"{len(plan.changed) + len(plan.removed)} files"
+    count = len(plan.changed) + len(plan.removed)
+    return f"{count} file" if count == 1 else f"{count} files"
+
+
+def _to_reload(plan: Plan) -> str:
+    return f"to reload: {_names(plan)}" if plan.steps else "nothing to reload"
+
+
+def _reloaded(plan: Plan) -> str:
+    return f"reloaded: {_names(plan)}" if plan.steps else "nothing to reload"
 
 
 def _names(plan: Plan) -> str:
-    return ", ".join(step.value for step in plan.steps) or "nobody"
+    return ", ".join(step.value for step in plan.steps)

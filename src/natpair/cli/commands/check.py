@@ -1,4 +1,4 @@
-"""`natpair check FILE`: everything that is wrong with a configuration, and what is legal but unwise."""
+"""`natpair check FILE`: report every error in a configuration, and valid settings that are probably a mistake."""
 
 from __future__ import annotations
 
@@ -21,15 +21,14 @@ _SCHEMA = "natpair/check/v1"
 
 @click.command(name="check", epilog="Example: natpair check examples/gateway.toml")
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True), default=paths.CONFIG)
-@click.option("--strict", is_flag=True, help="Warnings count as well: exit code 78.")
+@click.option("--strict", is_flag=True, help="Treat warnings as errors: exit code 78.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def command(file: Path, strict: bool, as_json: bool) -> int:
-    """Check FILE and print all problems at once: file and line, key, value, and what would be accepted.
+    """Check FILE and print every problem at once, with file, line, key, value and what is expected.
 
-    FILE may be - for standard input. Exit code 0 if it can be used, 78 if not. What is legal but unwise is a
-    warning. For a node's own /etc/natpair/gateway.toml it also judges the pair's key, and says which files of the node
-    are not as rendered.
-    Nothing is changed.
+    FILE may be - for standard input. The exit code is 0 if FILE can be used and 78 if not. A setting that is valid
+    but probably a mistake gives a warning. If FILE is this node's own /etc/natpair/gateway.toml, the command also
+    checks the pair's key and lists the files on this node that differ from it. It changes nothing.
     """
     from natpair.config.advice import advise
     from natpair.config.load import parse, with_lines
@@ -70,11 +69,14 @@ def _say(gateway: Gateway, source: str, digest: str, against: int) -> None:
     fips = ", ".join(map(str, gateway.pair.fips))
     if against:
         warnings = "1 warning" if against == 1 else f"{against} warnings"
-        say(f"{symbols().bad} {source} can be used (hash {digest}), and has {warnings} (--strict)")
+        say(f"{symbols().bad} {source} has {warnings}, which --strict treats as errors (hash {digest})")
         return
-    say(f"{symbols().good} {source} is good (hash {digest})")
-    say(f"  {first.name} and {second.name}: {gateway.private_network} behind {gateway.pair.vip.ip} goes out as {fips}")
-    say(f"  profile {gateway.pair.profile}: a dead node is noticed within {gateway.timing.detect_ms} ms")
+    say(f"{symbols().good} {source} is valid (hash {digest})")
+    say(
+        f"  {first.name} and {second.name} translate {gateway.private_network} to {fips}; clients use the gateway "
+        f"{gateway.pair.vip.ip}"
+    )
+    say(f"  profile {gateway.pair.profile}: a dead node is detected within {gateway.timing.detect_ms} ms")
 
 
 def _warn(warnings: list[Problem], source: str) -> None:
@@ -82,11 +84,11 @@ def _warn(warnings: list[Problem], source: str) -> None:
         talk(f"{symbols(sys.stderr).warning} valid, but please check:")
     for warning in warnings:
         talk()
-        talk(problem_block(warning, source, label="better"))
+        talk(problem_block(warning, source, label="suggested"))
 
 
 def _judge_key(gateway: Gateway, file: Path) -> None:
-    """ConfigError if this machine is one of the nodes, the file its own, and its copy of the key is not fit for use."""
+    """Raise ConfigError if `file` is this node's own configuration and its copy of the key cannot be used."""
     if not file.exists() or file.resolve() != Path(paths.CONFIG).resolve():
         return
     from natpair.cli.node import require_key
@@ -95,7 +97,7 @@ def _judge_key(gateway: Gateway, file: Path) -> None:
 
 
 def _drift(gateway: Gateway, file: Path) -> Iterator[Problem]:
-    """On a node, for its own file: what stands in /etc and is not what this configuration renders."""
+    """For a node's own configuration: the installed files that differ from what it renders."""
     if not file.exists() or file.resolve() != Path(paths.CONFIG).resolve():
         return
     from natpair.apply.transaction import make_plan
@@ -108,12 +110,12 @@ def _drift(gateway: Gateway, file: Path) -> Iterator[Problem]:
         return  # not one of the pair's nodes
     for changed in plan.changed:
         if changed.path != paths.APPLIED:
-            message = "the file on this node is not what this configuration makes"
-            yield Problem("", changed.path, message, "see 'natpair diff', then 'natpair apply'")
+            message = "the installed file differs from what this configuration renders"
+            yield Problem("", changed.path, message, "run 'natpair diff', then 'natpair apply'")
 
 
 def _judge_placement(gateway: Gateway, source: str, text: str) -> None:
-    """On a node of this pair: ConfigError for own addresses that stand on another interface than the file says."""
+    """On a node of this pair: raise ConfigError if an own address is on another interface than the file says."""
     from natpair.cli.node import this_node
     from natpair.config.load import with_lines
     from natpair.core.placement import misplaced
@@ -124,7 +126,7 @@ def _judge_placement(gateway: Gateway, source: str, text: str) -> None:
         found = misplaced(me, look().interfaces)
     except (NatpairError, OSError):
         return  # not one of the pair's nodes
-    index, accepted = gateway.bit_of(me.name), "what is on this machine: 'ip address' shows it"
+    index, accepted = gateway.bit_of(me.name), "the addresses of this machine; 'ip address' shows them"
     problems = [Problem(f"node[{index}].{one.field}", str(one.own), str(one), accepted) for one in found]
     if problems:
         raise ConfigError(source, with_lines(problems, text))

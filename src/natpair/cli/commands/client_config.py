@@ -1,4 +1,4 @@
-"""`natpair client-config FILE`: what a private instance needs to go out through the pair."""
+"""`natpair client-config FILE`: the network configuration of a private instance behind the pair."""
 
 from __future__ import annotations
 
@@ -29,12 +29,10 @@ _MANAGERS = (
 )
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--os", "manager", type=click.Choice(_MANAGERS), help="Only the file for this network manager.")
-@click.option("--address", metavar="A", help="The instance's address in the VIP's subnet; an example if not given.")
+@click.option("--address", metavar="A", help="The instance's address in the VIP's subnet [default: an example address]")
 @click.option("--interface", default="eth0", show_default=True, help="The instance's interface on the VLAN.")
-@click.option("--dns", multiple=True, metavar="A", help="A name server; may be given several times.")
-@click.option(
-    "--check", is_flag=True, help="Only the script that tells, on the instance, whether its way out is right."
-)
+@click.option("--dns", multiple=True, metavar="A", help="A name server; may be repeated.")
+@click.option("--check", is_flag=True, help="Only the script that checks the network configuration on the instance.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def command(
     file: Path,
@@ -45,9 +43,10 @@ def command(
     check: bool,
     as_json: bool,
 ) -> None:
-    """Print default route, network configuration and a check for a private instance. Changes nothing.
+    """Print the network configuration of a private instance, with a script to check it. Changes nothing.
 
-    Without --os everything is shown. With --os or --check stdout is one file, to be redirected into place.
+    Without --os it prints the files for all network managers. With --os or --check it prints one file, which you can
+    redirect into place.
     """
     from natpair.config.load import load
     from natpair.render.client import Manager, check_script, client_file, remarks
@@ -55,7 +54,7 @@ def command(
     gateway = load(file)
     client = _client(gateway, address, interface, dns)
     if address is None:
-        talk(f"{client.address} is only an example: choose a free one and give it by --address")
+        talk(f"{client.address} is only an example: choose a free address and give it with --address")
     if as_json:
         emit_json(_document(gateway, client))
     elif check:
@@ -73,18 +72,18 @@ def _client(gateway: Gateway, address: str | None, interface: str, dns: tuple[st
     from natpair.render.client import Client, free_address, unusable
 
     if not re.fullmatch(INTERFACE_PATTERN, interface):
-        raise click.BadParameter(f"{interface!r} is no interface name", param_hint="--interface")
+        raise click.BadParameter(f"{interface!r} is not a valid interface name", param_hint="--interface")
     try:
         resolvers = tuple(map(IPv4Address, dns))
     except ValueError as error:
-        raise click.BadParameter(f"{error}: an IPv4 address is wanted", param_hint="--dns") from None
+        raise click.BadParameter(f"{error}: expected an IPv4 address", param_hint="--dns") from None
     if address is None:
         return Client(free_address(gateway), interface, resolvers)
     try:
         whole = address if "/" in address else f"{address}/{gateway.private_network.prefixlen}"
         parsed = IPv4Interface(whole)
     except ValueError:
-        raise click.BadParameter(f"{address!r} is no IPv4 address", param_hint="--address") from None
+        raise click.BadParameter(f"{address!r} is not an IPv4 address", param_hint="--address") from None
     if reason := unusable(gateway, parsed):
         raise click.BadParameter(f"{address} {reason}", param_hint="--address")
     return Client(parsed, interface, resolvers)
@@ -93,20 +92,20 @@ def _client(gateway: Gateway, address: str | None, interface: str, dns: tuple[st
 def _everything(gateway: Gateway, client: Client, file: Path) -> None:
     from natpair.render.client import Manager, client_file, makes_it_so, remarks
 
-    say(f"A private instance behind {gateway.pair.vip.ip}, with the address {client.address} on {client.interface}.")
+    say(f"Private instance with address {client.address} on {client.interface}, gateway {gateway.pair.vip.ip}.")
     for remark in remarks(gateway, client):
         say(f"  {remark}")
     for manager in Manager:
         made = client_file(gateway, client, manager)
         then = makes_it_so(client, manager)
-        head = f"{made.path} (mode {made.mode:04o}), then '{then}'" if made.path else "until the next boot, as root"
+        head = f"{made.path} (mode {made.mode:04o}), then run '{then}'" if made.path else "until the next boot, as root"
         say()
         say(f"### {manager}: {head}")
         say(made.text.rstrip())
     say()
     options = f"--address {client.address.ip} --interface {client.interface} --check"
-    say(f"Is it right? natpair client-config {file} {options}")
-    say("prints a script for the instance: sh check.sh [an address on the internet that answers pings]")
+    say(f"To check it: natpair client-config {file} {options} > check.sh")
+    say("Run this script on the instance: sh check.sh [an address on the internet that answers pings]")
 
 
 def _document(gateway: Gateway, client: Client) -> dict[str, object]:

@@ -7,11 +7,11 @@ import click
 from natpair.cli.main import CommandEntry, LazyGroup
 
 _ENTRIES = {
-    "plan": CommandEntry("cloud_apply:plan", "What would be made, changed or left, and what it costs."),
-    "apply": CommandEntry("cloud_apply:apply_", "From gateway.toml to a running pair."),
-    "status": CommandEntry("cloud_state:status", "What the account has against what the file wants."),
-    "watch": CommandEntry("cloud_watch", "Tell of missing shares and planned work; switch over before it."),
-    "destroy": CommandEntry("cloud_state:destroy", "Remove what natpair made, and nothing else."),
+    "plan": CommandEntry("cloud_apply:plan", "Show what apply would create, change and keep, and what it costs."),
+    "apply": CommandEntry("cloud_apply:apply_", "Create the pair on Linode from gateway.toml."),
+    "status": CommandEntry("cloud_state:status", "Compare the account with gateway.toml."),
+    "watch": CommandEntry("cloud_watch", "Report missing shares and planned maintenance."),
+    "destroy": CommandEntry("cloud_state:destroy", "Remove what natpair created, and nothing else."),
     "probe": CommandEntry("cloud_probe", "Measure how a region's network behaves, on two small Linodes of your own."),
 }
 
@@ -24,4 +24,4 @@ _ENTRIES = {
     epilog="Example: natpair cloud plan gateway.toml",
 )
 def command() -> None:
-    """The Linode side of a pair."""
+    """Create, watch and remove a pair on Linode."""

@@ -27,7 +27,7 @@ _KEY_FOR_SIZE = "=" * 45
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """A plan with what it was made from."""
+    """A plan and the data it was made from."""
 
     wanted: Wanted
     found: Found
@@ -41,9 +41,9 @@ class _Look:
 @common.json_option
 @in_its_file
 def plan(file: Path, as_json: bool) -> None:
-    """Show what `natpair cloud apply` would make and change, what it would leave, and what it costs a month.
+    """Show what `natpair cloud apply` would create, change and keep, and the price per month.
 
-    Nothing is changed. The account is read with the token in linode.token_file, NATPAIR_LINODE_TOKEN or LINODE_TOKEN.
+    It changes nothing. It reads the account with the token in linode.token_file, NATPAIR_LINODE_TOKEN or LINODE_TOKEN.
     """
     from natpair.config.load import load_draft
 
@@ -62,9 +62,10 @@ def plan(file: Path, as_json: bool) -> None:
 @common.json_option
 @in_its_file
 def apply_(file: Path, yes: bool, every: float, as_json: bool) -> None:
-    """Make on Linode what FILE asks for, step by step, and write into FILE what the platform gives.
+    """Create on Linode what FILE describes, step by step, and write the assigned addresses into FILE.
 
-    Run it again after any failure: it takes up where the account stands. A node that was set up is never rebuilt.
+    After any failure, run it again: it continues from the present state of the account. It never rebuilds a node that
+    is set up.
     """
     from natpair.cloud.plan import Step
     from natpair.config.load import load_draft
@@ -76,7 +77,7 @@ def apply_(file: Path, yes: bool, every: float, as_json: bool) -> None:
         if looked.plan.steps:
             if not yes:
                 _say_plan(looked)
-            common.confirm("Make it so?", yes=yes)
+            common.confirm("Apply this plan?", yes=yes)
 
         def tell(step: Step) -> None:
             talk(f"{symbols().arrow} {step.text}")
@@ -105,7 +106,7 @@ async def _look(draft: Draft) -> _Look:
 
 
 def _check_size(draft: Draft) -> None:
-    """ConfigError now rather than after two Linodes are made."""
+    """Raise ConfigError now, before any Linode is created, if a node's user data would be too large."""
     from natpair.cloud.network import Uplink
     from natpair.cloud.userdata import node_user_data
 
@@ -133,7 +134,7 @@ async def _apply(file: Path, draft: Draft, looked: _Look, every: float, tell: Ca
 def _say_plan(looked: _Look) -> None:
     plan = looked.plan
     for line in plan.kept:
-        say(f"  there: {line}")
+        say(f"  keep: {line}")
     for number, step in enumerate(plan.steps, start=1):
         say(f"{number:3}. {step.text}")
     if not plan.steps:
@@ -174,11 +175,13 @@ def _applied_document(done: Applied) -> dict[str, object]:
 def _say_applied(done: Applied) -> None:
     gateway = done.draft.gateway
     if done.done:
-        say(f"{symbols().good} {gateway.pair.name}: {len(done.done)} steps done")
+        steps = "1 step" if len(done.done) == 1 else f"{len(done.done)} steps"
+        say(f"{symbols().good} {gateway.pair.name}: {steps} done")
     else:
         say(f"{symbols().good} {gateway.pair.name}: nothing to do")
     common.say_remarks((), done.plan.remarks)
-    say(f"the world sees {', '.join(map(str, gateway.pair.fips))}; private instances use {gateway.pair.vip.ip}")
+    fips = ", ".join(map(str, gateway.pair.fips))
+    say(f"traffic leaves from {fips}; private instances use the gateway {gateway.pair.vip.ip}")
     if done.done:
         login = f"ssh root@{gateway.node[0].public_address.ip} natpair status --wait"
-        talk(f"the nodes install themselves now, which takes some minutes; see {login}")
+        talk(f"the nodes now install themselves; this takes a few minutes. To wait for them: {login}")

@@ -1,4 +1,4 @@
-"""What the cloud commands share: the way to the API, the lock, the files of this machine, and the wording of a plan."""
+"""Shared by the cloud commands: API access, the lock, the key files on this machine, and the wording of a plan."""
 
 from __future__ import annotations
 
@@ -33,44 +33,44 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:
-    """What `work` returns; see `cli.running`."""
+    """Return what `work` returns; see `cli.running`."""
     from natpair.cli.running import run as run_until_told
 
     return run_until_told(work)
 
 
 def file_argument(command: Command) -> Command:
-    """FILE, a gateway.toml on this machine."""
+    """Add the argument FILE, a gateway.toml on this machine."""
     return click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default="gateway.toml")(command)
 
 
 def json_option(command: Command) -> Command:
-    """--json."""
+    """Add --json."""
     return click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")(command)
 
 
 def yes_option(command: Command) -> Command:
-    """--yes."""
+    """Add --yes."""
     return click.option("--yes", is_flag=True, help="Do not ask.")(command)
 
 
 def every_option(command: Command) -> Command:
-    """--every SECONDS."""
+    """Add --every SECONDS."""
     return click.option(
         "--every",
         type=click.FloatRange(0.05, 60),
         default=2.0,
         show_default=True,
         metavar="SECONDS",
-        help="Time between two looks at what is under way.",
+        help="Time between two checks of work in progress.",
     )(command)
 
 
 @asynccontextmanager
 async def api_of(draft: Draft, *, only_look: bool = False) -> AsyncIterator[LinodeClient]:
-    """The API that the file names, with the token of the file or of the environment.
+    """Open the API that the file names, with the token from the file or from the environment.
 
-    `only_look`: somebody waits for the answer and nothing is under way, so an API that is away is given up soon.
+    `only_look`: nothing is in progress, so give up soon if the API does not answer.
     """
     from natpair.linode.client import LinodeClient
     from natpair.linode.token import read_token
@@ -87,21 +87,21 @@ async def api_of(draft: Draft, *, only_look: bool = False) -> AsyncIterator[Lino
 
 @contextmanager
 def only_one(file: Path) -> Iterator[None]:
-    """The right to change what is in the file's folder; NotReady while somebody else has it."""
+    """Hold the lock on the file's folder; raise NotReady while another process holds it."""
     # On the folder: the file itself is replaced on the way, and a lock file would be left behind.
     descriptor = os.open(file.resolve().parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        cure = "wait until it has ended, then run this again"
-        raise NotReady(f"another natpair cloud works in {file.resolve().parent}", cure=cure) from None
+        cure = "wait until it has ended, then run this command again"
+        raise NotReady(f"another natpair cloud command is running in {file.resolve().parent}", cure=cure) from None
     finally:
         os.close(descriptor)
 
 
 def saver(file: Path) -> Callable[[str], None]:
-    """A function that replaces the file's text, whole or not at all, and keeps its mode."""
+    """Return a function that replaces the file's text atomically and keeps its mode."""
     from natpair.system.files import write_atomic
 
     target = file.resolve()
@@ -113,38 +113,38 @@ def saver(file: Path) -> Callable[[str], None]:
 
 
 def key_path(file: Path, draft: Draft) -> Path:
-    """Where the pair's secret is on this machine."""
+    """Path of the pair's key on this machine."""
     given = draft.gateway.cloud.key_file
     return Path(given).expanduser() if given else file.resolve().parent / "pair.key"
 
 
 def existing_key(path: Path) -> str | None:
-    """The pair's secret; None if it was not made yet, Unsupported if it is not secret or empty."""
+    """Read the pair's key; None if it does not exist yet. Raise Unsupported if others can read it or it is empty."""
     try:
         mode, text = path.stat().st_mode, path.read_text(encoding="ascii")
     except FileNotFoundError:
         return None
     if mode & _OTHERS:
-        raise Unsupported(f"{path}: others than its owner may read the pair's key", cure=f"chmod 600 {path}")
+        raise Unsupported(f"{path}: other users can read the pair's key", cure=f"chmod 600 {path}")
     if not text.strip():
-        raise Unsupported(f"{path}: the pair's key is empty", cure="remove it, and a new one is made")
+        raise Unsupported(f"{path}: the pair's key is empty", cure="remove the file; natpair creates a new key")
     return text
 
 
 def ensured_key(path: Path) -> str:
-    """The pair's secret, made now if there was none."""
+    """Return the pair's key; create it if it does not exist."""
     from natpair.system.files import write_atomic
 
     text = existing_key(path)
     if text is None:
         text = base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode() + "\n"
         write_atomic(path, text, mode=0o600)
-        talk(f"made the pair's key: {path}")
+        talk(f"created the pair's key: {path}")
     return text
 
 
 def authorized_keys(draft: Draft) -> tuple[str, ...]:
-    """The ssh keys that may log in; ConfigError if the file cannot be used."""
+    """The ssh public keys that may log in. Raise ConfigError if their file cannot be used."""
     given = draft.gateway.cloud.authorized_keys_file
     if given is None:
         return ()
@@ -154,26 +154,26 @@ def authorized_keys(draft: Draft) -> tuple[str, ...]:
         raise _bad_keys(given, error.strerror or "cannot be read") from None
     keys = tuple(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
     if not keys or any("PRIVATE KEY" in key for key in keys):
-        raise _bad_keys(given, "holds no public keys")
+        raise _bad_keys(given, "contains no public keys, or a private key")
     return keys
 
 
 def _bad_keys(given: str, message: str) -> ConfigError:
-    accepted = "a file with ssh public keys, one a line"
+    accepted = "a file with ssh public keys, one per line"
     return ConfigError("gateway.toml", [Problem("cloud.authorized_keys_file", given, message, accepted)])
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Go on only if the person says so; a usage error where nobody can be asked."""
+    """Ask `question`; abort if the answer is no. Raise UsageError if stdin is not a terminal."""
     if yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError("nobody can be asked here: look at the plan, then add --yes")
+        raise click.UsageError("stdin is not a terminal: read the plan, then run this again with --yes")
     click.confirm(question, default=False, abort=True, err=True)
 
 
 def remark_lines(found: Iterable[Remark], sign: str) -> list[str]:
-    """Remarks for people, each with its cure on a line of its own."""
+    """Remarks as text, each with its fix on a line of its own."""
     return [f"{sign} {one.text}" + (f"\n    {one.cure}" if one.cure else "") for one in found]
 
 
@@ -183,25 +183,25 @@ def plain_remarks(found: Iterable[Remark]) -> list[dict[str, str]]:
 
 
 def price_lines(prices: Iterable[PriceLine]) -> list[str]:
-    """The monthly price, line by line and in all."""
+    """The monthly price as text: one line per item, then the total."""
     lines = list(prices)
     rows = [(f"  {one.count} x {one.what}", _money(one.monthly), one.note) for one in lines]
     total = sum(one.monthly or 0.0 for one in lines)
     unknown = [one.what for one in lines if one.monthly is None]
-    rest = f", and what the API does not tell: {', '.join(unknown)}" if unknown else ""
-    return ["a month, before tax:", table(rows), f"  in all {_money(total)}{rest}"]
+    rest = f", plus items without a price in the API: {', '.join(unknown)}" if unknown else ""
+    return ["price per month, before tax:", table(rows), f"  total {_money(total)}{rest}"]
 
 
 def _money(amount: float | None) -> str:
-    return "not told by the API" if amount is None else f"${amount:.2f}"
+    return "no price in the API" if amount is None else f"${amount:.2f}"
 
 
 def plain_prices(prices: Iterable[PriceLine]) -> list[dict[str, object]]:
-    """The monthly price for JSON; null where the API does not tell."""
+    """The monthly price for JSON; null if the API gives none."""
     return [{"what": one.what, "count": one.count, "monthly": one.monthly, "note": one.note} for one in prices]
 
 
 def say_remarks(blockers: Iterable[Remark], others: Iterable[Remark]) -> None:
-    """What stands in the way, then what is worth knowing."""
+    """Print the blockers, then the other remarks."""
     for line in [*remark_lines(blockers, symbols().bad), *remark_lines(others, symbols().warning)]:
         say(line)

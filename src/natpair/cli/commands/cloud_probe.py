@@ -1,4 +1,4 @@
-"""`natpair cloud probe`: settle on a real account what no document says, and clear up."""
+"""`natpair cloud probe`: measure on a real account what no document says, and remove everything afterwards."""
 
 from __future__ import annotations
 
@@ -25,42 +25,45 @@ if TYPE_CHECKING:
 LEFT_BEHIND = 75
 _IMAGE = "linode/debian12"  # as in probe.machines, whose import is too heavy for --help
 _OPTIONS = (
-    click.option("--type", "plan", help="Another type of Linode than the cheapest."),
-    click.option("--image", default=_IMAGE, show_default=True, help="A Debian or Ubuntu with cloud-init."),
+    click.option("--type", "plan", help="Type of Linode [default: the cheapest]"),
+    click.option("--image", default=_IMAGE, show_default=True, help="Debian or Ubuntu image with cloud-init."),
     click.option(
         "--repeats",
         type=click.IntRange(1, 100),
-        help="How often each contest is held; twice as often each rerouting is timed.",
+        help="Number of runs of each contest; each rerouting is timed twice as often.",
     ),
-    click.option("--power-cuts", type=click.IntRange(0, 20), help="How many machines lose their power."),
-    click.option("--report", "file", type=click.Path(path_type=Path), help="Where the report goes, as JSON."),
-    click.option("--mask", is_flag=True, help="Replace public addresses in everything that is written or printed."),
+    click.option("--power-cuts", type=click.IntRange(0, 20), help="Number of power cuts."),
+    click.option("--report", "file", type=click.Path(path_type=Path), help="File for the report, as JSON."),
+    click.option("--mask", is_flag=True, help="Mask public addresses in the report and the output."),
     click.option("--yes", is_flag=True, help="Do not ask."),
     click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else."),
 )
 
 
 def with_options(function: click.decorators.FC) -> click.decorators.FC:
-    """The options that a probe takes wherever it runs."""
+    """Add the options that a probe takes, on Linode and in the lab."""
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
 
 
 @click.command(
-    epilog="Example: natpair cloud probe --region us-ord --token-file token. Takes ten to fifteen minutes and costs "
-    "a few cents. To try it without an account: natpair lab probe."
+    epilog="Example: natpair cloud probe --region us-ord --token-file token. It takes 10 to 15 minutes and costs a few "
+    "cents. To try it without an account: natpair lab probe."
 )
-@click.option("--region", help="Where; that of --config if not given.")
-@click.option("--config", type=click.Path(path_type=Path), help="A gateway.toml: its region and its [linode].")
-@click.option("--token-file", type=click.Path(path_type=Path), help="The token; else from the environment.")
-@click.option("--api-url", help="Another address of the API.")
-@click.option("--clean-up", is_flag=True, help="Remove what an earlier probe left behind, and do nothing else.")
+@click.option("--region", help="Region to measure [default: that of --config]")
+@click.option("--config", type=click.Path(path_type=Path), help="gateway.toml with the region and [linode] to use.")
+@click.option(
+    "--token-file", type=click.Path(path_type=Path), help="File with the API token [default: from the environment]"
+)
+@click.option("--api-url", help="URL of the API, if not Linode's own.")
+@click.option("--clean-up", is_flag=True, help="Only remove what an earlier probe left behind.")
 @with_options
 def command(clean_up: bool, **given: object) -> int:
-    """Make two small Linodes, measure how the region's network behaves, recommend settings, remove everything.
+    """Create two small Linodes, measure the region's network, recommend settings, and remove everything.
 
-    Shows what it will create and the price, and asks. Everything is removed at the end, also after Ctrl-C or a failure.
+    It first shows what it will create and the price, and asks. It removes everything at the end, also after Ctrl-C or
+    a failure.
     """
     from natpair.probe.site import Pace
     from natpair.probe.ssh import SshReach
@@ -69,7 +72,7 @@ def command(clean_up: bool, **given: object) -> int:
     if clean_up:
         return _clean_up(api, _base(), yes=bool(given["yes"]))
     if not region:
-        raise click.UsageError("say --region, or --config with a bgp.region")
+        raise click.UsageError("give --region, or --config with a file that sets bgp.region")
     return run(api, region, given, "Linode", Pace(), lambda folder: SshReach(folder, "eth0", "eth1"))
 
 
@@ -115,15 +118,15 @@ def _pace(pace: Pace, given: Mapping[str, object]) -> Pace:
 def run(
     api: Api, region: str, given: Mapping[str, object], site: str, pace: Pace, reach: Callable[[Path], Reach]
 ) -> int:
-    """Show what the probe makes, ask, measure, write and print the report; the exit code.
+    """Show what the probe creates, ask, measure, write and print the report. Return the exit code.
 
-    `given` are the options of `with_options`, `site` names the place in the report, `reach` leads to the machines.
+    `given` are the options of `with_options`, `site` names the place in the report, `reach` connects to the machines.
     """
     from natpair.probe.run import Order, Probe, price
 
     plan = None if given["plan"] is None else str(given["plan"])
     offer = asyncio.run(price(api, region, plan))
-    talk("The probe makes:")
+    talk("The probe creates:")
     for line in offer.words():
         _progress(line)
     if not given["yes"]:
@@ -131,7 +134,7 @@ def run(
     order = Order(region, offer.plan, str(given["image"]), _pace(pace, given), site)
     began = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "")
     file = Path(str(given["file"] or f"natpair-probe-{region}-{began.replace(':', '')}.json"))
-    file.touch()  # what cannot be written is to be known now, not after a quarter of an hour
+    file.touch()  # fails now if the report cannot be written, not after the measurements
     probe = Probe(api, order, _base(), began, reach, _progress)
     return _run(probe, file, mask=bool(given["mask"]), as_json=bool(given["as_json"]))
 
@@ -177,13 +180,13 @@ def _clean_up(api: Api, base: Path, *, yes: bool) -> int:
 
     found = leftovers(api, base)
     if not found:
-        talk(f"No probe of this account left anything on record in {base}.")
+        talk(f"There is no record in {base} of a probe of this account that left anything behind.")
         return 0
-    talk("These probes did not clear up, and no process is at work on them:")
+    talk("These probes have ended without removing everything:")
     for record in found:
         _progress(summary(record))
     if not yes:
-        click.confirm("Remove everything that carries their stamps?", abort=True, err=True)
+        click.confirm("Remove everything that has their stamps?", abort=True, err=True)
     clean_up(api, found, _progress)
     say(f"removed what {len(found)} probe{'s' if len(found) != 1 else ''} left behind")
     return 0

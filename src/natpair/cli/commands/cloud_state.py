@@ -28,9 +28,9 @@ PROBLEMS = 2
 @common.json_option
 @in_its_file
 def status(file: Path, as_json: bool) -> int:
-    """Show what the account has against what FILE wants, problems first.
+    """Compare the account with FILE and show the result, problems first.
 
-    Exit code 0 if all is as it should be, 2 if not. Nothing is changed.
+    Exit code 0 if the account is as FILE says, 2 if not. It changes nothing.
     """
     from natpair.config.load import load_draft
 
@@ -56,9 +56,9 @@ async def _examine(draft: Draft) -> tuple[Wanted, Found, Condition]:
 
 def _say_status(wanted: Wanted, found: Found, condition: Condition) -> None:
     if not condition.made:
-        say(f"{symbols().bad} nothing of {wanted.pair} is on the account\n    `natpair cloud apply` makes it")
+        say(f"{symbols().bad} {wanted.pair} does not exist on the account\n    run `natpair cloud apply` to create it")
     elif not condition.problems:
-        say(f"{symbols().good} the account is as gateway.toml wants it")
+        say(f"{symbols().good} the account is as gateway.toml says")
     common.say_remarks(condition.problems, condition.notes)
     say()
     rows = [_row(node) for node in _nodes(wanted, found)]
@@ -124,9 +124,9 @@ def _document(wanted: Wanted, found: Found, condition: Condition) -> dict[str, o
 @common.json_option
 @in_its_file
 def destroy(file: Path, yes: bool, every: float, as_json: bool) -> None:
-    """Remove what natpair made for FILE, after showing it and asking for the pair's name. Nothing else is touched.
+    """Remove what natpair created for FILE. It first shows the list and asks for the pair's name.
 
-    What has not the file's stamp stays. An adopted Linode keeps everything but the pair's shares.
+    Anything without this file's stamp is left alone. An adopted Linode loses only the pair's shares.
     """
     from natpair.config.load import load_draft
 
@@ -143,9 +143,9 @@ def destroy(file: Path, yes: bool, every: float, as_json: bool) -> None:
     if as_json:
         emit_json({"schema": "natpair/cloud-destroy/v1", "pair": draft.gateway.pair.name, "done": list(done)})
     elif done:
-        say(f"{symbols().good} {draft.gateway.pair.name}: nothing that natpair made is left")
+        say(f"{symbols().good} {draft.gateway.pair.name}: removed everything that natpair created")
     else:
-        say(f"{symbols().good} {draft.gateway.pair.name}: there is nothing that natpair made")
+        say(f"{symbols().good} {draft.gateway.pair.name}: nothing to remove")
 
 
 async def _left(draft: Draft) -> tuple[UndoStep, ...]:
@@ -165,8 +165,8 @@ def _ask(draft: Draft, steps: tuple[UndoStep, ...], *, yes: bool) -> None:
         talk(f"  {step.text}")
     name = draft.gateway.pair.name
     if not sys.stdin.isatty():
-        raise click.UsageError("nobody can be asked here: look at the list above, then add --yes")
-    if click.prompt(f"To remove all that for good, type the name of the pair ({name})", err=True) != name:
+        raise click.UsageError("stdin is not a terminal: read the list above, then run this again with --yes")
+    if click.prompt(f"To remove all of this permanently, type the name of the pair ({name})", err=True) != name:
         raise click.Abort
 
 

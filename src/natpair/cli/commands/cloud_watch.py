@@ -1,4 +1,4 @@
-"""`natpair cloud watch FILE`: shares and planned work, watched from an operator's machine, no token on the nodes."""
+"""`natpair cloud watch FILE`: watch shares and planned maintenance from outside, so that no node needs a token."""
 
 from __future__ import annotations
 
@@ -32,20 +32,23 @@ _SSH = "ssh -o BatchMode=yes -o ConnectTimeout=10 root@{address}"
     name="watch", epilog="Example: natpair cloud watch gateway.toml --switch-over --ssh 'ssh -i key root@{address}'"
 )
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--once", is_flag=True, help="One look; exit code 0 if nothing was found, 2 if something was.")
-@click.option("--interval", type=click.IntRange(2, 3600), help="Seconds between looks; watch.interval_seconds if not.")
-@click.option("--repair-shares", is_flag=True, help="Share again what is missing; other people's shares stay.")
-@click.option("--switch-over", is_flag=True, help="Let the active node hand over before planned work on it begins.")
-@click.option("--ssh", "words", default=_SSH, show_default=True, help="How a command gets to a node.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--once", is_flag=True, help="Look once; exit code 0 if all is well, 2 if there is a finding.")
+@click.option(
+    "--interval", type=click.IntRange(2, 3600), help="Seconds between looks [default: watch.interval_seconds]"
+)
+@click.option("--repair-shares", is_flag=True, help="Restore missing shares; shares made by others are left alone.")
+@click.option("--switch-over", is_flag=True, help="Switch over before planned maintenance on the active node.")
+@click.option("--ssh", "words", default=_SSH, show_default=True, help="Command prefix that reaches a node.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 def command(
     file: Path, once: bool, interval: int | None, repair_shares: bool, switch_over: bool, words: str, as_json: bool
 ) -> int:
-    """Tell when a FIP is no longer shared to a node, and when the provider is about to work on one.
+    """Report FIPs that are no longer shared to a node, and planned maintenance on a node.
 
-    Prints what is new and what is over. The token comes from linode.token_file or from the environment. With
-    --switch-over the node with work due is asked by ssh whether it is active, and if so to run 'natpair switchover',
-    never by force; what is refused is tried again at the next look. How long before: watch.maintenance_lead_seconds.
+    Each line is a new finding or the end of one. The token comes from linode.token_file or from the environment. With
+    --switch-over the command asks the node due for maintenance by ssh whether it is active, and if so runs
+    'natpair switchover' there, never with --force. It does this watch.maintenance_lead_seconds before the start. A
+    refused switchover is tried again at the next look.
     """
     from natpair.cli.remote import Remote
     from natpair.config.load import load
@@ -58,7 +61,7 @@ def command(
 
 
 class Watching:
-    """One run of the command."""
+    """State of one run of `natpair cloud watch`."""
 
     def __init__(self, gateway: Gateway, remote: Remote | None, *, repair: bool, as_json: bool) -> None:
         from natpair.core.account import Account
@@ -70,10 +73,10 @@ class Watching:
         self._done: tuple[Line, ...] = ()
 
     async def once(self) -> int:
-        """One look; the exit code: 0 nothing found, 2 something, else that of what kept us from seeing all of it."""
+        """Look once. Return exit code 0 without findings, 2 with findings, or that of the error if a look failed."""
         seen = await self.look()
         if not self._known and not self._as_json:
-            say(f"{symbols().good} every FIP is shared to both nodes, and no work on them is planned")
+            say(f"{symbols().good} every FIP is shared to both nodes, and no maintenance is planned")
         if seen.errors:
             return seen.errors[0].exit_code
         return FOUND if self._known else 0
@@ -83,7 +86,7 @@ class Watching:
         from natpair.cloud.watch.look import pause
 
         first, second = (node.name for node in self._gateway.node)
-        talk(f"watching the account for {first} and {second} every {interval:g} s; Ctrl-C ends it")
+        talk(f"watching the account for {first} and {second} every {interval:g} s; stop with Ctrl-C")
         failures = 0
         while True:
             seen = await self.look()
@@ -92,7 +95,7 @@ class Watching:
             await asyncio.sleep(wait)
 
     async def look(self) -> Look:
-        """One look, what it found that is new, and what is to be done about it."""
+        """Look once, print what is new, and repair or switch over if the options ask for it."""
         from natpair.cli.account import transport
         from natpair.cli.remote import leave
         from natpair.linode.client import LinodeClient
@@ -144,6 +147,6 @@ class Watching:
 
 
 def changes(before: Sequence[Line], after: Sequence[Line]) -> tuple[Line, ...]:
-    """What is new, and what is over."""
+    """The lines that are new in `after`, then an `…-over` line for each that is gone."""
     over = [(f"{event}-over", node, text) for event, node, text in before if (event, node, text) not in after]
     return (*(line for line in after if line not in before), *over)

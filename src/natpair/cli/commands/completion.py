@@ -1,4 +1,4 @@
-"""`natpair completion SHELL`: the script that makes a shell complete natpair's commands, options, hosts and faults."""
+"""`natpair completion SHELL`: the shell completion script for natpair's commands, options, hosts and faults."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHELLS = ("bash", "zsh", "fish")
 )
 @click.argument("shell", type=click.Choice(SHELLS))
 def command(shell: str) -> None:
-    """Print the completion script for SHELL. It asks natpair itself, so it always knows the commands of now."""
+    """Print the completion script for SHELL. The script asks natpair for completions, so it is always up to date."""
     from natpair.cli.main import cli
 
     maker = get_completion_class(shell)

@@ -1,4 +1,4 @@
-"""`natpair diff`: what should be against what is: keys, files, kernel, agent. Changes nothing."""
+"""`natpair diff`: compare the configuration with this machine: keys, files, kernel, agent. Changes nothing."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ DIFFERENT = 2
     "--node",
     metavar="NAME",
     shell_complete=complete.nodes_in_file,
-    help="Which node this machine is, if its addresses do not tell.",
+    help="Name of this node, if it cannot be recognised by its addresses.",
 )
 @click.option("--exit-code", is_flag=True, help="Exit with 2 if anything differs.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @in_its_file
 def command(file: Path, node: str | None, exit_code: bool, as_json: bool) -> int:
-    """Compare FILE (/etc/natpair/gateway.toml unless given) with this machine.
+    """Compare FILE with this machine. The default FILE is /etc/natpair/gateway.toml.
 
-    Three parts: the keys that differ from the configuration in force, the files that differ on disk, and what the
-    kernel or the agent holds otherwise. As root it sees everything.
+    The output lists the keys that differ from the applied configuration, the files that differ on disk, and what
+    differs in the kernel and in the agent. Run it as root to see everything.
     """
     from natpair.agent.repairer import found_without_agent
     from natpair.apply.transaction import make_plan
@@ -65,5 +65,5 @@ def command(file: Path, node: str | None, exit_code: bool, as_json: bool) -> int
         for one in found:
             say(f"{one.thing}: {one.found}, should be: {one.wanted}")
         if not different:
-            say(f"{symbols().good} {wanted.node.name}: everything is in place")
+            say(f"{symbols().good} {wanted.node.name}: no differences")
     return DIFFERENT if exit_code and different else 0

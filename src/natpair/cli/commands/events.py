@@ -1,4 +1,4 @@
-"""`natpair events`: everything that happened, as the agents wrote it down, with causes; changes of role in steps."""
+"""`natpair events`: the agents' event log as text or JSON, with causes, and the steps of each role change."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ SCHEMA = "natpair/events/v1"
 _POLL_SECONDS = 0.5
 _AGO = re.compile(r"^(\d+(?:\.\d+)?)([smhd])$")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_SINCE_HELP = "Only what lasted then or came later: 90s, 15m, 2h or 3d ago, or a time such as 2026-11-27T18:00Z."
+_SINCE_HELP = "Only entries that ended after this time: 90s, 15m, 2h or 3d ago, or a time such as 2026-11-27T18:00Z."
 _SETTLED_SECONDS = 2.0
-"""A change is told so long after it ended: its last steps take about that."""
+"""--follow prints a role change this long after its end, because its last steps are logged about that late."""
 
 
 @click.command(
@@ -41,12 +41,12 @@ _SETTLED_SECONDS = 2.0
     multiple=True,
     type=click.Choice(["role", *KINDS, *OTHER_KINDS]),
     metavar="KIND",
-    help=f"Only entries of this kind; may be repeated: role (every change of role), {', '.join(OTHER_KINDS)}, "
+    help=f"Only entries of this kind; may be repeated: role (every role change), {', '.join(OTHER_KINDS)}, "
     f"{', '.join(KINDS)}.",
 )
-@click.option("--follow", is_flag=True, help="Go on, and tell each entry when it has ended.")
-@click.option("--lab", metavar="NAME", help="Both nodes of the lab called NAME.")
-@click.option("--json", "as_json", is_flag=True, help="JSON lines on stdout, one entry of one node each.")
+@click.option("--follow", is_flag=True, help="Keep running and print each new entry.")
+@click.option("--lab", metavar="NAME", help="Show both nodes of the lab called NAME.")
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout: one entry of one node per line.")
 def command(
     files: tuple[Path, ...],
     last: int | None,
@@ -56,10 +56,11 @@ def command(
     lab: str | None,
     as_json: bool,
 ) -> None:
-    """Show what happened: changes of role with their steps, repairs, daemons that ended, conditions, applies.
+    """Show the event log: role changes with their steps, repairs, daemons that ended, conditions, applies.
 
-    It survives restarts and reboots. A change that moves the active role has the same id on both nodes. FILES are
-    journals of other nodes, or copies; without any, this node's own. Times are those of the node that wrote them.
+    The log survives restarts and reboots. A change that moves the active role has the same id on both nodes. FILES
+    are event logs of other nodes, or copies of them; the default is this node's own. Each time is that of the node
+    that wrote it.
     """
     chosen = _lab_files(lab) if lab else files or (Path(paths.EVENTS),)
     wanted = Wanted(since, frozenset(kinds) | (frozenset(KINDS) if "role" in kinds else frozenset()))
@@ -68,14 +69,14 @@ def command(
     for group in groups[-last:] if last else groups:
         show(group)
     if not groups and not as_json:
-        talk("nothing has been written down yet" if wanted == Wanted() else "nothing of that has been written down")
+        talk("the event log is empty" if wanted == Wanted() else "the event log has no such entries")
     if follow:
         _follow(chosen, wanted, {_name(entry) for group in groups for entry in group}, show)
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which entries to show: those that lasted at `since` or came later, of these kinds (of all if empty)."""
+    """Which entries to show: those that ended after `since` or last, of these kinds (all kinds if empty)."""
 
     since: float | None = None
     kinds: frozenset[str] = frozenset()
@@ -87,7 +88,7 @@ class Wanted:
 
 
 def _moment(text: str | None) -> float | None:
-    """`90s`, `15m`, `2h` and `3d` ago, or an RFC 3339 time, in seconds since 1970."""
+    """Parse a time, such as `90s`, `15m`, `2h`, `3d` (ago) or an RFC 3339 time, into seconds since 1970."""
     if text is None:
         return None
     ago = _AGO.match(text)
@@ -97,7 +98,7 @@ def _moment(text: str | None) -> float | None:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise click.BadParameter(
-            f"{text} is no time; expected such as 90s, 15m, 2h, 3d or 2026-11-27T18:00Z"
+            f"{text} is not a time; expected for example 90s, 15m, 2h, 3d or 2026-11-27T18:00Z"
         ) from error
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
@@ -105,7 +106,9 @@ def _moment(text: str | None) -> float | None:
 def _lab_files(name: str) -> tuple[Path, ...]:
     found = tuple(sorted(Path("/run/natpair-lab", name, "nodes").glob("*/var-lib/natpair/events.jsonl")))
     if not found:
-        raise LabError(f"no lab called {name} has events", cure="natpair lab up, or another --lab NAME")
+        raise LabError(
+            f"no lab called {name} has events", cure="start one with natpair lab up, or give another --lab NAME"
+        )
     return found
 
 
@@ -115,14 +118,14 @@ def _read(files: Sequence[Path], wanted: Wanted, *, follow: bool = False) -> lis
 
 
 def _grouped(found: Sequence[Entry]) -> list[list[Entry]]:
-    """The entries, oldest first; the same change of role as several nodes saw it stands together."""
+    """The entries, oldest first; the entries of several nodes about the same role change form one group."""
     of_change = {id(entry.change): entry for entry in found if entry.change is not None}
     changed = [[of_change[id(c)] for c in views] for views in merged(e.change for e in found if e.change is not None)]
     return sorted([*changed, *([e] for e in found if e.change is None)], key=lambda group: group[0].began)
 
 
 def _place(file: Path) -> str:
-    """A name for the node of a journal that does not say it: the file's own."""
+    """The node's name if the event log does not contain it: the file's name."""
     return file.name.split(".")[0]
 
 
@@ -130,14 +133,14 @@ def _lines(file: Path, *, follow: bool) -> Iterator[dict[str, object]]:
     older = file.with_suffix(".1.jsonl")
     there = [path for path in (older, file) if path.exists()]
     if not there and not follow:
-        cure = "the agent writes it on a node; give the path of a copy, or --lab NAME"
-        raise NoInput(f"{file}: there is no such file", cure=cure)
+        cure = "the agent writes this file on a node; give the path of a copy, or --lab NAME"
+        raise NoInput(f"{file} does not exist", cure=cure)
     for path in there:
         lines = _text(path).splitlines()
         found = [parsed for line in lines if (parsed := _parsed(line)) is not None]
         if lines and not found:
-            cure = "the agent writes /var/lib/natpair/events.jsonl on a node; give that one or a copy, or --lab NAME"
-            raise NoInput(f"{path} is no journal of an agent: not one of its lines is an event", cure=cure)
+            cure = "give the agent's /var/lib/natpair/events.jsonl, a copy of it, or --lab NAME"
+            raise NoInput(f"{path} is not an event log: none of its lines is an event", cure=cure)
         yield from found
 
 
@@ -145,13 +148,13 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except PermissionError as error:
-        raise Unsupported(f"{path} cannot be read", cure="run it again as root") from error
+        raise Unsupported(f"{path}: no permission to read it", cure="run this command again as root") from error
     except IsADirectoryError as error:
-        raise NoInput(f"{path} is a folder", cure="give the file in it, such as events.jsonl") from error
+        raise NoInput(f"{path} is a folder", cure="give a file in it, such as events.jsonl") from error
 
 
 def _parsed(line: str) -> dict[str, object] | None:
-    """One line as an object; None for one that a power cut left half written."""
+    """Parse one line; None if it is incomplete, as after a power cut."""
     try:
         found = json.loads(line)
     except ValueError:
@@ -172,7 +175,7 @@ def _follow(
 
 
 def _settled(entry: Entry, limit: float) -> bool:
-    """Nothing more will be added to it: a change has come to rest; of what lasts the beginning is told, and the end."""
+    """Whether the entry can be printed: a role change only when it has ended; other entries at their start and end."""
     if entry.change is not None:
         return entry.change.at_rest and entry.change.ended < limit
     return True
@@ -219,7 +222,7 @@ def _words(group: list[Entry]) -> None:
 
 
 def _lasted(entry: Entry) -> str:
-    return "not over yet" if entry.ended is None else f"for {duration(entry.ended - entry.began)}"
+    return "not ended yet" if entry.ended is None else f"for {duration(entry.ended - entry.began)}"
 
 
 def _change_words(views: list[Change]) -> None:
@@ -233,10 +236,10 @@ def _change_words(views: list[Change]) -> None:
             took = f"  ({step.took_ms:g} ms)" if step.took_ms else ""
             say(f"  {round(step.offset_ms):9d} ms  {view.node}  {step.text}{took}")
         if not view.at_rest:
-            say(f"             {view.node}  has not come to rest, or its agent ended")
+            say(f"             {view.node}  change not finished, or its agent ended")
     say()
 
 
 def _telling(views: list[Change]) -> Change:
-    """The view whose cause says most: of the node that asked or was asked, else the first."""
+    """The view with the best cause: that of the node that was active before a switchover, else the first."""
     return next((view for view in views if view.kind == "switchover" and view.before == "active"), views[0])

@@ -1,4 +1,4 @@
-"""`natpair generations | rollback | confirm`: what this node was before, and the way back to it."""
+"""`natpair generations | rollback | confirm`: list earlier configurations, return to one, keep the present one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _RETRY_SECONDS = 0.5
 @click.command(name="generations", epilog="Example: natpair generations --json")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def generations(as_json: bool) -> None:
-    """List what this node was made of after each apply, oldest first, and what each one changed."""
+    """List the configurations applied to this node, oldest first, with what each one changed."""
     from natpair.apply import confirm
     from natpair.apply import generations as kept
 
@@ -49,13 +49,13 @@ def generations(as_json: bool) -> None:
         deadline = time.time() + waiting.left_seconds if waiting else None
         emit_json({"schema": "natpair/generations/v1", "generations": rows, "goes_back_at": deadline})
     elif not rows:
-        talk("no generation is kept yet: natpair apply makes the first")
+        talk("no generation yet: natpair apply creates the first one")
     else:
         lines = [(r["number"], r["made"], r["why"], _joined(r["changes"])) for r in rows]
         say(table(lines, ("", "MADE", "WHY", "CHANGED")))
         if waiting is not None:
             left = max(0.0, waiting.left_seconds)
-            said = f"not confirmed: goes back to {waiting.back_to} in {left:.0f} s; 'natpair confirm' keeps it"
+            said = f"not confirmed: rolls back to {waiting.back_to} in {left:.0f} s unless you run: natpair confirm"
             talk(f"{symbols(sys.stderr).warning} {said}")
 
 
@@ -79,21 +79,21 @@ def _short(change: KeyChange) -> str:
 
 @click.command(name="rollback", epilog="Example: natpair rollback 3")
 @click.argument("number", type=click.IntRange(1), required=False, shell_complete=complete.generations)
-@click.option("--yes", is_flag=True, help="Go on although live flows break or stall.")
+@click.option("--yes", is_flag=True, help="Do not ask, even if live flows would break or stall.")
 @click.option(
     "--health-seconds",
     type=click.FloatRange(3, 600),
     default=HEALTH_SECONDS,
     show_default=True,
-    help="Stay as it is if the node is not as well as before within so long.",
+    help="Undo the rollback if the node is not as healthy as before within this time.",
 )
 @click.option("--when-due", is_flag=True, hidden=True, help="Wait for an unconfirmed apply's deadline first.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def rollback(number: int | None, yes: bool, health_seconds: float, when_due: bool, as_json: bool) -> None:
-    """Make this node what it was before the last apply, or in generation NUMBER of `natpair generations`.
+    """Return this node to the configuration before the last apply, or to generation NUMBER of `natpair generations`.
 
-    The files of that time come back as they were, gateway.toml with them. Edits of gateway.toml that were never
-    applied are kept beside it as gateway.toml.edited.
+    The command restores all files of that generation, gateway.toml included. If gateway.toml has edits that were
+    never applied, it saves them beside it as gateway.toml.edited.
     """
     from natpair.apply.generations import load
 
@@ -112,7 +112,7 @@ def _previous() -> int:
     kept = [load(number) for number in numbers()]
     earlier = [one.number for one in kept if one.digest != kept[-1].digest]
     if not earlier:
-        raise NoInput("there is no earlier generation to go back to", cure="natpair generations lists what is kept")
+        raise NoInput("there is no earlier generation to roll back to", cure="natpair generations lists what is kept")
     return earlier[-1]
 
 
@@ -149,11 +149,11 @@ def _keep_edits() -> None:
     if text is not None and text not in (load(number).config for number in numbers()):
         aside = Path(f"{paths.CONFIG}.edited")
         write_atomic(aside, text)
-        talk(f"edits that were never applied are kept as {aside}")
+        talk(f"saved the edits that were never applied as {aside}")
 
 
 def _when_due(health_seconds: float) -> None:
-    """Wait for the deadline, then go back; an apply that is at work at that moment is waited for."""
+    """Wait for the deadline, then roll back; if an apply is running at that moment, wait until it has ended."""
     from natpair.apply import confirm
     from natpair.apply.generations import load
     from natpair.system.wait import ticks
@@ -164,13 +164,13 @@ def _when_due(health_seconds: float) -> None:
             _finish_cut_off()
         while alone and (found := confirm.await_due()) is not None:
             next(turns)
-            why = f"not confirmed in time: back to {found.back_to}"
+            why = f"not confirmed in time: rolled back to {found.back_to}"
             with suppress(NotReady):
                 _go_back(load(found.back_to), why, health_seconds, yes=True, as_json=False, regardless=True)
 
 
 def _finish_cut_off() -> None:
-    """Undo what a killed apply left, and let the agent run with what is in force then."""
+    """Undo what a killed apply left, and make the agent load the configuration that is then in force."""
     from natpair.apply.settle import Regardless
     from natpair.apply.transaction import resume_cut_off
     from natpair.core.digest import config_hash
@@ -182,19 +182,19 @@ def _finish_cut_off() -> None:
 
 @click.command(name="confirm", epilog="Example: natpair confirm")
 def confirm() -> None:
-    """Keep what `natpair apply --confirm` has changed. Exit code 75 if nothing waits for that (any more)."""
+    """Keep what `natpair apply --confirm` changed. Exit code 75 if there is nothing to confirm."""
     from natpair.apply import confirm
     from natpair.apply.transaction import alone
 
     machine.require_root()
-    cure = "natpair generations says what is in force, and why"
-    if confirm.read() is None:  # without the lock: a machine that is no node has none, and keeps none
-        raise NotReady("nothing waits to be confirmed", cure=cure)
-    with alone():  # whoever goes back at this moment has the lock
+    cure = "natpair generations shows which configuration is in force, and why"
+    if confirm.read() is None:  # before taking the lock, so that a machine that is no node gets no lock file
+        raise NotReady("there is nothing to confirm", cure=cure)
+    with alone():  # a rollback that is running holds this lock
         found = confirm.read()
         if found is None:
-            raise NotReady("nothing waits to be confirmed", cure=cure)
+            raise NotReady("there is nothing to confirm", cure=cure)
         if found.due:
-            raise NotReady("too late: its time is over and it goes back", cure=cure)
+            raise NotReady("too late: the time to confirm is over, and this node rolls back", cure=cure)
         confirm.clear()
-    say(f"{symbols().good} confirmed: this configuration stays")
+    say(f"{symbols().good} confirmed: this configuration is kept")

@@ -1,4 +1,4 @@
-"""`natpair init`: a gateway.toml from a handful of answers; what the machine tells is not asked."""
+"""`natpair init`: write a gateway.toml from a few answers; what the machine itself shows is suggested."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _KEYS = {"vip": "pair.vip", "fips": "pair.fips", "profile": "pair.profile", "reg
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One thing to know: its option, what is asked, why, and where it goes (`first.name`, `vip` …)."""
+    """One question: its option, its text, an explanation, and the place of the answer (`first.name`, `vip` …)."""
 
     option: str
     place: str
@@ -38,27 +38,38 @@ class Question:
 
 
 QUESTIONS = (
-    Question("--name", "first.name", "Name of this node", "by it the nodes are told apart, best the host name"),
+    Question("--name", "first.name", "Name of this node", "identifies the node; the host name is a good choice"),
     Question(
-        "--private-interface", "first.private_interface", "Interface on the VLAN", "there are the private instances"
+        "--private-interface",
+        "first.private_interface",
+        "Interface on the VLAN",
+        "the interface to the private instances",
     ),
-    Question("--private", "first.private_address", "This node's address there", "with its prefix length"),
-    Question("--public-interface", "first.public_interface", "Public interface", "where the default route leaves by"),
+    Question("--private", "first.private_address", "This node's address on the VLAN", "with its prefix length"),
+    Question("--public-interface", "first.public_interface", "Public interface", "the interface of the default route"),
     Question("--public", "first.public_address", "This node's own public address", "not a floating one"),
     Question(
-        "--public6", "first.public_address6", "This node's global IPv6 address", "by it the route servers are reached"
+        "--public6", "first.public_address6", "This node's global IPv6 address", "used for BGP with the route servers"
     ),
-    Question("--peer-name", "second.name", "Name of the other node", "as above"),
+    Question("--peer-name", "second.name", "Name of the other node", "must differ from this node's name"),
     Question("--peer-private", "second.private_address", "The other node's address on the VLAN", "in the same subnet"),
     Question("--peer-public", "second.public_address", "The other node's own public address", "with its prefix length"),
     Question(
-        "--peer-public6", "second.public_address6", "The other node's global IPv6 address", "see its `ip -6 address`"
+        "--peer-public6",
+        "second.public_address6",
+        "The other node's global IPv6 address",
+        "`ip -6 address` shows it there",
     ),
-    Question("--vip", "vip", "The VIP", "the gateway address that your private instances use; moves between the nodes"),
-    Question("--fip", "fips", "Floating public addresses", "what the world sees; several with blanks between"),
-    Question("--region", "region", "Linode region", "it chooses the route servers, such as us-ord"),
+    Question("--vip", "vip", "The VIP", "the gateway address of your private instances; it moves between the nodes"),
     Question(
-        "--profile", "profile", "How fast a dead node is noticed", "fast 60 ms, balanced 500 ms, conservative 3 s"
+        "--fip",
+        "fips",
+        "Floating public addresses",
+        "the source addresses of outgoing traffic; separate several with spaces",
+    ),
+    Question("--region", "region", "Linode region", "such as us-ord; determines the route servers"),
+    Question(
+        "--profile", "profile", "How fast a dead node is detected", "fast 60 ms, balanced 500 ms, conservative 3 s"
     ),
 )
 
@@ -82,18 +93,18 @@ def _options(function: click.decorators.FC) -> click.decorators.FC:
 )
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default="gateway.toml")
 @_options
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
-@click.option("--key/--no-key", default=True, help="Make pair.key beside FILE if there is none (mode 0600).")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
+@click.option("--key/--no-key", default=True, help="Create pair.key beside FILE if it is missing (mode 0600).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def command(file: Path, force: bool, key: bool, as_json: bool, **given: object) -> None:
-    """Write a gateway.toml to FILE, asking only what neither an option nor this machine tells.
+    """Write a gateway.toml to FILE, asking for everything that no option gives.
 
-    Run it on one of the two machines and it finds its own interfaces and addresses. Each guess can be changed at its
-    question, and an answer that cannot be used is asked again. Without a terminal it asks nothing: exit code 64 names
-    the options that are missing. What it writes passes `natpair check`; if that fails, FILE.draft keeps the answers.
+    Run it on one of the two machines: it detects that machine's interfaces and addresses and suggests them. It asks
+    again if an answer cannot be used. Without a terminal it asks nothing, and lists the missing options (exit code
+    64). The file passes `natpair check`; if it does not, the answers are kept in FILE.draft.
     """
     if file.exists() and not force:
-        raise Usage(f"{file} is there already", cure="another FILE, or --force to replace it")
+        raise Usage(f"{file} exists already", cure="choose another FILE, or overwrite it with --force")
     answers = _answers(given)
     text = _composed(answers, file)
     from natpair.system.files import write_atomic
@@ -105,14 +116,14 @@ def command(file: Path, force: bool, key: bool, as_json: bool, **given: object) 
     if as_json:
         emit_json({"schema": "natpair/init/v1", "file": str(file), "answers": answers, "key_made": made})
         return
-    say(f"{symbols().good} {file} is written and passes natpair check")
+    say(f"{symbols().good} wrote {file}; it passes natpair check")
     if made:
-        say(f"{symbols().good} {key_file} is made: a secret that both nodes share")
+        say(f"{symbols().good} created {key_file}, the secret that both nodes share")
     _say_next(file, key_file, answers["second.public_address"].partition("/")[0])
 
 
 def _make_key(file: Path) -> bool:
-    """Make the key of a pair, unless there is one; whether it was made."""
+    """Create the pair's key if it does not exist. Return whether it was created."""
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -124,9 +135,9 @@ def _make_key(file: Path) -> bool:
 
 def _say_next(file: Path, key_file: Path, peer: str) -> None:
     own, key, folder = shlex.quote(str(file)), shlex.quote(str(key_file)), Path(paths.CONFIG).parent
-    talk("next, to try it on this machine (root):")
+    talk("next, to try it in a lab on this machine, as root:")
     talk(f"  natpair lab up --config {own}")
-    talk("or, on this node as root, for both nodes:")
+    talk("or, to install it on both nodes, on this node as root:")
     if file.resolve() != Path(paths.CONFIG):
         talk(f"  install -D -m 644 {own} {paths.CONFIG}")
         talk(f"  install -D -m 600 {key} {paths.KEY}")
@@ -138,7 +149,7 @@ def _say_next(file: Path, key_file: Path, peer: str) -> None:
 
 
 def _answers(given: Mapping[str, object]) -> dict[str, str]:
-    """Every place with its answer: from an option, else from a question, else from the guess."""
+    """The answer for every place: from an option, else from the question, else the detected value."""
     guesses = _guesses()
     answers = dict(_given(given))
     terminal = sys.stdin.isatty() and sys.stderr.isatty()
@@ -156,13 +167,13 @@ def _answers(given: Mapping[str, object]) -> dict[str, str]:
     if missing:
         raise Usage(
             f"not a terminal, and these options are missing: {', '.join(missing)}",
-            cure="give them, or run it in a terminal",
+            cure="give these options, or run the command in a terminal",
         )
     return answers
 
 
 def _asked(question: Question, guessed: str, answers: Mapping[str, str]) -> str:
-    """The answer of a person, asked again until it can be used together with the `answers` before it."""
+    """Ask until the answer can be used together with the earlier `answers`."""
     talk()
     talk(f"({question.why})")
     while True:
@@ -176,7 +187,7 @@ def _asked(question: Question, guessed: str, answers: Mapping[str, str]) -> str:
 
 
 def _wrong_with(place: str, answers: Mapping[str, str]) -> list[Problem]:
-    """What `natpair check` has to say about the answer to one question, as far as the answers go."""
+    """The problems that `natpair check` finds in the answer to one question, given the answers so far."""
     from natpair.config.load import parse
 
     try:
@@ -233,13 +244,13 @@ def _guesses() -> dict[str, str]:
 
 
 def _composed(answers: Mapping[str, str], file: Path) -> str:
-    """The text, checked: an answer that cannot be used is told as `natpair check` would."""
+    """The checked text. Raise ConfigError as `natpair check` would, keeping the answers in a draft file."""
     from natpair.config.compose import Answers, compose
     from natpair.config.load import parse
 
     first = {place.removeprefix("first."): value for place, value in answers.items() if place.startswith("first.")}
     own = {place.removeprefix("second."): value for place, value in answers.items() if place.startswith("second.")}
-    # Two machines made alike: the other node's interfaces have the names of ours.
+    # Two machines of the same kind: the other node's interfaces have the same names as ours.
     second = {"private_interface": first["private_interface"], "public_interface": first["public_interface"], **own}
     fips = answers["fips"].replace(",", " ").split()
     text = compose(Answers(answers["vip"], fips, answers["profile"], answers["region"], first, second))
@@ -249,6 +260,6 @@ def _composed(answers: Mapping[str, str], file: Path) -> str:
     except ConfigError as error:
         draft.parent.mkdir(parents=True, exist_ok=True)
         draft.write_text(text, encoding="utf-8")
-        error.cure = f"the answers are kept in {draft}: correct them there, then natpair check {draft}"
+        error.cure = f"correct the answers in {draft}, then run natpair check {draft}"
         raise
     return text

@@ -1,4 +1,4 @@
-"""`natpair prepare`: what has to stand before a daemon of the pair starts. systemd runs it; so may you."""
+"""`natpair prepare`: set up the kernel and /run before the pair's daemons start. systemd runs it; so may you."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _FOLDERS = (
     (paths.KEEPALIVED_TMP, 0o700),
 )
 _PATIENCE_SECONDS = 300.0
-"""A machine may be slow while it boots. What is refused is refused at once; what takes too long is tried again."""
+"""A machine may be slow while it boots. A step that times out is retried this long; a refused step fails at once."""
 _NO_SUCH_INTERFACE = "Cannot find device"
 
 
 @click.command(name="prepare", epilog="Example: natpair prepare")
 def command() -> None:
-    """Load kernel settings, the closed ruleset, the egress guard and the blackhole routes, then forward; make /run.
+    """Create /run, load kernel settings, closed ruleset, egress guard and blackhole routes, then enable forwarding.
 
-    Running it again on a node that serves changes neither its role nor its traffic. What is for an interface that is
-    not there yet is left to the agent, which does it when the interface comes.
+    On a node in service it changes neither role nor traffic. If an interface does not exist yet, the agent does that
+    interface's part when the interface appears.
     """
     from natpair.apply.reload import Step
 
@@ -55,11 +55,11 @@ def _perform(step: Step) -> None:
             perform(step)
         except CommandFailed as error:
             if _NO_SUCH_INTERFACE in error.message:
-                talk(f"{step.value}: its interface is not there yet; the agent does this when it comes")
+                talk(f"{step.value}: the interface does not exist yet; the agent does this when it appears")
                 return
             if error.rc is not None or time.monotonic() >= end:
                 raise
-            talk(f"{step.value}: {error.message.splitlines()[0]}; once more")
+            talk(f"{step.value}: {error.message.splitlines()[0]}; trying again")
         else:
             return
 
@@ -68,7 +68,7 @@ def _make_run() -> None:
     for folder, mode in _FOLDERS:
         Path(folder).mkdir(mode=mode, parents=True, exist_ok=True)
     fifo = Path(paths.NOTIFY_FIFO)
-    # Ours from the start: a FIFO that Keepalived makes itself is unlinked at every reload.
+    # We create the FIFO: Keepalived unlinks one that it made itself at every reload.
     if not fifo.exists() or not stat.S_ISFIFO(fifo.stat().st_mode):
         fifo.unlink(missing_ok=True)
         os.mkfifo(fifo, 0o600)

@@ -1,4 +1,4 @@
-"""`natpair render FILE --node NAME`: the files of one node, to a folder or to stdout. Changes nothing else."""
+"""`natpair render FILE --node NAME`: write the files of one node to a folder or to stdout."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     "--node",
     required=True,
     metavar="NAME",
-    help="The node whose files to write.",
+    help="The node whose files are written.",
     shell_complete=complete.nodes_in_file,
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Write below this folder.")
@@ -43,7 +43,7 @@ def command(file: Path, node: str, out: Path | None, as_json: bool) -> None:
     elif out is None:
         _print(files)
     else:
-        talk(f"{len(files)} files below {out}")
+        talk(f"wrote {len(files)} files below {out}")
 
 
 def _print(files: Sequence[RenderedFile]) -> None:

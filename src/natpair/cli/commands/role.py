@@ -1,4 +1,4 @@
-"""`natpair switchover | failback | drain | undrain`: asks the agent, waits for the end, says what happened."""
+"""`natpair switchover | failback | drain | undrain`: ask the agent, wait until it is done, print the result."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from natpair.system.wait import ticks
 
 _RETRY_SECONDS = 1.0
 
-_force = click.option("--force", is_flag=True, help="Even if the other node is not ready; flows may break.")
-_wait = click.option("--wait", is_flag=True, help="While it is refused, ask again until it works.")
+_force = click.option("--force", is_flag=True, help="Do it even if the other node is not ready; flows may break.")
+_wait = click.option("--wait", is_flag=True, help="If it is refused, retry until it works or --timeout.")
 _timeout = click.option(
     "--timeout",
     type=click.FloatRange(0, 86_400),
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long --wait goes on.",
+    help="How long --wait retries.",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 
@@ -35,10 +35,10 @@ _json = click.option("--json", "as_json", is_flag=True, help="One JSON document 
 @_timeout
 @_json
 def switchover(force: bool, wait: bool, timeout: float, as_json: bool) -> None:
-    """Move the active role to the other node, losing no packet. Works from either node; ends when it is done.
+    """Move the active role to the other node without losing a packet. Works on either node; returns when it is done.
 
-    Refused (exit code 75) while the other node is not ready: not in sync, unhealthy, drained or silent. It says what
-    going on with --force would lose.
+    It is refused (exit code 75) while the other node is not ready: not in sync, unhealthy, drained or not responding.
+    It then says how many flows --force would break.
     """
     _ask("switchover", force=force, until=_until(wait, timeout), as_json=as_json)
 
@@ -48,15 +48,15 @@ def switchover(force: bool, wait: bool, timeout: float, as_json: bool) -> None:
 @_timeout
 @_json
 def failback(wait: bool, timeout: float, as_json: bool) -> None:
-    """Give the active role to the node that `pair.prefer` names; nothing happens if it has it already.
+    """Give the active role to the node that `pair.prefer` names; do nothing if it has the role already.
 
-    A switchover like any other: refused while that node is not ready, and it loses no packet. By itself the role
-    goes back only if `pair.failback_seconds` is set.
+    This is an ordinary switchover: it loses no packet, and it is refused while that node is not ready. The role
+    returns automatically only if `pair.failback_seconds` is set.
     """
     status = client.status()
     preferred = status.preferred
     if not preferred:
-        raise NotReady("no node is preferred", cure='set pair.prefer = "NAME" in gateway.toml and apply it')
+        raise NotReady("pair.prefer is not set", cure='set pair.prefer = "NAME" in gateway.toml and apply it')
     if status.active_node == preferred:
         message = f"{preferred} is active already"
         if as_json:
@@ -73,9 +73,9 @@ def failback(wait: bool, timeout: float, as_json: bool) -> None:
 @_timeout
 @_json
 def drain(force: bool, wait: bool, timeout: float, as_json: bool) -> None:
-    """Take this node out of service: an active one hands over first. Survives a reboot, until `undrain`.
+    """Take this node out of service until `natpair undrain`, also after a reboot. An active node hands over first.
 
-    If the other node dies meanwhile, a drained node still serves rather than nobody.
+    If the other node dies, a drained node still takes over, because otherwise there would be no gateway.
     """
     _ask("drain", force=force, until=_until(wait, timeout), as_json=as_json)
     if not as_json:
@@ -85,7 +85,7 @@ def drain(force: bool, wait: bool, timeout: float, as_json: bool) -> None:
 @click.command(name="undrain", epilog="Example: natpair undrain")
 @_json
 def undrain(as_json: bool) -> None:
-    """Let this node become active again when it is its turn. It does not take the role by itself."""
+    """End the drain: this node may become active again. The active role does not move now."""
     _ask("undrain", force=False, until=0.0, as_json=as_json)
 
 
@@ -117,16 +117,16 @@ def _answer(verb: str, force: bool, until: float) -> Answer:
 
 
 def _say_what_is_lost() -> None:
-    """What going on by force would cost, if this node can tell."""
+    """Print how many flows --force would break, if this node knows."""
     sync = client.status().sync
     if sync.flows_missing is not None:
         sign = symbols(sys.stderr).warning
-        talk(f"{sign} by force, up to {sync.flows_missing} of {sync.flows} flows would break")
+        talk(f"{sign} --force would break up to {sync.flows_missing} of {sync.flows} flows")
 
 
 def _say_who_carries() -> None:
     status = client.status()
     if status.active_node == status.peer:
-        say(f"{symbols().good} {status.peer} carries the traffic; {status.node} stays out until `natpair undrain`")
+        say(f"{symbols().good} {status.peer} is active; {status.node} stays drained until `natpair undrain`")
     else:
-        talk(f"{symbols(sys.stderr).warning} {status.peer} does not carry the traffic (yet): see natpair status")
+        talk(f"{symbols(sys.stderr).warning} {status.peer} is not active yet: see natpair status")

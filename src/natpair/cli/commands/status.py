@@ -24,23 +24,23 @@ _DAY_SECONDS = 86_400
     default=300.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long --wait waits.",
+    help="How long --wait waits at most.",
 )
-@click.option("--watch", "watched", is_flag=True, help="Go on, renewing the view, until interrupted.")
+@click.option("--watch", "watched", is_flag=True, help="Keep refreshing the output until interrupted.")
 @click.option(
     "--interval",
     type=click.FloatRange(0.1, 3600),
     default=1.0,
     show_default=True,
     metavar="SECONDS",
-    help="Time between two looks of --watch.",
+    help="Time between two refreshes of --watch.",
 )
-@click.option("--verbose", "-v", is_flag=True, help="The epochs as well, by which the nodes tell promotions apart.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout; one a line with --watch.")
+@click.option("--verbose", "-v", is_flag=True, help="Also show the epochs, which number the promotions.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout; with --watch one per line.")
 def command(wait: bool, timeout: float, watched: bool, interval: float, verbose: bool, as_json: bool) -> None:
-    """Show both nodes, what is wrong and what to do about it.
+    """Show both nodes, what is wrong and how to fix it.
 
-    Exit code 69 if the agent does not answer; packets still flow then, ask `keepalived` and `birdc`. With --wait exit
+    Exit code 69 if the agent does not respond. Traffic still flows then: check Keepalived and BIRD. With --wait, exit
     code 75 if the pair is not ready in time.
     """
     if wait:
@@ -69,7 +69,7 @@ def _watch(interval: float, verbose: bool, as_json: bool) -> None:
 
 
 class Watched:
-    """Frames of a status that goes on: an agent that falls silent leaves its last word, and the age of it."""
+    """The frames of --watch. While the agent does not respond, a frame shows its last status and the age of it."""
 
     def __init__(self, ask: Callable[[], Status], clock: Callable[[], float], *, verbose: bool = False) -> None:
         self._verbose = verbose
@@ -78,7 +78,7 @@ class Watched:
         self._last: Status | None = None
 
     def __call__(self) -> Sequence[str]:
-        """The lines of now."""
+        """The lines of the present frame."""
         sign, problem = symbols(), ""
         try:
             self._last = self._ask()
@@ -97,7 +97,7 @@ def lines(status: Status, *, verbose: bool = False) -> list[str]:
     sign = symbols()
     signs = {Severity.CRITICAL: sign.bad, Severity.WARNING: sign.warning, Severity.INFO: sign.info}
     found = [f"{signs[c.severity]} {c.severity}: {c.text}\n    {c.cure}" for c in status.conditions]
-    # What somebody wants is no trouble: it stands below.
+    # INFO is what an operator requested, not a problem.
     well = all(c.severity is Severity.INFO for c in status.conditions)
     head = [*([f"{sign.good} all is well"] if well else []), *found]
     return [*head, "", table(_rows(status, verbose), ("", status.node, status.peer)), "", *_facts(status)]
@@ -152,7 +152,7 @@ def _facts(status: Status) -> list[str]:
 
 
 def _history(status: Status) -> list[str]:
-    """What lately happened, in a line, and where to read more."""
+    """One line about the last hour, and the command that shows more."""
     past = status.history
     if past is None:  # an agent of an earlier version
         return []
@@ -169,6 +169,6 @@ def _history(status: Status) -> list[str]:
 
 
 def _clock(seconds: float) -> str:
-    """A moment of the last day as its time, an older one with its date; UTC, as in the event log."""
+    """A UTC time, with the date if it is more than a day ago."""
     recent = abs(time.time() - seconds) < _DAY_SECONDS
     return time.strftime("%H:%M:%SZ" if recent else "%Y-%m-%d %H:%MZ", time.gmtime(seconds))
