@@ -147,9 +147,20 @@ def problem_block(problem: Problem, source: str = "", label: str = "expected") -
     line = f" (line {problem.line})" if problem.line is not None and not source else ""
     head = " = ".join(part for part in (f"{problem.called or problem.key}{line}".strip(), problem.value) if part)
     lines = [f"  {place}{head}", f"    {problem.message}"]
-    if problem.accepted:
-        lines.append(f"    {label}: {problem.accepted}")
+    hint, accepted = _split_hint(problem.accepted)
+    if hint:
+        lines.append(f"    {hint}")
+    if accepted:
+        lines.append(f"    {label}: {accepted}")
     return "\n".join(lines)
+
+
+def _split_hint(accepted: str) -> tuple[str, str]:
+    """Split `did you mean X? one of X, Y` into the question and the rest; without a question it is empty."""
+    if not accepted.startswith("did you mean "):
+        return "", accepted
+    hint, _, rest = accepted.partition("?")
+    return f"{hint}?", rest.strip()
 
 
 def _printable(text: str, stream: TextIO) -> str:

@@ -1,7 +1,7 @@
-"""The word "auto" in a gateway.toml: what only the platform can give, and where it is written in later. Pure.
+"""The value "auto" in a gateway.toml, for values that only the platform can assign. Pure.
 
-The models never hold it. While it stands in a file, the rules are checked with stand-ins: documentation addresses
-that the file does not use otherwise. `natpair cloud apply` replaces each by the real value, in place.
+The models never contain it. While a file has "auto", the rules are checked with stand-ins: documentation addresses
+that the file does not use elsewhere. `natpair cloud apply` replaces each "auto" in the file with the assigned value.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _CLOUD_HEADER = re.compile(r"^[ \t]*\[[ \t]*cloud[ \t]*\][^\n]*$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A file that may still have "auto" in it; under the keys in `autos` the gateway holds stand-ins."""
+    """A file that may still contain "auto"; for the keys in `autos` the gateway has stand-ins."""
 
     text: str
     gateway: Gateway
@@ -36,12 +36,12 @@ class Draft:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is left to be filled in but, at most, the stamp."""
+        """Whether every value is filled in, except perhaps the stamp."""
         return not self.autos - {STAMP}
 
 
 def autos_in(raw: Mapping[str, Any]) -> tuple[str, ...]:
-    """The keys that say "auto" and may."""
+    """The keys that are "auto" and may be."""
     return tuple(key for key, value in _places(raw) if value == AUTO)
 
 
@@ -58,7 +58,7 @@ def _places(raw: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
 
 
 def with_stand_ins(raw: Mapping[str, Any], autos: Iterable[str]) -> dict[str, Any]:
-    """`raw` with something valid in place of each "auto"."""
+    """`raw` with a valid stand-in for each "auto"."""
     made = copy.deepcopy(dict(raw))
     used = str(raw)
     free = (host for network in _STAND_IN_NETWORKS for host in IPv4Network(network).hosts() if str(host) not in used)
@@ -79,7 +79,7 @@ def _index(key: str) -> int:
 
 
 def corrected(problems: Iterable[Problem], autos: Iterable[str]) -> list[Problem]:
-    """Problems without what is only said of a stand-in."""
+    """The problems, corrected where they are only about a stand-in."""
     open_addresses = any(key.endswith(".public_address") for key in autos)
     return [
         _about_the_router(one) if open_addresses and one.key == "health.public_gateway" else one for one in problems
@@ -87,18 +87,19 @@ def corrected(problems: Iterable[Problem], autos: Iterable[str]) -> list[Problem
 
 
 def _about_the_router(problem: Problem) -> Problem:
-    message = "cannot be known before the nodes' public addresses are"
-    return Problem(problem.key, problem.value, message, "no such line: each node then probes its own default gateway")
+    message = "cannot be checked before the nodes' public addresses are known"
+    accepted = "the key left out; each node then probes its own default gateway"
+    return Problem(problem.key, problem.value, message, accepted)
 
 
 def open_problem(key: str) -> Problem:
-    """What `check` says of a file that is not complete yet."""
-    what = "8 hexadecimal digits, or no such line" if key == STAMP else "the address itself"
-    return Problem(key, AUTO, "is not known yet: `natpair cloud apply` fills it in", what)
+    """The problem that `check` reports for an "auto" that is not filled in yet."""
+    what = "8 hexadecimal digits, or the key left out" if key == STAMP else "the address itself"
+    return Problem(key, AUTO, "is not filled in yet; `natpair cloud apply` does that", what)
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
-    """`text` with the texts under these keys replaced, and every other byte as it was; KeyError for an absent key."""
+    """`text` with the strings of these keys replaced and nothing else changed. Raise KeyError for a missing key."""
     places = map_texts(text)
     made = text
     for key, value in sorted(values.items(), key=lambda item: places[item[0]], reverse=True):
@@ -108,7 +109,7 @@ def fill(text: str, values: Mapping[str, str]) -> str:
 
 
 def with_stamp(text: str, stamp: str) -> str:
-    """`text` with `cloud.stamp` set; a key that is not there yet goes below `[cloud]`, or with it to the end."""
+    """`text` with `cloud.stamp` set. A missing key is added below `[cloud]`, a missing table at the end."""
     if STAMP in map_texts(text):
         return fill(text, {STAMP: stamp})
     line = f'stamp = "{stamp}"'
@@ -116,9 +117,9 @@ def with_stamp(text: str, stamp: str) -> str:
     if header:
         made = f"{text[: header.end()]}\n{line}{text[header.end() :]}"
     elif "cloud" in map_lines(text):
-        raise ConfigError("gateway.toml", [Problem(STAMP, "", "is missing", f"{line} beside the other keys of cloud")])
+        raise ConfigError("gateway.toml", [Problem(STAMP, "", "is missing", f"{line} next to the other keys of cloud")])
     else:
         made = f"{text}{'' if text.endswith(chr(10)) or not text else chr(10)}\n[cloud]\n{line}\n"
     if tomllib.loads(made).get("cloud", {}).get("stamp") != stamp:
-        raise ConfigError("gateway.toml", [Problem(STAMP, "", "cannot be put in place", f"{line} below [cloud]")])
+        raise ConfigError("gateway.toml", [Problem(STAMP, "", "cannot be added to this file", f"{line} below [cloud]")])
     return made

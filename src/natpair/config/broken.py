@@ -1,7 +1,7 @@
-"""What is wrong with a text that is no TOML, in words for whoever wrote it.
+"""Explain what is wrong with a text that is not TOML.
 
-`tomllib` says where it gave up and what its grammar wanted. The usual mistakes (another format, missing or
-typographic quotes, a table or a key that stands there twice) are named as such.
+`tomllib` says where it stopped and what its grammar expects. The usual mistakes are recognised and named: another
+format, missing or typographic quotes, a duplicate table or key.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from natpair.config.secrets import masked_line
 from natpair.errors import Problem
 
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
-_EXPECTED = 'lines such as key = "value" below [tables]'
+_EXPECTED = 'lines such as key = "value", below headers such as [pair]'
 _KEY = re.compile(r"^\s*([\w.-]+)\s*=\s*(.*)$")
 _YAML = re.compile(r"^\s*(?:- +)?[\w.-]+:(?:\s|$)|^---\s*$")
 _CURLY = re.compile(r"=\s*\[?\s*[\u2018-\u201f\u00ab\u00bb]")
@@ -24,7 +24,7 @@ _TWICE = re.compile(r"^Cannot declare (\(.*\)) twice$")
 
 @dataclass(frozen=True, slots=True)
 class _Broken:
-    """Where tomllib gave up: its reason, the whole text in lines, and the number of the line, from 1."""
+    """Where tomllib stopped: its reason, the whole text in lines, and the number of the line, from 1."""
 
     reason: str
     lines: list[str]
@@ -38,7 +38,7 @@ class _Broken:
 
 
 def toml_problem(error: tomllib.TOMLDecodeError, text: str) -> Problem:
-    """The one problem of a `text` that tomllib refused with `error`."""
+    """The problem of a `text` that tomllib refused with `error`."""
     message = str(error)
     place = _PLACE.search(message)
     line = int(place[1]) if place and place[1] else text.count("\n") + 1
@@ -59,17 +59,17 @@ def _problem(broken: _Broken, message: str, accepted: str, line: int | None = No
 def _json(broken: _Broken) -> Iterator[Problem]:
     first = next((line.strip() for line in broken.lines if line.strip()), "")
     if first.startswith("{"):
-        yield _problem(broken, "this looks like JSON; a gateway.toml is TOML", _EXPECTED)
+        yield _problem(broken, "this looks like JSON, but a gateway.toml is in TOML format", _EXPECTED)
 
 
 def _yaml(broken: _Broken) -> Iterator[Problem]:
     if _YAML.match(broken.here):
-        yield _problem(broken, "this looks like YAML; a gateway.toml is TOML", _EXPECTED)
+        yield _problem(broken, "this looks like YAML, but a gateway.toml is in TOML format", _EXPECTED)
 
 
 def _curly_quotes(broken: _Broken) -> Iterator[Problem]:
     if _CURLY.search(broken.here):
-        yield _problem(broken, "the quotes are typographic ones, as word processors set them", 'straight quotes: "…"')
+        yield _problem(broken, "these are typographic quotes, as word processors write them", 'straight quotes: "…"')
 
 
 def _twice(broken: _Broken) -> Iterator[Problem]:
@@ -77,12 +77,12 @@ def _twice(broken: _Broken) -> Iterator[Problem]:
         return
     name = ".".join(re.findall(r"'([^']*)'", found[1]))
     if name == "node":
-        yield _problem(broken, "a second [node]", "[[node]], with double brackets, for each node")
+        yield _problem(broken, "[node] is defined twice", "[[node]] with double brackets, once for each node")
         return
     header = re.compile(rf"^\s*\[\s*{re.escape(name)}\s*\]")
     before = next((at for at, line in enumerate(broken.lines[: broken.line - 1], 1) if header.match(line)), None)
     where = f" on line {before}" if before else ""
-    yield _problem(broken, f"[{name}] is there already{where}", "each table once, with all of its keys below it")
+    yield _problem(broken, f"[{name}] is already defined{where}", f"one table [{name}] with all of its keys below it")
 
 
 def _overwritten(broken: _Broken) -> Iterator[Problem]:
@@ -94,13 +94,13 @@ def _overwritten(broken: _Broken) -> Iterator[Problem]:
         if line.lstrip().startswith("["):
             return
         if (other := _KEY.match(line)) is not None and other[1] == key[1]:
-            yield _problem(broken, f"{key[1]} is set on line {at} already", "each key once in its table")
+            yield _problem(broken, f"{key[1]} is already set on line {at}", "each key only once in its table")
             return
 
 
 def _open_string(broken: _Broken) -> Iterator[Problem]:
     if broken.reason == r"Illegal character '\n'":
-        yield _problem(broken, 'the closing " is missing', 'text between two quotes: "…"')
+        yield _problem(broken, 'the closing " is missing', 'text in quotes: "…"')
     elif broken.reason in {'Expected "\'"', "Unterminated string"}:
         for at, line in enumerate(broken.lines, 1):
             value = (_KEY.match(line) or ("", "", ""))[2]
@@ -120,7 +120,7 @@ def _unquoted(broken: _Broken) -> Iterator[Problem]:
         return
     quoted = [item.strip() if _is_toml(item.strip()) else f'"{item.strip()}"' for item in items]
     right = f"[{', '.join(quoted)}]" if value.startswith("[") else quoted[0]
-    yield _problem(broken, "text and addresses need quotes", masked_line(f"{key[1]} = {right}"))
+    yield _problem(broken, "text and addresses must be in quotes", masked_line(f"{key[1]} = {right}"))
 
 
 def _is_toml(value: str) -> bool:

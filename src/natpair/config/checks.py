@@ -1,7 +1,7 @@
 """Rules between fields and between the nodes. Each rule is a small generator of problems over the gateway.
 
-The gateway may be partial, with attributes missing where the file was wrong: a rule that meets a missing
-one stops there, because the missing value has been complained about already.
+The gateway may be partial: attributes are missing if the file was wrong there. A rule stops at a missing attribute,
+because that problem is reported already.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ NodeRule = Callable[[Gateway, int, Node], Iterator[Problem]]
 _LONGEST_SUBNET = 30
 _BGP_PORT = 179
 
-# RFC 1918, and RFC 6598 (carrier-grade NAT): nobody in the internet has a route to these.
+# RFC 1918, and RFC 6598 (carrier-grade NAT): the internet has no route to these.
 _PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
-# What a VLAN may use beside them: no host of the internet has these, so none is taken away from the clients.
+# A VLAN may also use these: no host on the internet has such an address, so clients lose no destination.
 _NOBODYS = tuple(map(IPv4Network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "198.18.0.0/15")))
 _RESERVED = tuple(map(IPv4Network, ("0.0.0.0/8", "240.0.0.0/4")))
 
 
 def cross_check(gateway: Gateway, *, partial: bool = False) -> list[Problem]:
-    """Every problem that the rules find in `gateway`; only a `partial` one may lack attributes."""
+    """Every problem that the rules find in `gateway`. Attributes may be missing only if it is `partial`."""
     problems: list[Problem] = []
     for found in _all_rules(gateway):
         try:
-            problems.extend(found)  # keeps what the generator gave before it met a missing field
+            problems.extend(found)  # keeps the problems found before a missing field
         except AttributeError:
             if not partial:
                 raise
@@ -53,12 +53,12 @@ def _usable(address: IPv4Interface, key: str) -> Iterator[Problem]:
     network = address.network
     if not _has_subnet(address):
         accepted = f'the address with the prefix length of its subnet, such as "{address.ip}/24"'
-        yield Problem(key, str(address), "has no subnet around it: is the prefix length missing?", accepted)
+        yield Problem(key, str(address), "has no usable subnet; the prefix length may be missing", accepted)
     elif address.ip in {network.network_address, network.broadcast_address}:
         accepted = f"{network.network_address + 1} to {network.broadcast_address - 1}"
         yield Problem(key, str(address), "is the network or broadcast address of its subnet", accepted)
     if _no_host(address.ip):
-        yield Problem(key, str(address), "is not an address of a host", "a unicast address")
+        yield Problem(key, str(address), "is not a host address", "a unicast address")
 
 
 def _has_subnet(address: IPv4Interface) -> bool:
@@ -78,18 +78,18 @@ def _vlan_is_not_public(gateway: Gateway) -> Iterator[Problem]:
     network = gateway.private_network
     if _no_host(gateway.pair.vip.ip) or any(network.subnet_of(free) for free in (*_PRIVATE, *_NOBODYS)):
         return
-    message = f"{network} is public address space: clients could not reach who really has these addresses"
+    message = f"{network} is public address space: clients could not reach the real owners of these addresses"
     yield Problem("pair.vip", str(gateway.pair.vip), message, "a subnet of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16")
 
 
 def _vip_and_nodes_agree(gateway: Gateway) -> Iterator[Problem]:
-    """Two nodes that agree with each other and not with the VIP: then the VIP is the one that is wrong."""
+    """Report the VIP, and not the nodes, if both nodes are in one subnet and the VIP is not."""
     vip, shared = gateway.pair.vip, _shared_network(gateway)
     if shared is None or not _has_subnet(vip) or shared == vip.network:
         return
     names = " and ".join(node.name for node in gateway.node)
     if vip.ip in shared:
-        message = f"has another prefix length than {names}, which have /{shared.prefixlen}"
+        message = f"has a different prefix length from {names}, which have /{shared.prefixlen}"
         yield Problem("pair.vip", str(vip), message, f"{vip.ip}/{shared.prefixlen}")
     else:
         yield Problem("pair.vip", str(vip), f"is outside the subnet of {names}", f"an address in {shared}")
@@ -104,7 +104,7 @@ def _shared_network(gateway: Gateway) -> IPv4Network | None:
 def _fips_are_distinct(gateway: Gateway) -> Iterator[Problem]:
     for index, fip in enumerate(gateway.pair.fips):
         if fip in gateway.pair.fips[:index]:
-            yield Problem(f"pair.fips[{index}]", str(fip), "is listed twice", "each floating address once")
+            yield Problem(f"pair.fips[{index}]", str(fip), "is listed twice", "list each floating address once")
 
 
 def _fips_are_public(gateway: Gateway) -> Iterator[Problem]:
@@ -112,19 +112,19 @@ def _fips_are_public(gateway: Gateway) -> Iterator[Problem]:
     for index, fip in enumerate(gateway.pair.fips):
         key = f"pair.fips[{index}]"
         if fip in network:
-            yield Problem(key, str(fip), f"lies inside the private subnet {network}", "a public address outside it")
+            yield Problem(key, str(fip), f"is in the private subnet {network}", "a public address outside this subnet")
         elif any(fip in private for private in _PRIVATE):
-            message = "is a private address: the internet sends nothing back to it"
+            message = "is a private address: replies from the internet cannot reach it"
             yield Problem(key, str(fip), message, "a public address that the provider shares to both nodes")
         if _no_host(fip):
-            yield Problem(key, str(fip), "is not an address of a host", "a unicast address")
+            yield Problem(key, str(fip), "is not a host address", "a unicast address")
 
 
 def _fips_are_not_nodes(gateway: Gateway) -> Iterator[Problem]:
     for index, node in enumerate(gateway.node):
         if node.public_address.ip in gateway.pair.fips:
             key = f"node[{index}].public_address"
-            accepted = "the node's own public address; a floating address belongs to no node"
+            accepted = "the node's own public address, not a floating address"
             yield Problem(key, str(node.public_address), "is one of pair.fips", accepted)
 
 
@@ -137,7 +137,7 @@ def _preferred_is_a_node(gateway: Gateway) -> Iterator[Problem]:
     if prefer is None and gateway.pair.failback_seconds is not None:
         seconds = str(gateway.pair.failback_seconds)
         yield Problem(
-            "pair.failback_seconds", seconds, "no node is preferred", "pair.prefer with a node's name as well"
+            "pair.failback_seconds", seconds, "needs pair.prefer, which is not set", "set pair.prefer to a node's name"
         )
 
 
@@ -152,7 +152,9 @@ def _not_equal(first: Node | None, node: Node, index: int, field: str) -> Iterat
     mine, other = getattr(node, field, None), getattr(first, field, None)
     mine_ip, other_ip = getattr(mine, "ip", mine), getattr(other, "ip", other)
     if mine_ip is not None and mine_ip == other_ip:
-        yield Problem(f"node[{index}].{field}", str(mine), "is the same on both nodes", "one for each node")
+        yield Problem(
+            f"node[{index}].{field}", str(mine), "is the same on both nodes", "a different value for each node"
+        )
 
 
 def _route_servers_known(gateway: Gateway) -> Iterator[Problem]:
@@ -160,17 +162,17 @@ def _route_servers_known(gateway: Gateway) -> Iterator[Problem]:
         return
     region = gateway.bgp.region
     if region is None:
-        accepted = 'region = "us-ord" or the like, or route_servers = [IPv6 addresses]'
-        yield Problem("bgp", "", "names neither a region nor route servers", accepted)
+        accepted = 'a region, such as region = "us-ord", or route_servers = [IPv6 addresses]'
+        yield Problem("bgp", "", "has neither a region nor route servers", accepted)
     elif region not in DCIDS:
         close = near_region(region)
         hint = f"did you mean {close}? " if close else ""
         accepted = (
-            f"{hint}one of {', '.join(DCIDS)}; for any other, find the region's data centre id N in the table of"
+            f"{hint}one of {', '.join(DCIDS)}; for any other region, find its data centre id N in the table of"
             " Linode's guide on configuring failover or ask Linode support, and set"
             " bgp.route_servers to 2600:3c0f:N:34::1 to ::4"
         )
-        yield Problem("bgp.region", region, "the route servers of this region are not known", accepted)
+        yield Problem("bgp.region", region, "natpair does not know the route servers of this region", accepted)
 
 
 def _route_servers_are_distinct(gateway: Gateway) -> Iterator[Problem]:
@@ -179,21 +181,21 @@ def _route_servers_are_distinct(gateway: Gateway) -> Iterator[Problem]:
     for index, server in enumerate(servers):
         key = f"bgp.route_servers[{index}]"
         if server in servers[:index]:
-            yield Problem(key, str(server), "is listed twice", "each route server once")
+            yield Problem(key, str(server), "is listed twice", "list each route server once")
         if server in own:
-            yield Problem(key, str(server), "is a node's own address", "an address of the fabric's route server")
+            yield Problem(key, str(server), "is a node's own address", "the address of a route server")
 
 
 def _autonomous_systems_differ(gateway: Gateway) -> Iterator[Problem]:
     if gateway.bgp.local_as == gateway.bgp.peer_as:
-        accepted = "two different numbers; Linode uses 65001 for us and 65000 for the route servers"
+        accepted = "two different numbers; on Linode 65001 for the nodes and 65000 for the route servers"
         yield Problem("bgp.local_as", str(gateway.bgp.local_as), "is the same as bgp.peer_as", accepted)
 
 
 def _hold_fits_profile(gateway: Gateway) -> Iterator[Problem]:
     hold, detect = gateway.bgp.hold_seconds, gateway.timing.detect_ms
     if hold is not None and hold * 1000 <= detect:
-        message = f"BGP would give up the active node before VRRP does (profile {gateway.pair.profile}: {detect} ms)"
+        message = f"is not longer than VRRP's detection time (profile {gateway.pair.profile}: {detect} ms)"
         yield Problem("bgp.hold_seconds", str(hold), message, f"more than {detect / 1000:g}")
 
 
@@ -202,8 +204,8 @@ def _ports_are_distinct(gateway: Gateway) -> Iterator[Problem]:
     if sync == heartbeat:
         set_here = "port" in gateway.sync.model_fields_set and "port" not in gateway.heartbeat.model_fields_set
         key, other = ("sync.port", "heartbeat.port") if set_here else ("heartbeat.port", "sync.port")
-        default = ", which is not set: its default" if set_here else ""
-        yield Problem(key, str(sync), f"is also {other}{default}", "two different UDP ports")
+        default = f" (the default of {other})" if set_here else ""
+        yield Problem(key, str(sync), f"is the same port as {other}{default}", "two different UDP ports")
     for key, port in (("sync.port", sync), ("heartbeat.port", heartbeat)):
         if port == _BGP_PORT:
             yield Problem(key, str(port), "is the port of BGP", "another UDP port, such as 3780")
@@ -213,7 +215,7 @@ def _management_leaves_bgp_alone(gateway: Gateway) -> Iterator[Problem]:
     for index, port in enumerate(gateway.firewall.management_tcp_ports):
         if port == _BGP_PORT:
             key = f"firewall.management_tcp_ports[{index}]"
-            yield Problem(key, str(port), "would open BGP to others than the route servers", "any port but 179")
+            yield Problem(key, str(port), "would open BGP to hosts other than the route servers", "any port except 179")
 
 
 def _key_file_is_absolute(gateway: Gateway) -> Iterator[Problem]:
@@ -224,25 +226,28 @@ def _key_file_is_absolute(gateway: Gateway) -> Iterator[Problem]:
 
 def _watch_has_a_token(gateway: Gateway) -> Iterator[Problem]:
     watch, file = gateway.watch, gateway.linode.token_file
-    enabled = watch.enabled  # refused above if it is no bool; then nothing more is said
+    enabled = watch.enabled  # missing if it is not a bool; that problem is reported already
     if watch.model_fields_set and "enabled" not in watch.model_fields_set:
-        yield Problem("watch", "", "does not say whether the agents watch the account", "enabled = true or false in it")
+        yield Problem(
+            "watch", "", "has keys but not enabled, which turns the watch on or off", "enabled = true or false"
+        )
     if not enabled:
         return
     if file is None or not PurePosixPath(file).is_absolute():
-        accepted = 'an absolute path such as "/etc/natpair/linode.token": an agent takes no token from the environment'
-        yield Problem("linode.token_file", file or "", "is needed by watch.enabled", accepted)
+        accepted = 'an absolute path such as "/etc/natpair/linode.token"; an agent reads no token from the environment'
+        yield Problem("linode.token_file", file or "", "is required by watch.enabled", accepted)
     lead, interval = watch.maintenance_lead_seconds, watch.interval_seconds
     if lead < 3 * interval:
-        message = f"leaves no time for three looks, one every watch.interval_seconds = {interval}"
+        message = f"is shorter than three intervals of watch.interval_seconds = {interval}"
         yield Problem("watch.maintenance_lead_seconds", str(lead), message, f"at least {3 * interval}")
 
 
 def _refresh_below_udp_timeout(gateway: Gateway) -> Iterator[Problem]:
     refresh, udp = gateway.sync.refresh_seconds, gateway.nat.udp_seconds
     if refresh * 2 > udp:
-        message = f"the standby's copies would expire: they live for nat.udp_seconds = {udp}"
-        yield Problem("sync.refresh_seconds", str(refresh), message, f"at most {udp // 2}, so that one may be lost")
+        message = f"the standby's copies would expire: they are kept for nat.udp_seconds = {udp}"
+        accepted = f"at most {udp // 2}, so that one refresh may be lost"
+        yield Problem("sync.refresh_seconds", str(refresh), message, accepted)
 
 
 def _gateway_is_reachable(gateway: Gateway) -> Iterator[Problem]:
@@ -252,7 +257,12 @@ def _gateway_is_reachable(gateway: Gateway) -> Iterator[Problem]:
     for node in gateway.node:
         if probe not in node.public_address.network or probe == node.public_address.ip:
             accepted = f"the router in {node.public_address.network}"
-            yield Problem("health.public_gateway", str(probe), f"is not a neighbour of {node.name}", accepted)
+            yield Problem(
+                "health.public_gateway",
+                str(probe),
+                f"is not in the subnet of {node.name}, or is its own address",
+                accepted,
+            )
             return
 
 
@@ -264,14 +274,14 @@ def _node_addresses_usable(_: Gateway, index: int, node: Node) -> Iterator[Probl
 def _node_address6_usable(_: Gateway, index: int, node: Node) -> Iterator[Problem]:
     address = node.public_address6
     if address.ip.is_link_local or address.ip.is_multicast or address.ip.is_loopback or address.ip.is_unspecified:
-        accepted = "the node's global IPv6 address: the route servers are reached by it"
-        yield Problem(f"node[{index}].public_address6", str(address), "cannot be routed", accepted)
+        accepted = "the node's global IPv6 address, which is used for BGP with the route servers"
+        yield Problem(f"node[{index}].public_address6", str(address), "is not a global address", accepted)
 
 
 def _node_in_private_network(gateway: Gateway, index: int, node: Node) -> Iterator[Problem]:
     key, network = f"node[{index}].private_address", gateway.private_network
     address = node.private_address
-    blamed = (shared := _shared_network(gateway)) is not None and shared != network  # the VIP is
+    blamed = (shared := _shared_network(gateway)) is not None and shared != network  # the VIP is reported instead
     if address.ip == gateway.pair.vip.ip:
         yield Problem(key, str(address), "is the VIP", "the node's own address; the VIP moves between the nodes")
     if blamed or not _has_subnet(gateway.pair.vip) or not _has_subnet(address):
@@ -280,24 +290,27 @@ def _node_in_private_network(gateway: Gateway, index: int, node: Node) -> Iterat
         yield Problem(key, str(address), "is outside the VIP's subnet", f"an address in {network}")
     elif address.network.prefixlen != network.prefixlen:
         accepted = f"{address.ip}/{network.prefixlen}"
-        yield Problem(key, str(address), "has another prefix length than pair.vip", accepted)
+        yield Problem(key, str(address), "has a different prefix length from pair.vip", accepted)
 
 
 def _node_sides_disjoint(gateway: Gateway, index: int, node: Node) -> Iterator[Problem]:
     public = node.public_address.network
     if public.overlaps(gateway.private_network) and public.prefixlen <= _LONGEST_SUBNET:
         message = f"its subnet {public} overlaps the private subnet {gateway.private_network}"
-        yield Problem(f"node[{index}].public_address", str(node.public_address), message, "two separate ranges")
+        accepted = "two subnets that do not overlap"
+        yield Problem(f"node[{index}].public_address", str(node.public_address), message, accepted)
 
 
 def _node_interfaces_differ(_: Gateway, index: int, node: Node) -> Iterator[Problem]:
     if node.private_interface == node.public_interface:
         key = f"node[{index}].private_interface"
-        yield Problem(key, node.private_interface, "is also the public interface", "the interface of the VLAN")
+        yield Problem(key, node.private_interface, "is also the public interface", "the interface on the VLAN")
     for field in ("private_interface", "public_interface"):
         name: str = getattr(node, field)
         if name == "lo":
-            yield Problem(f"node[{index}].{field}", name, "is the loopback", "a network interface such as eth1")
+            yield Problem(
+                f"node[{index}].{field}", name, "is the loopback interface", "a network interface such as eth1"
+            )
 
 
 _RULES: tuple[Rule, ...] = (

@@ -1,4 +1,4 @@
-"""Two configurations beside each other, in the words of the file: which keys differ, from what to what."""
+"""Compare two configurations: which keys differ, with their old and new values as in the file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from natpair.core.model import Gateway
 
 @dataclass(frozen=True, slots=True)
 class KeyChange:
-    """One key whose value differs; None where there is no such key on that side. Values as the file would say them."""
+    """One key whose value differs. A side without the key has None. Values are written as in the file."""
 
     key: str
     before: str | None
@@ -19,7 +19,7 @@ class KeyChange:
 
 
 def compare(old: Gateway, new: Gateway) -> tuple[KeyChange, ...]:
-    """Every key that differs, defaults filled in on both sides, in the order of the models."""
+    """Every key that differs, in the order of the models. Defaults are filled in on both sides."""
     before, after = dict(_flat("", old.model_dump(mode="json"))), dict(_flat("", new.model_dump(mode="json")))
     keys = [*after, *(key for key in before if key not in after)]
     return tuple(KeyChange(key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key))

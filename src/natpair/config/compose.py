@@ -1,4 +1,4 @@
-"""A gateway.toml from answers: the text of a file that people go on editing, with the why beside the keys."""
+"""Compose the text of a gateway.toml from answers, with a comment beside the keys for later editing."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 _FILE = """\
 # A pair of NAT gateways; the same file on both nodes, as /etc/natpair/gateway.toml.
-# Every other key, explained and at its default: docs/configuration.md.
+# docs/configuration.md explains every other key and its default.
 
 [pair]
 vip = "{vip}"  # the private instances' default gateway; moves between the nodes
-fips = [{fips}]  # what the world sees; never changes
+fips = [{fips}]  # source addresses of outgoing traffic; never change
 profile = "{profile}"  # fast, balanced or conservative
 
 [[node]]
@@ -19,7 +19,7 @@ profile = "{profile}"  # fast, balanced or conservative
 [[node]]
 {second}
 [bgp]
-region = "{region}"  # chooses the route servers
+region = "{region}"  # determines the route servers
 """
 _NODE_KEYS = (
     "name",
@@ -33,7 +33,7 @@ _NODE_KEYS = (
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """All that has to be known; the nodes by the keys of their tables. Nothing here is checked: `load.parse` does."""
+    """The values that a file needs; those of the nodes by key. They are not checked here; `load.parse` checks them."""
 
     vip: str
     fips: Sequence[str]
@@ -44,7 +44,7 @@ class Answers:
 
 
 def compose(answers: Answers) -> str:
-    """The file."""
+    """The text of the file."""
     return _FILE.format(
         vip=_bare(answers.vip),
         fips=", ".join(f'"{_bare(fip)}"' for fip in answers.fips),
@@ -60,10 +60,10 @@ def _node(answers: Mapping[str, str]) -> str:
 
 
 def quoted(answer: str) -> str:
-    """An answer as a TOML text."""
+    """An answer as a TOML string."""
     return f'"{_bare(answer)}"'
 
 
 def _bare(text: str) -> str:
-    # No answer has a use for these, and none may end the string it stands in.
+    # No answer needs these characters, and they could end the TOML string.
     return "".join(c for c in text.strip() if c not in '"\\' and c.isprintable())

@@ -1,4 +1,4 @@
-"""What each key accepts, in words, read from the models: the one source for error texts and the docs table."""
+"""What each key accepts, as a phrase, derived from the models. Error texts and the docs table both use it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PATTERNS = {
 
 
 def field_at(location: Sequence[int | str]) -> FieldInfo | None:
-    """The model field at `location`, array indexes skipped; None if the models know no such key."""
+    """The model field at `location`, ignoring array indexes; None if there is no such key."""
     model: type[BaseModel] | None = Gateway
     field: FieldInfo | None = None
     for part in location:
@@ -50,7 +50,7 @@ def field_at(location: Sequence[int | str]) -> FieldInfo | None:
 
 
 def model_of(location: Sequence[int | str]) -> type[BaseModel] | None:
-    """The model behind the table at `location`, the whole gateway for the empty one."""
+    """The model of the table at `location`; Gateway for an empty location."""
     if not location:
         return Gateway
     field = field_at(location)
@@ -58,7 +58,7 @@ def model_of(location: Sequence[int | str]) -> type[BaseModel] | None:
 
 
 def accepted(location: Sequence[int | str]) -> str:
-    """What may stand at `location`, as a phrase; empty if unknown."""
+    """What `location` accepts, as a phrase; empty if unknown."""
     field = field_at(location)
     if field is None:
         return ""
@@ -129,7 +129,9 @@ def _scalar_phrase(annotation: Any, metadata: Sequence[Any]) -> str:
             return _PATTERNS.get(str(pattern), f"text matching {pattern}")
     low, high = _bounds(metadata, annotated_types.Ge, annotated_types.Le)
     words = _WORDS.get(annotation, str(annotation))
-    return f"{words} from {low} to {high}" if low is not None else words
+    if low is None:
+        return words
+    return f"{words} from {low} to {high}" if high is not None else f"{words}, at least {low}"
 
 
 def _bounds(metadata: Sequence[Any], low: type, high: type) -> tuple[Any, Any]:

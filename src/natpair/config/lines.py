@@ -1,8 +1,8 @@
-"""Which line of a TOML file a key stands on, so that every problem can be pointed at.
+"""Find the line of each key in a TOML file, so that every problem has a line number.
 
-`tomllib` keeps no positions. This scanner reads text that `tomllib` has already accepted, so it trusts the
-grammar and only follows strings, comments and brackets. Key paths look like `node[1].private_address`.
-The places of texts are kept too, so that a value can be written into the file and everything else stays as it is.
+`tomllib` keeps no positions. This scanner reads text that `tomllib` has already accepted, so it trusts the grammar and
+only follows strings, comments and brackets. Key paths look like `node[1].private_address`. It also keeps the positions
+of strings, so that one value can be replaced in the file without changing anything else.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ def map_lines(text: str) -> dict[str, int]:
 
 
 def map_texts(text: str) -> dict[str, tuple[int, int]]:
-    """Key path → where its value stands in `text`, quotes included, for every value that is a text on one line."""
+    """Key path → start and end of its value in `text`, with quotes, for every value that is a one-line string."""
     scanner = _Scanner(list(_tokens(text)))
     scanner.document()
     return scanner.texts
 
 
 def line_of(lines: Mapping[str, int], key: str) -> int | None:
-    """The line of `key`, or of the nearest table around it when the key itself is missing from the file."""
+    """The line of `key`; if the file does not have the key, the line of the nearest table around it."""
     while key:
         if key in lines:
             return lines[key]
@@ -134,7 +134,7 @@ class _Scanner:
 
     def _value(self, path: str) -> None:
         token = self._take()
-        # "[[" at a value's place is an array in an array, and "]]" closes two: split them.
+        # "[[" as a value is an array in an array, and "]]" closes two arrays: split the tokens.
         if token.text == "[[":
             self.tokens[self.at - 1 : self.at] = [_Token("[", token.line), _Token("[", token.line)]
         if token.text.startswith("["):

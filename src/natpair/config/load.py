@@ -1,6 +1,6 @@
-"""The only place that reads the configuration file: path → text → raw tables → `Gateway`.
+"""The only module that reads the configuration file: path → text → raw tables → `Gateway`.
 
-It raises `ConfigError` with every problem it could find, schema and cross checks together, and nothing else.
+Its only error is `ConfigError`, with every problem of the schema and of the cross checks.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from natpair.errors import ConfigError, Problem
 
 _OF_A_NODE = re.compile(r"node\[(\d+)\](.*)$", re.DOTALL)
 MOST_BYTES = 1_000_000
-"""No configuration is as long; what is, such as /dev/zero, is something else."""
+"""Maximum size of a configuration. It stops the reading of a wrong file, such as /dev/zero."""
 
 
 def load(path: Path) -> Gateway:
-    """The gateway described by the file at `path`; ConfigError with all problems if it cannot be used."""
+    """The gateway described by the file at `path`. Raise ConfigError with all problems if it cannot be used."""
     return parse(read(path), source=str(path))
 
 
@@ -42,7 +42,7 @@ def parse(text: str, *, source: str = "gateway.toml") -> Gateway:
 
 
 def parse_draft(text: str, *, source: str = "gateway.toml") -> Draft:
-    """As `parse`, but what only the platform can give may still be "auto"."""
+    """As `parse`, but values that only the platform can assign may still be "auto"."""
     gateway, autos, problems = _checked(text, source)
     if gateway is None or problems:
         raise ConfigError(source, with_lines(problems, text))
@@ -50,7 +50,7 @@ def parse_draft(text: str, *, source: str = "gateway.toml") -> Draft:
 
 
 def load_draft(path: Path) -> Draft:
-    """As `load`, but what only the platform can give may still be "auto"."""
+    """As `load`, but values that only the platform can assign may still be "auto"."""
     return parse_draft(read(path), source=str(path))
 
 
@@ -72,9 +72,9 @@ def find_node(
     hostname: str | None = None,
     addresses: Iterable[IPv4Address] = (),
 ) -> Node:
-    """The node this machine is: by `name` if given, else by an address it owns, else by its host name.
+    """The node that this machine is: by `name` if given, else by an own address, else by its host name.
 
-    Addresses go before the host name, because a cloned machine keeps its name more easily than its address.
+    Addresses come before the host name, because a cloned machine is more likely to keep its name than its address.
     """
     names = ", ".join(node.name for node in gateway.node)
     if name is not None:
@@ -82,9 +82,9 @@ def find_node(
     owned = frozenset(addresses)
     by_address = [n for n in gateway.node if {n.private_address.ip, n.public_address.ip} & owned]
     if by_address:
-        return _one(by_address, "this machine owns addresses of both nodes", names)
+        return _one(by_address, "this machine has addresses of both nodes", names)
     short = (hostname or "").split(".")[0]
-    return _one([n for n in gateway.node if n.name == short], "this machine is neither node of the pair", names)
+    return _one([n for n in gateway.node if n.name == short], "this machine is neither of the pair's nodes", names)
 
 
 def _one(found: list[Node], message: str, names: str) -> Node:
@@ -95,24 +95,24 @@ def _one(found: list[Node], message: str, names: str) -> Node:
 
 
 def read(path: Path) -> str:
-    """The text at `path`, a regular file; ConfigError if it cannot be read."""
+    """The text of the regular file at `path`. Raise ConfigError if it cannot be read."""
     try:
         status = path.stat()
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-            raise _unreadable(path, "is no regular file", "the path of a gateway.toml, or - for standard input")
+            raise _unreadable(path, "is not a regular file", "the path of a gateway.toml, or - for standard input")
         return decoded(path.read_bytes() if status.st_size <= MOST_BYTES else b" " * (MOST_BYTES + 1), str(path))
     except FileNotFoundError as error:
-        raise _unreadable(path, "there is no such file", "the path of a gateway.toml") from error
+        raise _unreadable(path, "the file does not exist", "the path of a gateway.toml") from error
     except IsADirectoryError as error:
-        raise _unreadable(path, "this is a folder", "the path of a gateway.toml") from error
+        raise _unreadable(path, "is a folder", "the path of a gateway.toml") from error
     except OSError as error:
-        raise _unreadable(path, f"cannot be read: {error.strerror}", "a file this user may read") from error
+        raise _unreadable(path, f"cannot be read: {error.strerror}", "a file that this user can read") from error
 
 
 def decoded(content: bytes, source: str) -> str:
-    """The text of a configuration that was read from `source`; a byte order mark, as Windows sets it, is left out."""
+    """The text of a configuration that was read from `source`, without a byte order mark (Windows writes one)."""
     if len(content) > MOST_BYTES:
-        raise _unreadable(source, f"is longer than {MOST_BYTES} bytes", "a gateway.toml, which has some 2,000")
+        raise _unreadable(source, f"is longer than {MOST_BYTES} bytes", "a gateway.toml, which has about 2,000")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -127,9 +127,9 @@ def _unreadable(source: Path | str, message: str, accepted: str) -> ConfigError:
 
 
 def with_lines(problems: Iterable[Problem], text: str) -> list[Problem]:
-    """The problems with the line of `text` that each key stands on, in the order of the file.
+    """The problems with the line of each key in `text`, in the order of the file.
 
-    Values are as typed, not as parsed (`192.168.1.1` is not `192.168.1.1/32`), and a node is called by its name.
+    Values are shown as typed, not as parsed (`192.168.1.1` is not `192.168.1.1/32`), and nodes are called by name.
     """
     lines, texts, names = map_lines(text), map_texts(text), _node_names(text)
 

@@ -1,4 +1,4 @@
-"""Regions as people call them, for whoever wrote a city or another spelling into the file."""
+"""Names of regions' cities, for a file that has a city or another spelling instead of a region."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CITIES: Mapping[str, str] = MappingProxyType(
 
 
 def near_region(given: str) -> str | None:
-    """The region that somebody who wrote `given` is likely to mean: another spelling, or the city; None if unknown."""
+    """The region that `given` probably means, by spelling or by city; None if unknown."""
     word = given.strip().lower().replace("_", "-")
     found = get_close_matches(word, [*DCIDS, *CITIES], n=1)
     city = found or get_close_matches(word.partition(",")[0].replace("-", " "), CITIES, n=1)

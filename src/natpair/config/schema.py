@@ -1,7 +1,7 @@
-"""Raw tables → models, with pydantic's findings turned into problems that a person can act on.
+"""Raw tables → models, with pydantic's errors turned into clear problems.
 
-When something is wrong the fields that did validate are kept in a *partial* gateway, so that the cross
-checks can run over them and the user sees everything in one go.
+If something is wrong, the valid fields are kept in a *partial* gateway. The cross checks run on it, so that the user
+sees all problems at once.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _SHOWN_CHARACTERS = 80
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What came of a file: the gateway if it is valid, else problems and the parts that could be read.
+    """Result of validation: the gateway if the file is valid, else the problems and the valid parts.
 
-    `partial` may lack attributes; only `checks.cross_check` may look at it.
+    Attributes of `partial` may be missing; only `checks.cross_check` may use it.
     """
 
     gateway: Gateway | None
@@ -56,8 +56,8 @@ def key_path(location: Sequence[int | str]) -> str:
 
 
 def _as_json(raw: object) -> str:
-    # JSON and strict: text is not taken for a number, nor a number for an address, as pydantic's lax mode would.
-    # TOML's dates, which JSON lacks, become tables, which no key accepts.
+    # Strict mode over JSON: pydantic's lax mode would accept a string as a number, or a number as an address.
+    # JSON has no dates; TOML's dates become tables, which no key accepts.
     return json.dumps(raw, default=lambda date: {"date": str(date)})
 
 
@@ -77,16 +77,16 @@ def _problem(detail: ErrorDetails, raw: Mapping[str, Any]) -> Problem:
 
 def _nodes_problem(value: object) -> Problem:
     if isinstance(value, dict):
-        return Problem("node", "", "is one table", "[[node]], with double brackets, for each of the two nodes")
+        return Problem("node", "", "is a single table", "[[node]] with double brackets, once for each of the two nodes")
     if not isinstance(value, list):
         return Problem("node", "", "wrong type of value", "a [[node]] table for each of the two nodes")
     count = len(value)
-    message = f"{count} node{'s' if count != 1 else ''} found, 2 needed"
+    message = f"the file has {count} node{'s' if count != 1 else ''}, but a pair needs 2"
     return Problem("node", "", message, "a [[node]] table for each of the two nodes")
 
 
 def _is_echo(detail: ErrorDetails, raw: Mapping[str, Any]) -> bool:
-    """Whether pydantic calls a list too short only because it left out elements it has already complained about."""
+    """Whether pydantic calls a list too short only because it dropped elements with errors of their own."""
     given = _lookup(raw, detail["loc"])
     return detail["type"] == "too_short" and isinstance(given, list) and len(given) >= detail["ctx"]["min_length"]
 
@@ -99,7 +99,7 @@ def _message(detail: ErrorDetails) -> str:
         return "wrong type of value"
     if kind.startswith(("greater_than", "less_than")):
         return "out of range"
-    return "cannot be used"
+    return "not a valid value"
 
 
 def _did_you_mean(location: Sequence[int | str]) -> str:
@@ -111,7 +111,7 @@ def _did_you_mean(location: Sequence[int | str]) -> str:
         return f"did you mean {close[0]}?"
     homes = _tables_with(name)
     if homes:
-        return f"{name} belongs into {' or '.join(homes)}"
+        return f"{name} belongs in {' or '.join(homes)}"
     return "one of " + ", ".join(names)
 
 
@@ -122,7 +122,7 @@ def _tables_with(name: str) -> list[str]:
 
 
 def _near_value(value: object, phrase: str) -> str:
-    """The words of `phrase` with the one of its quoted choices that `value` comes near in front, if there is one."""
+    """`phrase`, preceded by "did you mean" if `value` is similar to one of its quoted choices."""
     choices = re.findall(r'"([^"]+)"', phrase) if phrase.startswith("one of ") else []
     close = get_close_matches(value, choices, n=1) if isinstance(value, str) else []
     return f'did you mean "{close[0]}"? {phrase}' if close else phrase
@@ -147,7 +147,7 @@ def _shown(value: object, location: Sequence[int | str]) -> str:
 
 
 def shortened(text: str) -> str:
-    """`text` as far as a problem shows it."""
+    """`text`, cut to the length that a problem shows."""
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
 
 
@@ -166,7 +166,7 @@ def _salvage_gateway(raw: Mapping[str, Any]) -> Gateway:
 
 
 def _salvage(location: Sequence[int | str], raw: object) -> BaseModel:
-    """The model at `location` with the fields of `raw` that are valid; a missing one is no attribute at all."""
+    """The model at `location` with the valid fields of `raw`; an invalid or missing field has no attribute."""
     model = model_of(location)
     if model is None:  # pragma: no cover - called with locations of models only
         raise TypeError(location)
@@ -180,7 +180,7 @@ def _salvage(location: Sequence[int | str], raw: object) -> BaseModel:
         elif not field.is_required():
             values[name] = field.get_default(call_default_factory=True)
     partial = model.model_construct(**values)
-    # model_construct fills in defaults even for fields whose given value was refused: take those away again.
+    # model_construct fills in defaults even for fields with an invalid value: remove those again.
     for name in set(model.model_fields) - set(values):
         partial.__dict__.pop(name, None)
     return partial

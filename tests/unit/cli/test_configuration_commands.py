@@ -62,7 +62,7 @@ def test_a_careful_file_has_no_warnings(capsys: pytest.CaptureFixture[str], tmp_
 
 def test_a_missing_file_is_78(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["check", "/nowhere/gateway.toml"]) == 78
-    assert "there is no such file" in capsys.readouterr().err
+    assert "the file does not exist" in capsys.readouterr().err
 
 
 def test_rendered_files_land_below_the_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

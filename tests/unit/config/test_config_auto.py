@@ -55,7 +55,7 @@ def test_a_router_cannot_be_named_before_its_network_is_known() -> None:
         parse_draft(text_with(*OPEN, extra='\n[health]\npublic_gateway = "203.0.113.1"\n'))
     (problem,) = caught.value.problems
     assert problem.key == "health.public_gateway"
-    assert "cannot be known" in problem.message
+    assert "cannot be checked" in problem.message
 
 
 def test_values_are_written_and_all_else_stays_to_the_byte() -> None:

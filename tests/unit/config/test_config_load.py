@@ -35,7 +35,7 @@ def test_any_valid_gateway_loads_and_the_order_of_keys_means_nothing(tables: Tab
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (None, "there is no such file"),
+        (None, "the file does not exist"),
         (b"\xff\xfe", "byte 0xff at column 1 is not UTF-8"),
         (b"a = \n", "not valid TOML at column 5"),
         (b'[pair]\nname = "x\n', 'the closing " is missing'),
@@ -57,7 +57,7 @@ def test_a_file_that_is_not_toml_is_one_clear_problem(tmp_path: Path, content: b
 def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path)
-    assert caught.value.problems[0].message == "this is a folder"
+    assert caught.value.problems[0].message == "is a folder"
 
 
 def test_toml_errors_carry_their_line() -> None:
@@ -70,7 +70,7 @@ def test_an_empty_file_names_what_is_missing() -> None:
     assert problems("") == {
         "pair": "is missing",
         "node": "is missing",
-        "bgp": "names neither a region nor route servers",
+        "bgp": "has neither a region nor route servers",
     }
 
 

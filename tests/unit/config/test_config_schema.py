@@ -29,8 +29,8 @@ CASES = [
     (('region = "us-ord"', 'region = "us-ord"\nlocal_as = 65001.0'), "bgp.local_as", "a whole number from 1 to"),
     (('region = "us-ord"', 'region = "us-ord"\nholdtime = 3'), "bgp.holdtime", "one of region, route_servers"),
     (('profile = "balanced"', 'profile = "balancd"'), "pair.profile", 'did you mean "balanced"? one of "fast"'),
-    (('region = "us-ord"', 'region = "us-ord"\nvip = "192.168.1.1/24"'), "bgp.vip", "vip belongs into [pair]"),
-    (('region = "us-ord"', 'region = "us-ord"\npublic_address6 = "x"'), "bgp.public_address6", "into [[node]]"),
+    (('region = "us-ord"', 'region = "us-ord"\nvip = "192.168.1.1/24"'), "bgp.vip", "vip belongs in [pair]"),
+    (('region = "us-ord"', 'region = "us-ord"\npublic_address6 = "x"'), "bgp.public_address6", "in [[node]]"),
     (('region = "us-ord"', 'region = "us-ord"\nhold_secnds = 3'), "bgp.hold_secnds", "did you mean hold_seconds?"),
     (('region = "us-ord"', "region = 2026-01-01"), "bgp.region", "text in quotes"),
     (("[bgp]", "[natt]\n[bgp]"), "natt", "did you mean nat?"),
@@ -52,7 +52,7 @@ def test_each_fault_is_named_with_its_key_and_what_is_accepted(
 def test_a_missing_node_is_no_list_of_derived_complaints() -> None:
     text = text_with()
     problem = only_problem(text[: text.rindex("[[node]]")] + '[bgp]\nregion = "us-ord"\n')
-    assert (problem.key, problem.value, problem.message) == ("node", "", "1 node found, 2 needed")
+    assert (problem.key, problem.value, problem.message) == ("node", "", "the file has 1 node, but a pair needs 2")
     assert problem.accepted == "a [[node]] table for each of the two nodes"
 
 

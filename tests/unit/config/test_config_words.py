@@ -29,22 +29,22 @@ def problems(text: str) -> tuple[Problem, ...]:
 
 
 BROKEN = [
-    ('[[node]]\nname = "a"\n[node]\nname = "b"\n', 3, "a second [node]", "[[node]], with double brackets"),
-    ("[node]\nname = 'a'\n[node]\nname = 'b'\n", 3, "a second [node]", "[[node]], with double brackets"),
-    ("[pair]\n\n[pair]\n", 3, "[pair] is there already on line 1", "each table once"),
-    ('[pair]\nname = "x"\nprofile = "fast"\nname = "y"\n', 4, "name is set on line 2 already", "each key once"),
+    ('[[node]]\nname = "a"\n[node]\nname = "b"\n', 3, "[node] is defined twice", "[[node]] with double brackets"),
+    ("[node]\nname = 'a'\n[node]\nname = 'b'\n", 3, "[node] is defined twice", "[[node]] with double brackets"),
+    ("[pair]\n\n[pair]\n", 3, "[pair] is already defined on line 1", "one table [pair]"),
+    ('[pair]\nname = "x"\nprofile = "fast"\nname = "y"\n', 4, "name is already set on line 2", "each key only once"),
     ('[pair]\nname = "x\nvip = 1\n', 2, 'the closing " is missing', '"…"'),
     ("[pair]\nname = 'x\nvip = 1\n", 2, "the closing ' is missing", "'…'"),
     ('[pair]\nname = """x\nvip = 1\n', 2, 'the closing """ is missing', '"""'),
     ("pair:\n  name: natpair\n", 1, "this looks like YAML", "key ="),
     ("---\npair:\n", 1, "this looks like YAML", "key ="),
     ('{"pair": {"name": "x"}}\n', 1, "this looks like JSON", "key ="),
-    ("[pair]\nname = “natpair”\n", 2, "the quotes are typographic", "straight quotes"),
-    ("[pair]\nfips = [\u2018192.0.2.1\u2019]\n", 2, "the quotes are typographic", "straight quotes"),
-    ("[pair]\nvip = 192.168.1.1/24  # the gateway\n", 2, "need quotes", 'vip = "192.168.1.1/24"'),
-    ("[pair]\nname = natpair\n", 2, "need quotes", 'name = "natpair"'),
-    ("[pair]\nfips = [192.0.2.1, 192.0.2.2]\n", 2, "need quotes", 'fips = ["192.0.2.1", "192.0.2.2"]'),
-    ("[linode]\ntoken = sesame\n", 2, "need quotes", "token = (not shown)"),
+    ("[pair]\nname = “natpair”\n", 2, "these are typographic quotes", "straight quotes"),
+    ("[pair]\nfips = [\u2018192.0.2.1\u2019]\n", 2, "these are typographic quotes", "straight quotes"),
+    ("[pair]\nvip = 192.168.1.1/24  # the gateway\n", 2, "must be in quotes", 'vip = "192.168.1.1/24"'),
+    ("[pair]\nname = natpair\n", 2, "must be in quotes", 'name = "natpair"'),
+    ("[pair]\nfips = [192.0.2.1, 192.0.2.2]\n", 2, "must be in quotes", 'fips = ["192.0.2.1", "192.0.2.2"]'),
+    ("[linode]\ntoken = sesame\n", 2, "must be in quotes", "token = (not shown)"),
 ]
 
 
@@ -119,7 +119,9 @@ def test_nodes_are_counted(count: int) -> None:
     node = text[text.rindex("[[node]]") : text.index("[bgp]")]
     changed = text.replace(node, "") if count == 1 else text.replace(node, node + node.replace("nat-b", "nat-c"))
     found = [problem for problem in problems(changed) if problem.key == "node"]
-    assert [problem.message for problem in found] == [f"{count} node{'s' * (count > 1)} found, 2 needed"]
+    assert [problem.message for problem in found] == [
+        f"the file has {count} node{'s' * (count > 1)}, but a pair needs 2"
+    ]
     assert found[0].value == ""
 
 
@@ -136,7 +138,7 @@ def advice(*changes: tuple[str, str], extra: str = "") -> dict[str, str]:
 @pytest.mark.parametrize("sources", ['["0.0.0.0/0"]', '["0.0.0.0/1", "128.0.0.0/1"]', '["10.0.0.0/8", "0.0.0.0/0"]'])
 def test_everywhere_is_everywhere(sources: str) -> None:
     firewall = f"\n[firewall]\nmanagement_tcp_ports = [22]\nmanagement_sources = {sources}\n"
-    assert "can be reached from everywhere" in advice(extra=firewall)["firewall.management_sources"]
+    assert "everyone on the internet can connect" in advice(extra=firewall)["firewall.management_sources"]
     assert "firewall.management_sources" not in advice(extra=firewall.replace(sources, '["192.0.2.0/24"]'))
 
 
@@ -145,14 +147,16 @@ def test_nodes_that_are_not_alike_are_asked_about() -> None:
     at = text.rindex("[[node]]")
     swapped = text[:at] + text[at:].replace("eth1", "tmp").replace("eth0", "eth1").replace("tmp", "eth0")
     found = {problem.key: problem.message for problem in advise(parse(swapped))}
-    assert "the other way round than nat-a" in found["node[1].private_interface"]
+    assert "swapped compared with nat-a" in found["node[1].private_interface"]
     elsewhere = advice(('public_address = "203.0.113.4/24"', 'public_address = "203.0.112.4/24"'))
-    assert "another subnet than nat-a's" in elsewhere["node[1].public_address"]
+    assert "a different subnet from nat-a's" in elsewhere["node[1].public_address"]
     assert not {"node[1].private_interface", "node[1].public_address"} & set(advice())
 
 
 def test_one_floating_address_has_ports() -> None:
-    assert advice(extra="\n[nat]\nmax_flows = 1000000\n")["nat.max_flows"].startswith("1 floating address has 64512")
+    assert advice(extra="\n[nat]\nmax_flows = 1000000\n")["nat.max_flows"].startswith(
+        "1 floating address has only 64512"
+    )
 
 
 @pytest.mark.parametrize(
@@ -217,7 +221,7 @@ def test_what_is_no_regular_file_is_not_read(tmp_path: Path) -> None:
     fifo, long = tmp_path / "fifo", tmp_path / "long"
     os.mkfifo(fifo)
     long.write_bytes(b"#" * 1_000_001)
-    for path, says in ((fifo, "no regular file"), (Path("/dev/zero"), "no regular file"), (long, "longer than")):
+    for path, says in ((fifo, "not a regular file"), (Path("/dev/zero"), "not a regular file"), (long, "longer than")):
         with pytest.raises(ConfigError) as caught:
             load(path)
         assert says in caught.value.problems[0].message
