@@ -35,7 +35,8 @@ GAPS = 0.25
 """Seconds of a gap between heartbeats that a busy machine does not explain."""
 INSIST = 0.05
 """Seconds between two messages to a peer whose last word was an older claim of the role, or that was not heard yet
-since this agent started: it has to hear of our claim."""
+since this agent started: it has to hear of our claim. The same while this node yields and its peer does not claim the
+role yet."""
 DAMPED_ALWAYS = 5.0
 """Seconds for which a node that lost the role again and again stays out although the peer cannot serve."""
 REFUSED_SILENCE = 4.0
@@ -278,6 +279,8 @@ def _yielding(state: NodeState, now: float) -> Move | None:
         return enter(state, Phase.FAULT, now, f"{state.terms.peer} has the role; {why}")
     if now >= state.since + YIELD_LIMIT and not said.active:
         return enter(state, Phase.STANDBY, now, f"{state.terms.peer} did not take the role: electing again")
+    if not said.active and now >= state.insisted_at + INSIST:
+        return replace(state, insisted_at=now), (Speak(), WakeAt(now + INSIST))
     return None
 
 

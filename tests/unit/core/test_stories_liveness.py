@@ -311,6 +311,14 @@ def test_an_active_agent_that_has_heard_nobody_yet_speaks_often_for_a_while() ->
     assert Speak() not in step(aware, Tick(), INSIST).actions
 
 
+def test_a_node_that_yields_says_so_often_until_its_peer_claims_the_role() -> None:
+    yielding = node(Phase.YIELDING, says(Phase.STANDBY))
+    assert Speak() in step(yielding, Tick(), INSIST).actions
+    assert Speak() not in step(replace(yielding, insisted_at=0.04), Tick(), 0.06).actions
+    taken = node(Phase.YIELDING, says(Phase.ACTIVE), vrrp=VrrpRole.MASTER)
+    assert Speak() not in step(taken, Tick(), INSIST).actions
+
+
 # --- one side does not hear the other
 
 
