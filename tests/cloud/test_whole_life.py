@@ -14,7 +14,7 @@ import pytest
 
 from cloud.accounts import LEGACY, PACE, TEXT, Desk, changed, desk, holdings, shape
 from natpair.config.load import parse
-from natpair.core.digest import config_hash
+from natpair.core.model import config_hash
 from natpair.errors import ApiError, ConfigError, NotReady
 from natpair.linode import bodies, creating, models, sharing
 from natpair_lab.emulator import addresses, lifecycle

@@ -17,6 +17,16 @@ LAB = ROOT / "lab" / "src" / "natpair_lab"
 
 MAX_FUNCTION_LINES = 60
 MAX_MODULE_LINES = 600
+MIN_MODULE_LINES = 40
+"""A shorter module says in its docstring why it is one."""
+REASON = "a module of its own because"
+ONE_EACH = ("natpair.cli.commands.", "natpair_lab.cli.")
+"""Here each command has a module, which is loaded when it is called: they need no reason."""
+PACKAGES = frozenset(
+    ".".join(path.parent.relative_to(folder.parent).parts)
+    for folder in (SRC, LAB)
+    for path in folder.rglob("__init__.py")
+)
 
 # Which part of natpair may import which; anything not listed is forbidden.
 ALLOWED_IMPORTS: dict[str, frozenset[str]] = {
@@ -294,6 +304,15 @@ def functions(module: Module) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
 def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     """Lines from `def` to the end, docstring included, decorators not."""
     return (function.end_lineno or function.lineno) - function.lineno + 1
+
+
+def check_smallness(module: Module) -> Iterator[str]:
+    """What is too small to be looked for stands with its users, or says why not."""
+    lines = module.text.count("\n")
+    if module.name.startswith(ONE_EACH) or module.name in PACKAGES or module.name.endswith("__main__"):
+        return
+    if lines < MIN_MODULE_LINES and REASON not in (ast.get_docstring(module.tree) or ""):
+        yield f"{module.name}: {lines} lines: fold it into another, or say: 'It has {REASON} …'"
 
 
 def check_sizes(module: Module) -> Iterator[str]:

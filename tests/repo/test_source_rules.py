@@ -21,6 +21,7 @@ CHECKERS: tuple[Checker, ...] = (
     rules.check_sleep,
     rules.check_status_document,
     rules.check_sizes,
+    rules.check_smallness,
 )
 
 
@@ -114,6 +115,8 @@ BAD_SAMPLES: list[tuple[Checker, str, str, str]] = [
     ),
     (rules.check_sizes, "natpair_lab.testbed.x", "def f():\n" + "    g()\n" * 60, "f() has 61 lines"),
     (rules.check_sizes, "natpair_lab.testbed.x", "g()\n" * 601, "601 lines"),
+    (rules.check_smallness, "natpair.core.x", '"""Something."""\n' + "g()\n" * 38, "39 lines: fold it"),
+    (rules.check_smallness, "natpair_lab.chaos.x", '"""Because."""\n', "1 lines: fold it"),
 ]
 
 
@@ -135,6 +138,9 @@ GOOD_SAMPLES: list[tuple[Checker, str, str]] = [
     (rules.check_status_document, "natpair.apply.x", "agentsocket.status().role is Role.ACTIVE"),
     (rules.check_status_document, "natpair_lab.chaos.observer", "agentsocket.status_document()"),
     (rules.check_sizes, "natpair_lab.testbed.x", "def f():\n" + "    g()\n" * 59),
+    (rules.check_smallness, "natpair.core.x", '"""Something.\n\nIt has a module of its own because it is."""\n'),
+    (rules.check_smallness, "natpair.core.x", "g()\n" * 40),
+    (rules.check_smallness, "natpair.cli.commands.x", "g()\n"),
 ]
 
 

@@ -45,8 +45,8 @@ from natpair.agent.tasks import Task, TaskBoundary
 from natpair.agent.vlan import GatewayProbe, Vlan
 from natpair.agent.watchdog import Watchdog
 from natpair.core.account import Account, Trouble
-from natpair.core.digest import config_hash
 from natpair.core.events import AccountSeen, Event
+from natpair.core.model import config_hash
 from natpair.core.rendered import rendered_digest
 from natpair.core.state import NodeState, Terms, initial
 from natpair.drift.items import Kept

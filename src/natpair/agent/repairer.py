@@ -22,9 +22,8 @@ from natpair.apply import lock, reload
 from natpair.apply.settle import config_in_force
 from natpair.config.load import parse
 from natpair.core import paths
-from natpair.core.digest import config_hash
 from natpair.core.messages import Phase, VrrpRole
-from natpair.core.model import Gateway
+from natpair.core.model import Gateway, config_hash
 from natpair.core.rendered import RenderedFile
 from natpair.core.repair import Ledger, Wrong
 from natpair.core.status import Repaired

@@ -7,6 +7,9 @@ kill `resume` does it: the next apply, the next start of the agent, the next boo
 
 from __future__ import annotations
 
+import contextlib
+import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,7 +23,6 @@ from natpair.apply.reload import Step
 from natpair.core import paths
 from natpair.core.rendered import RenderedFile, digest_of
 from natpair.errors import NatpairError, NoInput, NotReady
-from natpair.system import eventlog
 from natpair.system.files import Change, Replacement, read_if_there, recover
 from natpair.system.signals import undisturbed
 
@@ -97,7 +99,7 @@ def _judge(files: Sequence[RenderedFile], among: Sequence[RenderedFile]) -> None
 
 
 def _log(text: str) -> None:
-    eventlog.append(Path(paths.EVENTS), "apply", text=text)
+    _append(Path(paths.EVENTS), "apply", text=text)
 
 
 REAL = Effects(judge=_judge, perform=reload.perform, log=_log, tidy=leftovers.tidy, add_address=leftovers.add_address)
@@ -284,3 +286,10 @@ def alone(effects: Effects = REAL) -> Iterator[None]:
     """Hold the lock of this machine's apply; NotReady if another process has it."""
     with lock.alone(effects.place(paths.APPLY_LOCK)):
         yield
+
+
+def _append(log: Path, event: str, **fields: object) -> None:
+    """Add one event of no agent to `log`; where there is no folder for it, or no room, the line is lost."""
+    line = json.dumps({"time": time.time(), "node": "", "event": event, "transition": "", **fields})
+    with contextlib.suppress(OSError), log.open("a") as file:
+        file.write(line + "\n")

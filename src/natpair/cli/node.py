@@ -79,7 +79,7 @@ def in_force() -> Gateway | None:
     same content: the file may have been edited since.
     """
     from natpair.config.load import load
-    from natpair.core.digest import config_hash
+    from natpair.core.model import config_hash
 
     applied, edited = Path(paths.APPLIED), Path(paths.CONFIG)
     try:
@@ -141,7 +141,7 @@ def require_addresses(gateway: Gateway, me: Node, source: str, text: str, *, add
     """
     from natpair.config.load import with_lines
     from natpair.core.placement import misplaced
-    from natpair.system.addresses import in_use_by
+    from natpair.system.arp import in_use_by
     from natpair.system.machine import look
 
     found = _patiently(lambda: misplaced(me, look().interfaces))

@@ -10,7 +10,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 from ipaddress import (
@@ -21,12 +21,14 @@ from ipaddress import (
     IPv6Interface,
     IPv6Network,
 )
+from itertools import islice
 from pathlib import PurePath
 from typing import TextIO
 
 import click
 
 from natpair.errors import ConfigError, NatpairError, Problem
+from natpair.system.wait import ticks
 
 _AS_TEXT = (IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, PurePath)
 
@@ -166,3 +168,32 @@ def _split_hint(accepted: str) -> tuple[str, str]:
 def _printable(text: str, stream: TextIO) -> str:
     encoding = getattr(stream, "encoding", None) or "ascii"
     return text.encode(encoding, errors="replace").decode(encoding)
+
+
+Frame = Callable[[], Sequence[str]]
+
+
+def watch(frame: Frame, interval_seconds: float, *, frames: int | None = None) -> None:
+    """Show what `frame` gives, every `interval_seconds`, until interrupted or for so many `frames`.
+
+    On a terminal it is refreshed in place; through a pipe one block comes after another.
+    """
+    if sys.stdout.isatty():
+        _in_place(frame, interval_seconds, frames)
+        return
+    for _ in islice(ticks(interval_seconds), frames):
+        for line in frame():
+            say(line)
+        say()
+        sys.stdout.flush()
+
+
+def _in_place(frame: Frame, interval_seconds: float, frames: int | None) -> None:
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    console = Console(no_color=not colour_wanted(sys.stdout), highlight=False)
+    with Live(console=console, auto_refresh=False, screen=True) as live:
+        for _ in islice(ticks(interval_seconds), frames):
+            live.update(Text("\n".join(frame())), refresh=True)

@@ -12,8 +12,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
 
 from natpair.cloud.firewall import firewall_rules
 from natpair.config.auto import AUTO, Draft
-from natpair.core.digest import config_hash
-from natpair.core.model import Cloud, Gateway, InterfaceGeneration, Node
+from natpair.core.model import Cloud, Gateway, InterfaceGeneration, Node, config_hash
 from natpair.errors import ConfigError, Problem
 from natpair.linode.bodies import Generation, PlacementPolicy, VlanAttachment
 from natpair.linode.models import FirewallRules

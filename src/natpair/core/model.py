@@ -7,12 +7,15 @@ live here; rules between fields live in `config/checks.py`.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+_HASH_DIGITS = 16
 INTERFACE_PATTERN = r"^[a-zA-Z][a-zA-Z0-9_.-]{0,14}$"
 InterfaceName = Annotated[str, Field(pattern=INTERFACE_PATTERN)]
 NodeName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$")]
@@ -270,3 +273,9 @@ class Gateway(_Model):
     def bit_of(self, name: str) -> int:
         """0 for the first node of the file, 1 for the second: the last bit of an epoch."""
         return self.node.index(self.node_named(name))
+
+
+def config_hash(gateway: Gateway) -> str:
+    """16 hex digits over the meaning of the file: defaults filled in, order of keys and comments ignored."""
+    canonical = json.dumps(gateway.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:_HASH_DIGITS]

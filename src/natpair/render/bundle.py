@@ -1,4 +1,7 @@
-"""Every file of one node, in one call."""
+"""Every file of one node, in one call.
+
+It has a module of its own because it imports every other renderer.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""keepalived.conf: one VRRPv3 unicast instance that owns the VIP and nothing else, no scripts."""
+"""keepalived.conf: one VRRPv3 unicast instance that owns the VIP and nothing else, no scripts.
+
+It has a module of its own because each daemon's file has one.
+"""
 
 from __future__ import annotations
 

@@ -1,17 +1,25 @@
-"""ARP on one interface (RFC 826): who is there, is this one still there, and the VIP is here (RFC 5944 4.6)."""
+"""ARP on one interface (RFC 826): who is there, is this one still there, and the VIP is here (RFC 5944 4.6).
+
+And, as RFC 5227 says: may an address be put on an interface, or has somebody else got it?
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import select
 import socket
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
 
 from natpair.core import packets
 from natpair.system import links
 
+PROBES = 3
+PROBE_SECONDS = 0.5
+"""Shorter than RFC 5227's 1 to 2 s: those are for links slower than a VLAN."""
 _BUFFER_BYTES = 64 * 1024
 _QUEUE = 512
 """Frames read in one go: more than a socket's default buffer holds, and an end for a flood as fast as our reading."""
@@ -93,3 +101,27 @@ def parse(frame: bytes) -> Heard | None:
         return None
     operation, mac, address, _ = said
     return None if int(address) == 0 else Heard(address, mac, operation == packets.ARP_REPLY)
+
+
+def in_use_by(interface: str, own: IPv4Interface | IPv6Interface) -> str:
+    """Who has `own` on the link of `interface`, as a MAC or in words; empty if nobody answers.
+
+    IPv6 is left to the kernel's own duplicate address detection (RFC 4862) when the address is put there.
+    """
+    return _asked(interface, own.ip) if isinstance(own, IPv4Interface) else ""
+
+
+def _asked(interface: str, address: IPv4Address) -> str:
+    port = ArpPort(interface, IPv4Address(0))
+    try:
+        for _ in range(PROBES):
+            port.ask([address])
+            end = time.monotonic() + PROBE_SECONDS
+            while (left := end - time.monotonic()) > 0:
+                select.select([port.socket], [], [], left)
+                for heard in port.heard():
+                    if heard.address == address:
+                        return f"{heard.mac.hex(':')} answers for {address}"
+    finally:
+        port.close()
+    return ""

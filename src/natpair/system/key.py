@@ -1,4 +1,7 @@
-"""The pair's heartbeat key: read, and judged before somebody relies on it. What is said never shows the key."""
+"""The pair's heartbeat key: read, and judged before somebody relies on it. What is said never shows the key.
+
+It has a module of its own because each thing outside the process has one adapter.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""systemd's notification protocol, sd_notify(3): datagrams of KEY=VALUE lines to $NOTIFY_SOCKET."""
+"""systemd's notification protocol, sd_notify(3): datagrams of KEY=VALUE lines to $NOTIFY_SOCKET.
+
+It has a module of its own because each thing outside the process has one adapter.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Signals that must wait: for work that would leave something behind if it were cut in two."""
+"""Signals that must wait: for work that would leave something behind if it were cut in two.
+
+It has a module of its own because both the product and the lab need it, and it needs nothing.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Waiting for a condition, always with a deadline. The one place where a thread may sleep."""
+"""Waiting for a condition, always with a deadline. The one place where a thread may sleep.
+
+It has a module of its own because everything else may not sleep: a rule of tests/repo names it.
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 from natpair.agent import repairer
 from natpair.agent.repairer import RULESET, Repairer, Repairs
 from natpair.apply import lock
-from natpair.core.digest import config_hash
+from natpair.core.model import config_hash
 from natpair.core.repair import LIMIT, Wrong
 from natpair.drift import suspects
 from natpair.drift.items import Files, Finding, Sysctls

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from natpair.cli import watch
+from natpair.cli import output
 from natpair.cli.commands.status import Watched, lines
 from natpair.core.history import History, Transition
 from natpair.core.messages import Phase
@@ -131,12 +131,12 @@ def test_without_any_answer_the_watch_says_so_and_goes_on() -> None:
 
 def test_through_a_pipe_each_frame_is_a_block(capsys: pytest.CaptureFixture[str]) -> None:
     numbers = iter(range(10))
-    watch.watch(lambda: [f"frame {next(numbers)}"], 0.01, frames=3)
+    output.watch(lambda: [f"frame {next(numbers)}"], 0.01, frames=3)
     assert capsys.readouterr().out == "frame 0\n\nframe 1\n\nframe 2\n\n"
 
 
 def test_a_terminal_is_painted_in_place(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("NO_COLOR", "1")
-    watch.watch(lambda: ["✗ critical: public link is down"], 0.01, frames=2)
+    output.watch(lambda: ["✗ critical: public link is down"], 0.01, frames=2)
     assert "critical: public link is down" in capsys.readouterr().out

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from natpair.config.load import find_node, load, parse
-from natpair.core.digest import config_hash
+from natpair.core.model import config_hash
 from natpair.errors import ConfigError
 from samples import EXAMPLE, gateway, text_with
 from strategies import Tables, dump_toml, gateway_tables

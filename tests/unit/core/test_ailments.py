@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from natpair.core.ailments import ailment
 from natpair.core.replies import FipReplies, ReplyState
+from natpair.core.rules import ailment
 from natpair.core.state import Health
 from nodes import NO_BGP, WELL, active
 

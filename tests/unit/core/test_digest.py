@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from natpair.config.load import parse
-from natpair.core.digest import config_hash
+from natpair.core.model import config_hash
 from samples import gateway, text_with
 
 

@@ -17,7 +17,7 @@ from natpair.errors import LabError
 from natpair_lab.drill import traffic_common as common
 from natpair_lab.drill.programs import Program
 from natpair_lab.drill.records import flow_records, udp_record
-from natpair_lab.drill.sources import spare
+from natpair_lab.drill.traffic import spare
 from natpair_lab.drill.traffic_flows import MAX_BULK, MAX_PUSHED, kind_of
 
 LOOPBACK = "127.0.0.1"

@@ -1,4 +1,7 @@
-"""The fault matrix: every row that stands in a module of `faults`, in the order of their numbers."""
+"""The fault matrix: every row that stands in a module of `faults`, in the order of their numbers.
+
+It has a module of its own because it imports every module of faults, which import `fault`.
+"""
 
 from __future__ import annotations
 

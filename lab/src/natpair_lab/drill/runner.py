@@ -20,9 +20,8 @@ from natpair_lab.drill.kinds import KINDS, READY_SECONDS, Conditions, Kind, Kind
 from natpair_lab.drill.machine import load, this_machine
 from natpair_lab.drill.records import Observed, RunData
 from natpair_lab.drill.result import Report, RunResult
-from natpair_lab.drill.sources import more_addresses
 from natpair_lab.drill.stage import Durations, Injection, Stage, active_node
-from natpair_lab.drill.traffic import FLOW_CLIENT, MAX_FLOWS, Traffic, TrafficRecord, shared_out
+from natpair_lab.drill.traffic import FLOW_CLIENT, MAX_FLOWS, Traffic, TrafficRecord, more_addresses, shared_out
 from natpair_lab.drill.witnesses import Witnesses, WitnessRecord
 from natpair_lab.testbed import netns
 from natpair_lab.testbed.fabric import Knobs

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
 from itertools import pairwise
 from types import TracebackType
 
 from natpair_lab.drill.programs import START_SECONDS, Popen, Program
 from natpair_lab.drill.records import FlowRecord, UdpRecord, flow_records, udp_record
 from natpair_lab.drill.traffic_common import FLOWS_PER_PROCESS, probes_per_second
+from natpair_lab.testbed import netns
+from natpair_lab.testbed.topology import CLIENT_INTERFACE
 from natpair_lab.testbed.wait import wait_until
+from natpair_lab.testbed.world import Lab
 
 INTERNET, STREAM_CLIENT, FLOW_CLIENT = "internet", "client-1", "client-2"
 NEW_EVERY_MS = 50
@@ -152,3 +156,29 @@ def shared_out(flows: int) -> list[tuple[int, int]]:
     holders = math.ceil(flows / FLOWS_PER_PROCESS)
     edges = [flows * number // holders for number in range(holders + 1)]
     return [(first, last - first) for first, last in pairwise(edges)]
+
+
+def spare(network: IPv4Network, taken: Collection[IPv4Address], count: int) -> tuple[IPv4Address, ...]:
+    """At most `count` addresses of `network` that nobody has, from its end; fewer where it has no more."""
+    top, bottom = int(network.broadcast_address) - 1, int(network.network_address)
+    free = (address for number in range(top, bottom, -1) if (address := IPv4Address(number)) not in taken)
+    return tuple(address for address, _ in zip(free, range(count), strict=False))
+
+
+@contextmanager
+def more_addresses(lab: Lab, client: str, count: int) -> Iterator[Sequence[str]]:
+    """Give `client` so many addresses more, as far as the private subnet has them; taken away at the end.
+
+    A gateway bounds what one client may have: a hundred thousand connections must come from several.
+    """
+    network = lab.gateway.private_network
+    nodes = (node.private_address.ip for node in lab.gateway.node)
+    taken = {lab.gateway.pair.vip.ip, *nodes, *(address.ip for _, address in lab.topology.clients)}
+    chosen = spare(network, taken, count)
+    words = [f"{address}/{network.prefixlen} dev {CLIENT_INTERFACE}" for address in chosen]
+    namespace = lab.netns_of(client)
+    netns.batch((f"addr replace {word}" for word in words), netns=namespace)
+    try:
+        yield [str(address) for address in chosen]
+    finally:
+        netns.batch((f"addr del {word}" for word in words), netns=namespace, force=True)

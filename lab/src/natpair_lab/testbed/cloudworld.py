@@ -10,19 +10,26 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from ipaddress import IPv4Address
 from typing import Protocol
 
-from natpair.errors import LabError
+from natpair.errors import CommandFailed, LabError
 from natpair_lab.emulator.world import LinodeView, Share
 from natpair_lab.testbed import agreement, apirecord, build, netns, power, switches, teardown, topology, userdata
 from natpair_lab.testbed.fabric import Knobs
-from natpair_lab.testbed.inside import open_door
+from natpair_lab.testbed.netns import batch
 from natpair_lab.testbed.routers import Provider
+from natpair_lab.testbed.spawn import CLONE_NEWNET, NETNS_FOLDER, join_namespace
+from natpair_lab.testbed.topology import Topology
 from natpair_lab.testbed.userdata import Seed
 from natpair_lab.testbed.world import Lab
 
+_PORT = 80
+_UPLINK = "eth0"
+"""Where the lab's internet host serves the API."""
 _STOP_EVERY_SECONDS = 0.1
 _KNOBS = Knobs(hold_sessions=True)
 
@@ -221,7 +228,7 @@ class CloudWorld:
         return lab
 
     def _open_doors(self, lab: Lab) -> None:
-        self._doors.open(open_door(lab.netns_of(topology.INTERNET), lab.topology))
+        self._doors.open(_open_door(lab.netns_of(topology.INTERNET), lab.topology))
         self._progress(f"inside the lab the API is http://{lab.topology.api.ip}/v4")
 
     def _clear(self, *keep: str) -> None:
@@ -253,3 +260,23 @@ class CloudWorld:
                 port = lab.port(machine.node, topology.PUBLIC)
                 ports[port] = switches.Allowed([*own, *shared], machine.view.slaac.ip)
         switches.load(lab.switch_netns(topology.PUBLIC), switches.sources(ports))
+
+
+def _open_door(namespace: str, plan: Topology) -> socket.socket:
+    """Listen at the lab's address of the API, on its internet host; LabError if that cannot be.
+
+    The socket keeps the namespace alive: close it, and what was accepted by it, before the lab is taken away.
+    """
+    with suppress(CommandFailed):  # there already, from a process that served before
+        batch([f"addr add {plan.api} dev {_UPLINK}"], netns=namespace)
+    # A namespace is a matter of each thread: this one enters, leaves the socket to us, and ends.
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(_listen, f"{NETNS_FOLDER}/{namespace}", str(plan.api.ip)).result()
+    except OSError as error:
+        raise LabError(f"cannot listen on {plan.api.ip}:{_PORT} inside the lab: {error}") from error
+
+
+def _listen(namespace: str, address: str) -> socket.socket:
+    join_namespace(namespace, CLONE_NEWNET)
+    return socket.create_server((address, _PORT))

@@ -1,4 +1,7 @@
-"""Waiting in the lab: a deadline that passes is an error with a diagnosis."""
+"""Waiting in the lab: a deadline that passes is an error with a diagnosis.
+
+It has a module of its own because its error is the lab's, which the product does not know.
+"""
 
 from __future__ import annotations
 

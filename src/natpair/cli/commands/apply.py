@@ -111,7 +111,7 @@ def carry_out(wanted: machine.Target, terms: Terms, health_seconds: float, *, dr
     """Apply `wanted`; with `drain`, drain this node first and undrain it afterwards."""
     from natpair.apply.settle import Settled
     from natpair.apply.transaction import apply
-    from natpair.core.digest import config_hash
+    from natpair.core.model import config_hash
     from natpair.core.rendered import rendered_digest
 
     settle = Settled(config_hash(wanted.gateway), health_seconds, talk, rendered_digest(wanted.bundle))

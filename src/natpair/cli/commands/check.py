@@ -32,7 +32,7 @@ def command(file: Path, strict: bool, as_json: bool) -> int:
     """
     from natpair.config.advice import advise
     from natpair.config.load import parse, with_lines
-    from natpair.core.digest import config_hash
+    from natpair.core.model import config_hash
 
     source = "standard input" if str(file) == "-" else str(file)
     try:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from natpair.cloud.blockers import Remark
     from natpair.cloud.platform import PriceLine
     from natpair.config.auto import Draft
+    from natpair.core.model import Gateway
     from natpair.linode.client import LinodeClient
+    from natpair.linode.transport import Limits
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Result = TypeVar("Result")
@@ -72,15 +74,23 @@ async def api_of(draft: Draft, *, only_look: bool = False) -> AsyncIterator[Lino
 
     `only_look`: nothing is in progress, so give up soon if the API does not answer.
     """
+    from natpair.linode.transport import Limits
+
+    if only_look:
+        talk(f"reading the account at {draft.gateway.linode.api_url}")
+    async with client_of(draft.gateway, Limits(total_seconds=_LOOK_SECONDS) if only_look else None) as client:
+        yield client
+
+
+@asynccontextmanager
+async def client_of(gateway: Gateway, limits: Limits | None = None) -> AsyncIterator[LinodeClient]:
+    """Linode's API, with the URL and token from the configuration. Raise Unsupported if there is no token to read."""
     from natpair.linode.client import LinodeClient
     from natpair.linode.token import read_token
-    from natpair.linode.transport import Limits, Transport
+    from natpair.linode.transport import Transport
 
-    linode = draft.gateway.linode
+    linode = gateway.linode
     token = read_token(Path(linode.token_file) if linode.token_file else None, os.environ)
-    limits = Limits(total_seconds=_LOOK_SECONDS) if only_look else None
-    if only_look:
-        talk(f"reading the account at {linode.api_url}")
     async with Transport(token, base_url=linode.api_url, plain_http=linode.plain_http, limits=limits) as transport:
         yield LinodeClient(transport)
 

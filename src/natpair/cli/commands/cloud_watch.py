@@ -96,12 +96,10 @@ class Watching:
 
     async def look(self) -> Look:
         """Look once, print what is new, and repair or switch over if the options ask for it."""
-        from natpair.cli.account import transport
+        from natpair.cli.commands.cloud_common import client_of
         from natpair.cli.remote import leave
-        from natpair.linode.client import LinodeClient
 
-        async with transport(self._gateway) as opened:
-            client = LinodeClient(opened)
+        async with client_of(self._gateway) as client:
             seen = await self._see(client)
             if self._repair and seen.repairable:
                 await self._share_again(client, seen)

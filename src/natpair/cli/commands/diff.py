@@ -36,7 +36,7 @@ def command(file: Path, node: str | None, exit_code: bool, as_json: bool) -> int
     from natpair.agent.repairer import found_without_agent
     from natpair.apply.transaction import make_plan
     from natpair.config.compare import compare
-    from natpair.core.digest import config_hash
+    from natpair.core.model import config_hash
     from natpair.drift.report import drift
     from natpair.system.agentsocket import status_or_none
 

@@ -123,7 +123,7 @@ def _go_back(
     from natpair.apply.transaction import go_back
     from natpair.config.compare import compare
     from natpair.config.load import find_node, parse
-    from natpair.core.digest import config_hash
+    from natpair.core.model import config_hash
     from natpair.core.rendered import rendered_digest
     from natpair.system.machine import own_addresses
 
@@ -173,7 +173,7 @@ def _finish_cut_off() -> None:
     """Undo what a killed apply left, and make the agent load the configuration that is then in force."""
     from natpair.apply.settle import Regardless
     from natpair.apply.transaction import resume_cut_off
-    from natpair.core.digest import config_hash
+    from natpair.core.model import config_hash
 
     now = machine.in_force() if resume_cut_off() else None
     if now is not None:

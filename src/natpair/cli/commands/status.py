@@ -58,7 +58,7 @@ def command(wait: bool, timeout: float, watched: bool, interval: float, verbose:
 
 
 def _watch(interval: float, verbose: bool, as_json: bool) -> None:
-    from natpair.cli.watch import watch
+    from natpair.cli.output import watch
     from natpair.system.wait import ticks
 
     if as_json:

@@ -1,6 +1,8 @@
 """What the scripts of a classic node call instead of systemctl: `service.py restart NAME`, in a lab host.
 
 Run as a file, standard library only. The lab's supervisor is in systemd's place and does the same.
+
+It has a module of its own because it is a program.
 """
 
 from __future__ import annotations
