@@ -124,7 +124,7 @@ def test_a_refusal_after_the_rename_brings_everything_back(machine: Scratch) -> 
         machine.write(paths.BIRD_ROLE, "define COMM = nonsense;\n")
         more = variant(machine, ("us-ord", "us-sea"), ('fips = ["192.0.2.221"]', 'fips = ["192.0.2.5"]'))
         failed = machine.natpair("apply", more, ok=(69,))
-    assert "bird refused its file" in failed.stderr
+    assert "BIRD refused its file" in failed.stderr
     assert machine.run("cat", paths.BIRD_CONF).stdout == kept
     assert machine.run("cat", paths.CONFIG).stdout == EXAMPLE.config.read_text()
     ruleset = machine.run("nft", "list", "table", "ip", "natpair").stdout
@@ -220,7 +220,7 @@ def test_one_goes_back_to_any_generation_and_unapplied_edits_are_kept(machine: S
     assert listed[2]["changes"] == ['pair.fips = ["192.0.2.221"]']
     machine.natpair("rollback", "2")
     assert "192.0.2.5" in fips(machine)
-    assert "kept are: 1, 2, 3, 4" in machine.natpair("rollback", "9", ok=(66,)).stderr
+    assert "kept generations: 1, 2, 3, 4" in machine.natpair("rollback", "9", ok=(66,)).stderr
 
 
 def test_what_nobody_confirms_goes_back_by_itself(machine: Scratch) -> None:

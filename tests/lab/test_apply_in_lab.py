@@ -72,7 +72,7 @@ def test_a_node_that_cannot_serve_any_more_gets_its_configuration_back(lab: Lab)
     before = lab.exec(standby, ["cat", paths.BIRD_CONF]).stdout
     failed = lab.exec(standby, [*PROGRAM, "apply", broken, "--health-seconds", "4"], check=False)
     assert failed.returncode == 69
-    assert "not as well as before" in failed.stderr
+    assert "not as healthy as before" in failed.stderr
     assert lab.exec(standby, ["cat", paths.BIRD_CONF]).stdout == before
     lab.wait_ready()
 
@@ -191,7 +191,7 @@ def test_a_drain_for_an_apply_that_fails_is_taken_back(lab: Lab) -> None:
     failed = lab.exec(
         active, [*PROGRAM, "apply", broken, "--drain-first", "--health-seconds", "6"], check=False, timeout=90
     )
-    assert (failed.returncode, "not as well as before" in failed.stderr) == (69, True), failed.stderr
+    assert (failed.returncode, "not as healthy as before" in failed.stderr) == (69, True), failed.stderr
     assert "undrained" in failed.stderr
     assert lab.wait_ready() == (standby, active)
     status = lab.status(active)

@@ -1,1 +1,1 @@
-"""The apply: a bundle of files put in place as a transaction, kept as a generation, confirmed or rolled back."""
+"""The apply: install a set of files as a transaction, save it as a generation, confirm it or roll it back."""

@@ -1,7 +1,7 @@
-"""An apply that rolls back by itself unless it is confirmed: a note on disk, that no kill and no reboot forgets.
+"""An apply that rolls back unless it is confirmed: a note on disk, which survives kills and reboots.
 
-Who carries it out is a process of its own that outlives the terminal and the unit it was started from. Where it was
-killed, the agent starts another; the next boot and the next apply look at the same note.
+A separate process rolls back; it outlives the terminal and the unit it was started from. If that process is killed,
+the agent starts another one. The next boot and the next apply read the same note.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True, slots=True)
 class Unconfirmed:
-    """Go back to generation `back_to` at `deadline` (seconds since 1970) unless somebody confirms.
+    """Roll back to generation `back_to` at `deadline` (seconds since 1970) unless the apply is confirmed.
 
-    In the boot `boot` the deadline is `uptime` (seconds since that boot, sleep included) whatever the clock says. After
-    another boot only the clock can tell, and no more than `period` seconds are waited for.
+    In the boot `boot` the deadline is `uptime` (seconds since that boot, sleep included), whatever the clock says.
+    After another boot the clock decides, but the wait is at most `period` seconds.
     """
 
     back_to: int
@@ -45,12 +45,12 @@ class Unconfirmed:
 
     @classmethod
     def after(cls, seconds: float, back_to: int) -> Unconfirmed:
-        """One that is due `seconds` from now."""
+        """A note that is due `seconds` from now."""
         return cls(back_to, time.time() + seconds, _boot(), _uptime() + seconds, seconds)
 
     @property
     def left_seconds(self) -> float:
-        """How long until it is due; not above zero when its time is over."""
+        """Seconds until it is due; zero or less if its time is over."""
         return self.uptime - _uptime() if self.boot == _boot() else self.deadline - time.time()
 
     @property
@@ -59,7 +59,7 @@ class Unconfirmed:
         return self.left_seconds <= 0
 
     def in_this_boot(self) -> Unconfirmed:
-        """The same, bound to this boot's uptime. A clock that was set back meanwhile cannot put it off for ever."""
+        """The same note with this boot's uptime, so that a clock that was set back cannot postpone it forever."""
         if self.boot == _boot():
             return self
         left = min(self.left_seconds, self.period) if self.period else self.left_seconds
@@ -75,7 +75,7 @@ def _boot() -> str:
 
 
 def read(note: Path = NOTE) -> Unconfirmed | None:
-    """The note, None if there is none. A damaged one counts as none: it was never complete."""
+    """The note; None if there is none, or if it is damaged, because then it was never complete."""
     text = read_if_there(note)
     try:
         raw = json.loads(text or "null")
@@ -88,23 +88,23 @@ def read(note: Path = NOTE) -> Unconfirmed | None:
 
 
 def write(what: Unconfirmed, note: Path = NOTE) -> None:
-    """Put the note on disk."""
+    """Write the note to disk."""
     note.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(note, json.dumps(asdict(what)) + "\n", mode=0o600)
 
 
 def clear(note: Path = NOTE) -> None:
-    """Take the note away, also from the disk."""
+    """Remove the note and sync its folder."""
     if note.exists():
         note.unlink(missing_ok=True)
         sync_folder(note.parent)
 
 
 def start_guard() -> None:
-    """Start the process that goes back when the time is over; a second one beside it ends at once.
+    """Start the process that rolls back when the time is over. A second such process ends at once.
 
-    Where systemd runs it gets a unit of its own: an ssh session, a transient unit or the agent may end and take
-    whatever was started in their cgroup along.
+    With systemd it gets its own unit: when an ssh session, a transient unit or the agent ends, systemd kills all
+    processes in their cgroup.
     """
     argv = [sys.executable, "-m", "natpair", "rollback", "--when-due"]
     if systemd_runs():
@@ -116,7 +116,7 @@ def start_guard() -> None:
 
 
 def guarded(note: Path = NOTE) -> bool:
-    """Whether a process waits for the deadline now."""
+    """Whether a process is waiting for the deadline."""
     if not note.with_suffix(".lock").exists():
         return False
     with only_guard(note) as alone:
@@ -125,7 +125,7 @@ def guarded(note: Path = NOTE) -> bool:
 
 @contextlib.contextmanager
 def only_guard(note: Path = NOTE) -> Iterator[bool]:
-    """Whether this process is the only one that waits for the deadline, for as long as it is."""
+    """Hold the lock of the process that waits for the deadline. Yield False if another process holds it."""
     with note.with_suffix(".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -136,7 +136,7 @@ def only_guard(note: Path = NOTE) -> Iterator[bool]:
 
 
 def await_due(note: Path = NOTE) -> Unconfirmed | None:
-    """Wait until the note is due, and return it; None as soon as there is no note any more."""
+    """Wait until the note is due and return it. Return None as soon as the note is removed."""
     for _ in ticks(_POLL_SECONDS):
         found = read(note)
         if found is None or found.due:

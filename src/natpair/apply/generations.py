@@ -1,4 +1,4 @@
-"""What a node was made of after each apply: whole bundles of files, numbered, the newest few kept for going back."""
+"""Generations: the complete set of files after each apply, numbered. The newest `KEPT` are kept for rollback."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FOLDER = Path(paths.GENERATIONS)
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One bundle that was in force; `made` in seconds since 1970, `why` in words for people."""
+    """One set of files that was in force; `made` is in seconds since 1970, `why` is a text for users."""
 
     number: int
     made: float
@@ -34,17 +34,17 @@ class Generation:
 
     @property
     def config(self) -> str:
-        """The text of the gateway.toml the files were made from."""
+        """The text of the gateway.toml from which the files were rendered."""
         return next((file.text for file in self.files if file.path == paths.APPLIED), "")
 
     @property
     def bundle(self) -> tuple[RenderedFile, ...]:
-        """What an apply puts in place to go back here: the files, and gateway.toml as it was."""
+        """The files that an apply installs to return to this generation, gateway.toml included."""
         return (RenderedFile(paths.CONFIG, self.config), *self.files)
 
 
 def save(files: Sequence[RenderedFile], why: str, *, folder: Path = FOLDER) -> Generation:
-    """Keep `files` as the newest generation, and let the oldest go beyond `KEPT`. gateway.toml itself is left out."""
+    """Save `files` as the newest generation, without gateway.toml itself. Remove the oldest ones above `KEPT`."""
     kept = tuple(file for file in files if file.path != paths.CONFIG)
     made = Generation(max(numbers(folder=folder), default=0) + 1, time.time(), why, kept)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -55,19 +55,19 @@ def save(files: Sequence[RenderedFile], why: str, *, folder: Path = FOLDER) -> G
 
 
 def numbers(*, folder: Path = FOLDER) -> list[int]:
-    """The numbers that are kept, oldest first."""
+    """The numbers of the kept generations, oldest first."""
     return sorted(int(path.stem) for path in folder.glob("[0-9]*.json") if path.stem.isdigit())
 
 
 def load(number: int, *, folder: Path = FOLDER) -> Generation:
-    """Generation `number`; NoInput with those there are if it is not kept or damaged."""
+    """Generation `number`. Raise NoInput, which lists the kept ones, if it is not kept or is damaged."""
     try:
         raw = json.loads(_place(folder, number).read_text(encoding="utf-8"))
         files = tuple(_file(entry) for entry in raw["files"])
         return Generation(int(raw["number"]), float(raw["made"]), str(raw["why"]), files)
     except (OSError, ValueError, KeyError, TypeError) as error:
         known = ", ".join(map(str, numbers(folder=folder))) or "none"
-        raise NoInput(f"there is no generation {number}", cure=f"kept are: {known}") from error
+        raise NoInput(f"there is no generation {number}", cure=f"kept generations: {known}") from error
 
 
 def newest(*, folder: Path = FOLDER) -> Generation | None:

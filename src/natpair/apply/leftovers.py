@@ -1,8 +1,8 @@
-"""What natpair has put into this machine's kernel since it booted, and the way to take away what is wanted no longer.
+"""Remove from the kernel what natpair added since boot and does not need any more.
 
-A ledger in /run, gone with the kernel's state at a reboot. Whoever changes the kernel by the files of an apply notes it
-first; `tidy` compares the ledger with the files that stand on the disk now. So an apply that goes back, and one that
-gives something up, leaves nothing behind, however it ended.
+A ledger in /run lists what natpair changed; like the kernel's state, it is gone after a reboot. Code that changes the
+kernel for an apply first writes to the ledger. `tidy` compares the ledger with the files on disk. So a rollback, or an
+apply that drops a setting, leaves nothing behind, however it ended.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PRIVATE = re.compile(r"^\s+interface (\S+)$", re.MULTILINE)
 
 @dataclass(slots=True)
 class Ledger:
-    """`sysctls`: what each key was before. `guards`: interfaces, and whether their clsact was there already.
+    """`sysctls`: the earlier value of each key. `guards`: interfaces, and whether they had a clsact before.
 
     `routes`: blackholes as "FIP/32 metric N". `addresses` and `peers` (pinned neighbours): "INTERFACE ADDRESS".
     """
@@ -45,7 +45,7 @@ class Ledger:
 
 
 def read(path: Path | None = None) -> Ledger:
-    """The ledger of this boot; an empty one if there is none or it is damaged."""
+    """The ledger of this boot; an empty ledger if there is none or it is damaged."""
     try:
         return Ledger(**json.loads(read_if_there(path or LEDGER) or "{}"))
     except (ValueError, TypeError):
@@ -65,31 +65,31 @@ def _write(ledger: Ledger, path: Path) -> None:
 
 
 def note_sysctls(assignments: Iterable[sysctl.Assignment]) -> None:
-    """Before `assignments` are set: what those that differ are now, unless natpair set them already."""
+    """Call before `assignments` are set: record the present values that differ, unless natpair set them before."""
     found = {a.key: value for a in sysctl.differing(assignments) if (value := sysctl.current(a)) is not None}
     _change(lambda ledger: ledger.sysctls.update({k: v for k, v in found.items() if k not in ledger.sysctls}))
 
 
 def note_routes(text: str) -> None:
-    """Before the batch of routes `text` is run."""
+    """Call before the batch of routes `text` is run: record its blackhole routes."""
     _change(lambda ledger: _add(ledger.routes, _blackholes(text)))
 
 
 def note_guard(text: str) -> None:
-    """Before the batch of tc commands `text` is run."""
+    """Call before the batch of tc commands `text` is run: record its interfaces."""
     there = {interface: _has_clsact(interface) for interface in _GUARDED.findall(text)}
     _change(lambda ledger: ledger.guards.update({k: v for k, v in there.items() if k not in ledger.guards}))
 
 
 def note_peer(interface: str, address: str) -> None:
-    """Before the neighbour `address` is pinned."""
+    """Call before the neighbour entry of `address` is pinned: record it."""
     _change(lambda ledger: _add(ledger.peers, [f"{interface} {address}"]))
 
 
 def add_address(interface: str, address: str) -> None:
-    """Note that `address` (with its length) is natpair's to take away again, and put it on `interface`.
+    """Record that natpair must later remove `address` (with its length), and add it to `interface`.
 
-    DaemonError if the kernel finds an IPv6 address on another machine (RFC 4862).
+    Raise DaemonError if the kernel finds an IPv6 address in use on another machine (RFC 4862).
     """
     _change(lambda ledger: _add(ledger.addresses, [f"{interface} {address}"]))
     run(["ip", "address", "replace", address, "dev", interface], timeout=_SECONDS)
@@ -104,7 +104,7 @@ def add_address(interface: str, address: str) -> None:
 
 
 def tidy() -> None:
-    """Take away what is in the ledger and not wanted by the files on the disk."""
+    """Remove everything in the ledger that the files on disk do not need."""
     ledger = read()
     for part in (_tidy_addresses, _tidy_peers, _tidy_routes, _tidy_guards, _tidy_sysctls):
         part(ledger)
@@ -112,7 +112,7 @@ def tidy() -> None:
 
 
 def _flags(interface: str, address: str) -> set[str]:
-    """Of tentative and dadfailed, those that `address` has: none as soon as it may be used."""
+    """Which of the flags tentative and dadfailed `address` has; none means that it can be used."""
     shown = json.loads(run(["ip", "-json", "address", "show", "dev", interface], timeout=_SECONDS).stdout or "[]")
     entries = [entry for link in shown for entry in link.get("addr_info", ()) if entry.get("local") == address]
     return {flag for flag in ("tentative", "dadfailed") for entry in entries if entry.get(flag)}
@@ -131,7 +131,7 @@ def _blackholes(text: str) -> list[str]:
 
 
 def _gone(*argv: str) -> None:
-    """Run what takes something away; that it is gone already, or its interface is, is as good."""
+    """Run a command that removes something. It may fail, because the thing or its interface may be gone already."""
     try:
         run(argv, timeout=_SECONDS)
     except CommandFailed as error:
@@ -140,7 +140,7 @@ def _gone(*argv: str) -> None:
 
 
 def _unwanted(entries: list[str], wanted: Callable[[str], bool]) -> Iterator[list[str]]:
-    """Each entry that is not wanted, in words; it is out of `entries` then."""
+    """Yield each unwanted entry, split at spaces, and remove it from `entries`."""
     for entry in [entry for entry in entries if not wanted(entry)]:
         yield entry.split()
         entries.remove(entry)
@@ -153,7 +153,7 @@ def _tidy_addresses(ledger: Ledger) -> None:
 
 
 def _tidy_peers(ledger: Ledger) -> None:
-    # The peer's address stands in the guard that goes with the pin, the link to it where Keepalived speaks.
+    # The peer's address is in the peer guard, its interface in Keepalived's configuration.
     addresses, links = _PEER.findall(_text(paths.PEER_GUARD)), _PRIVATE.findall(_text(paths.KEEPALIVED_CONF))
     pinned = {f"{interface} {address}" for interface in links[:1] for address in addresses}
     for interface, address in _unwanted(ledger.peers, pinned.__contains__):

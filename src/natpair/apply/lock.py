@@ -1,6 +1,6 @@
-"""The lock of this machine's apply: one at a time, and others can see whether one is at work.
+"""The lock of this machine's apply: only one runs at a time, and others can see whether one is running.
 
-It lies in /run and belongs to the process that holds it: an apply that was killed holds nothing any more.
+The lock file is in /run. The kernel releases the lock when the process ends, also if it is killed.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from natpair.system.wait import poll
 
 _LOCK = Path(paths.APPLY_LOCK)
 _PATIENCE_SECONDS = 0.5
-"""Who only looks holds the lock for some microseconds: an apply tries again for so long."""
+"""`under_way` holds the lock for some microseconds, so an apply retries for this long."""
 _POLL_SECONDS = 0.02
 
 
 @contextmanager
 def alone(lock: Path = _LOCK) -> Iterator[None]:
-    """Hold the lock; NotReady if another process has it."""
+    """Hold the lock. Raise NotReady if another process has it."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as stream:
 
@@ -30,12 +30,12 @@ def alone(lock: Path = _LOCK) -> Iterator[None]:
             return _taken(stream.fileno(), fcntl.LOCK_EX)
 
         if not poll(taken, deadline_seconds=_PATIENCE_SECONDS, poll_seconds=_POLL_SECONDS):
-            raise NotReady("another natpair apply is at work", cure="wait until it has ended")
+            raise NotReady("another natpair apply is running", cure="wait until it has ended")
         yield
 
 
 def under_way(lock: Path | None = None) -> bool:
-    """Whether an apply is at work now. It reads no disk."""
+    """Whether an apply is running now. This does not read the disk."""
     try:
         with (lock or _LOCK).open() as stream:
             return not _taken(stream.fileno(), fcntl.LOCK_SH)

@@ -1,6 +1,6 @@
-"""Tells the kernel and the daemons about files that have changed; a daemon that does not run is left alone.
+"""Load changed files into the kernel and the daemons. A daemon that does not run is left alone.
 
-Which steps a set of changed files needs is data; each step may be run again without harm.
+A table says which steps a set of changed files needs. It is safe to run each step again.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _RULESET_FILES = frozenset(
 
 
 class Step(StrEnum):
-    """What has to be told, in the order in which it is done."""
+    """The steps of a reload, in the order in which they are performed."""
 
     MODULES = "kernel modules"
     SYSCTL = "sysctls"
@@ -86,10 +86,10 @@ def steps_for(changed: Collection[str]) -> tuple[Step, ...]:
 
 
 def perform(step: Step) -> None:
-    """Carry out one step; DaemonError or CommandFailed if it is refused.
+    """Perform one step. Raise DaemonError or CommandFailed if it is refused.
 
-    A step whose file is not there (a first apply was undone) does nothing, except that a ruleset without its file is
-    taken away again.
+    A step whose file does not exist (the first apply was undone) does nothing, except that a ruleset without its file
+    is removed.
     """
     _ACTIONS[step]()
 
@@ -97,7 +97,7 @@ def perform(step: Step) -> None:
 def _modules() -> None:
     lines = (read_if_there(Path(paths.MODULES_LOAD)) or "").splitlines()
     names = [line for line in lines if line and not line.startswith("#")]
-    # No modprobe, or exit 1: a container or a kernel without modules. What is really missing shows in later steps.
+    # Containers and kernels without modules have no modprobe or get exit 1. A missing module makes later steps fail.
     if names and shutil.which("modprobe"):
         run(["modprobe", "--all", "--quiet", *names], timeout=_SECONDS, ok=(0, 1))
 
@@ -122,19 +122,19 @@ def _ruleset() -> None:
     if not Path(paths.NFTABLES).exists():
         run(["nft", "-f", "-"], stdin=_NO_RULESET, timeout=_SECONDS)
         return
-    # One transaction: on the active node not a packet meets a closed ruleset in between, or a peer without its guard.
+    # One transaction, so that on the active node no packet meets a closed ruleset or passes without the peer guard.
     marks = nft.marks_in_force()
     texts = [f'include "{path}"' for path in (paths.NFTABLES, *switch_files(marks))]
     run(["nft", "-f", "-"], stdin="\n".join([*texts, _peer_guard(marks.get("peer", _ANY_PEER))]), timeout=_SECONDS)
 
 
 def switch_files(marks: Mapping[str, str]) -> tuple[str, ...]:
-    """The files that bring the chains of `marks` back to what they say."""
+    """The files that restore the chains to the states in `marks`."""
     return tuple(_SWITCH_FILES[name].format(value) for name, value in sorted(marks.items()) if name in _SWITCH_FILES)
 
 
 def _peer_guard(mac: str) -> str:
-    """The transaction that lets only `mac` speak in the peer's name; empty if anybody may."""
+    """The transaction that accepts the peer's packets only from `mac`; empty if any MAC is accepted."""
     text = None if mac == _ANY_PEER else read_if_there(Path(paths.PEER_GUARD))
     return (text or "").replace(SOME_MAC, mac)
 
@@ -159,9 +159,9 @@ def _units() -> None:
 
 
 def restart_agent() -> bool:
-    """Ask the agent to end, so that its supervisor starts it with the configuration of now; False if none runs.
+    """Ask the agent to end, so that its supervisor starts it with the present configuration. False if none runs.
 
-    Harmless on the active node: traffic, VIP and announcement stay as they are while an agent is away.
+    This is safe on the active node: traffic, VIP and announcement do not change while no agent runs.
     """
     pid = listener_of(paths.AGENT_SOCKET)
     if pid is None:
@@ -171,14 +171,14 @@ def restart_agent() -> bool:
 
 
 def listener_of(path: str) -> int | None:
-    """The process that listens on the unix socket `path`, by its number here; None if there is none."""
+    """The PID, in this PID namespace, of the process that listens on the unix socket `path`; None if there is none."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
         line.settimeout(_CONNECT_SECONDS)
         try:
             line.connect(path)
         except OSError:
             return None
-        # Who listens, in the terms of this process's pid namespace (SO_PEERCRED, unix(7)).
+        # SO_PEERCRED gives the PID as seen from this process's PID namespace (unix(7)).
         pid, _, _ = struct.unpack("3i", line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
     return int(pid) or None
 
@@ -189,7 +189,7 @@ def systemd_runs() -> bool:
 
 
 def _conntrackd() -> None:
-    # It cannot re-read its file. It is asked to end; its supervisor starts it again at once.
+    # conntrackd cannot reload its file. Ask it to end; its supervisor starts it again at once.
     if Path(paths.CONNTRACKD_CTL).exists():
         run(["conntrackd", "-C", paths.CONNTRACKD_CONF, "-k"], timeout=_SECONDS, ok=(0, 1))
 
@@ -199,14 +199,14 @@ def _bird() -> None:
         return
     done = run(["birdc", "-s", paths.BIRD_CTL, "configure"], timeout=_SECONDS, ok=(0, 1))
     if "Unable to connect" in done.stdout + done.stderr:
-        return  # a socket left by a BIRD that is gone
+        return  # BIRD has ended and left its socket
     if "Reconfigur" not in done.stdout:
         said = done.stdout.strip().splitlines()
-        raise DaemonError(f"bird refused its file: {said[-1] if said else 'without a word'}")
+        raise DaemonError(f"BIRD refused its file: {said[-1] if said else 'it gave no reason'}")
 
 
 def keepalived_pid() -> int | None:
-    """Keepalived's main process; None while it does not run."""
+    """PID of Keepalived's main process; None while it does not run."""
     running = daemon.named(paths.KEEPALIVED_PID, "keepalived")
     if running is None:
         return None

@@ -1,8 +1,8 @@
-"""Puts a bundle of files in place and tells the daemons: judged first, whole or not at all.
+"""Check and install a set of files and reload the daemons, completely or not at all.
 
-plan → judge → stage → rename → reload → settle. Whatever goes wrong after the first rename, a daemon's refusal, health
-that does not come back, Ctrl-C or a power cut, the previous files come back and the daemons are told again; after a
-kill `resume` does it: the next apply, the next start of the agent, the next boot.
+plan → check → stage → rename → reload → settle. If anything fails after the first rename (a daemon's refusal, a node
+that does not become healthy, Ctrl-C), the previous files are restored and the daemons reloaded again. After a kill or
+a power cut, `resume` does this: at the next apply, the next start of the agent or the next boot.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ROOT = Path("/")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an apply would do: the files that differ, those that are ours no longer, and who has to be told."""
+    """What an apply would do: the files that differ, the files to remove, and what to reload."""
 
     changed: tuple[RenderedFile, ...]
     steps: tuple[Step, ...]
@@ -39,13 +39,13 @@ class Plan:
 
     @property
     def empty(self) -> bool:
-        """Whether everything is in place already."""
+        """Whether there is nothing to do."""
         return not self.changed and not self.removed
 
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """How files are judged, steps performed and deadlines watched, and below which folder; tests put fakes here."""
+    """How to check files, perform steps and watch deadlines, and the root folder. Tests replace these with fakes."""
 
     judge: Callable[[Sequence[RenderedFile], Sequence[RenderedFile]], None]
     perform: Callable[[Step], None]
@@ -56,22 +56,22 @@ class Effects:
     add_address: Callable[[str, str], None] = lambda _interface, _address: None
 
     def place(self, path: str) -> Path:
-        """Where the file called `path` on a node really is."""
+        """The real place of a node's file `path`."""
         return self.root / path.lstrip("/")
 
 
 class Settle(Protocol):
-    """What follows when everybody has been told: is the node as well as before?"""
+    """The check after all reloads: is the node as healthy as before?"""
 
     def done(self) -> None:
-        """The new files are in force. DaemonError brings the previous ones back."""
+        """Called when the new files are in force. If it raises DaemonError, the apply is rolled back."""
 
     def undone(self) -> None:
-        """The previous files are in force again."""
+        """Called when the previous files are in force again."""
 
 
 class Nothing:
-    """Settles at once."""
+    """A check that always passes at once."""
 
     def done(self) -> None:
         """Nothing to wait for."""
@@ -82,10 +82,10 @@ class Nothing:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How an apply is to end: the reason that is kept with it, and after how long it goes back unless confirmed.
+    """Options of an apply: the reason saved with the generation, and the time after which it rolls back.
 
-    `grace_seconds` is what settling may take; the time to confirm counts from its end. `addresses` (interface, address
-    with its length) are put on the machine, and taken away again when they are wanted no longer.
+    `grace_seconds` is the longest time for settling; the time to confirm starts after it. `addresses` (interface,
+    address with its length) are added to the machine, and removed when they are not wanted any more.
     """
 
     why: str = "applied"
@@ -108,7 +108,7 @@ _NOTHING = Nothing()
 
 
 def make_plan(bundle: Sequence[RenderedFile], effects: Effects = REAL) -> Plan:
-    """Compare `bundle` with the disk; nothing is changed."""
+    """Compare `bundle` with the disk, without changing anything."""
     changed = tuple(file for file in bundle if _differs(file, effects.place(file.path)))
     wanted = {file.path for file in bundle}
     known = generations.newest(folder=effects.place(paths.GENERATIONS))
@@ -120,10 +120,10 @@ def make_plan(bundle: Sequence[RenderedFile], effects: Effects = REAL) -> Plan:
 def apply(
     bundle: Sequence[RenderedFile], effects: Effects = REAL, *, terms: Terms = _PLAIN, settle: Settle = _NOTHING
 ) -> Plan:
-    """Make the disk and the daemons what `bundle` says; returns what was done.
+    """Install `bundle` and reload the daemons. Return what was done.
 
-    DaemonError or CommandFailed if a judge or a daemon refuses or the node does not settle, NotReady if another apply
-    is at work; in each case everything is as it was before.
+    Raise DaemonError or CommandFailed if a checker or a daemon refuses a file or if the node does not settle, and
+    NotReady if another apply is running. In each case everything is as before.
     """
     journal = effects.place(paths.APPLY_JOURNAL)
     with alone(effects):
@@ -140,28 +140,28 @@ def apply(
             changes = tuple(Change(effects.place(f.path), f.text, f.mode) for f in plan.changed)
             gone = tuple(Change(effects.place(path), None) for path in plan.removed)
             _carry_out(Replacement((*changes, *gone), journal), plan.steps, terms, effects, settle)
-        # Full disk: what is in force stays so, and the next apply keeps it as found in place.
+        # If the disk is full, the files stay in force, and the next apply saves them as "found in place".
         with suppress(OSError):
             generations.save(bundle, terms.why, folder=effects.place(paths.GENERATIONS))
-        effects.log(f"{terms.why}: {len(plan.changed)} files changed")
+        effects.log(f"{terms.why}: {'1 file' if len(plan.changed) == 1 else f'{len(plan.changed)} files'} changed")
         return plan
 
 
 def resume(effects: Effects = REAL) -> str:
-    """Finish what a killed apply left: undo its half, and see that an unconfirmed one still goes back.
+    """Undo a killed apply, and make sure that an unconfirmed apply still rolls back.
 
-    Returns what was done in words, empty if there was nothing to do or an apply is at work right now.
+    Return what was done as text; empty if there was nothing to do or if an apply is running now.
     """
     said: list[str] = []
     note = effects.place(paths.UNCONFIRMED)
     try:
         with alone(effects):
             if _finish_interrupted(effects.place(paths.APPLY_JOURNAL), effects):
-                said.append("an apply that was cut off has been undone")
+                said.append("an interrupted apply was undone")
         found = confirm.read(note)
         if found is not None and found.due:
-            go_back(found.back_to, f"not confirmed in time: back to {found.back_to}", effects)
-            said.append(f"the last apply was not confirmed: back to generation {found.back_to}")
+            go_back(found.back_to, f"not confirmed in time: rolled back to {found.back_to}", effects)
+            said.append(f"the last apply was not confirmed: rolled back to generation {found.back_to}")
         elif found is not None:
             confirm.write(found.in_this_boot(), note)
             effects.guard()
@@ -171,14 +171,14 @@ def resume(effects: Effects = REAL) -> str:
 
 
 def resume_cut_off(effects: Effects = REAL) -> bool:
-    """Undo the half that a killed apply left; whether there was one. False as well while an apply is at work."""
+    """Undo a killed apply. Return whether there was one; also False while an apply is running."""
     with suppress(NotReady), alone(effects):
         return _finish_interrupted(effects.place(paths.APPLY_JOURNAL), effects)
     return False
 
 
 def go_back(number: int, why: str, effects: Effects = REAL, *, settle: Settle = _NOTHING) -> Plan:
-    """Make the node what generation `number` was; nothing is left to confirm then."""
+    """Return the node to generation `number`. Nothing is left to confirm then."""
     kept = generations.load(number, folder=effects.place(paths.GENERATIONS))
     plan = apply(kept.bundle, effects, terms=Terms(why=why), settle=settle)
     confirm.clear(effects.place(paths.UNCONFIRMED))
@@ -196,26 +196,26 @@ def _carry_out(replacement: Replacement, steps: Sequence[Step], terms: Terms, ef
         settle.done()
         replacement.close()
     except BaseException as error:
-        with undisturbed(children=True):  # a second Ctrl-C must not stop half-way what undoes the first
+        with undisturbed(children=True):  # a second Ctrl-C must not interrupt the rollback
             replacement.rollback()
             for step in steps:
                 _once_more(step, partial(effects.perform, step), error)
             settle.undone()
-            # Last: an agent that ran with what is undone has ended by now, and puts nothing there any more.
+            # Last, because by now the agent with the undone configuration has ended and changes nothing any more.
             _once_more("leftovers", effects.tidy, error)
             effects.log(f"an apply was rolled back: {str(error) or type(error).__name__}")
         raise
-    # What the new files do not want any more. It is no reason to go back: the next apply tries again.
+    # Remove what the new files do not need any more. A failure is no reason to roll back: the next apply tries again.
     with suppress(NatpairError):
         effects.tidy()
 
 
 def _once_more(name: str, act: Callable[[], None], error: BaseException) -> None:
-    """A step with the previous files; a failure is noted on `error` and does not stop the rest."""
+    """Perform a step with the previous files. A failure is noted on `error` and does not stop the other steps."""
     try:
         act()
     except NatpairError as failed:
-        error.add_note(f"after going back to the previous files: {name}: {failed.message}")
+        error.add_note(f"during the rollback: {name}: {failed.message}")
 
 
 def _finish_interrupted(journal: Path, effects: Effects) -> bool:
@@ -229,12 +229,12 @@ def _finish_interrupted(journal: Path, effects: Effects) -> bool:
 
 
 def _keep_what_is_there(bundle: Sequence[RenderedFile], effects: Effects) -> int | None:
-    """The generation in force, kept now if nobody has kept it; None if there is nothing to go back to."""
+    """The number of the generation in force, saved now if it is not yet; None if there is nothing to roll back to."""
     folder = effects.place(paths.GENERATIONS)
     known = generations.newest(folder=folder)
     config = read_if_there(effects.place(paths.APPLIED))
     if config is None:
-        # Never applied here. A gateway.toml that was edited in place is the new one: the old one is nowhere.
+        # Never applied here. A gateway.toml that was edited in place is the new one; the old one is lost.
         config = read_if_there(effects.place(paths.CONFIG))
         if config is None or config in (file.text for file in bundle):
             return known.number if known else None
@@ -251,16 +251,16 @@ def _keep_what_is_there(bundle: Sequence[RenderedFile], effects: Effects) -> int
 
 @contextmanager
 def _guarded(before: int | None, terms: Terms, effects: Effects) -> Iterator[None]:
-    """Have the deadline watched from before the first change until after the last; a failed apply needs none."""
+    """Have the deadline watched from before the first change. A failed apply restores the earlier note."""
     note = effects.place(paths.UNCONFIRMED)
     if terms.confirm_seconds is None:
         yield
-        confirm.clear(note)  # what was unconfirmed is not in force any more
+        confirm.clear(note)  # the unconfirmed configuration is not in force any more
         return
     if before is None:
-        raise NoInput("there is no generation to go back to", cure="apply once without --confirm")
+        raise NoInput("there is no generation to roll back to", cure="run the first apply without --confirm")
     earlier = confirm.read(note)
-    # Two unconfirmed ones in a row: back to what was confirmed last, and a failed second leaves the first as it was.
+    # After two unconfirmed applies, roll back to the last confirmed one. If the second fails, keep the first's note.
     back_to = earlier.back_to if earlier is not None else before
     confirm.write(Unconfirmed.after(terms.grace_seconds + terms.confirm_seconds, back_to), note)
     effects.guard()
@@ -283,7 +283,7 @@ def _differs(file: RenderedFile, place: Path) -> bool:
 
 @contextmanager
 def alone(effects: Effects = REAL) -> Iterator[None]:
-    """Hold the lock of this machine's apply; NotReady if another process has it."""
+    """Hold the lock of this machine's apply. Raise NotReady if another process has it."""
     with lock.alone(effects.place(paths.APPLY_LOCK)):
         yield
 

@@ -1,6 +1,6 @@
-"""Asks the daemons' own parsers whether files are fit for use, before anything is put in place.
+"""Check files with the daemons' own parsers, before anything is installed.
 
-Everything happens in a temporary folder; no running daemon, socket or ruleset is touched.
+This happens in a temporary folder. No running daemon, socket or ruleset is changed.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from natpair.errors import CommandFailed, DaemonError
 from natpair.system.process import run
 
 _SECONDS = 120.0
-"""A limit against a parser that hangs, far above what the slowest machine needs at its first boot."""
+"""A limit for a parser that hangs. It is far above what the slowest machine needs at its first boot."""
 _ROLE_SAMPLE = "define COMM = (65000,2);\ndefine MED = 4294967294;\n"
 
 Judge = Callable[[RenderedFile, Mapping[str, RenderedFile], Path], None]
 
 
 def judge(files: Sequence[RenderedFile], *, among: Sequence[RenderedFile]) -> None:
-    """Have each of `files` judged; `among` is the whole bundle, because some files only make sense with others.
+    """Check each of `files`. `among` is the whole set of files, because some files can only be checked with others.
 
-    DaemonError holds every refusal, each with the file and what its parser said.
+    Raise DaemonError with every refusal: the file and its parser's message.
     """
     bundle = {file.path: file for file in among}
     refusals, slow = [], False
@@ -39,9 +39,9 @@ def judge(files: Sequence[RenderedFile], *, among: Sequence[RenderedFile]) -> No
                 refusals.append(f"{file.path}: {error.message}")
                 slow |= error.rc is None
     if slow:
-        raise DaemonError("\n".join(refusals), cure="nothing was changed; this machine is very busy: try it again")
+        raise DaemonError("\n".join(refusals), cure="nothing was changed; this machine is very busy, so try again")
     if refusals:
-        cure = "nothing was changed; this is a bug in natpair unless a package is older than Debian 12's"
+        cure = "nothing was changed; this is a bug in natpair, unless a package is older than that of Debian 12"
         raise DaemonError("\n".join(refusals), cure=cure)
 
 
@@ -57,7 +57,7 @@ def _judge_nft(file: RenderedFile, bundle: Mapping[str, RenderedFile], folder: P
 
 
 def _judge_nft_fragment(file: RenderedFile, bundle: Mapping[str, RenderedFile], folder: Path) -> None:
-    # A fragment refills chains of the ruleset, so it is judged in one transaction with it.
+    # A fragment refills chains of the ruleset, so it is checked in one transaction with the ruleset.
     del folder
     run(["nft", "-c", "-f", "-"], stdin=f"{bundle[paths.NFTABLES].text}\n{file.text}", timeout=_SECONDS)
 
@@ -75,8 +75,8 @@ def _judge_bird(file: RenderedFile, bundle: Mapping[str, RenderedFile], folder: 
 
 
 def _judge_conntrackd(file: RenderedFile, bundle: Mapping[str, RenderedFile], folder: Path) -> None:
-    # conntrackd has no check option. It reads its file, then takes its lock: a lock that cannot be made ends it
-    # there, so getting as far as the lock (exit 1 either way) means that the file is good.
+    # conntrackd has no check option. It reads its file and then creates its lock. With an impossible lock path it exits
+    # with 1 in any case; if its error names the lock, the file itself was accepted.
     del bundle
     lock = str(folder / "no-such-folder" / "lock")
     text = re.sub(r"(?m)^(\s*LockFile\s+).*$", rf"\g<1>{lock}", file.text)

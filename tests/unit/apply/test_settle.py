@@ -1,4 +1,4 @@
-"""Is a node as well as before? And what is done to an agent until it is."""
+"""Whether a node is as healthy as before, and when its agent is restarted."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def test_equal_is_not_worse() -> None:
     [
         (None, "does not answer"),
         (said(standby(), "other"), "another configuration"),
-        (said(node(Phase.BOOTING, says(Phase.ACTIVE))), "is booting and was standby"),
-        (said(standby(health=SICK)), "not any more: gateway answers"),
-        (said(standby(health=MUTE)), "not any more: conntrackd answers"),
-        (said(standby(health=NO_BGP)), "none of 4 BGP sessions"),
+        (said(node(Phase.BOOTING, says(Phase.ACTIVE))), "role is booting, it was standby"),
+        (said(standby(health=SICK)), "failed health checks: gateway answers"),
+        (said(standby(health=MUTE)), "failed health checks: conntrackd answers"),
+        (said(standby(health=NO_BGP)), "none of the 4 BGP sessions"),
         (said(standby(said=says(Phase.STANDBY))), "neither nat-a nor nat-b serves"),
     ],
 )
@@ -62,7 +62,7 @@ def test_an_apply_waits_until_it_is_known_whether_packets_come_back() -> None:
 
 def test_a_node_that_gave_the_role_away_for_it_is_not_well_again() -> None:
     after = said(standby(unanswered_at=-5.0))
-    assert "no packets came back" in worse(serving(ReplyState.ANSWERED), after, HASH)
+    assert "no replies arrived" in worse(serving(ReplyState.ANSWERED), after, HASH)
     assert worse(after, after, HASH) == "", "it was so before"
 
 
@@ -121,7 +121,7 @@ def test_an_agent_that_does_not_end_is_waited_for(monkeypatch: pytest.MonkeyPatc
 
 def test_health_that_does_not_come_back_is_an_error_that_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch, lambda asked: said(standby(health=NO_BGP if asked > 1 else standby().health)))
-    with pytest.raises(DaemonError, match="none of 4 BGP sessions"):
+    with pytest.raises(DaemonError, match="none of the 4 BGP sessions"):
         Settled(HASH, 1, silent).done()
     assert machine.restarts == 0
 

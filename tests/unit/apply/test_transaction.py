@@ -123,7 +123,7 @@ def test_a_daemon_that_refuses_gets_its_previous_file_back(machine: Machine) -> 
         apply(FAST, machine.effects())
     assert machine.snapshot() == before
     assert machine.told == [Step.BIRD, Step.KEEPALIVED] * 2
-    assert caught.value.__notes__ == ["after going back to the previous files: keepalived: keepalived refuses"]
+    assert caught.value.__notes__ == ["during the rollback: keepalived: keepalived refuses"]
 
 
 @pytest.mark.parametrize("step", [Step.BIRD, Step.KEEPALIVED])
@@ -184,14 +184,14 @@ def kept(machine: Machine) -> list[tuple[int, str, str]]:
 
 
 class Unsettled:
-    """A node that is not as well as before."""
+    """A node that is not as healthy as before."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
 
     def done(self) -> None:
         self.calls.append("done")
-        raise DaemonError("not as well as before")
+        raise DaemonError("not as healthy as before")
 
     def undone(self) -> None:
         self.calls.append("undone")
@@ -236,7 +236,7 @@ def test_a_node_that_does_not_settle_gets_everything_back(machine: Machine) -> N
     apply(OLD, machine.effects())
     before, settle = machine.snapshot(), Unsettled()
     machine.told.clear()
-    with pytest.raises(DaemonError, match="not as well"):
+    with pytest.raises(DaemonError, match="not as healthy"):
         apply(NEW, machine.effects(), settle=settle)
     assert machine.snapshot() == before
     assert settle.calls == ["done", "undone"]
@@ -285,7 +285,7 @@ def test_resuming_undoes_a_cut_off_apply(machine: Machine, monkeypatch: pytest.M
         with pytest.raises(KeyboardInterrupt):
             apply(NEW, machine.effects())
     assert machine.snapshot() != before
-    assert "has been undone" in resume(machine.effects())
+    assert "was undone" in resume(machine.effects())
     assert machine.snapshot() == before
     assert resume(machine.effects()) == ""
 

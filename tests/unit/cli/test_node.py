@@ -52,7 +52,7 @@ def fails(agent: Agent, away: int) -> Callable[[], None]:
         with node.drained_meanwhile():
             assert agent.drained
             agent.away = away
-            raise DaemonError("this node is not as well as before")
+            raise DaemonError("this node is not as healthy as before")
 
     return work
 
@@ -61,7 +61,7 @@ def test_an_agent_that_is_just_restarted_is_waited_for_and_the_real_error_comes_
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     agent = Agent(monkeypatch, tmp_path)
-    with pytest.raises(DaemonError, match="not as well"):
+    with pytest.raises(DaemonError, match="not as healthy"):
         fails(agent, 5)()
     assert not agent.drained
     assert "undrained" in agent.said[-1]
@@ -71,7 +71,7 @@ def test_an_agent_that_stays_away_is_named_and_finds_no_drain_at_its_next_start(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     agent = Agent(monkeypatch, tmp_path)
-    with pytest.raises(DaemonError, match="not as well"):
+    with pytest.raises(DaemonError, match="not as healthy"):
         fails(agent, 10_000)()
     assert not agent.disk.exists()
     assert "still drained" in agent.said[-2]
