@@ -23,7 +23,7 @@ from natpair.agent.memory import Memory
 from natpair.core.actions import Conntrack
 from natpair.core.desired import Desired
 from natpair.core.messages import PeerMessage
-from natpair.core.state import NodeState, PeerView
+from natpair.core.state import NodeState
 from natpair.core.wire import Path as Leg
 from natpair.system.keepalived import NotifyFifo
 from samples import gateway
@@ -96,7 +96,8 @@ class Bench:
 def alive(state: NodeState, age: float = 0.0) -> NodeState:
     """The same state on this machine's clock."""
     now = time.monotonic()
-    return replace(state, since=now, refresh_at=now + 60, peer=PeerView(dict.fromkeys(Leg, now - age), state.peer.said))
+    peer = replace(state.peer, heard=dict.fromkeys(Leg, now - age))
+    return replace(state, since=now, refresh_at=now + 60, peer=peer)
 
 
 class BenchMaker:

@@ -53,7 +53,12 @@ def fields_of(kind: type, **named: Strategy) -> dict[str, Strategy]:
     """A strategy for each field of a dataclass: the named one, or that of its type."""
     hints = get_type_hints(kind)
     names = [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else list(hints)
-    return {name: named[name] if name in named else BY_TYPE[hints[name]] for name in names}
+    return {name: named[name] if name in named else strategy_of(hints[name]) for name in names}
+
+
+def strategy_of(hint: Any) -> Strategy:
+    """By the type of a field; a record of the state is drawn field by field."""
+    return BY_TYPE[hint] if hint in BY_TYPE else any_of(hint)
 
 
 def any_of(kind: type, **named: Strategy) -> Strategy:
@@ -116,7 +121,8 @@ healths = any_of(
     astray=st.sampled_from([(), ("ruleset",)]),
     failed_parts=st.sampled_from([(), ("looks: a bug",)]),
 )
-peers = any_of(PeerView, heard=st.fixed_dictionaries(dict.fromkeys(Path, times)), said=st.none() | messages)
+heard_at = st.fixed_dictionaries(dict.fromkeys(Path, times))
+peers = any_of(PeerView, heard=heard_at, said=st.none() | messages, mac=st.just(""))
 taken = any_of(Handover, prepared_at=st.none(), released_at=st.none(), local_at=st.none())
 names = st.sampled_from(["nat-a", "nat-b"])
 keys = st.sampled_from(["one", "two", "three"])
@@ -155,16 +161,12 @@ NAMED: dict[str, Strategy] = {
     "challenge": any_of(Challenge, nonce=small),
     "handover": any_of(Handover, opening=st.just(False)),
     "clients": st.just(()),
-    "peer_mac": st.just(""),
 }
 ONLY_IN: dict[str, frozenset[Phase]] = {
     "challenge": frozenset({Phase.CHALLENGING}),
     "handover": frozenset({Phase.PREPARING, Phase.HANDING_OVER}),
-    "completing": frozenset({Phase.ACTIVE}),
-    "fenced": CLAIMING,
-    "boosted": CLAIMING,
+    "takeover": CLAIMING,
     "local_for": CLAIMING,
-    "duplicate_until": CLAIMING,
     "wish": frozenset({Phase.STANDBY}),
 }
 """What only some phases have: `enter` and the rules leave none of it behind."""
@@ -181,6 +183,8 @@ def states(draw: st.DrawFn, phase: Phase | None = None) -> NodeState:
     if phase is Phase.PREPARING:
         fields["handover"] = taken
     values = {name: draw(strategy) for name, strategy in fields.items()}
+    if phase is not Phase.ACTIVE and "takeover" in values:
+        values["takeover"] = replace(values["takeover"], completing=False)
     drawn = replace(initial(values["terms"], 0.0), **values)
     # Whatever was ever heard or used has been seen: the recorders and `_raised` see to that.
     said = drawn.peer.said

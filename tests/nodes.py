@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from natpair.core.events import PeerHeard
 from natpair.core.messages import CLAIMING, PeerMessage, Phase, VrrpRole
-from natpair.core.state import Health, NodeState, PeerView, Terms, initial
+from natpair.core.state import Damping, Fitness, Health, NodeState, PeerView, Resync, Takeover, Terms, initial
 from natpair.core.wire import Path
 from samples import gateway
 
@@ -51,6 +51,30 @@ def hears(phase: Phase, path: Path = Path.PRIVATE, **fields: Any) -> PeerHeard:
     return PeerHeard(path, says(phase, **fields))
 
 
+_RECORDS: dict[str, type] = {
+    "peer": PeerView,
+    "fitness": Fitness,
+    "takeover": Takeover,
+    "resync": Resync,
+    "damping": Damping,
+}
+_FIELDS = {
+    **{f"{record}_{field.name}": (record, field.name) for record, kind in _RECORDS.items() for field in fields(kind)},
+    **{field.name: (record, field.name) for record, kind in _RECORDS.items() for field in fields(kind)},
+}
+"""Where a field of a record of the state is: `falls` in `damping`; `mac` may be called `peer_mac`, too."""
+
+
+def changed(state: NodeState, **changes: Any) -> NodeState:
+    """`state` with `changes`, in which the fields of its records may stand by their own names."""
+    nested = {name: value for name, value in changes.items() if name in _FIELDS}
+    state = replace(state, **{name: value for name, value in changes.items() if name not in nested})
+    for name, value in nested.items():
+        record, field = _FIELDS[name]
+        state = replace(state, **{record: replace(getattr(state, record), **{field: value})})
+    return state
+
+
 def node(phase: Phase, said: PeerMessage | None = None, *, me: str = "nat-a", **changes: Any) -> NodeState:
     """nat-a, healthy and at rest in `phase` since time 0, with `said` just heard on both paths."""
     base = initial(TERMS[me], 0.0, reserved=5000)
@@ -63,7 +87,7 @@ def node(phase: Phase, said: PeerMessage | None = None, *, me: str = "nat-a", **
         usual |= {"epoch": MINE, "refresh_at": 60.0}
     if phase is Phase.STANDBY and said is not None:
         usual |= {"flushed_for": said.epoch, "pulled_at": -1.0}
-    return replace(base, phase=phase, **(usual | changes))
+    return changed(base, phase=phase, **(usual | changes))
 
 
 def active(**changes: Any) -> NodeState:

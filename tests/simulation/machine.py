@@ -472,7 +472,7 @@ class Machine:
         for action in outcome.actions:
             self._act(action)
         state = self.state
-        self._left = (state.epoch, state.boosted, state.fenced) if state.claims_active else None
+        self._left = (state.epoch, state.takeover.boosted, state.takeover.fenced) if state.claims_active else None
         self._announced = state.announcement()
         if state.claims_active:
             self.flows = max(self.flows, FLOWS)

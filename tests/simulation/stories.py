@@ -366,7 +366,7 @@ def _heal(world: StoryWorld) -> None:
     if len(set(epochs)) != len(epochs) and not _two_disks_lost(world):
         world.broken("ties", "two promotions have the same epoch")
     a, s = active.state, standby.state
-    if a is None or s is None or s.flushed_for != a.epoch or a.phase is not Phase.ACTIVE:
+    if a is None or s is None or s.resync.flushed_for != a.epoch or a.phase is not Phase.ACTIVE:
         world.broken("heals", "the standby owes the flush")
     before = len(world.promotions)
     world.run(5)

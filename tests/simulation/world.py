@@ -214,7 +214,7 @@ class World:
             if a is None or s is None or not (active.awake and standby.awake):
                 continue
             serves = a.phase is Phase.ACTIVE and active.keepalived.role is VrrpRole.MASTER
-            clean = serves and not (a.completing or a.fenced or a.boosted or a.request)
+            clean = serves and not (a.takeover.completing or a.takeover.fenced or a.takeover.boosted or a.request)
             waits = s.phase is Phase.STANDBY and standby.keepalived.role is VrrpRole.BACKUP
             if clean and waits and s.synced(now) and s.ready(now):
                 found.append((active, standby))

@@ -32,7 +32,7 @@ class Twice:
 
     def seen(self, address: IPv4Address, mac: str) -> None:
         """`mac` speaks as `address`, which is this node's or the peer's; our own frames are not heard."""
-        told = self._cell.get().peer_mac
+        told = self._cell.get().peer.mac
         if address == self._own or (told and mac != told):
             self._seen[f"{address} by {mac}"] = time.monotonic()
 
@@ -64,7 +64,7 @@ class Contest:
         state = self._cell.get()
         if not state.holds_vip:
             return
-        if mac == state.peer_mac:
+        if mac == state.peer.mac:
             if not self._waiting:
                 self._waiting = True
                 self._later(PEER_SECONDS, self._after_the_peer)

@@ -22,8 +22,8 @@ class Memory:
         """Write down what has changed."""
         if _durable(before) != _durable(after):
             self._remember(after)
-        if before.peer_mac != after.peer_mac:
-            self._var.put("peer-mac", partial(journal.save_peer_mac, after.peer_mac))
+        if before.peer.mac != after.peer.mac:
+            self._var.put("peer-mac", partial(journal.save_peer_mac, after.peer.mac))
         self._note_rival(after)
 
     def _note_rival(self, state: NodeState) -> None:
@@ -44,4 +44,6 @@ class Memory:
 
 def _durable(state: NodeState) -> journal.Remembered:
     handed = state.account.handed
-    return journal.Remembered(state.claims_active, state.epoch, state.boosted, state.fenced, handed, state.peer_mac)
+    return journal.Remembered(
+        state.claims_active, state.epoch, state.takeover.boosted, state.takeover.fenced, handed, state.peer.mac
+    )

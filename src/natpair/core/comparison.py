@@ -62,7 +62,7 @@ def _may_help(state: NodeState, said: PeerMessage, one: FipReplies) -> bool:
 def _only_outside(state: NodeState, now: float) -> bool:
     """All that is wrong is beyond this machine: uplink, gateway, route servers. The peer may have lost that, too."""
     mended = replace(state.health, public_up=True, gateway=True, replies=())
-    return replace(state, health=mended, bgp_lost_at=now).fit(now)
+    return replace(state, health=mended, fitness=replace(state.fitness, bgp_lost_at=now)).fit(now)
 
 
 def _only_servers(state: NodeState, now: float) -> bool:
@@ -77,15 +77,15 @@ def _loss_is_told(state: NodeState, now: float) -> float:
     grace. A gateway that is not there makes the peer doubtful before it makes anybody unwell: no need to wait.
     """
     if _only_servers(state, now):
-        return _LONG_AGO if state.bgp_lost_at is None else state.bgp_lost_at + state.terms.hold
-    if _only_outside(state, now) and not state.health.public_up and state.unfit_at is not None:
-        return state.unfit_at + CARRIER_SPREAD
+        return _LONG_AGO if state.fitness.bgp_lost_at is None else state.fitness.bgp_lost_at + state.terms.hold
+    if _only_outside(state, now) and not state.health.public_up and state.fitness.unfit_at is not None:
+        return state.fitness.unfit_at + CARRIER_SPREAD
     return _LONG_AGO
 
 
 def _return_is_told(state: NodeState, now: float) -> float:
     """From then on this node would have what its peer got back a while ago. A peer that never lost it is not new."""
-    since = state.peer_ready_since
+    since = state.peer.ready_since
     if since is None or not _only_outside(state, now):
         return _LONG_AGO
     return since + (state.terms.hold if _only_servers(state, now) else state.terms.notice)

@@ -29,7 +29,7 @@ def _link_down(name: str) -> Callable[[NodeState, float], str | None]:
 
 
 def _vrrp_fault(state: NodeState, now: float) -> str | None:
-    if state.tossed(now) and state.peer_serves(now):
+    if state.damping.tossed(now) and state.peer_serves(now):
         return None  # it is kept out on purpose
     # A node that cannot serve takes itself out of the election: that is what it says to Keepalived.
     kept_out = not desired(state, now).eligible

@@ -81,7 +81,7 @@ def _sync_stalled(state: NodeState, now: float) -> str | None:
     if state.claims_active or said is None:
         return None
     # A resync that was asked for again, and had its time: the first one may only be slow.
-    late = state.pulls > 0 and now - state.pulled_at > _RESYNC_SECONDS
+    late = state.resync.pulls > 0 and state.resync.done_before(now - _RESYNC_SECONDS)
     if late and not state.synced(now):
         return f"{me} has {state.health.flows} of {said.flows} flows of {peer}: {_why_stalled(state, said)}"
     # A standby that hears the peer's heartbeats on the VLAN, and nothing of its conntrackd.
@@ -133,13 +133,13 @@ def _fix_sync(state: NodeState, now: float) -> str:
 
 
 def _resync_failed(state: NodeState, now: float) -> str | None:
-    return "the resync after the last takeover has failed again and again" if state.incomplete else None
+    return "the resync after the last takeover has failed again and again" if state.takeover.incomplete else None
 
 
 def _held_back(state: NodeState, now: float) -> str | None:
-    if state.phase is not Phase.STANDBY or not (state.tossed(now) and state.peer_serves(now)):
+    if state.phase is not Phase.STANDBY or not (state.damping.tossed(now) and state.peer_serves(now)):
         return None
-    return f"{state.terms.me} lost the role {state.losses} times in a row to VRRP, and stays out for a while"
+    return f"{state.terms.me} lost the role {state.damping.losses} times in a row to VRRP, and stays out for a while"
 
 
 def _serves_by_vrrp(state: NodeState, now: float) -> bool:

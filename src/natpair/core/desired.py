@@ -56,18 +56,18 @@ def desired(state: NodeState, now: float) -> Desired:
     return Desired(
         traffic=_traffic(state, now),
         duplicate=_duplicate(state, now),
-        fence=state.fenced,
+        fence=state.takeover.fenced,
         announcement=state.announcement(),
         eligible=_eligible(state, now),
         boost=_boost(state, now),
-        peer_mac=state.peer_mac,
+        peer_mac=state.peer.mac,
         peer_gone=state.peer.silent(state.terms, now),
     )
 
 
 def _boost(state: NodeState, now: float) -> int:
-    if state.boosted:
-        return min(BOOST + state.losses_in_a_row(now), BOOST_MAX)
+    if state.takeover.boosted:
+        return min(BOOST + state.damping.losses_in_a_row(now), BOOST_MAX)
     return LEAD if state.claims_active else 0
 
 
@@ -91,7 +91,7 @@ def _duplicate(state: NodeState, now: float) -> bool:
         return True
     if state.phase is Phase.PREPARING:
         return state.handover is not None and state.handover.opening
-    return state.phase is Phase.ACTIVE and now < state.duplicate_until
+    return state.phase is Phase.ACTIVE and state.takeover.duplicates(now)
 
 
 def _eligible(state: NodeState, now: float) -> bool:
@@ -100,7 +100,7 @@ def _eligible(state: NodeState, now: float) -> bool:
             return True
         case Phase.STANDBY:
             # A node that cannot serve is worse than a peer that does or could, and better than none.
-            if state.tossed(now) and state.peer_serves(now):
+            if state.damping.tossed(now) and state.peer_serves(now):
                 return False
             return not _somebody_better(state, now)
         case Phase.HANDING_OVER:

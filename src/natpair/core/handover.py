@@ -40,7 +40,8 @@ def preparing(state: NodeState, now: float) -> Move | None:
     cancelled = said is not None and (state.handover is None or said.handover != state.handover.number)
     if cancelled or now >= state.since + PREPARING_LIMIT:
         # Packets may have passed through us: what conntrackd took for ours has to be forgotten again.
-        return enter(replace(state, flushed_for=0), Phase.STANDBY, now, "the handover was called off")
+        forgetting = replace(state, resync=replace(state.resync, flushed_for=None))
+        return enter(forgetting, Phase.STANDBY, now, "the handover was called off")
     if state.handover is not None and not state.handover.opening and now >= state.since + ARRIVAL_LIMIT:
         return replace(state, handover=replace(state.handover, opening=True)), ()
     return None
@@ -49,7 +50,7 @@ def preparing(state: NodeState, now: float) -> Move | None:
 def wants_out(state: NodeState, now: float) -> bool:
     """Somebody asked for a switchover, and the peer may take over now."""
     forced = state.request is not None and state.request.force
-    if state.completing and not forced:
+    if state.takeover.completing and not forced:
         return False
     said = state.peer.fresh(state.terms, now)
     if said is None:
@@ -62,8 +63,8 @@ def wants_out(state: NodeState, now: float) -> bool:
 
 def failback_due(state: NodeState, now: float) -> bool:
     """The preferred node has been fit, and we at rest, for as long as the configuration wants; never by default."""
-    terms, fit = state.terms, state.peer_fit_since
-    if terms.failback is None or terms.prefer != terms.peer or fit is None or state.completing:
+    terms, fit = state.terms, state.peer.fit_since
+    if terms.failback is None or terms.prefer != terms.peer or fit is None or state.takeover.completing:
         return False
     if state.account.ahead(terms.peer):
         return False  # the provider will take it away again
@@ -72,7 +73,7 @@ def failback_due(state: NodeState, now: float) -> bool:
 
 def begin(state: NodeState, now: float, cause: str = "") -> Move:
     """The giver: tell the taker to get ready. Without a `cause` it is an operator's wish, or the account's."""
-    planned = replace(state, handover=Handover(state.epoch, now), local_for=0)
+    planned = replace(state, handover=Handover(state.epoch, now), local_for=None)
     why = state.request.why if state.request is not None else ""
     asked = f"planned switchover to {state.terms.peer}{why and ': '}{why}"
     moved, entered = enter(planned, Phase.HANDING_OVER, now, cause or asked)

@@ -51,14 +51,12 @@ from natpair.core.replies import ReplyState, Where
 from natpair.core.rules import COMPLETIONS, RULES, sees_more
 from natpair.core.state import (
     DEFER_SECONDS,
-    PULL_PAUSE,
-    PULL_PAUSE_MAX,
     REQUEST_LIMIT,
     Answer,
     Health,
     NodeState,
-    PeerView,
     Request,
+    Takeover,
     flows_missing,
     lacks_too_many,
     message_of,
@@ -133,10 +131,8 @@ def adopt(state: NodeState, epoch: int, now: float, *, boosted: bool = False, fe
         since=now,
         epoch=epoch,
         generation_seen=max(state.generation_seen, epoch // 2),
-        completing=False,
+        takeover=Takeover(boosted=boosted, fenced=fenced),
         translating=True,
-        boosted=boosted,
-        fenced=fenced,
         refresh_at=now + state.terms.refresh,
     )
 
@@ -158,13 +154,15 @@ def _always(state: NodeState, now: float) -> Move | None:
     """What holds in every phase: the flush that a newer active peer is owed, and requests that expire."""
     rival = state.peer.active(state.terms, now)
     idle = not state.claims_active and state.phase is not Phase.PREPARING and state.health.conntrackd
-    if idle and rival is not None and rival.epoch not in {state.flushed_for, state.flushing}:
-        return replace(state, flushing=rival.epoch), (Conntrack(ConntrackJob.ABANDON, rival.epoch),)
-    if idle and rival is not None and rival.epoch == state.flushed_for > 0 and _may_pull(state, now):
-        pulling = replace(state, flushing=rival.epoch, pulls=state.pulls + 1)
-        return pulling, (Conntrack(ConntrackJob.ABANDON, rival.epoch),)
-    if state.pulls and state.synced(now):
-        return replace(state, pulls=0), ()
+    resync = state.resync
+    if idle and rival is not None and rival.epoch not in {resync.flushed_for, resync.flushing}:
+        flushing = replace(resync, flushing=rival.epoch)
+        return replace(state, resync=flushing), (Conntrack(ConntrackJob.ABANDON, rival.epoch),)
+    if idle and rival is not None and rival.epoch == resync.flushed_for and _may_pull(state, now):
+        again = replace(resync, flushing=rival.epoch, pulls=resync.pulls + 1)
+        return replace(state, resync=again), (Conntrack(ConntrackJob.ABANDON, rival.epoch),)
+    if resync.pulls and state.synced(now):
+        return replace(state, resync=replace(resync, pulls=0)), ()
     request = state.request
     if request is not None and now >= request.deadline:
         why = peer_unready(state, now) if state.claims_active else f"{state.terms.peer} did not hand over"
@@ -175,11 +173,10 @@ def _always(state: NodeState, now: float) -> Move | None:
 
 
 def _may_pull(state: NodeState, now: float) -> bool:
-    """Out of sync, no resync under way, and the VLAN carries the peer's voice: one that is cut would lose it all."""
-    if state.flushing or state.synced(now) or now - state.peer.heard[Path.PRIVATE] > state.terms.fresh:
+    """Out of sync, no resync is under way, and the peer was heard on the VLAN: over a cut VLAN all would be lost."""
+    if state.synced(now) or now - state.peer.heard[Path.PRIVATE] > state.terms.fresh:
         return False
-    pause: float = min(PULL_PAUSE * 2 ** min(state.pulls, 8), PULL_PAUSE_MAX)
-    return now >= state.pulled_at + pause
+    return state.resync.may_repeat(now)
 
 
 def _on_vrrp(state: NodeState, event: VrrpChanged, now: float) -> Move:
@@ -188,19 +185,24 @@ def _on_vrrp(state: NodeState, event: VrrpChanged, now: float) -> Move:
 
 def _on_peer(state: NodeState, event: PeerHeard, now: float) -> Move:
     said = event.message
-    heard = PeerView(heard={**state.peer.heard, event.path: now}, said=said)
+    peer = replace(
+        state.peer,
+        heard={**state.peer.heard, event.path: now},
+        said=said,
+        mac=said.mac or state.peer.mac,
+        fit_since=_unbroken(state, state.peer.fit_since, now) if _could_take_over(state, said) else None,
+        ready_since=_unbroken(state, state.peer.ready_since, now) if said.ready or said.able else None,
+        gap=_gap(state, now),
+    )
+    unanswered_at = None if _answered_again(state, said) else state.fitness.unanswered_at
     seen = max(state.generation_seen, said.epoch // 2, said.generation)
     known = replace(
         state,
-        peer=heard,
+        peer=peer,
         generation_seen=seen,
-        peer_mac=said.mac or state.peer_mac,
-        peer_fit_since=_unbroken(state, state.peer_fit_since, now) if _could_take_over(state, said) else None,
-        peer_ready_since=_unbroken(state, state.peer_ready_since, now) if said.ready or said.able else None,
-        peer_gap=_gap(state, now),
-        unanswered_at=None if _answered_again(state, said) else state.unanswered_at,
+        fitness=replace(state.fitness, unanswered_at=unanswered_at),
     )
-    known = _looked(replace(known, peer_idle_since=_idle_since(known, said, now)), now)
+    known = _looked(replace(known, peer=replace(peer, idle_since=_idle_since(known, said, now))), now)
     asked = said.challenge
     if not asked and state.answer is not None:
         # The question is over. A challenger that restarts counts its nonces anew and must not find this answer to one.
@@ -219,7 +221,7 @@ def _on_peer(state: NodeState, event: PeerHeard, now: float) -> Move:
 def _gap(state: NodeState, now: float) -> float:
     """The longest silence lately; an older one counts for less with each message. One that was gone lost no packets."""
     silence = 0.0 if state.peer.silent(state.terms, now) else state.peer.age(now)
-    return max(silence, GAP_FADES * state.peer_gap)
+    return max(silence, GAP_FADES * state.peer.gap)
 
 
 def _idle_since(state: NodeState, said: PeerMessage, now: float) -> float | None:
@@ -227,7 +229,7 @@ def _idle_since(state: NodeState, said: PeerMessage, now: float) -> float | None
     busy = said.phase in {Phase.ACTIVE, Phase.HANDING_OVER, Phase.PREPARING} and not said.unserving
     if said.ready or (busy and not sees_more(state, now)):
         return None
-    return now if state.peer_idle_since is None else state.peer_idle_since
+    return now if state.peer.idle_since is None else state.peer.idle_since
 
 
 def _looked(state: NodeState, now: float) -> NodeState:
@@ -235,13 +237,13 @@ def _looked(state: NodeState, now: float) -> NodeState:
 
     Once begun it outlasts a silence: most messages may be lost on the public path, too, and the last word counts.
     """
-    begun = state.blind_since is not None and state.peer.age(now) < DEFER_SECONDS
+    begun = state.fitness.blind_since is not None and state.peer.age(now) < DEFER_SECONDS
     said = state.peer.said if begun else state.peer.fresh(state.terms, now)
     dark = state.health.sees == 0 and now - state.peer.heard[Path.PRIVATE] > state.terms.fresh
     blind = dark and said is not None and bool(said.sees)
-    if blind == (state.blind_since is not None):
+    if blind == (state.fitness.blind_since is not None):
         return state
-    return replace(state, blind_since=now if blind else None)
+    return replace(state, fitness=replace(state.fitness, blind_since=now if blind else None))
 
 
 def _could_take_over(state: NodeState, said: PeerMessage) -> bool:
@@ -256,25 +258,27 @@ def _answered_again(state: NodeState, said: PeerMessage) -> bool:
 
 def _unbroken(state: NodeState, since: float | None, now: float) -> float:
     """Since when the peer says something without a break; a silence is a break, too, unless heartbeats get lost."""
-    borne = max(state.terms.fresh, min(2 * state.peer_gap, GAP_BORNE))
+    borne = max(state.terms.fresh, min(2 * state.peer.gap, GAP_BORNE))
     return since if since is not None and state.peer.age(now) <= borne else now
 
 
 def _on_health(state: NodeState, event: HealthRead, now: float) -> Move:
     had = state.health.bgp_established > 0
     has = event.health.bgp_established > 0
-    lost_at = None if has else (now if had else state.bgp_lost_at)
+    known = state.fitness
+    lost_at = None if has else (now if had else known.bgp_lost_at)
     whole = event.health.reaches_out and has
-    whole_since = None if not whole else now if state.whole_since is None else state.whole_since
+    whole_since = None if not whole else now if known.whole_since is None else known.whole_since
     settled = whole_since is not None and now >= whole_since + state.terms.hold + 1
     health = event.health if settled else _explained(event.health)
-    read = replace(state, health=health, bgp_lost_at=lost_at, whole_since=whole_since)
-    unfit_at = None if read.fit(now) else now if state.unfit_at is None else state.unfit_at
+    fitness = replace(known, bgp_lost_at=lost_at, whole_since=whole_since)
+    read = replace(state, health=health, fitness=fitness)
+    unfit_at = None if read.fit(now) else now if known.unfit_at is None else known.unfit_at
     if state.claims_active and health.replies:
-        read = replace(read, unanswered_at=_unanswered_at(state, health, now))
-    fell_ill = state.claims_active and state.unfit_at is None and unfit_at is not None
-    helpless_at = None if read.can_serve(now) else now if state.helpless_at is None else state.helpless_at
-    noted = _looked(replace(read, unfit_at=unfit_at, helpless_at=helpless_at), now)
+        fitness = replace(fitness, unanswered_at=_unanswered_at(state, health, now))
+    fell_ill = state.claims_active and known.unfit_at is None and unfit_at is not None
+    helpless_at = None if read.can_serve(now) else now if known.helpless_at is None else known.helpless_at
+    noted = _looked(replace(read, fitness=replace(fitness, unfit_at=unfit_at, helpless_at=helpless_at)), now)
     return noted, (WakeAt(now + CARRIER_SPREAD),) if fell_ill else ()
 
 
@@ -294,7 +298,7 @@ def _explained(health: Health) -> Health:
 def _unanswered_at(state: NodeState, health: Health, now: float) -> float | None:
     if health.silent:
         return now
-    return None if all(one.state is ReplyState.ANSWERED for one in health.replies) else state.unanswered_at
+    return None if all(one.state is ReplyState.ANSWERED for one in health.replies) else state.fitness.unanswered_at
 
 
 def _on_probed(state: NodeState, event: VlanProbed, now: float) -> Move:
@@ -322,23 +326,25 @@ def _on_switched(state: NodeState, event: TrafficSwitched, now: float) -> Move:
 
 def _on_conntrackd_started(state: NodeState, event: ConntrackdStarted, now: float) -> Move:
     """Its start dumped the kernel into the internal cache: flush again, or, active, tell the peer all."""
-    fresh = replace(state, flushed_for=0, flushing=0)
+    fresh = replace(state, resync=replace(state.resync, flushed_for=None, flushing=None))
     if state.claims_active:
         return fresh, (Conntrack(ConntrackJob.COMPLETE, state.epoch),)
     return fresh, ()
 
 
 def _on_conntrack_done(state: NodeState, event: ConntrackDone, now: float) -> Move:
-    if event.job == ConntrackJob.ABANDON and event.tag == state.flushing:
-        flushed = event.tag if event.ok else state.flushed_for
-        return replace(state, flushing=0, flushed_for=flushed, pulled_at=now), ()
+    if event.job == ConntrackJob.ABANDON and event.tag == state.resync.flushing:
+        flushed = event.tag if event.ok else state.resync.flushed_for
+        return replace(state, resync=replace(state.resync, flushing=None, flushed_for=flushed, pulled_at=now)), ()
     if event.job == ConntrackJob.COMPLETE and event.tag == state.epoch and state.claims_active:
         if event.ok:
-            return replace(state, completing=False, incomplete=False, completions=0), ()
-        if not state.completing:
+            done = replace(state.takeover, completing=False, incomplete=False, completions=0)
+            return replace(state, takeover=done), ()
+        if not state.takeover.completing:
             return state, ()
-        again = replace(state, completions=state.completions + 1)
-        return again, (Conntrack(ConntrackJob.COMPLETE, state.epoch),) if again.completions < COMPLETIONS else ()
+        failed = replace(state.takeover, completions=state.takeover.completions + 1)
+        again = (Conntrack(ConntrackJob.COMPLETE, state.epoch),) if failed.completions < COMPLETIONS else ()
+        return replace(state, takeover=failed), again
     return state, ()
 
 
@@ -347,8 +353,8 @@ def _on_frozen(state: NodeState, event: Frozen, now: float) -> Move:
 
     Unless the peer was long gone before it: then there was nobody to take it, and one that came meanwhile tells us.
     """
-    nothing_heard = PeerView(heard=dict.fromkeys(Path, now), said=None)
-    thawed = replace(state, peer=nothing_heard, peer_idle_since=None, blind_since=None)
+    nothing_heard = replace(state.peer, heard=dict.fromkeys(Path, now), said=None, idle_since=None)
+    thawed = replace(state, peer=nothing_heard, fitness=replace(state.fitness, blind_since=None))
     if not state.claims_active or state.peer.silent(state.terms, now - event.gap):
         return thawed, ()
     cause = f"this machine stood still for {event.gap:.1f} s"

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from natpair.core.actions import Action, Conntrack, ConntrackJob, Journal, Reply, Reserve, Speak, WakeAt
 from natpair.core.messages import Phase, VrrpRole
-from natpair.core.state import FALLS_FORGOTTEN, NodeState
+from natpair.core.state import NodeState, Takeover
 
 DUPLICATE_WINDOW = 2.0
 RESERVE_AHEAD = 1000
@@ -70,24 +70,19 @@ def promote(state: NodeState, now: float, cause: str) -> Move:
     """
     handed = state.handover if state.phase is Phase.PREPARING else None
     raised, reserve = (state, ()) if handed else raise_epoch(state)
-    number = handed.number if handed else 0
+    duplicate_until = now + DUPLICATE_WINDOW
     planned = handed is not None and not state.peer.quiet(state.terms, now)
     moved, entered = enter(raised, Phase.ACTIVE, now, cause)
     active = replace(
         moved,
-        completing=True,
-        fenced=not planned,
-        boosted=not planned,
-        duplicate_until=now + DUPLICATE_WINDOW,
+        takeover=Takeover(completing=True, fenced=not planned, boosted=not planned, duplicate_until=duplicate_until),
         refresh_at=now + state.terms.refresh,
-        local_for=number,
+        local_for=handed.number if handed else None,
         wish=False,
-        completions=0,
-        incomplete=False,
     )
     done, replies = answer_request(active, ok=True, message=f"{state.terms.me} is active, epoch {active.epoch}")
     complete = Conntrack(ConntrackJob.COMPLETE, active.epoch)
-    return done, (*entered, complete, *reserve, WakeAt(active.duplicate_until), *replies)
+    return done, (*entered, complete, *reserve, WakeAt(duplicate_until), *replies)
 
 
 def answer_request(state: NodeState, *, ok: bool, message: str, cure: str = "") -> Move:
@@ -105,22 +100,11 @@ def abandon(state: NodeState, phase: Phase, now: float, cause: str) -> Move:
     moved, entered = enter(state, phase, now, cause)
     done, replies = answer_request(moved, ok=False, message=cause, cure="see 'natpair status' on both nodes")
     fell = phase is Phase.FAULT or not state.can_serve(now)
-    fallen = _fallen(done, now) if fell else _lost(done, now) if not _as_planned(state) else done
-    left = replace(fallen, completing=False, incomplete=False, fenced=False, boosted=False, duplicate_until=0.0)
-    left = replace(left, local_for=0, flushed_for=0)
+    lost = state.damping.lost(now) if not _as_planned(state) else state.damping
+    damping = state.damping.fallen(now) if fell else lost
+    resync = replace(state.resync, flushed_for=None)
+    left = replace(done, takeover=Takeover(), damping=damping, resync=resync, local_for=None)
     return left, (*entered, *replies)
-
-
-def _fallen(state: NodeState, now: float) -> NodeState:
-    """One more loss of the role for bad health; the first in a long time counts from one."""
-    falls = state.falls + 1 if state.falls and now - state.fell_at < FALLS_FORGOTTEN else 1
-    return replace(_lost(state, now), falls=falls, fell_at=now)
-
-
-def _lost(state: NodeState, now: float) -> NodeState:
-    """One more loss of the role, for whatever reason but a planned switchover."""
-    losses = state.losses + 1 if state.losses and now - state.lost_at < FALLS_FORGOTTEN else 1
-    return replace(state, losses=losses, lost_at=now)
 
 
 def _as_planned(state: NodeState) -> bool:

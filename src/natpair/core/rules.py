@@ -60,7 +60,7 @@ def _waiting(state: NodeState, now: float) -> Move | None:
     """BOOTING and FAULT: join when well and in sync, or when nobody else is there."""
     if state.phase is Phase.FAULT and now < state.since + FAULT_DWELL:
         return None
-    unheard = state.peer.fresh(state.terms, now) is None and not (state.tossed(now) and state.peer_serves(now))
+    unheard = state.peer.fresh(state.terms, now) is None and not (state.damping.tossed(now) and state.peer_serves(now))
     alone = state.peer.silent(state.terms, now) or (state.phase is Phase.FAULT and unheard)
     if state.drained and not alone:
         return enter(state, Phase.DRAINED, now, "drained by an operator")
@@ -74,7 +74,7 @@ def _waiting(state: NodeState, now: float) -> Move | None:
     waited = state.synced(now) or (said.unfit and now >= state.since + SYNC_PATIENCE)
     if said.active and not said.unserving and (not waited or (state.damped(now) and not said.unfit)):
         return None
-    if said.unserving and state.damped(now) and now < max(state.fell_at, state.lost_at) + DAMPED_ALWAYS:
+    if said.unserving and state.damped(now) and state.damping.lately(now, DAMPED_ALWAYS):
         return None  # else two that both fail as soon as they are active would take turns every few seconds
     return enter(state, Phase.STANDBY, now, _why_joining(state, said, now))
 
@@ -172,12 +172,12 @@ def _asked_enough(state: NodeState, challenge: Challenge, now: float) -> bool:
 
 
 def _ask_silent(state: NodeState) -> float:
-    return min(2 * state.peer_gap, ASK_LOSSY) if _gaps(state) else ASK_SILENT
+    return min(2 * state.peer.gap, ASK_LOSSY) if _gaps(state) else ASK_SILENT
 
 
 def _gaps(state: NodeState) -> bool:
     """Heartbeats have been lost lately: the peer was silent for longer than a dead one needs to be noticed."""
-    return state.peer_gap > max(HEARD_LATELY * state.terms.detect, GAPS)
+    return state.peer.gap > max(HEARD_LATELY * state.terms.detect, GAPS)
 
 
 def _no_answer(state: NodeState) -> str:
@@ -189,7 +189,7 @@ def _refused(state: NodeState, now: float) -> Move | None:
     said = state.peer.fresh(state.terms, now)
     if said is None:
         # Where heartbeats are lost, one that comes late is no silence.
-        patience = min(3 * state.peer_gap, REFUSED_SILENCE) if _gaps(state) else 0.0
+        patience = min(3 * state.peer.gap, REFUSED_SILENCE) if _gaps(state) else 0.0
         if state.peer.age(now) < patience:
             return None
         return enter(state, Phase.STANDBY, now, f"{state.terms.peer} fell silent")
@@ -224,37 +224,44 @@ def _active(state: NodeState, now: float) -> Move | None:
     if said is not None and said.epoch > state.epoch and _outranks_for_nothing(said):
         raised, reserve = raise_epoch(state)
         # What was asked for the old epoch would never count as done for the new one.
-        again = (Conntrack(ConntrackJob.COMPLETE, raised.epoch),) if raised.completing else ()
+        again = (Conntrack(ConntrackJob.COMPLETE, raised.epoch),) if raised.takeover.completing else ()
         return raised, (*again, *reserve, Speak())
     if outdone(state, now):
         return abandon(state, Phase.YIELDING, now, f"{ailment(state, now)}, and {state.terms.peer} is well")
     if state.helpless(now) and state.deferring(now) and state.peer.silent(state.terms, now):
         cause = f"{ailment(state, now)}, and {state.terms.peer} may serve unheard"
         return abandon(state, Phase.FAULT, now, cause)
-    if state.fenced and said is not None and said.flushed_for == state.epoch:
-        return replace(state, fenced=False), (Conntrack(ConntrackJob.BULK, state.epoch),)
-    if state.boosted and said is not None and said.synced and said.vrrp is VrrpRole.BACKUP:
-        return replace(state, boosted=False), ()
+    takeover = state.takeover
+    if takeover.fenced and said is not None and said.flushed_for == state.epoch:
+        unfenced = replace(takeover, fenced=False)
+        return replace(state, takeover=unfenced), (Conntrack(ConntrackJob.BULK, state.epoch),)
+    if takeover.boosted and said is not None and said.synced and said.vrrp is VrrpRole.BACKUP:
+        return replace(state, takeover=replace(takeover, boosted=False)), ()
     if handover.wants_out(state, now):
         return handover.begin(state, now)
     if handover.failback_due(state, now):
         return handover.begin(state, now, f"failback to {state.terms.peer}, which is preferred")
     rested = now >= state.refresh_at - state.terms.refresh + RESYNC_PAUSE
-    if not state.completing and rested and _peer_lacks(state, now):
+    if not takeover.completing and rested and _peer_lacks(state, now):
         # What the standby asked conntrackd for did not help: the cache here may lack them, too.
         fresh = replace(state, refresh_at=now + state.terms.refresh)
         return fresh, (Conntrack(ConntrackJob.COMPLETE, state.epoch),)
-    if not state.completing and now >= state.refresh_at:
+    if not takeover.completing and now >= state.refresh_at:
         # A resync that was given up is tried again at the pace of refreshes.
-        job = ConntrackJob.COMPLETE if state.incomplete else ConntrackJob.BULK
+        job = ConntrackJob.COMPLETE if takeover.incomplete else ConntrackJob.BULK
         return replace(state, refresh_at=now + state.terms.refresh), (Conntrack(job, state.epoch),)
     last = state.peer.said
     unaware = last is None or (last.phase is Phase.ACTIVE and last.epoch < state.epoch)
-    if unaware and not state.peer.silent(state.terms, now) and now >= state.insisted_at + INSIST:
+    if unaware and not state.peer.silent(state.terms, now) and _may_insist(state, now):
         return replace(state, insisted_at=now), (Speak(), WakeAt(now + INSIST))
-    if state.completing and state.completions >= COMPLETIONS:
-        return replace(state, completing=False, incomplete=True), ()
+    if takeover.completing and takeover.completions >= COMPLETIONS:
+        return replace(state, takeover=replace(takeover, completing=False, incomplete=True)), ()
     return None
+
+
+def _may_insist(state: NodeState, now: float) -> bool:
+    """The peer was not told again just now."""
+    return state.insisted_at is None or now >= state.insisted_at + INSIST
 
 
 def _outranks_for_nothing(said: PeerMessage) -> bool:
@@ -278,7 +285,7 @@ def _yielding(state: NodeState, now: float) -> Move | None:
         return enter(state, Phase.FAULT, now, f"{state.terms.peer} has the role; {why}")
     if now >= state.since + YIELD_LIMIT and not said.active:
         return enter(state, Phase.STANDBY, now, f"{state.terms.peer} did not take the role: electing again")
-    if not said.active and now >= state.insisted_at + INSIST:
+    if not said.active and _may_insist(state, now):
         return replace(state, insisted_at=now), (Speak(), WakeAt(now + INSIST))
     return None
 

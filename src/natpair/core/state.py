@@ -6,7 +6,7 @@ Times are seconds on the monotonic clock that `step()` gets as `now`; nothing he
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 
 from natpair.core.account import Account
@@ -195,10 +195,20 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class PeerView:
-    """The peer as its messages show it. `heard` starts at our own start: silence counts from there."""
+    """The peer as its messages show it. `heard` starts at our own start: silence counts from there.
+
+    `fit_since`: from then on without a break it has said that it could take the role over without harm; `ready_since`:
+    that it could take it, even if flows break; `idle_since`: that it neither serves nor could. `gap`: the longest
+    silence between two of its messages lately. `mac`: as it told it last; empty if it never has.
+    """
 
     heard: Mapping[Path, float]
     said: PeerMessage | None = None
+    fit_since: float | None = None
+    ready_since: float | None = None
+    idle_since: float | None = None
+    gap: float = 0.0
+    mac: str = ""
 
     def age(self, now: float) -> float:
         """Seconds since the peer was last heard, on whichever path was better."""
@@ -270,19 +280,117 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Takeover:
+    """What a promotion has left to be done; a node that is not active has none of it.
+
+    `completing`: conntrackd still has to adopt the flows and to tell the peer all. After `completions` tries that
+    failed it is given up, and `incomplete`. `fenced`: the peer's flow entries are dropped until it has emptied its
+    cache. `boosted`: more VRRP priority until the peer is a synced BACKUP. Until `duplicate_until` what matches no flow
+    is copied to the peer.
+    """
+
+    completing: bool = False
+    completions: int = 0
+    incomplete: bool = False
+    fenced: bool = False
+    boosted: bool = False
+    duplicate_until: float | None = None
+
+    def duplicates(self, now: float) -> bool:
+        """What matches no flow is copied to the peer."""
+        return self.duplicate_until is not None and now < self.duplicate_until
+
+
+@dataclass(frozen=True, slots=True)
+class Resync:
+    """A standby's copy of the flows. `flushed_for`: the epoch of the peer for which our own were forgotten and its own
+    asked for; `flushing`: that for which this is under way. `pulled_at`: when it was last done, `pulls`: how often
+    again, since the copy was last in sync.
+    """
+
+    flushed_for: int | None = None
+    flushing: int | None = None
+    pulled_at: float | None = None
+    pulls: int = 0
+
+    def settling(self, now: float) -> bool:
+        """Done so lately that the table is not judged yet."""
+        return self.pulled_at is not None and now < self.pulled_at + SYNC_SETTLE
+
+    def done_before(self, moment: float) -> bool:
+        """The last one was done, and before `moment`."""
+        return self.pulled_at is not None and self.pulled_at < moment
+
+    def may_repeat(self, now: float) -> bool:
+        """None is under way, and the last one has had time for its effect to show."""
+        pause: float = min(PULL_PAUSE * 2 ** min(self.pulls, 8), PULL_PAUSE_MAX)
+        return self.flushing is None and (self.pulled_at is None or now >= self.pulled_at + pause)
+
+
+@dataclass(frozen=True, slots=True)
+class Damping:
+    """Losses of the role that follow each other. `falls`: for bad health; `losses`: also those while this node was
+    well, to VRRP or to a newer promotion of the peer; a planned switchover is none.
+    """
+
+    falls: int = 0
+    fell_at: float | None = None
+    losses: int = 0
+    lost_at: float | None = None
+
+    def lost(self, now: float) -> Damping:
+        """One more loss, for whatever reason; the first in a long time counts from one."""
+        return replace(self, losses=self.losses_in_a_row(now) + 1, lost_at=now)
+
+    def fallen(self, now: float) -> Damping:
+        """One more loss for bad health."""
+        recent = self.fell_at is not None and now - self.fell_at < FALLS_FORGOTTEN
+        return replace(self.lost(now), falls=self.falls + 1 if recent else 1, fell_at=now)
+
+    def losses_in_a_row(self, now: float) -> int:
+        """Losses that are not forgotten yet."""
+        return self.losses if self.lost_at is not None and now < self.lost_at + FALLS_FORGOTTEN else 0
+
+    def tossed(self, now: float) -> bool:
+        """Lost the role again and again, whatever the reason."""
+        more = self.losses - LOSSES_BORNE
+        return more > 0 and self.lost_at is not None and now < self.lost_at + min(2.0**more, FALL_HOLD_MAX)
+
+    def ill(self, now: float) -> bool:
+        """Lost the role to bad health again and again."""
+        hold = min(2.0 ** (self.falls - 1), FALL_HOLD_MAX)
+        return self.falls > 1 and self.fell_at is not None and now < self.fell_at + hold
+
+    def lately(self, now: float, seconds: float) -> bool:
+        """The last loss is less than `seconds` old."""
+        return any(at is not None and now < at + seconds for at in (self.fell_at, self.lost_at))
+
+
+@dataclass(frozen=True, slots=True)
+class Fitness:
+    """Since when this node has been what it is, without a break; None while it is not.
+
+    `bgp_lost_at`: without a BGP session; `unfit_at`: not good enough to be given the role; `helpless_at`: not able to
+    serve. `whole_since`: with links, gateway, ruleset and BGP all well. `blind_since`: the peer sees clients on the
+    VLAN, and this node neither a client nor the peer. `unanswered_at`: when it last served and no packets came back for
+    a FIP.
+    """
+
+    bgp_lost_at: float | None = None
+    unfit_at: float | None = None
+    helpless_at: float | None = None
+    whole_since: float | None = None
+    blind_since: float | None = None
+    unanswered_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NodeState:
-    """One node. Only `core/machine.py` and `core/rules.py` make new ones.
+    """One node. Only `core/machine.py` and what its rules build on make new ones.
 
     `translating` is read back from the kernel after each load: clients are forwarded. `copying`: and what matches no
-    flow is copied to the peer.
-    `peer_fit_since`: from then on without a break the peer has said that it could take the role over without harm;
-    `peer_ready_since`: that it could take it, even if flows break. `peer_idle_since`: that it neither serves nor could.
-    `peer_gap`: the longest silence between two of its messages lately. `blind_since`: the peer sees clients on the
-    VLAN, and this node neither a client nor the peer. `incomplete`: the resync after the last promotion was given up
-    after `completions` tries. `losses` counts as `falls` does, but also those while this node was well: VRRP, or a
-    newer promotion of the peer.
-    `unanswered_at`: when this node last served and no packets came back for a FIP. `whole_since`: since when, without a
-    break, links, gateway, ruleset and BGP have been well; None while they are not.
+    flow is copied to the peer. `insisted_at`: when the peer was last told again that this node is active. `local_for`:
+    the handover by which it became so.
     """
 
     terms: Terms
@@ -291,49 +399,28 @@ class NodeState:
     peer: PeerView
     vrrp: VrrpRole = VrrpRole.INIT
     health: Health = Health()
-    bgp_lost_at: float | None = None
-    unfit_at: float | None = None
-    helpless_at: float | None = None
-    whole_since: float | None = None
+    fitness: Fitness = Fitness()
+    takeover: Takeover = Takeover()
+    resync: Resync = Resync()
+    damping: Damping = Damping()
     epoch: int = 0
     generation_seen: int = 0
     reserved: int = 0
     drained: bool = False
-    completing: bool = False
-    completions: int = 0
-    incomplete: bool = False
-    fenced: bool = False
-    boosted: bool = False
-    duplicate_until: float = 0.0
     copying: bool = False
     translating: bool = False
-    peer_fit_since: float | None = None
-    peer_ready_since: float | None = None
-    peer_idle_since: float | None = None
-    blind_since: float | None = None
-    peer_gap: float = 0.0
-    insisted_at: float = 0.0
+    insisted_at: float | None = None
     refresh_at: float = 0.0
-    flushed_for: int = 0
-    flushing: int = 0
-    pulled_at: float = 0.0
-    pulls: int = 0
     challenge: Challenge | None = None
     answer: Answer | None = None
     handover: Handover | None = None
-    local_for: int = 0
+    local_for: int | None = None
     refusals: int = 0
-    peer_mac: str = ""
-    falls: int = 0
-    fell_at: float = 0.0
-    losses: int = 0
-    lost_at: float = 0.0
     last_nonce: int = 0
     request: Request | None = None
     wish: bool = False
     clients: tuple[IPv4Address, ...] = field(default=())
     account: Account = field(default_factory=Account)
-    unanswered_at: float | None = None
 
     @property
     def claims_active(self) -> bool:
@@ -361,7 +448,7 @@ class NodeState:
         return self.health.reaches_out and self._has_bgp(now)
 
     def _has_bgp(self, now: float) -> bool:
-        lost_at = self.bgp_lost_at
+        lost_at = self.fitness.bgp_lost_at
         return self.health.bgp_established > 0 or (lost_at is not None and now - lost_at < BGP_GRACE)
 
     def fit(self, now: float) -> bool:
@@ -370,7 +457,7 @@ class NodeState:
 
     def unanswered(self, now: float) -> bool:
         """No packets came back for a FIP when this node last served, and that is not long ago."""
-        return self.unanswered_at is not None and now < self.unanswered_at + UNANSWERED_SECONDS
+        return self.fitness.unanswered_at is not None and now < self.fitness.unanswered_at + UNANSWERED_SECONDS
 
     def able(self, now: float) -> bool:
         """Would serve if given the role, whether or not it is in the election."""
@@ -381,16 +468,18 @@ class NodeState:
 
         The peer has to say so for a while: clients that leave are missed by one node sooner than by the other.
         """
-        since = self.blind_since
+        since = self.fitness.blind_since
         return since is not None and max(self.peer.heard.values()) >= since + BLIND_SECONDS
 
     def helpless(self, now: float) -> bool:
         """Has not been able to serve for some seconds: uplink, ruleset, sessions, or its leg of the VLAN."""
-        return self.blind(now) or (self.helpless_at is not None and now >= self.helpless_at + UNFIT_SECONDS)
+        return self.blind(now) or (
+            self.fitness.helpless_at is not None and now >= self.fitness.helpless_at + UNFIT_SECONDS
+        )
 
     def unfit(self, now: float) -> bool:
         """Has not been fit for some seconds."""
-        return self.unfit_at is not None and now >= self.unfit_at + UNFIT_SECONDS
+        return self.fitness.unfit_at is not None and now >= self.fitness.unfit_at + UNFIT_SECONDS
 
     def cut_off(self, now: float) -> bool:
         """Certainly of no use: a leg is dead, no FIP can be announced, or the kernel does not take the ruleset.
@@ -406,13 +495,12 @@ class NodeState:
 
     def peer_idle(self, now: float) -> bool:
         """The peer has said for a while, with nothing else in between, that it neither serves nor could."""
-        since = self.peer_idle_since
+        since = self.peer.idle_since
         return since is not None and now >= since + self.terms.detect + IDLE_SECONDS
 
     def damped(self, now: float) -> bool:
         """Lost the role again and again: kept out for 2, 4, 8, … seconds, while the peer serves."""
-        ill = self.falls > 1 and now < self.fell_at + min(2.0 ** (self.falls - 1), FALL_HOLD_MAX)
-        return ill or self.tossed(now)
+        return self.damping.ill(now) or self.damping.tossed(now)
 
     def peer_serves(self, now: float) -> bool:
         """The peer's last word is that it serves well, and it has not been silent for so long that it must be gone."""
@@ -420,19 +508,10 @@ class NodeState:
         well = said is not None and said.active and not (said.unfit or said.unserving)
         return well and not self.peer.silent(self.terms, now)
 
-    def losses_in_a_row(self, now: float) -> int:
-        """Losses of the role, for whatever reason but a planned switchover, that are not forgotten yet."""
-        return self.losses if now < self.lost_at + FALLS_FORGOTTEN else 0
-
-    def tossed(self, now: float) -> bool:
-        """Lost the role again and again, whatever the reason."""
-        more = self.losses - LOSSES_BORNE
-        return more > 0 and now < self.lost_at + min(2.0**more, FALL_HOLD_MAX)
-
     def synced(self, now: float) -> bool:
         """This standby holds the active peer's conntrack entries, as far as counts can tell."""
         said = self.peer.active(self.terms, now)
-        if said is None or self.flushed_for != said.epoch or now < self.pulled_at + SYNC_SETTLE:
+        if said is None or self.resync.flushed_for != said.epoch or self.resync.settling(now):
             return False
         counted = self.health.flows >= SYNC_RATIO * said.flows - SYNC_SLACK
         return self.health.conntrackd and counted and not lacks_too_many(self.health.sampled, self.health.lacking)
@@ -489,11 +568,11 @@ def message_of(state: NodeState, now: float) -> PeerMessage:
         drained=state.drained,
         config_hash=state.terms.config_hash,
         flows=state.flows_to_hold if state.claims_active else state.health.flows,
-        flushed_for=state.flushed_for,
+        flushed_for=state.resync.flushed_for or 0,
         handover=handover.number if giving and handover else 0,
         prepared_for=handover.number if taking and handover else 0,
         opened=bool(taking and handover and handover.opening and state.copying),
-        local_for=state.local_for,
+        local_for=state.local_for or 0,
         wish=state.wish,
         challenge=state.challenge.nonce if state.challenge else 0,
         answer=state.answer.nonce if state.answer else 0,

@@ -30,7 +30,7 @@ from natpair.core.state import Handover, initial
 from natpair.core.status import Role, to_json
 from natpair.errors import DaemonError
 from natpair.system.nft import Ruleset
-from nodes import TERMS, says, standby
+from nodes import TERMS, changed, says, standby
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ async def test_a_node_is_adopted_only_if_it_served_and_still_has_the_vip(
     state = agent.cell.get()
     assert state.phase is phase
     if phase is Phase.ACTIVE:
-        assert (state.epoch, state.boosted, state.fenced) == (20, True, True)
+        assert (state.epoch, state.takeover.boosted, state.takeover.fenced) == (20, True, True)
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ async def test_the_peer_s_mac_is_written_down_when_it_changes(agent: Agent, monk
     monkeypatch.setattr(app.journal, "save_peer_mac", written.append)
     before = alive(standby())
     for mac in ("02:00:00:00:00:04", "02:00:00:00:00:04", "02:00:00:00:00:05"):
-        agent.cell.put(replace(before, peer_mac=mac))
+        agent.cell.put(changed(before, peer_mac=mac))
         agent.cell.publish(before)
         before = agent.cell.get()
         assert agent.disks.var.flush(5.0)

@@ -12,7 +12,7 @@ from natpair.agent import contest
 from natpair.agent.cell import StateCell
 from natpair.agent.contest import REMEMBERED_SECONDS, Contest
 from natpair.core.messages import Phase
-from nodes import active, says, standby
+from nodes import active, changed, says, standby
 
 STRANGER, PEER = "02:00:00:00:00:09", "02:00:00:00:00:04"
 
@@ -29,7 +29,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def between(claims: list[int], ours: bool = True) -> Contest:
-    cell = StateCell(replace(active(said=None) if ours else standby(), peer_mac=PEER))
+    cell = StateCell(changed(active(said=None) if ours else standby(), peer_mac=PEER))
     return Contest(cell, lambda: claims.append(1), lambda _seconds, _what: None)
 
 
@@ -51,14 +51,14 @@ def test_the_peer_is_left_to_the_election_and_a_standby_answers_nobody(clock: Cl
 @pytest.mark.parametrize(("ours", "peer_serves", "claims"), [(True, False, 1), (True, True, 0), (False, False, 0)])
 def test_a_claim_of_the_peer_that_was_no_takeover_is_answered_later(ours: bool, peer_serves: bool, claims: int) -> None:
     waiting, made = list[Callable[[], None]](), list[int]()
-    serving = replace(active(said=None), peer_mac=PEER)
+    serving = changed(active(said=None), peer_mac=PEER)
     cell = StateCell(serving)
     contest = Contest(cell, lambda: made.append(1), lambda _seconds, what: waiting.append(what))
     for _ in range(5):
         contest.seen(PEER)
     assert (made, len(waiting), contest.by()) == ([], 1, "")
     peer = alive(active(said=says(Phase.ACTIVE) if peer_serves else None)).peer
-    cell.put(replace(serving, peer=peer) if ours else replace(standby(), peer_mac=PEER))
+    cell.put(replace(serving, peer=peer) if ours else changed(standby(), peer_mac=PEER))
     waiting.pop()()
     assert len(made) == claims
     contest.seen(PEER)

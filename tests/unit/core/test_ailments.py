@@ -10,7 +10,7 @@ import pytest
 from natpair.core.replies import FipReplies, ReplyState
 from natpair.core.rules import ailment
 from natpair.core.state import Health
-from nodes import NO_BGP, WELL, active
+from nodes import NO_BGP, WELL, active, changed
 
 
 @pytest.mark.parametrize(
@@ -32,5 +32,5 @@ def test_each_ailment_has_its_words(health: dict[str, Any], words: str) -> None:
 
 def test_several_are_all_named_and_a_lost_session_counts_when_it_hurts() -> None:
     state = active(health=replace(NO_BGP, public_up=False))
-    assert ailment(replace(state, bgp_lost_at=-60.0), 0.0) == ("the public link is down; no BGP session is Established")
+    assert ailment(changed(state, bgp_lost_at=-60.0), 0.0) == ("the public link is down; no BGP session is Established")
     assert "private" in ailment(active(health=Health()), 0.0)

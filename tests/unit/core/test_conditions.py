@@ -17,7 +17,7 @@ from natpair.core.replies import FipReplies, ReplyState, Where
 from natpair.core.state import NodeState, PeerView
 from natpair.core.wire import Path
 from node_strategies import NOW, states
-from nodes import MINE, NEWER, NO_BGP, THEIRS, WELL, active, node, says, standby
+from nodes import MINE, NEWER, NO_BGP, THEIRS, WELL, active, changed, node, says, standby
 
 
 def codes(state: NodeState, now: float = 0.0) -> set[str]:
@@ -36,7 +36,7 @@ def stalled(said_alarms: tuple[Alarm, ...] = (), **health: object) -> NodeState:
     """A standby that asked for the flows again 6 s ago, at 3, and still has few of them at 9."""
     said = says(Phase.ACTIVE, flows=1000, alarms=said_alarms)
     heard_now = PeerView(dict.fromkeys(Path, 9.0), said)
-    return replace(
+    return changed(
         standby(health=replace(WELL, flows=20, **health)),  # type: ignore[arg-type]
         peer=heard_now,
         pulls=1,
@@ -319,9 +319,9 @@ def test_a_sync_that_does_not_progress_names_its_cause(state: NodeState, text: s
 @pytest.mark.parametrize(
     "state",
     [
-        replace(stalled(), pulls=0),
-        replace(stalled(), pulled_at=7.0),
-        replace(stalled(), health=replace(WELL, flows=1000), flushed_for=THEIRS),
+        changed(stalled(), pulls=0),
+        changed(stalled(), pulled_at=7.0),
+        changed(stalled(), health=replace(WELL, flows=1000), flushed_for=THEIRS),
         replace(stalled(), peer=PeerView(dict.fromkeys(Path, 0.0), says(Phase.ACTIVE, flows=1000))),
     ],
     ids=["first resync", "has its time", "has them", "peer silent"],

@@ -16,7 +16,7 @@ from natpair.core.messages import CLAIMING, Phase
 from natpair.core.state import Handover, NodeState, message_of
 from natpair.core.wire import Path
 from node_strategies import NOW, states
-from nodes import SICK, node, says, standby
+from nodes import SICK, changed, node, says, standby
 
 AT_REST = {
     Phase.BOOTING: Traffic.CLOSED,
@@ -73,7 +73,7 @@ def test_a_closed_node_is_not_elected_beside_a_living_peer(state: NodeState) -> 
 def test_the_boost_lifts_a_node_above_its_peer_and_never_to_the_owner_of_the_address(state: NodeState) -> None:
     boost = desired(state, NOW).boost
     assert boost in {0, LEAD, *range(BOOST, BOOST_MAX + 1)}
-    assert (boost > 0) == state.claims_active or state.boosted
+    assert (boost > 0) == state.claims_active or state.takeover.boosted
     assert 239 + LEAD > 240, "a standby that claims the role does not displace an active node"
     assert 239 + BOOST > 240 + LEAD, "nor does a node that was active before an unclean takeover"
     assert 240 + BOOST_MAX < 255, "RFC 9568: 255 is the address owner"
@@ -112,7 +112,7 @@ def test_the_giver_is_out_of_the_election_once_it_has_let_go() -> None:
 @given(states(), st.floats(0, 1e6))
 def test_the_peers_mac_stands_until_a_sealed_word_tells_another(state: NodeState, later: float) -> None:
     """While the standby is away anybody could speak in its name otherwise, and be the only one who does."""
-    known = replace(state, peer_mac="02:00:00:00:00:04")
+    known = changed(state, peer_mac="02:00:00:00:00:04")
     wish = desired(known, NOW + later)
     assert wish.peer_mac == "02:00:00:00:00:04"
     assert wish.peer_gone is known.peer.silent(known.terms, NOW + later), "then ARP may say where it is now"

@@ -16,7 +16,7 @@ from natpair.core.machine import RECORD, step
 from natpair.core.messages import CLAIMING, Phase, VrrpRole
 from natpair.core.moves import NEXT
 from natpair.core.snapshot import snapshot
-from natpair.core.state import NodeState, message_of
+from natpair.core.state import NodeState, Takeover, message_of
 from node_strategies import EVENTS, NOW, any_event, states
 
 PAIRS = [(phase, kind) for phase in Phase for kind in EVENTS]
@@ -125,8 +125,8 @@ def test_only_a_node_that_serves_completes_and_only_one_that_does_not_abandons(s
 def test_a_node_that_leaves_the_role_keeps_nothing_of_it(state: NodeState, event: Event) -> None:
     after = step(state, event, NOW).state
     if state.claims_active and not after.claims_active:
-        assert (after.completing, after.fenced, after.boosted, after.local_for) == (False, False, False, 0)
-        assert after.flushed_for == 0
+        assert (after.takeover, after.local_for) == (Takeover(), None)
+        assert after.resync.flushed_for is None
         assert not desired(after, NOW).duplicate
         assert desired(after, NOW).traffic is not Traffic.LOCAL
 

@@ -61,7 +61,7 @@ def check_rest(world: World, active: str, standby: str) -> None:
     story = "\n".join(world.history)
     assert len(set(epochs)) == len(epochs), f"two promotions tie\n{story}"
     assert all(p.epoch >= p.known for p in world.promotions), f"a promotion below one it knew of\n{story}"
-    assert waiting.flushed_for == serving.epoch, f"the standby owes the flush\n{story}"
+    assert waiting.resync.flushed_for == serving.epoch, f"the standby owes the flush\n{story}"
     assert serving.epoch in world.machines[standby].abandoned
     ours, theirs = serving.announcement(), waiting.announcement()
     assert (ours.primary, theirs.primary) == (True, False)

@@ -56,7 +56,7 @@ def test_bgp_has_a_grace_that_counts_from_the_loss() -> None:
     state = read(state, NO_BGP, 1.0 + BGP_GRACE / 2)
     assert state.can_serve(1.0 + BGP_GRACE - 0.01)
     assert not state.can_serve(1.0 + BGP_GRACE)
-    assert read(state, WELL, 3.0).bgp_lost_at is None
+    assert read(state, WELL, 3.0).fitness.bgp_lost_at is None
 
 
 def test_a_node_that_never_had_bgp_has_no_grace() -> None:

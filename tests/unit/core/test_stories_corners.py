@@ -39,7 +39,7 @@ def prepared() -> NodeState:
 
 def test_a_giver_that_lets_go_alive_is_followed_as_planned() -> None:
     state = play(prepared(), at(0.2, hears(Phase.HANDING_OVER, handover=THEIRS)), at(0.21, MASTER, *TAKEN))
-    assert (state.fenced, state.boosted, state.local_for) == (False, False, THEIRS)
+    assert (state.takeover.fenced, state.takeover.boosted, state.local_for) == (False, False, THEIRS)
 
 
 TAKEN = (Phase.ACTIVE, conntrack)
@@ -47,7 +47,7 @@ TAKEN = (Phase.ACTIVE, conntrack)
 
 def test_a_giver_that_died_meanwhile_is_fenced_like_any_that_crashed() -> None:
     state = play(prepared(), at(0.55, MASTER, *TAKEN))
-    assert (state.fenced, state.boosted) == (True, True)
+    assert (state.takeover.fenced, state.takeover.boosted) == (True, True)
     assert state.epoch == NEWER - 1, "the epoch was chosen above all seen, and is announced already"
 
 
@@ -139,18 +139,18 @@ def test_nor_for_long_when_the_one_who_serves_is_not_fit_to() -> None:
 
 def test_losses_are_counted_and_forgotten() -> None:
     first = step(active(), HealthRead(SICK), 0.1).state
-    assert (first.phase, first.falls) == (Phase.YIELDING, 1)
+    assert (first.phase, first.damping.falls) == (Phase.YIELDING, 1)
     again = step(active(falls=1, fell_at=0.0), HealthRead(SICK), 0.1).state
-    assert again.falls == 2
+    assert again.damping.falls == 2
     later = PeerView(dict.fromkeys(Path, FALLS_FORGOTTEN + 1), says(Phase.STANDBY))
     forgotten = step(active(falls=5, fell_at=0.0, peer=later), HealthRead(SICK), FALLS_FORGOTTEN + 1).state
-    assert forgotten.falls == 1
+    assert forgotten.damping.falls == 1
 
 
 def test_a_planned_switchover_is_no_loss() -> None:
     done = Handover(MINE, 0.0, prepared_at=0.0, released_at=0.0, local_at=0.0)
     state = node(Phase.HANDING_OVER, says(Phase.ACTIVE, local_for=MINE, epoch=NEWER), handover=done, epoch=MINE)
-    assert step(state, Tick(), 0.2).state.falls == 0
+    assert step(state, Tick(), 0.2).state.damping.falls == 0
 
 
 def test_a_fallen_node_that_is_well_again_at_once_is_kept_out_just_so() -> None:

@@ -11,7 +11,7 @@ from natpair.core.events import Tick
 from natpair.core.machine import step
 from natpair.core.messages import Phase
 from natpair.core.state import NodeState, Terms
-from nodes import HASH, active, hears, says
+from nodes import HASH, active, changed, hears, says
 from samples import gateway
 
 DELAY = 60.0
@@ -56,7 +56,7 @@ def test_a_moment_of_unfitness_or_silence_counts_the_delay_anew() -> None:
 
 
 def test_the_delay_begins_with_the_promotion() -> None:
-    late = replace(begin(), since=100.0, peer_fit_since=0.0)
+    late = changed(begin(), since=100.0, peer_fit_since=0.0)
     assert step(late, hears(Phase.STANDBY), 120.0).state.phase is Phase.ACTIVE
 
 

@@ -28,7 +28,7 @@ from natpair.core.state import (
     message_of,
 )
 from natpair.core.wire import Path
-from nodes import MINE, NEWER, TERMS, WELL, active, hears, node, says, standby
+from nodes import MINE, NEWER, TERMS, WELL, active, changed, hears, node, says, standby
 
 DETECT = TERMS["nat-a"].detect
 MASTER, BACKUP = VrrpChanged(VrrpRole.MASTER), VrrpChanged(VrrpRole.BACKUP)
@@ -157,7 +157,7 @@ def failing(state: NodeState, tries: int) -> tuple[NodeState, int]:
 
 def test_a_resync_that_always_fails_is_given_up_with_a_condition_and_tried_again_later() -> None:
     state, asked = failing(active(completing=True), COMPLETIONS)
-    assert (state.completing, state.incomplete, asked) == (False, True, COMPLETIONS - 1)
+    assert (state.takeover.completing, state.takeover.incomplete, asked) == (False, True, COMPLETIONS - 1)
     assert "resync-failed" in {c.code for c in conditions(state, 20.0)}
     outcome = step(state, Tick(), 60.0)
     assert Conntrack(ConntrackJob.COMPLETE, MINE) in outcome.actions
@@ -269,8 +269,8 @@ def tossed(times: int) -> NodeState:
 def test_a_node_that_vrrp_tosses_about_stays_out_for_longer_each_time() -> None:
     for losses, out in ((LOSSES_BORNE, 0.0), (LOSSES_BORNE + 1, 2.0), (LOSSES_BORNE + 3, 8.0)):
         state = tossed(losses)
-        assert state.losses == losses
-        ended = state.lost_at + out
+        assert state.damping.losses == losses
+        ended = state.damping.lost_at + out
         assert desired(step(state, hears(Phase.ACTIVE), ended + 0.1).state, ended + 0.1).eligible
         if out:
             assert not desired(step(state, hears(Phase.ACTIVE), ended - 0.1).state, ended - 0.1).eligible
@@ -278,9 +278,9 @@ def test_a_node_that_vrrp_tosses_about_stays_out_for_longer_each_time() -> None:
 
 def test_it_is_back_at_once_when_the_peer_does_not_serve() -> None:
     state = tossed(LOSSES_BORNE + 4)
-    assert not desired(state, state.lost_at + 0.1).eligible
+    assert not desired(state, state.damping.lost_at + 0.1).eligible
     for said in (hears(Phase.STANDBY), hears(Phase.ACTIVE, unfit=True)):
-        now = state.lost_at + 0.2
+        now = state.damping.lost_at + 0.2
         assert desired(step(state, said, now).state, now).eligible
 
 
@@ -288,7 +288,7 @@ def test_a_planned_switchover_is_no_such_loss() -> None:
     done = Handover(MINE, 0.0, prepared_at=0.1, released_at=0.2, local_at=0.3)
     state = replace(active(), phase=Phase.HANDING_OVER, handover=done, vrrp=VrrpRole.BACKUP)
     left = step(state, Tick(), 1.0).state
-    assert (left.phase, left.losses) == (Phase.STANDBY, 0)
+    assert (left.phase, left.damping.losses) == (Phase.STANDBY, 0)
 
 
 # --- Keepalived that does not answer
@@ -344,8 +344,8 @@ def test_a_blind_node_stays_blind_while_most_messages_of_its_peer_are_lost() -> 
     deaf = live(state, 0.25, 3.0)
     assert deaf.blind(3.0)
     assert not desired(deaf, 3.0).eligible
-    assert step(deaf, HealthRead(SEES), 3.1).state.blind_since is None, "one client that is heard ends it"
-    hint = replace(state, blind_since=-0.5)
+    assert step(deaf, HealthRead(SEES), 3.1).state.fitness.blind_since is None, "one client that is heard ends it"
+    hint = changed(state, blind_since=-0.5)
     assert not live(hint, 0.25, 3.0).blind(3.0), "it was not said for long enough"
     gone = live(state, 0.25, DEFER_SECONDS + 1)
     assert not gone.blind(DEFER_SECONDS + 1)
@@ -396,7 +396,7 @@ def test_a_drained_node_steps_in_for_an_active_one_whose_leg_of_the_vlan_is_dead
 
 def test_each_loss_in_a_row_raises_the_priority_of_the_next_promotion() -> None:
     """A peer whose agent is away may have been boosted before: the third try has to be above it."""
-    state = replace(tossed(2), phase=Phase.ACTIVE, boosted=True)
-    assert desired(state, state.lost_at + 1).boost == BOOST + 2
-    assert desired(replace(state, losses=99), state.lost_at + 1).boost == BOOST_MAX
-    assert desired(state, state.lost_at + FALLS_FORGOTTEN).boost == BOOST
+    state = changed(tossed(2), phase=Phase.ACTIVE, boosted=True)
+    assert desired(state, state.damping.lost_at + 1).boost == BOOST + 2
+    assert desired(changed(state, losses=99), state.damping.lost_at + 1).boost == BOOST_MAX
+    assert desired(state, state.damping.lost_at + FALLS_FORGOTTEN).boost == BOOST

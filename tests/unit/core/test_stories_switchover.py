@@ -177,7 +177,7 @@ def test_the_taker_step_by_step() -> None:
     assert message_of(state, 0.25).opened
     state = play(state, at(0.3, MASTER, Phase.ACTIVE, complete(TAKEN)))
     assert message_of(state, 0.3).local_for == THEIRS
-    assert (state.fenced, state.boosted) == (False, False), "nothing unclean about it"
+    assert (state.takeover.fenced, state.takeover.boosted) == (False, False), "nothing unclean about it"
     assert state.epoch == TAKEN
     play(state, at(0.4, ConntrackDone(ConntrackJob.COMPLETE, TAKEN, True)), at(0.5, hears(Phase.STANDBY, epoch=THEIRS)))
 
@@ -298,7 +298,7 @@ def test_a_wish_that_is_not_granted_ends() -> None:
     "state",
     [
         standby(health=SICK),
-        standby(flushed_for=0, flushing=THEIRS),
+        standby(flushed_for=None, flushing=THEIRS),
         standby(vrrp=VrrpRole.FAULT),
         node(Phase.FAULT, says(Phase.ACTIVE), flushed_for=THEIRS),
         node(Phase.DRAINED, says(Phase.ACTIVE), flushed_for=THEIRS, drained=True),

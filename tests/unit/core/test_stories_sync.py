@@ -34,7 +34,7 @@ PULL = Conntrack(ABANDON, THEIRS)
 
 def hearing(state: NodeState, now: float) -> NodeState:
     """As if the peer had just been heard on both paths."""
-    return replace(state, peer=PeerView(dict.fromkeys(Path, now), state.peer.said))
+    return replace(state, peer=replace(state.peer, heard=dict.fromkeys(Path, now)))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_standby_that_lacks_flows_asks_for_them_again_and_again_but_ever_more_
 
 def test_once_in_sync_it_starts_anew() -> None:
     state = hearing(standby(pulls=3), 1.0)
-    assert play(state, at(1.0, HealthRead(WELL))).pulls == 0
+    assert play(state, at(1.0, HealthRead(WELL))).resync.pulls == 0
 
 
 def test_while_the_vlan_is_cut_nothing_is_asked_for_and_at_once_when_it_is_back() -> None:
@@ -95,7 +95,7 @@ def test_the_active_node_reads_its_own_kernel_anew_when_its_standby_goes_on_lack
     said = says(Phase.STANDBY, sampled=32, lacking=8, synced=False)
     state = play(hearing(active(said=said), RESYNC_PAUSE - 1), at(RESYNC_PAUSE - 1, Tick()))
     again = play(hearing(state, RESYNC_PAUSE), at(RESYNC_PAUSE, Tick(), Conntrack(COMPLETE, MINE)))
-    assert not again.completing
+    assert not again.takeover.completing
     play(hearing(again, RESYNC_PAUSE + 1), at(RESYNC_PAUSE + 1, Tick()))
 
 

@@ -68,7 +68,8 @@ def test_power_cut_is_a_takeover_after_a_challenge_that_nobody_answers() -> None
         at(0.6 + ASK_SILENT - 0.001, Tick()),
         at(0.6 + ASK_SILENT, Tick(), Phase.ACTIVE, conntrack(COMPLETE, NEXT_EPOCH)),
     )
-    assert (state.epoch, state.completing, state.fenced, state.boosted) == (NEXT_EPOCH, True, True, True)
+    takeover = state.takeover
+    assert (state.epoch, takeover.completing, takeover.fenced, takeover.boosted) == (NEXT_EPOCH, True, True, True)
     wish = desired(state, 0.63)
     assert (wish.traffic, wish.duplicate, wish.fence, wish.boost) == (Traffic.LOCAL, True, True, BOOST)
     assert wish.announcement.primary
@@ -111,11 +112,11 @@ def test_the_dead_node_comes_back_as_standby_and_everything_raised_for_it_is_low
         at(40.0, hears(Phase.BOOTING, epoch=0)),
         at(40.1, hears(Phase.BOOTING, epoch=0, flushed_for=NEXT_EPOCH), conntrack(BULK, NEXT_EPOCH)),
     )
-    assert (state.fenced, state.boosted) == (False, True)
+    assert (state.takeover.fenced, state.takeover.boosted) == (False, True)
     assert not desired(state, 40.1).duplicate
     assert not desired(state, 40.1).fence
     state = play(state, at(41, hears(Phase.STANDBY, flushed_for=NEXT_EPOCH, synced=False)))
-    assert state.boosted
+    assert state.takeover.boosted
     state = play(state, at(42, hears(Phase.STANDBY, flushed_for=NEXT_EPOCH)))
     assert desired(state, 42).boost == LEAD
 
@@ -132,7 +133,7 @@ def test_a_completion_that_fails_is_asked_again_until_it_works() -> None:
         at(0.7, ConntrackDone(COMPLETE, NEXT_EPOCH, False), conntrack(COMPLETE, NEXT_EPOCH)),
         at(1.7, ConntrackDone(COMPLETE, NEXT_EPOCH, True)),
     )
-    assert not state.completing
+    assert not state.takeover.completing
 
 
 def test_a_completion_of_an_epoch_that_was_raised_meanwhile_is_asked_for_the_new_one() -> None:
@@ -142,8 +143,8 @@ def test_a_completion_of_an_epoch_that_was_raised_meanwhile_is_asked_for_the_new
         at(0.1, hears(Phase.STANDBY, epoch=NEWER), conntrack(COMPLETE, 24)),
         at(0.2, ConntrackDone(COMPLETE, MINE, True)),
     )
-    assert state.completing
-    assert not play(state, at(0.3, ConntrackDone(COMPLETE, 24, True))).completing
+    assert state.takeover.completing
+    assert not play(state, at(0.3, ConntrackDone(COMPLETE, 24, True))).takeover.completing
 
 
 def test_a_completion_that_fails_after_the_role_is_gone_is_not_asked_again() -> None:
@@ -321,7 +322,7 @@ def test_a_peer_that_claims_with_a_higher_epoch_is_the_newer_and_gets_the_role()
     assert desired(state, 1.0).traffic is Traffic.RELAY
     assert not desired(state, 1.0).eligible
     state = play(state, at(1.1, FAULT, Phase.STANDBY), at(1.2, ConntrackDone(ABANDON, NEWER, True)))
-    assert state.flushed_for == NEWER
+    assert state.resync.flushed_for == NEWER
 
 
 def test_a_peer_that_claims_with_a_lower_epoch_changes_nothing() -> None:
@@ -461,7 +462,7 @@ def test_conntrackd_restarted_on_the_standby_is_flushed_again_and_out_of_sync_me
 
 def test_a_mute_conntrackd_is_asked_when_it_answers_again() -> None:
     play(
-        node(Phase.STANDBY, says(Phase.ACTIVE), flushed_for=0, flushing=THEIRS),
+        node(Phase.STANDBY, says(Phase.ACTIVE), flushed_for=None, flushing=THEIRS),
         at(0.1, HealthRead(MUTE)),
         at(0.2, ConntrackDone(ABANDON, THEIRS, False)),
         at(0.3, Tick()),
