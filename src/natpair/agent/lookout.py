@@ -16,7 +16,7 @@ from natpair.apply import confirm
 from natpair.core.capacity import CROWDED, PORTS, Capacity, Crowd, crowd_of
 from natpair.core.model import Gateway
 from natpair.system import flows, links
-from natpair.system.files import read_small
+from natpair.system.files import read_number
 
 LOOK_SECONDS = 1.0
 _REFUSING_SECONDS = 0.5
@@ -110,14 +110,14 @@ class Lookout:
             self.seen.rollback_at = None if note is None else time.monotonic() + note.deadline - time.time()
 
     def _look_at_room(self, now: float) -> None:
-        self.seen.most_flows = _number(_MOST_FLOWS) or self._gateway.nat.max_flows
+        self.seen.most_flows = read_number(_MOST_FLOWS) or self._gateway.nat.max_flows
         with contextlib.suppress(OSError, ValueError):
             self._capacity = self._capacity.read(*statistics(Path(_STATISTICS).read_text()), now)
         self.seen.refusing = self._cell.get().claims_active and self._capacity.refusing
         self.seen.overflowing = self._cell.get().claims_active and self._capacity.overflowing
 
     async def _look_for_crowds(self, now: float) -> None:
-        count = _number(_FLOWS)
+        count = read_number(_FLOWS)
         if not self._cell.get().claims_active or not (self.seen.refusing or count >= _MANY_FLOWS):
             self.seen.crowd = None
             return
@@ -145,13 +145,6 @@ def statistics(text: str) -> tuple[int, int]:
     head, *rows = (line.split() for line in text.splitlines())
     failed, dropped = head.index("insert_failed"), head.index("drop")
     return sum(int(row[failed], 16) for row in rows), sum(int(row[dropped], 16) for row in rows)
-
-
-def _number(path: str) -> int:
-    try:
-        return int(read_small(path))
-    except (OSError, ValueError):
-        return 0
 
 
 def _key(path: str) -> tuple[int, bool]:

@@ -30,7 +30,7 @@ from natpair.core.model import Gateway
 from natpair.core.state import Health, NodeState
 from natpair.errors import DaemonError
 from natpair.system import keepalived, links, nft
-from natpair.system.files import read_small
+from natpair.system.files import read_number
 
 Handle = Callable[[Event], None]
 
@@ -179,7 +179,7 @@ class Sources:
             ruleset=self._reconciler.ruleset_ok(),
             gateway=readings.gateway,
             keepalived=readings.keepalived,
-            flows=_flow_count(),
+            flows=read_number(_FLOWS),
             relaying_seconds=readings.relaying,
             doubtful=self._probe.doubtful,
             limiting=readings.limiting,
@@ -327,10 +327,3 @@ class Sources:
                     handle(ArrivalSeen())
                     self.preparing.clear()
                 await asyncio.sleep(_ARRIVAL_POLL_SECONDS)
-
-
-def _flow_count() -> int:
-    try:
-        return int(read_small(_FLOWS))
-    except (OSError, ValueError):
-        return 0

@@ -55,6 +55,14 @@ def read_small(path: str) -> str:
         os.close(descriptor)
 
 
+def read_number(path: str) -> int:
+    """The number in one of them; 0 if there is none."""
+    try:
+        return int(read_small(path))
+    except (OSError, ValueError):
+        return 0
+
+
 def probe(path: Path) -> None:
     """Write one block of `path` and wait until the disk has it: takes as long as the disk takes. OSError if refused."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)

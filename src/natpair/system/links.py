@@ -132,18 +132,11 @@ async def misplaced(belonging: Mapping[str, str]) -> tuple[str, ...]:
     async with rtnetlink() as route:
         async for message in await route.get_addr():
             address = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-            name = _name_of(message["index"])
+            name = interface_named(message["index"])
             if address in belonging and name != belonging[address]:
                 should = f"belongs on {belonging[address]}" if belonging[address] else "belongs to the other node"
                 found.append(f"{address} is on {name} and {should}")
     return tuple(sorted(found))
-
-
-def _name_of(index: int) -> str:
-    try:
-        return socket.if_indextoname(index)
-    except OSError:
-        return f"interface {index}"
 
 
 async def default_gateway(interface: str) -> IPv4Address | None:

@@ -11,9 +11,8 @@ import re
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from natpair.core.model import Gateway
@@ -23,6 +22,7 @@ from natpair.system import agentsocket
 from natpair.system.process import run
 from natpair_lab.chaos.history import Aftermath, Offer, Resources, StatusSeen, VipChange
 from natpair_lab.drill import pcap
+from natpair_lab.drill.programs import Opened
 from natpair_lab.drill.records import Leak, Leg, Seen
 from natpair_lab.drill.taps import Monitor, Tap, timed_lines
 from natpair_lab.testbed.fabric import node_session, server_names
@@ -38,13 +38,13 @@ _ROUTE = re.compile(r"(?:\d{4}-| )\S*\s+unicast \[(\S+) ")
 _FLOW = re.compile(r"src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+) ")
 
 
-class Observer:
+class Observer(Opened):
     """All outside looks of one fault, as a context manager. `leave` and `enter` follow a node's power."""
 
     def __init__(self, lab: Lab, folder: Path) -> None:
         self._lab = lab
         self._folder = folder
-        self._stack = ExitStack()
+        super().__init__()
         self._monitors: dict[str, Monitor] = {}
         self._read: list[VipChange] = []
         self._ports: dict[int, str] = {}
@@ -56,14 +56,6 @@ class Observer:
         self._sampler = threading.Thread(target=self._sample_all, daemon=True)
         self._sampled = False
 
-    def __enter__(self) -> Observer:
-        try:
-            self._open()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
     def _open(self) -> None:
         self.vip_start = owners(self._lab)
         for node in self._lab.nodes:
@@ -72,11 +64,6 @@ class Observer:
         self._stack.callback(self._tap.stop)
         self._tap.wait_listening()
         self._sampler.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def _alien_file(self) -> Path:
@@ -89,7 +76,7 @@ class Observer:
             self._sampler.join(_SECONDS)
         for node in tuple(self._monitors):
             self.leave(node)
-        self._stack.close()
+        super().close()
 
     def enter(self, node: str) -> None:
         """Begin to watch a node's addresses."""

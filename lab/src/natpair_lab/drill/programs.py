@@ -9,7 +9,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from contextlib import ExitStack
+from typing import Any, Self
 
 from natpair.errors import LabError
 
@@ -19,6 +20,32 @@ _END_SECONDS = 60.0
 Document = dict[str, Any]
 Popen = Callable[..., "subprocess.Popen[bytes]"]
 """`Lab.popen`: host, argv and the options of subprocess.Popen."""
+
+
+class Opened:
+    """A context manager of several things: all are closed at its end, or as soon as one cannot be opened."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _open(self) -> None:
+        """Open everything."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._stack.close()
 
 
 class Program:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from itertools import pairwise
-from types import TracebackType
 
-from natpair_lab.drill.programs import START_SECONDS, Popen, Program
+from natpair_lab.drill.programs import START_SECONDS, Opened, Popen, Program
 from natpair_lab.drill.records import FlowRecord, UdpRecord, flow_records, udp_record
 from natpair_lab.drill.traffic_common import FLOWS_PER_PROCESS, probes_per_second
 from natpair_lab.testbed import netns
@@ -41,7 +40,7 @@ class TrafficRecord:
     connections: tuple[FlowRecord, ...]
 
 
-class Traffic:
+class Traffic(Opened):
     """The echo stream, the standing flows and the new connections, with their servers; a context manager."""
 
     def __init__(self, popen: Popen, servers: Sequence[str], flows: int, sources: Sequence[str] = ()) -> None:
@@ -49,22 +48,9 @@ class Traffic:
         self._servers = servers
         self._flow_count = flows
         self._sources = sources
-        self._stack = ExitStack()
+        super().__init__()
         self._programs: list[Program] = []
         self.real_time = False
-
-    def __enter__(self) -> Traffic:
-        try:
-            self._start()
-        except BaseException:
-            self._stack.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
 
     def _program(self, host: str, module: str, *arguments: str) -> Program:
         program = Program(self._popen, host, module, arguments)
@@ -72,7 +58,7 @@ class Traffic:
         self._programs.append(program)
         return program
 
-    def _start(self) -> None:
+    def _open(self) -> None:
         priority = ("--priority", str(TOOL_PRIORITY))
         shares = shared_out(self._flow_count)
         servers = [

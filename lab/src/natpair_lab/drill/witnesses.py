@@ -6,13 +6,13 @@ import json
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from natpair.core import paths
 from natpair.system.process import run
+from natpair_lab.drill.programs import Opened
 from natpair_lab.drill.records import AgentStep, Leg, NeighbourChange, RouteChange, TapRecord
 from natpair_lab.drill.taps import (
     VLAN_FILTER,
@@ -46,7 +46,7 @@ class WitnessRecord:
     steps: tuple[AgentStep, ...]
 
 
-class Witnesses:
+class Witnesses(Opened):
     """All taps of a run, as a context manager; `stop` closes them, `read` takes in what they wrote.
 
     The captures are kept where a `folder` is given for them.
@@ -55,24 +55,11 @@ class Witnesses:
     def __init__(self, lab: Lab, folder: Path | None = None) -> None:
         self._lab = lab
         self._folder = folder
-        self._stack = ExitStack()
+        super().__init__()
         self._ports: dict[tuple[Leg, int], Port] = {}
         self._diary_sizes = {node: _size(self._diary(node)) for node in lab.nodes}
 
-    def __enter__(self) -> Witnesses:
-        try:
-            self._start()
-        except BaseException:
-            self._stack.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
-
-    def _start(self) -> None:
+    def _open(self) -> None:
         folder = self._folder or Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="natpair-drill-")))
         private = self._lab.gateway.private_network
         expressions = {Leg.VLAN: VLAN_FILTER, Leg.PUBLIC: public_filter(private)}

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from natpair.errors import LabError
 from natpair.render.services import AGENT, HANDOVER
-from natpair_lab.testbed import build, host, node, teardown
+from natpair_lab.testbed import build, node
 from natpair_lab.testbed.userdata import Seed
 from natpair_lab.testbed.world import Lab
 
@@ -24,7 +24,7 @@ def boot(lab: Lab, name: str) -> None:
     try:
         lab.boot(name)
     except BaseException:
-        switch_off(lab, name)
+        lab.switch_off(name)
         raise
 
 
@@ -45,15 +45,7 @@ def shut_down(lab: Lab, name: str) -> None:
             list(all_at_once.map(lambda service: lab.service(name, service, "stop"), services))
     except LabError:
         pass  # a host that does not answer any more is switched off, as a hypervisor does after its grace time
-    switch_off(lab, name)
-
-
-def switch_off(lab: Lab, name: str) -> None:
-    """End a node at once, whatever state it is in; its disk stays."""
-    ref = host.read_record(lab.folder / teardown.RECORDS / name)
-    if ref is not None:
-        host.end(ref)
-    lab.unplug(name)
+    lab.switch_off(name)
 
 
 def erase(lab: Lab, name: str) -> None:

@@ -262,12 +262,12 @@ class Lab:
         try:
             build.boot(self.folder, self.name, self.topology, node, late)
         except LabError:
-            self._unboot(node)
+            self.switch_off(node)
             raise
         self._await_boot(node)
 
-    def _unboot(self, node: str) -> None:
-        """Take away what a boot that failed has made, so that the next one can be tried."""
+    def switch_off(self, node: str) -> None:
+        """End a node at once, in whatever state it is, as after a boot that failed; its disk stays."""
         left = host.read_record(self.folder / teardown.RECORDS / node)
         if left is not None:
             host.end(left)
