@@ -18,7 +18,6 @@ from natpair.linode import sharing
 from natpair.linode.transport import Limits
 from natpair_lab.emulator.app import Emulator
 from natpair_lab.emulator.faults import Fault
-from natpair_lab.emulator.fields import Fields
 from samples import gateway, text_with
 
 TOKEN = "canary3f9c4470be"  # noqa: S105 - nobody's
@@ -89,7 +88,7 @@ class WatchedPair:
         self.account.do("POST", "/networking/ips/share", body)
 
     def maintenance(self, node: str, **fields: Any) -> None:
-        self.emulator.control.add_maintenance(Fields({"linode_id": self.linodes[node], **fields}))
+        self.emulator.control.add_maintenance({"linode_id": self.linodes[node], **fields})
 
     def fault(self, **fault: Any) -> None:
         self.emulator.control.faults.active.append(Fault(**fault))

@@ -10,7 +10,6 @@ from typing import Any
 from emulator.served import quick_api
 from natpair_lab.emulator.api import Api, Request
 from natpair_lab.emulator.control import Control
-from natpair_lab.emulator.fields import Fields
 
 LINODE = {"region": "us-east", "type": "g6-nanode-1"}
 IMAGE = {"image": "linode/debian12", "root_pass": "correct horse battery"}
@@ -122,7 +121,7 @@ class Full(Account):
         back = self.further_address(modern["id"])
         self.do("POST", "/networking/ips/share", {"linode_id": legacy["id"], "ips": [back]})
         third = self.create(interface_generation="linode", interfaces=[OPEN])
-        Control(self.api).add_maintenance(Fields({"linode_id": legacy["id"], "when": 600, "not_before": 300}))
+        Control(self.api).add_maintenance({"linode_id": legacy["id"], "when": 600, "not_before": 300})
         config = self.do("GET", f"/linode/instances/{legacy['id']}/configs")["data"][0]
         devices = self.do("GET", f"/networking/firewalls/{firewall['id']}/devices")["data"]
         self.legacy, self.modern = str(legacy["id"]), str(modern["id"])

@@ -114,10 +114,6 @@ def test_firewall_and_maintenance(client: LinodeClient, api: Served) -> None:
     api.ask("POST", "/_emulator/maintenance", {"linode_id": linode.id, "when": 3600})
     (entry,) = client.account.maintenance()
     assert entry.entity.id == linode.id
-    assert {policy.slug for policy in client.maintenance.maintenance_policies()} == {
-        "linode/migrate",
-        "linode/power_off_on",
-    }
 
 
 def test_refusals(client: LinodeClient, api: Served, wait_until: Callable[..., None]) -> None:

@@ -110,14 +110,14 @@ def test_deleting_takes_everything_along(account: Account) -> None:
         ({"label": "-x"}, "label"),
         ({"label": "1-nat"}, "label"),
         ({"label": "nat-"}, "label"),
-        (MODERN, "interfaces.firewall_id"),
-        (MODERN | {"interfaces": [{"public": {}}]}, "interfaces.firewall_id"),
+        (MODERN, "interfaces[0].firewall_id"),
+        (MODERN | {"interfaces": [{"public": {}}]}, "interfaces[0].firewall_id"),
         ({"label": "nat__a"}, "label"),
         ({"label": "taken"}, "label"),
-        ({"image": "linode/debian12"}, "root_pass"),
+        ({"image": "linode/debian12"}, ""),
         ({"image": "debian12", "root_pass": "correct horse"}, "image"),
         (IMAGE | {"root_pass": "short"}, "root_pass"),
-        ({"tags": ["x"]}, "tags"),
+        ({"tags": ["x"]}, "tags[0]"),
         ({"metadata": {"user_data": "%"}}, "metadata.user_data"),
         ({"metadata": {"user_data": base64.b64encode(b"x" * 16_385).decode()}}, "metadata.user_data"),
         ({"firewall_id": 1}, "firewall_id"),
@@ -206,9 +206,7 @@ def test_a_profile_is_restated_as_a_whole(account: Account) -> None:
     changed = account.do("PUT", path, {"interfaces": [PUBLIC, VLAN | {"label": "other"}]})
     assert changed["helpers"]["network"] is False
     assert [one["label"] for one in changed["interfaces"]] == [None, "other"]
-    ids = [one["id"] for one in changed["interfaces"]]
-    assert account.reasons("POST", f"{path}/interfaces/order", {"ids": ids[::-1]})[0][2].startswith("The public")
-    assert account.reasons("POST", f"{path}/interfaces/order", {"ids": ids[:1]})[0][1] == "ids"
+    assert account.reasons("PUT", path, {"interfaces": [VLAN, PUBLIC]})[0][2].startswith("The public")
 
 
 def test_placement_groups_keep_linodes_apart(account: Account) -> None:
@@ -365,9 +363,10 @@ def test_dhcp_gives_the_first_address_as_text(account: Account) -> None:
     linode = account.create()
     for _ in range(7):
         account.do("POST", "/networking/ips", {"type": "ipv4", "public": True, "linode_id": linode["id"]})
-    account.api.store.last_address[True] = IPv4Address("203.0.113.9")
-    account.do("DELETE", f"{CREATE}/{linode['id']}/ips/203.0.113.3")
-    account.do("POST", "/networking/ips", {"type": "ipv4", "public": True, "linode_id": linode["id"]})
+    store = account.api.store
+    store.addresses[IPv4Address("203.0.113.10")] = replace(
+        store.addresses.pop(IPv4Address("203.0.113.3")), address=IPv4Address("203.0.113.10")
+    )
     dhcp = account.api.store.view(account.api.store.linodes[linode["id"]]).dhcp
     assert str(dhcp) == "203.0.113.10/24", "10 sorts before 2"
 

@@ -84,7 +84,7 @@ ALLOWED_THIRD_PARTY: dict[str, frozenset[str]] = {
     "system": frozenset({"pyroute2"}),
     "drift": frozenset({"pyroute2"}),
     "agent": frozenset({"aiohttp", "pyroute2", "structlog"}),
-    "emulator": frozenset({"aiohttp"}),
+    "emulator": frozenset({"aiohttp", "pydantic"}),
     "linode": frozenset({"aiohttp", "yarl", "pydantic", "stamina"}),  # yarl is the URL type of aiohttp
     "chaos": frozenset({"pydantic"}),  # histories and results as JSON and back
     "cli": frozenset({"click", "rich"}),

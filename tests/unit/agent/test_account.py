@@ -73,7 +73,7 @@ async def test_a_share_that_is_gone_is_named_with_its_node(pair: WatchedPair) ->
 
 async def test_a_fip_that_is_no_longer_ours_is_named_and_cannot_be_mended(pair: WatchedPair) -> None:
     pair.replace_shares("nat-b")
-    pair.account.do("DELETE", f"/linode/instances/{pair.linodes['nat-a']}/ips/{pair.fip}")
+    del pair.emulator.api.store.addresses[pair.fip]
     (lack,) = (await look(pair)).lacks or ()
     assert (lack.node, lack.repairable) == ("", False)
     assert "not an address of this account" in lack.why

@@ -13,16 +13,15 @@ from natpair.cloud.platform import Offer, check_offer, prices, read_offer
 from natpair.config.load import parse_draft
 from natpair.errors import ConfigError
 from natpair.linode.models import AccountSettings, AddressType, Image, LinodeType, Region
-from natpair_lab.emulator import images, views
-from natpair_lab.emulator.catalogue import PLANS, REGIONS
 from natpair_lab.emulator.faults import Fault, Kind
+from natpair_lab.emulator.platform import IMAGES, PLANS, REGIONS, reserved_ip_type
 from natpair_lab.emulator.tokens import Token
 
 OFFER = Offer(
-    tuple(Region.model_validate(views.region(one)) for one in REGIONS.values()),
-    tuple(LinodeType.model_validate(views.plan(one)) for one in PLANS.values()),
-    tuple(Image.model_validate(images.view(one)) for one in images.IMAGES.values()),
-    (AddressType.model_validate(views.reserved_ip_type()),),
+    tuple(Region.model_validate(one.view()) for one in REGIONS.values()),
+    tuple(LinodeType.model_validate(one.view()) for one in PLANS.values()),
+    tuple(Image.model_validate(one.view()) for one in IMAGES.values()),
+    (AddressType.model_validate(reserved_ip_type()),),
 )
 SERVERS = 'route_servers = ["2600:3c0f:99:34::1"]'
 

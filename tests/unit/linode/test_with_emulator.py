@@ -19,7 +19,6 @@ from natpair.linode.token import Token
 from natpair.linode.transport import Transport
 from natpair_lab.emulator.app import Emulator
 from natpair_lab.emulator.faults import Fault, Kind
-from natpair_lab.emulator.fields import Fields
 from natpair_lab.emulator.tokens import Token as Granted
 from unit.linode.fakeapi import CANARY, QUICK
 
@@ -139,7 +138,7 @@ async def test_a_token_without_the_scope_is_told_which_one() -> None:
 async def test_maintenance_events_regions_and_prices_are_read() -> None:
     async with world() as (emulator, client):
         a = (await creating.create_instance(client, node("nat-a", 2), MAKE)).id
-        emulator.control.add_maintenance(Fields({"linode_id": a, "when": 600, "not_before": 300}))
+        emulator.control.add_maintenance({"linode_id": a, "when": 600, "not_before": 300})
         planned = [one for one in await client.maintenance() if one.entity.id == a]
         assert planned[0].begins is not None
         assert all(one.entity is not None and one.entity.id == a for one in await client.events(linode=a))

@@ -1,4 +1,4 @@
-"""IPv4 addresses: allocating, reserving, releasing, moving, and IP Sharing.
+"""IPv4 addresses: allocating, reserving, and IP Sharing.
 
 A share is stated per receiver: one call replaces everything that is shared to that Linode. The owner keeps its
 address and need not run. Who may announce an address by BGP is exactly its owner and its receivers.
@@ -6,26 +6,88 @@ address and need not run. Who may announce an address by BGP is exactly its owne
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, ip_address
 from itertools import chain, islice
 from typing import NoReturn
 
-from natpair_lab.emulator.catalogue import REGIONS
+from natpair_lab.emulator.body import Body, Json, Many
 from natpair_lab.emulator.model import Address, Generation, Linode, Purpose
+from natpair_lab.emulator.platform import known_region
 from natpair_lab.emulator.refused import Refused, invalid, not_found
+from natpair_lab.emulator.routing import (
+    IPS_READ,
+    IPS_WRITE,
+    LINODES_READ,
+    LINODES_WRITE,
+    Call,
+    delete,
+    done,
+    get,
+    listing,
+    post,
+)
 from natpair_lab.emulator.state import Store, entity_of
 
-
-def known_region(name: str, field: str = "region") -> str:
-    """The region, or 400."""
-    if name not in REGIONS:
-        raise invalid("region is not valid", field)
-    return name
+_FULL_MASK = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
 
 
-def allocate(store: Store, linode: Linode, *, public: bool, reserved: bool = False) -> Address:
+class _Allocate(Body):
+    type: str
+    public: bool
+    address: str | None = None
+    linode_id: int | None = None
+    region: str | None = None
+    reserved: bool = False
+
+
+class _Reserve(Body):
+    region: str
+    tags: Many[str] = ()
+
+
+class _Share(Body):
+    linode_id: int
+    ips: list[str]
+
+
+def _allocate(call: Call) -> Json:
+    store, asked = call.store, call.read(_Allocate)
+    _check_type(asked)
+    if asked.reserved and not asked.public:
+        raise invalid("Cannot reserve a private address.", "public")
+    if asked.linode_id is None:
+        if not asked.reserved:
+            raise invalid("Linode is a required argument when not reserving an IP address.", "linode_id")
+        if asked.region is None:
+            raise invalid("A datacenter or a Linode must be provided when reserving an address.")
+        return view(store, reserve(store, asked.region))
+    if asked.linode_id not in store.linodes:
+        raise invalid("Linode is not active", "linode_id")
+    linode = store.linodes[asked.linode_id]
+    call.may_change(linode.id)
+    if asked.region not in (None, linode.region):
+        raise invalid("Region passed in must match Linode's region.", "region")
+    return view(store, _for_linode(store, linode, public=asked.public, reserved=asked.reserved))
+
+
+def _check_type(asked: _Allocate) -> None:
+    if asked.type != "ipv4":
+        raise invalid("Only addresses of type ipv4 are currently supported.")
+
+
+def _allocate_on(call: Call) -> Json:
+    linode, asked = call.own_linode(), call.read(_Allocate)
+    _check_type(asked)
+    if asked.address is None:
+        return view(call.store, _for_linode(call.store, linode, public=asked.public))
+    if not asked.public:
+        raise invalid("Cannot reserve a private address.", "address")
+    return view(call.store, attach_reserved(call.store, linode, asked.address))
+
+
+def _for_linode(store: Store, linode: Linode, *, public: bool, reserved: bool = False) -> Address:
     """A further address for a Linode; one of the newer generation gets it through its interface instead."""
     if linode.generation is Generation.LINODE:
         raise invalid("IP addresses of a Linode with Linode interfaces are allocated through its interfaces.")
@@ -36,12 +98,16 @@ def allocate(store: Store, linode: Linode, *, public: bool, reserved: bool = Fal
 
 
 def _check_room(store: Store, linode: Linode, *, public: bool) -> None:
-    if public:
-        if len(store.owned(linode.id, public=True)) >= store.policy.public_ipv4_per_linode:
-            _refuse_more()
-        return
-    if store.owned(linode.id, public=False):
+    if public and len(store.owned(linode.id, public=True)) >= store.policy.public_ipv4_per_linode:
+        _refuse_more()
+    if not public and store.owned(linode.id, public=False):
         raise invalid("This Linode already has a private IPv4 address.", "public")
+
+
+def _refuse_more() -> NoReturn:
+    # Recorded of reserved ones, with the word "Reserved" in it.
+    reason = "Additional IPv4 addresses require technical justification.  Please contact support"
+    raise invalid(f"{reason} describing your requirement.")
 
 
 def new_address(
@@ -82,12 +148,19 @@ def _hosts(pool: IPv4Network) -> Iterator[IPv4Address]:
 
 
 def _public_interface(linode: Linode) -> int | None:
-    if linode.generation is Generation.LEGACY:
-        return None
     return next((one.id for one in linode.interfaces if one.purpose is Purpose.PUBLIC), None)
 
 
-def allocate_through(store: Store, linode: Linode, stated: Sequence[str], field: str) -> None:
+def give(store: Store, linode: Linode, stated: Sequence[str]) -> None:
+    """Public addresses for a new Linode or interface: `auto` from the pool, or a reserved one by name."""
+    for text in stated:
+        if text == "auto":
+            new_address(store, linode.region, public=True, linode=linode)
+        else:
+            attach_reserved(store, linode, text, "ipv4")
+
+
+def restate(store: Store, linode: Linode, stated: Sequence[str], field: str) -> None:
     """Make `stated` the public addresses of a Linode's public interface: `auto` is a new one, all others are its own.
 
     Addresses that are not stated are given back.
@@ -114,83 +187,51 @@ def _attachable(store: Store, text: str) -> bool:
     return any(str(one.address) == text and one.reserved and one.linode_id is None for one in store.addresses.values())
 
 
-def _refuse_more() -> NoReturn:
-    reason = "Additional IPv4 addresses require technical justification.  Please contact support"
-    raise invalid(f"{reason} describing your requirement.")
-
-
 def reserve(store: Store, region: str, tags: Sequence[str] = ()) -> Address:
     """A reserved address without a Linode."""
-    address = replace(new_address(store, known_region(region), public=True, reserved=True), tags=tuple(tags))
+    address = replace(new_address(store, known_region(region).id, public=True, reserved=True), tags=tuple(tags))
     store.addresses[address.address] = address
     return address
 
 
-def unreserve(store: Store, address: Address) -> None:
+def _reserve(call: Call) -> Json:
+    asked = call.read(_Reserve)
+    return view(call.store, reserve(call.store, asked.region, asked.tags))
+
+
+def _unreserve(call: Call) -> None:
     """End a reservation: an assigned address becomes an ordinary one, an unassigned one is gone."""
+    address = _address(call)
     if not address.reserved:
         raise not_found()
     if address.linode_id is None:
-        _forget(store, address.address)
+        _forget(call.store, address.address)
     else:
-        store.addresses[address.address] = replace(address, reserved=False)
+        call.store.addresses[address.address] = replace(address, reserved=False)
 
 
 def attach_reserved(store: Store, linode: Linode, text: str, field: str = "address") -> Address:
     """Give a reserved, unassigned address of the same region to a Linode."""
-    address = find(store, text, field)
-    if not address.reserved or address.linode_id is not None:
-        raise invalid(f"{text} is not a reserved address that can be assigned.", field)
+    try:
+        address = store.addresses.get(IPv4Address(text))
+    except AddressValueError:
+        raise invalid("Must provide a valid reserved address", field) from None
+    if address is None or not address.reserved or address.linode_id is not None:
+        raise invalid("Address must be reserved and must be currently unassigned.", field)
     if address.region != linode.region:
-        raise invalid(f"{text} is not in the region of this Linode.", field)
+        raise invalid("Address must belong to same region as linode.", field)
     _check_room(store, linode, public=True)
     changed = replace(address, linode_id=linode.id, interface_id=_public_interface(linode))
     store.addresses[address.address] = changed
     return changed
 
 
-def find(store: Store, text: str, field: str) -> Address:
-    """The account's address that a request names, or 400 about that field."""
-    try:
-        parsed = IPv4Address(text)
-    except AddressValueError:
-        raise invalid(f"{text} is not a valid IPv4 address.", field) from None
-    if parsed not in store.addresses:
-        raise invalid(f"{text} does not belong to this account.", field)
-    return store.addresses[parsed]
-
-
-def of_linode(store: Store, linode: Linode, text: str) -> Address:
-    """An address that a Linode owns or receives by sharing, or 404."""
-    try:
-        parsed = IPv4Address(text)
-    except AddressValueError:
-        raise not_found() from None
-    address = store.addresses.get(parsed)
-    if address is None or (address.linode_id != linode.id and parsed not in store.shares.get(linode.id, ())):
-        raise not_found()
-    return address
-
-
-def release(store: Store, linode: Linode, text: str) -> None:
-    """Take an address from a Linode: from a receiver the share, from the owner the address itself."""
-    address = of_linode(store, linode, text)
-    if address.linode_id != linode.id:
-        share(store, linode, [one for one in store.shares[linode.id] if one != address.address])
-        return
-    if address.public and len(store.owned(linode.id, public=True)) < 2:
-        raise invalid("Linodes must have at least one public IPv4 address.", "address")
-    drop(store, address)
-    store.add_event("linode_deleteip", entity_of(linode), message=text)
-
-
 def drop(store: Store, address: Address) -> None:
     """Take an address from its owner, with all its shares; a reserved one stays on the account."""
-    if address.reserved:
-        store.addresses[address.address] = replace(address, linode_id=None, interface_id=None)
-    else:
+    if not address.reserved:
         _forget(store, address.address)
         return
+    store.addresses[address.address] = replace(address, linode_id=None, interface_id=None)
     _unshare(store, address.address)
 
 
@@ -210,7 +251,14 @@ def _unshare(store: Store, address: IPv4Address) -> None:
         store.tell_shares()
 
 
-def shareable(store: Store, receiver: Linode, texts: Sequence[str]) -> list[IPv4Address]:
+def _share(call: Call) -> None:
+    asked = call.read(_Share)
+    receiver = call.store.linode_named(asked.linode_id, "linode_id")
+    call.may_change(receiver.id)
+    share(call.store, receiver, _shareable_all(call.store, receiver, asked.ips))
+
+
+def _shareable_all(store: Store, receiver: Linode, texts: Sequence[str]) -> list[IPv4Address]:
     """Check every address that shall be shared to the receiver; each that cannot be is its own complaint."""
     refusals: list[Refused] = []
     checked: list[IPv4Address] = []
@@ -232,7 +280,9 @@ def _shareable(store: Store, receiver: Linode, text: str, field: str) -> IPv4Add
         raise invalid(f"{text} is not a valid IP address.{hint}", field) from None
     if isinstance(parsed, IPv6Address):
         raise invalid(f"{text} is not an IPv6 range of this account.", field)
-    address = find(store, text, field)
+    address = store.addresses.get(parsed)
+    if address is None:
+        raise invalid(f"{text} does not belong to this account.", field)
     if address.linode_id is None:
         raise invalid(f"{text} is not assigned to a Linode.", field)
     if address.linode_id == receiver.id:
@@ -253,25 +303,110 @@ def share(store: Store, receiver: Linode, addresses: Sequence[IPv4Address]) -> N
     store.tell_shares()
 
 
-def assign(store: Store, region: str, moves: Mapping[IPv4Address, int]) -> None:
-    """Move addresses between Linodes of one region, all or none."""
-    owners = {address: one.linode_id for address, one in store.addresses.items()} | dict(moves)
-    involved = {owner for address in moves for owner in (store.addresses[address].linode_id, owners[address]) if owner}
-    for address in moves:
-        if store.addresses[address].region != region:
-            raise invalid(f"{address} is not in the region {region}.", "assignments")
-        if store.receivers(address):
-            raise invalid(f"{address} is shared and cannot be transferred.", "assignments")
-    for linode_id in sorted(involved):
-        held = [store.addresses[address] for address, owner in owners.items() if owner == linode_id]
-        if store.linode_named(linode_id, "assignments").region != region:
-            raise invalid(f"Linode {linode_id} is not in the region {region}.", "assignments")
-        if not any(one.public for one in held):
-            raise invalid(f"Linode {linode_id} must keep at least one public IPv4 address.", "assignments")
-        if sum(not one.public for one in held) > 1:
-            raise invalid(f"Linode {linode_id} can have no more than one private IPv4 address.", "assignments")
-    for address, linode_id in moves.items():
-        linode = store.linodes[linode_id]
-        changed = replace(store.addresses[address], linode_id=linode_id, interface_id=_public_interface(linode))
-        store.addresses[address] = changed
-        store.add_event("linode_addip", entity_of(linode), message=str(address))
+def view(store: Store, one: Address) -> Json:
+    """An IPv4 address, as it looks to its owner and to those it is shared to alike."""
+    interface = store.network_of(one)
+    owner = store.linodes.get(one.linode_id) if one.linode_id else None
+    return {
+        "address": str(one.address),
+        "gateway": str(interface.network[1]) if one.public else None,
+        "subnet_mask": str(interface.network.netmask),
+        "prefix": interface.network.prefixlen,
+        "type": "ipv4",
+        "public": one.public,
+        "rdns": one.rdns,
+        "linode_id": one.linode_id,
+        "interface_id": one.interface_id,
+        "region": one.region,
+        "vpc_nat_1_1": None,
+        "reserved": one.reserved,
+        "assigned_entity": asdict(entity_of(owner)) if owner else None,
+        "tags": list(one.tags),
+    }
+
+
+def _of_linode(call: Call) -> Json:
+    """All addresses of a Linode by kind; `shared` lists what it receives from others."""
+    store, linode = call.store, call.linode()
+    owned = store.owned(linode.id)
+    public = [given for given in owned if given.public]
+    return {
+        "ipv4": {
+            "public": [view(store, given) for given in public if not given.reserved],
+            "private": [view(store, given) for given in owned if not given.public],
+            "shared": [view(store, store.addresses[given]) for given in store.shares.get(linode.id, ())],
+            "reserved": [view(store, given) for given in public if given.reserved],
+            "vpc": [],
+        },
+        "ipv6": {
+            "slaac": _ipv6(linode, linode.slaac, public=True) if public else None,
+            "link_local": _ipv6(linode, _link_local(linode), public=False),
+            "global": [],
+            "vpc": [],
+        },
+    }
+
+
+def _ipv6(one: Linode, given: IPv6Address, *, public: bool) -> Json:
+    return {
+        "address": str(given),
+        "gateway": "fe80::1",
+        "subnet_mask": _FULL_MASK,
+        "prefix": 64,
+        "type": "ipv6",
+        "rdns": None,
+        "linode_id": one.id,
+        "region": one.region,
+        "public": public,
+        "interface_id": None,
+        "reserved": False,
+        "tags": [],
+    }
+
+
+def _link_local(one: Linode) -> IPv6Address:
+    return IPv6Address((0xFE80 << 112) | (int(one.slaac) & ((1 << 64) - 1)))
+
+
+def _all(call: Call) -> list[Json]:
+    store = call.store
+    slaac = [_ipv6(one, one.slaac, public=True) for one in store.linodes.values() if store.owned(one.id, public=True)]
+    return [view(store, one) for one in store.addresses.values()] + slaac
+
+
+def _address(call: Call) -> Address:
+    try:
+        address = call.store.addresses.get(IPv4Address(call.params["address"]))
+    except AddressValueError:
+        address = None
+    if address is None:
+        raise not_found()
+    return address
+
+
+def _no_range(_: Call) -> Json:
+    raise not_found()
+
+
+_FILTERS = "address interface_id linode_id public rdns region reserved type"
+_ONE = "/linode/instances/{linodeId}/ips"
+
+ROUTES = (
+    get(_ONE, LINODES_READ, _of_linode),
+    post(_ONE, LINODES_WRITE, _allocate_on),
+    listing("/networking/ips", IPS_READ, _all, _FILTERS),
+    post("/networking/ips", IPS_WRITE, _allocate),
+    post("/networking/ips/share", IPS_WRITE, done(_share)),
+    get("/networking/ips/{address}", IPS_READ, lambda call: view(call.store, _address(call))),
+    # None are emulated, but whoever shares addresses asks whether there are any.
+    listing("/networking/ipv6/ranges", IPS_READ, lambda _: []),
+    get("/networking/ipv6/ranges/{range}", IPS_READ, _no_range),
+    listing(
+        "/networking/reserved/ips",
+        IPS_READ,
+        lambda call: [view(call.store, one) for one in call.store.addresses.values() if one.reserved],
+        _FILTERS + " tags",
+    ),
+    post("/networking/reserved/ips", IPS_WRITE, _reserve),
+    delete("/networking/reserved/ips/{address}", IPS_WRITE, _unreserve),
+)

@@ -8,27 +8,33 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from natpair_lab.emulator import (
+    account,
+    addresses,
+    configs,
+    firewalls,
+    interfaces,
     lifecycle,
-    routes_account,
-    routes_groups,
-    routes_interfaces,
-    routes_linodes,
-    routes_networking,
+    linodes,
+    placement,
+    platform,
 )
-from natpair_lab.emulator.fields import Fields
+from natpair_lab.emulator.body import Json
 from natpair_lab.emulator.limits import Kind, Limiter
-from natpair_lab.emulator.refused import Complaint, Refused, error_body, invalid
+from natpair_lab.emulator.refused import Complaint, Refused, error_body, invalid, unauthorized
 from natpair_lab.emulator.routing import Call, Found, Route, find
 from natpair_lab.emulator.state import Store
 from natpair_lab.emulator.tokens import Token, Tokens, authorize
 from natpair_lab.emulator.world import Boot, ShutDown
 
 ROUTES: tuple[Route, ...] = (
-    *routes_account.ROUTES,
-    *routes_linodes.ROUTES,
-    *routes_interfaces.ROUTES,
-    *routes_networking.ROUTES,
-    *routes_groups.ROUTES,
+    *platform.ROUTES,
+    *account.ROUTES,
+    *linodes.ROUTES,
+    *configs.ROUTES,
+    *interfaces.ROUTES,
+    *addresses.ROUTES,
+    *placement.ROUTES,
+    *firewalls.ROUTES,
 )
 
 _COMMON_HEADERS = {
@@ -95,7 +101,7 @@ class Api:
         headers["X-OAuth-Scopes"] = " ".join(sorted(token.scopes)) if token else "unknown"
         allowed = authorize(token, found.route.scopes)
         if f"{found.route.method} {found.route.path}" in allowed.denied:
-            raise Refused(403, Complaint("Unauthorized"))
+            raise unauthorized()
         return found.route.answer(self._call(request, found, allowed))
 
     def _count(self, request: Request, route: Route, now: float, headers: dict[str, str]) -> None:
@@ -107,7 +113,7 @@ class Api:
             raise Refused(429, Complaint("Too many requests"))
 
     def _call(self, request: Request, found: Found, token: Token) -> Call:
-        body = read_body(request.body) if request.method in ("POST", "PUT") else Fields()
+        body = read_body(request.body) if request.method in ("POST", "PUT") else {}
         x_filter = request.headers.get("X-Filter", "") if found.route.listing else ""
         return Call(self.store, found.params, request.query, x_filter, body, token.read_only)
 
@@ -118,17 +124,17 @@ def _kind(route: Route) -> Kind:
     return Kind.CREATE if (route.method, route.path) == ("POST", "/linode/instances") else Kind.OTHER
 
 
-def read_body(raw: bytes) -> Fields:
+def read_body(raw: bytes) -> Json:
     """The JSON object of a request, empty if there is none; 400 if it is anything else."""
     if not raw.strip():
-        return Fields()
+        return {}
     try:
         values = json.loads(raw)
     except (ValueError, RecursionError):
         raise invalid("Invalid JSON") from None
     if not isinstance(values, dict):
         raise invalid("Invalid JSON: an object is expected")
-    return Fields(values)
+    return values
 
 
 def reply(status: int, document: Any, headers: Mapping[str, str]) -> Reply:

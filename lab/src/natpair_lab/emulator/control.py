@@ -18,13 +18,39 @@ from types import MappingProxyType
 from typing import Any
 
 from natpair_lab.emulator.api import Api
+from natpair_lab.emulator.body import Body, Json, Many, read
 from natpair_lab.emulator.faults import Faults, read_fault
-from natpair_lab.emulator.fields import Fields
 from natpair_lab.emulator.model import Maintenance
 from natpair_lab.emulator.refused import not_found
 from natpair_lab.emulator.tokens import EVERYTHING, Token
 
 _MOMENTS = ("when", "not_before", "start_time", "complete_time")
+
+
+class _Token(Body):
+    token: str
+    scopes: list[str] | None = None
+    read_only: Many[int] = ()
+    denied: Many[str] = ()
+
+
+class _Maintenance(Body):
+    linode_id: int
+    type: str | None = None
+    status: str | None = None
+    policy: str | None = None
+    description: str | None = None
+    source: str | None = None
+    reason: str | None = None
+    when: int | None = None
+    not_before: int | None = None
+    start_time: int | None = None
+    complete_time: int | None = None
+
+
+class _Migrate(Body):
+    linode_id: int
+    beside: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,67 +83,61 @@ class Control:
         finally:
             self.waiting[client] -= 1
 
-    def answer(self, method: str, path: str, body: Fields) -> dict[str, Any]:
+    def answer(self, method: str, path: str, body: Json) -> dict[str, Any]:
         """Carry out one control request."""
         operation = _OPERATIONS.get((method, path))
         if operation is None:
             raise not_found()
         return operation(self, body)
 
-    def list_faults(self, _: Fields) -> dict[str, Any]:
+    def list_faults(self, _: Json) -> dict[str, Any]:
         """The faults that are set."""
         return {"faults": [asdict(fault) for fault in self.faults.active]}
 
-    def add_fault(self, body: Fields) -> dict[str, Any]:
+    def add_fault(self, body: Json) -> dict[str, Any]:
         """Set a fault."""
         self.faults.active.append(read_fault(body))
         return self.list_faults(body)
 
-    def clear_faults(self, body: Fields) -> dict[str, Any]:
+    def clear_faults(self, body: Json) -> dict[str, Any]:
         """Remove all faults."""
         self.faults.active.clear()
         return self.list_faults(body)
 
-    def set_token(self, body: Fields) -> dict[str, Any]:
+    def set_token(self, body: Json) -> dict[str, Any]:
         """Give a token scopes and restrictions, or revoke it by `"scopes": null`."""
-        word, scopes = body.required_text("token"), body.texts("scopes")
-        if body.has("scopes") and scopes is None:
-            self.api.tokens.set(word, None)
+        stated = read(_Token, body)
+        if "scopes" in body and stated.scopes is None:
+            self.api.tokens.set(stated.token, None)
         else:
-            allowed = EVERYTHING if scopes is None else frozenset(scopes)
-            read_only, denied = body.integers("read_only") or (), body.texts("denied") or ()
-            self.api.tokens.set(word, Token(allowed, frozenset(read_only), frozenset(denied)))
+            allowed = EVERYTHING if stated.scopes is None else frozenset(stated.scopes)
+            token = Token(allowed, frozenset(stated.read_only), frozenset(stated.denied))
+            self.api.tokens.set(stated.token, token)
         return {}
 
-    def add_maintenance(self, body: Fields) -> dict[str, Any]:
+    def add_maintenance(self, body: Json) -> dict[str, Any]:
         """Schedule maintenance; moments are seconds from now."""
-        linode = self.api.store.linode_named(body.required_integer("linode_id"), "linode_id")
-        entry = Maintenance(linode_id=linode.id, when=self.api.store.now)
-        for name in ("type", "status", "policy", "description", "source", "reason"):
-            text = body.text(name)
-            if text is not None:
-                entry = replace(entry, **{name: text})  # type: ignore[arg-type] # every one of these is a str
-        for name in _MOMENTS:
-            seconds = body.integer(name)
-            if seconds is not None:
-                entry = replace(entry, **{name: self.api.store.now + seconds})  # type: ignore[arg-type] # all floats
+        now, stated = self.api.store.now, read(_Maintenance, body).model_dump(exclude_none=True)
+        moments = {name: now + seconds for name, seconds in stated.items() if name in _MOMENTS}
+        entry = Maintenance(**{"when": now} | stated | moments)
+        self.api.store.linode_named(entry.linode_id, "linode_id")
         self.api.store.maintenance.append(entry)
         return {}
 
-    def clear_maintenance(self, _: Fields) -> dict[str, Any]:
+    def clear_maintenance(self, _: Json) -> dict[str, Any]:
         """Nothing is scheduled any more."""
         self.api.store.maintenance.clear()
         return {}
 
-    def migrate(self, body: Fields) -> dict[str, Any]:
+    def migrate(self, body: Json) -> dict[str, Any]:
         """Move a Linode onto the host of another: their placement group is no longer compliant."""
-        store = self.api.store
-        linode = store.linode_named(body.required_integer("linode_id"), "linode_id")
-        other = store.linode_named(body.required_integer("beside"), "beside")
+        store, stated = self.api.store, read(_Migrate, body)
+        linode = store.linode_named(stated.linode_id, "linode_id")
+        other = store.linode_named(stated.beside, "beside")
         store.linodes[linode.id] = replace(linode, host_uuid=other.host_uuid)
         return {}
 
-    def state(self, _: Fields) -> dict[str, Any]:
+    def state(self, _: Json) -> dict[str, Any]:
         """What a test or a person looks at."""
         store = self.api.store
         return {
@@ -134,7 +154,7 @@ class Control:
         }
 
 
-_OPERATIONS: Mapping[tuple[str, str], Callable[[Control, Fields], dict[str, Any]]] = MappingProxyType(
+_OPERATIONS: Mapping[tuple[str, str], Callable[[Control, Json], dict[str, Any]]] = MappingProxyType(
     {
         ("GET", "/faults"): Control.list_faults,
         ("POST", "/faults"): Control.add_fault,

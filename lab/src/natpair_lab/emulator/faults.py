@@ -9,8 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from typing import Annotated, Any
 
-from natpair_lab.emulator.fields import Fields
+from pydantic import Field
+
+from natpair_lab.emulator.body import Body, read
+from natpair_lab.emulator.refused import invalid
 
 
 class Kind(StrEnum):
@@ -75,23 +79,22 @@ class Faults:
         return None
 
 
-def read_fault(body: Fields) -> Fault:
+class _Stated(Body):
+    kind: str
+    method: str = "*"
+    path: str = "*"
+    times: int | None = 1
+    skip: int = 0
+    status: Annotated[int, Field(ge=400, le=599)] = 500
+    seconds: Annotated[float, Field(ge=0, le=3600)] = 5.0
+    retry_after: str | None = None
+
+
+def read_fault(body: dict[str, Any]) -> Fault:
     """A fault as the control endpoint is told it: `{"kind": "lost", "method": "POST", "path": "/linode/*"}`."""
-    kind = body.required_text("kind")
-    if kind not in tuple(Kind):
-        raise body.wrong("kind", f"must be one of {', '.join(Kind)}")
-    times, status, seconds = body.integer("times"), body.integer("status"), body.values.get("seconds", 5.0)
-    if status is not None and not 400 <= status <= 599:
-        raise body.wrong("status", "must be between 400 and 599")
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= 3600:
-        raise body.wrong("seconds", "must be between 0 and 3600")
-    return Fault(
-        kind=Kind(kind),
-        method=body.text("method") or "*",
-        path=body.text("path") or "*",
-        times=times if body.has("times") else 1,
-        skip=body.integer("skip") or 0,
-        status=status or 500,
-        seconds=float(seconds),
-        retry_after=body.text("retry_after"),
-    )
+    stated = read(_Stated, body)
+    if stated.kind not in tuple(Kind):
+        raise invalid(f"kind must be one of {', '.join(Kind)}", "kind")
+    # A null, which counts as absent elsewhere, means here: until it is removed.
+    times = None if "times" in body and body["times"] is None else stated.times
+    return Fault(**stated.model_dump() | {"kind": Kind(stated.kind), "times": times})

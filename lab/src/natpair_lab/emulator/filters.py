@@ -10,8 +10,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from natpair_lab.emulator.body import Json
 from natpair_lab.emulator.refused import Complaint, Refused, invalid, not_found
-from natpair_lab.emulator.views import Json
 
 PAGE_SIZES = range(25, 501)
 DEFAULT_PAGE_SIZE = 100

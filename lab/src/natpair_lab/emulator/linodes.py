@@ -1,336 +1,266 @@
-"""Creating, changing and deleting Linodes and their configuration profiles."""
+"""Linodes: created, changed, rebuilt, deleted, and switched on and off."""
 
 from __future__ import annotations
 
 import base64
-import binascii
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Annotated, Literal
 
-from natpair_lab.emulator import addresses, firewalls, interfaces, lifecycle, placement
-from natpair_lab.emulator.catalogue import PLANS, REGIONS
-from natpair_lab.emulator.fields import Fields
-from natpair_lab.emulator.images import IMAGES
-from natpair_lab.emulator.interfaces import NO_FIREWALL, Wanted
-from natpair_lab.emulator.model import Config, DeviceType, Firewall, Generation, Interface, Linode, Purpose, Status
+from pydantic import AfterValidator, Field
+
+from natpair_lab.emulator import addresses, configs, firewalls, interfaces, lifecycle, placement
+from natpair_lab.emulator.account import when
+from natpair_lab.emulator.body import Body, FirewallId, Json, Label64, Many, Nothing, Tags, read
+from natpair_lab.emulator.interfaces import Wanted
+from natpair_lab.emulator.model import DeviceType, Firewall, Generation, Linode, PlacementGroup, Status
+from natpair_lab.emulator.platform import IMAGES, PLANS, REGIONS, Plan, known_region
 from natpair_lab.emulator.refused import Refused, invalid
+from natpair_lab.emulator.routing import LINODES_READ, LINODES_WRITE, Call, delete, done, get, listing, post, put
 from natpair_lab.emulator.state import Store, entity_of, host_uuid_of, mac_of, slaac_of
 from natpair_lab.emulator.world import Created, Deleted, ShutDown
 
-POLICIES = ("linode/migrate", "linode/power_off_on")
+_Policy = Literal["linode/migrate", "linode/power_off_on"]
+
+
+def _decodable(text: str) -> str:
+    try:
+        base64.b64decode(text, validate=True)
+    except ValueError:
+        raise ValueError("must be valid Base64") from None
+    return text
+
+
+class _Metadata(Body):
+    user_data: Annotated[str, AfterValidator(_decodable)] = ""
+
+
+class _Group(Body):
+    id: int
+
+
+class _Disk(Body):
+    """What goes onto new disks, at a creation and at a rebuild alike."""
+
+    authorized_keys: Many[str] = ()
+    authorized_users: Many[str] = ()
+    booted: bool = True
+    disk_encryption: Literal["enabled", "disabled"] = "enabled"
+    maintenance_policy: _Policy = "linode/migrate"
+    metadata: _Metadata = _Metadata()
+    root_pass: Annotated[str, Field(min_length=7, max_length=128)] | None = None
+
+    def check(self, store: Store, image: str) -> None:
+        """400 for an image that is not there, a disk that nobody could log in to, too much user data."""
+        if image not in IMAGES:
+            raise invalid("image is not valid", "image")
+        if not (self.root_pass or self.authorized_keys or self.authorized_users):
+            raise invalid("Must provide valid root_pass, authorized_keys, or authorized_users")
+        self.user_data(store)
+
+    def user_data(self, store: Store) -> bytes:
+        """What cloud-init gets to read."""
+        decoded, limit = base64.b64decode(self.metadata.user_data), store.policy.user_data_bytes
+        if len(decoded) > limit:
+            raise invalid(f"user_data must be no longer than {limit} bytes when decoded", "metadata.user_data")
+        return decoded
+
+
+class _New(_Disk):
+    region: str
+    type: str
+    image: str | None = None
+    label: Label64 | None = None
+    tags: Tags = ()
+    group: str = ""
+    interface_generation: Literal["legacy_config", "linode"] | None = None
+    interfaces: Many[Json] = ()
+    ipv4: Many[str] = ()
+    kernel: Annotated[str, Field(min_length=1, max_length=100)] = "linode/grub2"
+    network_helper: bool | None = None
+    private_ip: bool = False
+    firewall_id: FirewallId | None = None
+    placement_group: _Group | None = None
+
+
+class _Rebuild(_Disk):
+    image: str
+    root_pass: Annotated[str, Field(min_length=7, max_length=128)]
+
+
+class _Change(Body):
+    label: Label64 | None = None
+    tags: Tags | None = None
+    group: str | None = None
+    watchdog_enabled: bool | None = None
+    maintenance_policy: _Policy | None = None
+
+
+class _Boot(Body):
+    config_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
     """A request to create a Linode, checked: carrying it out cannot fail any more but for want of addresses."""
 
-    label: str
-    region: str
-    type: str
+    asked: _New
     generation: Generation
     interfaces: tuple[Wanted, ...]
-    image: str | None
-    boot: bool
-    tags: tuple[str, ...]
-    group: str
+    firewall: Firewall | None
+    group: PlacementGroup | None
     user_data: bytes
     network_helper: bool
-    maintenance_policy: str
-    private_ip: bool
-    reserved: tuple[str, ...]
-    firewall: Firewall | None
-    group_id: int | None
 
 
-def read_order(store: Store, body: Fields) -> Order:
+def read_order(store: Store, body: Json) -> Order:
     """Check a request to create a Linode."""
-    region = addresses.known_region(body.required_text("region"))
-    plan = body.required_text("type")
-    if plan not in PLANS:
-        raise body.wrong("type", "is not valid")
-    image = _image(body)
-    generation = _generation(store, body, region)
-    wanted = interfaces.parse_all(body.children("interfaces") or (), generation, store.policy.interfaces_per_linode)
-    interfaces.check_vlans(store, region, [one.vlan_label for one in wanted if one.vlan_label])
-    if generation is Generation.LINODE and not wanted:
-        wanted = (Wanted(Purpose.PUBLIC, addresses=("auto",)),)
+    asked = read(_New, body)
+    region = known_region(asked.region).id
+    if asked.type not in PLANS:
+        raise invalid("type is not valid", "type")
+    if asked.image is not None:
+        asked.check(store, asked.image)
+    _check_label(store, asked.label)
+    generation = _generation(store, asked)
     if generation is Generation.LINODE:
-        wanted = tuple(firewalls.guarded(store, one, "interfaces.firewall_id") for one in wanted)
-    helper = body.flag("network_helper")
-    booted = body.flag("booted")
-    return Order(
-        label=check_label(store, body.text("label")),
-        region=region,
-        type=plan,
-        generation=generation,
-        interfaces=wanted,
-        image=image,
-        boot=image is not None and booted is not False,
-        tags=check_tags(body),
-        group=body.text("group") or "",
-        user_data=_user_data(body, store.policy.user_data_bytes),
-        network_helper=store.network_helper if helper is None else helper,
-        maintenance_policy=_policy(body),
-        private_ip=_private_ip(body, generation),
-        reserved=body.texts("ipv4") or (),
-        firewall=_firewall(store, body),
-        group_id=_group(store, body, region),
-    )
+        given: tuple[Json, ...] = asked.interfaces or ({"public": {}},)
+        wanted = tuple(interfaces.wanted(store, one, f"interfaces[{index}]") for index, one in enumerate(given))
+        interfaces.check_together(store, wanted, region, generation)
+        firewall = None
+        if asked.private_ip:
+            raise invalid("private_ip is not available on Linodes with Linode interfaces", "private_ip")
+    else:
+        wanted = configs.all_wanted(store, asked.interfaces, region)
+        firewall = firewalls.wanted(store, asked.firewall_id, "firewall_id")
+    group = None
+    if asked.placement_group is not None:
+        group = placement.named(store, asked.placement_group.id, "placement_group.id")
+        placement.check_room(group, region, 1)
+    helper = store.network_helper if asked.network_helper is None else asked.network_helper
+    return Order(asked, generation, wanted, firewall, group, asked.user_data(store), helper)
 
 
-def _image(body: Fields) -> str | None:
-    image = body.text("image")
-    keys, password = body.texts("authorized_keys"), body.text("root_pass")
-    if image is None:
-        return None
-    known = image in IMAGES if image.startswith("linode/") else re.fullmatch(r"(private|shared)/[A-Za-z0-9._-]+", image)
-    if not known:
-        raise body.wrong("image", "is not valid")
-    if not (password or keys or body.texts("authorized_users")):
-        raise body.missing("root_pass")
-    if password is not None and not 7 <= len(password) <= 128:
-        raise body.wrong("root_pass", "must be between 7 and 128 characters")
-    return image
-
-
-def _generation(store: Store, body: Fields, region: str) -> Generation:
-    text = body.text("interface_generation")
+def _generation(store: Store, asked: _New) -> Generation:
     setting = store.interfaces_for_new_linodes
     default = Generation.LINODE if setting.startswith("linode") else Generation.LEGACY
-    if text is not None and text not in tuple(Generation):
-        raise body.wrong("interface_generation", "must be one of legacy_config, linode")
-    generation = Generation(text) if text else default
+    generation = Generation(asked.interface_generation) if asked.interface_generation else default
     if setting.endswith("_only") and generation is not default:
-        raise body.wrong("interface_generation", "is not allowed by the settings of this account")
-    if generation is Generation.LINODE and "Linode Interfaces" not in REGIONS[region].capabilities:
-        raise body.wrong("interface_generation", f"linode is not available in the region {region}")
+        reason = "interface_generation is not allowed by the settings of this account"
+        raise invalid(reason, "interface_generation")
+    if generation is Generation.LINODE and "Linode Interfaces" not in REGIONS[asked.region].capabilities:
+        reason = f"interface_generation linode is not available in the region {asked.region}"
+        raise invalid(reason, "interface_generation")
     return generation
 
 
-def _user_data(body: Fields, limit: int) -> bytes:
-    text = (body.child("metadata") or Fields()).text("user_data")
-    if text is None:
-        return b""
-    try:
-        decoded = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise invalid("user_data must be valid Base64", "metadata.user_data") from None
-    if len(decoded) > limit:
-        raise invalid(f"user_data must be no longer than {limit} bytes when decoded", "metadata.user_data")
-    return decoded
-
-
-def _policy(body: Fields) -> str:
-    policy = body.text("maintenance_policy") or POLICIES[0]
-    if policy not in POLICIES:
-        raise body.wrong("maintenance_policy", "is not valid")
-    return policy
-
-
-def _private_ip(body: Fields, generation: Generation) -> bool:
-    private = body.flag("private_ip") or False
-    if private and generation is Generation.LINODE:
-        raise body.wrong("private_ip", "is not available on Linodes with Linode interfaces")
-    return private
-
-
-def _firewall(store: Store, body: Fields) -> Firewall | None:
-    firewall_id = body.integer("firewall_id")
-    if firewall_id is None:
-        firewall_id = store.default_firewall
-    return None if firewall_id in (None, NO_FIREWALL) else firewalls.named(store, firewall_id, "firewall_id")
-
-
-def _group(store: Store, body: Fields, region: str) -> int | None:
-    wanted = body.child("placement_group")
-    if wanted is None:
-        return None
-    group = placement.named(store, wanted.required_integer("id"), "placement_group.id")
-    placement.check_room(group, region, 1)
-    return group.id
-
-
-def check_label(store: Store, label: str | None, *, but: int | None = None) -> str:
-    """A label that no other Linode has; an empty one stands for `linode<id>`."""
-    if not label:
-        return ""
-    if not firewalls.LABEL.fullmatch(label) or not 3 <= len(label) <= 64:
-        raise invalid(
-            "Label must begin with a letter and be 3 to 64 letters, digits, hyphens, underscores and periods.", "label"
-        )
-    if any(one.label == label and one.id != but for one in store.linodes.values()):
+def _check_label(store: Store, label: str | None, *, but: int | None = None) -> None:
+    if label is not None and any(one.label == label and one.id != but for one in store.linodes.values()):
         raise invalid("Label must be unique among your Linodes.", "label")
-    return label
-
-
-def check_tags(body: Fields) -> tuple[str, ...]:
-    """Tags of 3 to 50 characters."""
-    tags = body.texts("tags") or ()
-    if any(not 3 <= len(tag) <= 50 for tag in tags):
-        raise body.wrong("tags", "must be between 3 and 50 characters each")
-    return tuple(dict.fromkeys(tags))
 
 
 def create(store: Store, order: Order) -> Linode:
     """Carry out an order; the Linode is provisioning when this returns."""
-    number = store.next_id()
+    asked, number = order.asked, store.next_id()
     linode = Linode(
         id=number,
-        label=order.label or f"linode{number}",
-        region=order.region,
-        type=order.type,
+        label=asked.label or f"linode{number}",
+        region=asked.region,
+        type=asked.type,
         status=Status.PROVISIONING,
         generation=order.generation,
         created=store.now,
         updated=store.now,
-        slaac=slaac_of(store.policy.slaac_net, list(REGIONS).index(order.region), mac_of(number)),
+        slaac=slaac_of(store.policy.slaac_net, list(REGIONS).index(asked.region), mac_of(number)),
         mac=mac_of(number),
-        host_uuid=host_uuid_of(placement.host_for(store, order.group_id)),
-        image=order.image,
-        tags=order.tags,
-        group=order.group,
-        maintenance_policy=order.maintenance_policy,
+        host_uuid=host_uuid_of(placement.host_for(store, order.group.id if order.group else None)),
+        image=asked.image,
+        tags=tuple(dict.fromkeys(asked.tags)),
+        group=asked.group,
+        maintenance_policy=asked.maintenance_policy,
         user_data=order.user_data,
         network_helper=order.network_helper,
     )
     with _all_or_nothing(store, number):
         _plug_in(store, linode, order)
-    interfaces.note_vlans(store, order.region)
-    if order.group_id is not None:
-        placement.add(store, store.groups[order.group_id], [number])
+    interfaces.note_vlans(store, asked.region)
+    if order.group is not None:
+        placement.add(store, order.group, [number])
     linode = store.linodes[number]
     store.notices.append(Created(store.view(linode)))
-    lifecycle.provision(store, linode, boot=order.boot)
+    lifecycle.provision(store, linode, boot=asked.image is not None and asked.booted)
     return linode
 
 
 @contextmanager
 def _all_or_nothing(store: Store, linode_id: int) -> Iterator[None]:
     """Take back a half made Linode when an address cannot be had."""
-    before = dict(store.addresses)
+    before = (dict(store.addresses), dict(store.devices))
     try:
         yield
     except Refused:
-        store.addresses = before
+        store.addresses, store.devices = before
         store.linodes.pop(linode_id, None)
         raise
 
 
 def _plug_in(store: Store, linode: Linode, order: Order) -> None:
-    made = [interfaces.make(store, one) for one in order.interfaces]
-    if order.generation is Generation.LEGACY:
-        store.linodes[linode.id] = linode
-        give_addresses(store, linode, order.reserved or ("auto",))
-        if order.private_ip:
+    store.linodes[linode.id] = linode
+    legacy = order.generation is Generation.LEGACY
+    if legacy:
+        addresses.give(store, linode, order.asked.ipv4 or ("auto",))
+        if order.asked.private_ip:
             addresses.new_address(store, linode.region, public=False, linode=linode)
-        if order.image is not None:
-            add_config(store, linode, _profile_label(order.image), made, order.network_helper)
         if order.firewall:
             firewalls.attach(store, order.firewall, DeviceType.LINODE, linode.id, linode)
-        return
-    linode = routed(replace(linode, interfaces=tuple(made)), made, order.interfaces)
-    store.linodes[linode.id] = linode
-    for interface, wanted in zip(made, order.interfaces, strict=True):
-        if wanted.purpose is Purpose.PUBLIC:
-            give_addresses(store, linode, order.reserved or wanted.addresses)
-            if wanted.firewall_id is not None:
-                guard = store.firewalls[wanted.firewall_id]
-                firewalls.attach(store, guard, DeviceType.INTERFACE, interface.id, linode)
-    if order.image is not None:
-        add_config(store, linode, _profile_label(order.image), [], order.network_helper)
+    else:
+        interfaces.plug_in(store, linode, order.interfaces, order.asked.ipv4)
+    if order.asked.image is not None:
+        configs.add(store, linode, order.interfaces if legacy else (), order.network_helper)
 
 
-def _profile_label(image: str) -> str:
-    return f"My {image.partition('/')[2]} Disk Profile"
-
-
-def give_addresses(store: Store, linode: Linode, wanted: Sequence[str]) -> None:
-    """Public addresses for a Linode: `auto` from the pool, or a reserved one by name."""
-    for text in wanted:
-        if text == "auto":
-            addresses.new_address(store, linode.region, public=True, linode=linode)
-        else:
-            addresses.attach_reserved(store, linode, text, "ipv4")
-
-
-def routed(linode: Linode, made: Sequence[Interface], wanted: Sequence[Wanted]) -> Linode:
-    """Point the default routes at a new public interface, unless the request says not to."""
-    for interface, one in zip(made, wanted, strict=True):
-        if one.purpose is Purpose.PUBLIC:
-            v4 = linode.default_route_v4 if one.route_v4 is False else interface.id
-            v6 = linode.default_route_v6 if one.route_v6 is False else interface.id
-            linode = replace(linode, default_route_v4=v4, default_route_v6=v6)
-    return linode
-
-
-def add_config(
-    store: Store, linode: Linode, label: str, made: Sequence[Interface], network_helper: bool | None = None
-) -> Config:
-    """A further configuration profile."""
-    config = Config(
-        id=store.next_id(),
-        linode_id=linode.id,
-        label=label,
-        created=store.now,
-        updated=store.now,
-        interfaces=tuple(made),
-        network_helper=store.network_helper if network_helper is None else network_helper,
-    )
-    store.configs[config.id] = config
-    return config
-
-
-def update(store: Store, linode: Linode, body: Fields) -> Linode:
-    """Change what may be changed on a living Linode."""
-    label = check_label(store, body.text("label"), but=linode.id) or linode.label
-    watchdog, group = body.flag("watchdog_enabled"), body.text("group")
-    policy = _policy(body) if body.text("maintenance_policy") else linode.maintenance_policy
-    changed = replace(
-        linode,
-        label=label,
-        tags=check_tags(body) if body.has("tags") else linode.tags,
-        group=linode.group if group is None else group,
-        watchdog_enabled=linode.watchdog_enabled if watchdog is None else watchdog,
-        maintenance_policy=policy,
-        updated=store.now,
-    )
+def _update(call: Call) -> Json:
+    store, linode, change = call.store, call.own_linode(), call.read(_Change)
+    _check_label(store, change.label, but=linode.id)
+    values = change.model_dump(exclude_none=True)
+    if change.tags is not None:
+        values["tags"] = tuple(dict.fromkeys(change.tags))
+    changed = replace(linode, **values, updated=store.now)
     store.linodes[linode.id] = changed
     store.add_event("linode_update", entity_of(changed))
-    return changed
+    return _view(store, changed)
 
 
-def rebuild(store: Store, linode: Linode, body: Fields) -> Linode:
+def _rebuild(call: Call) -> Json:
     """New disks from an image, with a new profile; addresses and Linode interfaces stay.
 
     What the old profile said is lost: interfaces of the legacy generation, and Network Helper's switch there.
     """
+    store, linode = call.store, call.own_linode()
     lifecycle.require_settled(linode)
-    body.required_text("root_pass")
-    image = _image(body)
-    if image is None:
-        raise body.missing("image")
-    user_data, booted = _user_data(body, store.policy.user_data_bytes), body.flag("booted")
+    asked = call.read(_Rebuild)
+    asked.check(store, asked.image)
     lifecycle.go_stale(store, linode)
     if linode.status is Status.RUNNING:
         store.notices.append(ShutDown(linode.id))
     store.configs = {key: one for key, one in store.configs.items() if one.linode_id != linode.id}
-    changed = replace(linode, image=image, user_data=user_data, status=Status.REBUILDING, updated=store.now)
+    user_data = asked.user_data(store)
+    changed = replace(linode, image=asked.image, user_data=user_data, status=Status.REBUILDING, updated=store.now)
     store.linodes[linode.id] = changed
-    add_config(store, changed, _profile_label(image), [])
+    configs.add(store, changed)
     interfaces.note_vlans(store, linode.region)
     store.notices.append(Created(store.view(changed)))
-    lifecycle.provision(store, changed, boot=booted is not False, action="linode_rebuild")
-    return changed
+    lifecycle.provision(store, changed, boot=asked.booted, action="linode_rebuild")
+    return _view(store, changed)
 
 
-def delete(store: Store, linode: Linode) -> None:
+def _delete(call: Call) -> None:
     """Delete a settled Linode: its addresses go with it, also where they are shared, unless they are reserved."""
+    store, linode = call.store, call.own_linode()
     lifecycle.require_settled(linode)
     store.add_event("linode_delete", entity_of(linode))
-    if linode.id in store.shares:
-        addresses.share(store, linode, ())
+    addresses.share(store, linode, ())
     for address in store.owned(linode.id):
         addresses.drop(store, address)
     placement.forget(store, linode.id)
@@ -341,3 +271,111 @@ def delete(store: Store, linode: Linode) -> None:
     del store.linodes[linode.id]
     interfaces.note_vlans(store, linode.region)
     store.notices.append(Deleted(linode.id))
+
+
+def _boot(call: Call) -> None:
+    linode = call.own_linode()
+    _check_config(call, linode)
+    lifecycle.boot(call.store, linode)
+
+
+def _reboot(call: Call) -> None:
+    linode = call.own_linode()
+    _check_config(call, linode)
+    lifecycle.reboot(call.store, linode)
+
+
+def _check_config(call: Call, linode: Linode) -> None:
+    wanted = call.read(_Boot).config_id
+    if wanted is not None and wanted not in {one.id for one in call.store.configs_of(linode.id)}:
+        raise invalid("config_id is not valid", "config_id")
+
+
+def _shut_down(call: Call) -> None:
+    call.read(Nothing)
+    lifecycle.shutdown(call.store, call.own_linode())
+
+
+def _view(store: Store, one: Linode) -> Json:
+    size = PLANS[one.type]
+    owned = store.owned(one.id, public=True) + store.owned(one.id, public=False)
+    return {
+        "id": one.id,
+        "label": one.label,
+        "group": one.group,
+        "status": store.shown_status(one).value,
+        "created": when(one.created),
+        "updated": when(one.updated),
+        "type": one.type,
+        "ipv4": [str(address.address) for address in owned],
+        "ipv6": f"{one.slaac}/128" if any(address.public for address in owned) else None,
+        "image": one.image,
+        "region": one.region,
+        "site_type": REGIONS[one.region].site_type,
+        "specs": {
+            "disk": size.disk,
+            "memory": size.memory,
+            "vcpus": size.vcpus,
+            "gpus": 0,
+            "transfer": size.transfer,
+            "accelerated_devices": 0,
+        },
+        "alerts": _alerts(size),
+        "backups": {
+            "enabled": False,
+            "available": False,
+            "schedule": {"day": None, "window": None},
+            "last_successful": None,
+        },
+        "hypervisor": "kvm",
+        "watchdog_enabled": one.watchdog_enabled,
+        "tags": list(one.tags),
+        "host_uuid": one.host_uuid,
+        "has_user_data": bool(one.user_data),
+        "placement_group": _view_group(placement.group_of(store, one.id)),
+        "disk_encryption": "enabled",
+        "lke_cluster_id": None,
+        "capabilities": ["SMTP Enabled", "Maintenance Policy"],
+        "interface_generation": one.generation.value,
+        "maintenance_policy": one.maintenance_policy,
+        "locks": [],
+    }
+
+
+def _alerts(size: Plan) -> Json:
+    limits = {"cpu": 90 * size.vcpus, "network_in": 10, "network_out": 10, "transfer_quota": 80, "io": 10000}
+    return limits | {"system_alerts": [], "user_alerts": []}
+
+
+def _view_group(group: PlacementGroup | None) -> Json | None:
+    if group is None:
+        return None
+    return {
+        "id": group.id,
+        "label": group.label,
+        "placement_group_type": group.type,
+        "placement_group_policy": group.policy,
+        "migrating_to": None,
+    }
+
+
+_ALL = "/linode/instances"
+_ONE = f"{_ALL}/{{linodeId}}"
+
+ROUTES = (
+    listing(
+        _ALL,
+        LINODES_READ,
+        lambda call: [_view(call.store, one) for one in call.store.linodes.values()],
+        "group id image interface_generation ipv4 label placement_group.label placement_group.placement_group_type "
+        "region tags",
+    ),
+    post(_ALL, LINODES_WRITE, lambda call: _view(call.store, create(call.store, read_order(call.store, call.body)))),
+    get(_ONE, LINODES_READ, lambda call: _view(call.store, call.linode())),
+    put(_ONE, LINODES_WRITE, _update),
+    delete(_ONE, LINODES_WRITE, _delete),
+    post(f"{_ONE}/rebuild", LINODES_WRITE, _rebuild),
+    post(f"{_ONE}/boot", LINODES_WRITE, done(_boot)),
+    post(f"{_ONE}/reboot", LINODES_WRITE, done(_reboot)),
+    post(f"{_ONE}/shutdown", LINODES_WRITE, done(_shut_down)),
+)

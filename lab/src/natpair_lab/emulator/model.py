@@ -133,7 +133,7 @@ class PlacementGroup:
         return self.policy == "strict"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Rule:
     """One line of a Cloud Firewall."""
 
@@ -146,7 +146,7 @@ class Rule:
     ipv6: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Rules:
     """All rules of a Cloud Firewall, with what happens to the rest."""
 
@@ -211,7 +211,6 @@ class Event:
     secondary: Entity | None = None
     message: str | None = None
     duration: float | None = None
-    seen: bool = False
 
     @property
     def percent(self) -> int:

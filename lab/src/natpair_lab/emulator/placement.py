@@ -1,37 +1,38 @@
 """Placement groups: Linodes on different hosts.
 
-The emulated platform has as many hosts as it needs, so a group is always compliant unless the control endpoint
-moved a Linode onto another's host.
+A group is always compliant unless the control endpoint moved a Linode onto another's host, or a flexible group ran
+out of hosts.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Annotated, Literal
 
-from natpair_lab.emulator import addresses
-from natpair_lab.emulator.catalogue import REGIONS
-from natpair_lab.emulator.fields import Fields
+from pydantic import Field
+
+from natpair_lab.emulator.body import Body, Json
 from natpair_lab.emulator.model import Entity, PlacementGroup
+from natpair_lab.emulator.platform import REGIONS, known_region
 from natpair_lab.emulator.refused import invalid, not_found
+from natpair_lab.emulator.routing import LINODES_READ, LINODES_WRITE, Call, delete, get, listing, post
 from natpair_lab.emulator.state import Store, host_uuid_of
 
-_TYPES = ("anti_affinity:local",)
-_POLICIES = ("strict", "flexible")
-_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+
+class _New(Body):
+    label: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\Z")]
+    region: str
+    placement_group_type: Literal["anti_affinity:local"]
+    placement_group_policy: Literal["strict", "flexible"]
 
 
-def entity_of(group: PlacementGroup) -> Entity:
-    """How events name a placement group."""
+class _Members(Body):
+    linodes: list[int]
+
+
+def _entity(group: PlacementGroup) -> Entity:
     return Entity(id=group.id, type="placement_group", label=group.label, url=f"/v4/placement/groups/{group.id}")
-
-
-def find(store: Store, group_id: int) -> PlacementGroup:
-    """The group, or 404."""
-    if group_id not in store.groups:
-        raise not_found()
-    return store.groups[group_id]
 
 
 def named(store: Store, group_id: int, field: str) -> PlacementGroup:
@@ -41,84 +42,72 @@ def named(store: Store, group_id: int, field: str) -> PlacementGroup:
     return store.groups[group_id]
 
 
-def create(store: Store, body: Fields) -> PlacementGroup:
-    """A new, empty group."""
-    label = _label(store, body)
-    region = addresses.known_region(body.required_text("region"))
-    if "Placement Group" not in REGIONS[region].capabilities:
-        raise invalid(f"Placement groups are not available in the region {region}.", "region")
-    kind, policy = body.required_text("placement_group_type"), body.required_text("placement_group_policy")
-    if kind not in _TYPES:
-        raise body.wrong("placement_group_type", f"must be one of {', '.join(_TYPES)}")
-    if policy not in _POLICIES:
-        raise body.wrong("placement_group_policy", f"must be one of {', '.join(_POLICIES)}")
-    group = PlacementGroup(id=store.next_id(), label=label, region=region, type=kind, policy=policy)
+def _create(call: Call) -> Json:
+    store, new = call.store, call.read(_New)
+    region = known_region(new.region)
+    if "Placement Group" not in region.capabilities:
+        raise invalid(f"Placement groups are not available in the region {region.id}.", "region")
+    if any(group.label == new.label for group in store.groups.values()):
+        raise invalid("label must be unique among your placement groups", "label")
+    group = PlacementGroup(
+        id=store.next_id(),
+        label=new.label,
+        region=region.id,
+        type=new.placement_group_type,
+        policy=new.placement_group_policy,
+    )
     store.groups[group.id] = group
-    store.add_event("placement_group_create", entity_of(group))
-    return group
-
-
-def _label(store: Store, body: Fields, but: int | None = None) -> str:
-    label = body.required_text("label")
-    if not _LABEL.fullmatch(label) or len(label) > 64:
-        raise body.wrong("label", "must be 1 to 64 letters, digits, hyphens, underscores and periods")
-    if any(group.label == label and group.id != but for group in store.groups.values()):
-        raise body.wrong("label", "must be unique among your placement groups")
-    return label
-
-
-def rename(store: Store, group: PlacementGroup, body: Fields) -> PlacementGroup:
-    """Change the label, the only thing that can be changed."""
-    store.groups[group.id] = replace(group, label=_label(store, body, group.id))
-    return store.groups[group.id]
+    store.add_event("placement_group_create", _entity(group))
+    return _view(store, group)
 
 
 def check_room(group: PlacementGroup, region: str, count: int) -> None:
     """400 if so many Linodes of that region cannot join."""
     if group.region != region:
         raise invalid(f"The placement group is in {group.region}, not in {region}.", "placement_group")
-    if len(group.members) + count > REGIONS[region].maximum_linodes_per_group:
-        raise invalid(f"A placement group has no more than {REGIONS[region].maximum_linodes_per_group} Linodes.")
+    most = REGIONS[region].maximum_linodes_per_group
+    if len(group.members) + count > most:
+        raise invalid(f"A placement group has no more than {most} Linodes.")
 
 
-def assign(store: Store, group: PlacementGroup, linode_ids: Sequence[int]) -> PlacementGroup:
-    """Let Linodes join; a strict group refuses one whose host already has a member."""
-    wanted = list(dict.fromkeys(linode_ids))
-    for linode_id in wanted:
+def _assign(call: Call) -> Json:
+    store, group = call.store, _group(call)
+    joining = list(dict.fromkeys(call.read(_Members).linodes))
+    for linode_id in joining:
         linode = store.linode_named(linode_id, "linodes")
         if group_of(store, linode_id) is not None:
             raise invalid(f"Linode {linode_id} is already in a placement group.", "linodes")
-        check_room(group, linode.region, len(wanted))
-    hosts = [store.linodes[linode_id].host_uuid for linode_id in (*group.members, *wanted)]
+        check_room(group, linode.region, len(joining))
+    hosts = [store.linodes[linode_id].host_uuid for linode_id in (*group.members, *joining)]
     if group.strict and len(set(hosts)) < len(hosts):
         raise invalid("The placement group would not be compliant.", "linodes")
-    return add(store, group, wanted)
+    return _view(store, add(store, group, joining))
 
 
 def add(store: Store, group: PlacementGroup, linode_ids: Sequence[int]) -> PlacementGroup:
     """Note new members that were checked before."""
     store.groups[group.id] = replace(group, members=(*group.members, *linode_ids))
-    store.add_event("placement_group_assign", entity_of(group))
+    store.add_event("placement_group_assign", _entity(group))
     return store.groups[group.id]
 
 
-def unassign(store: Store, group: PlacementGroup, linode_ids: Sequence[int]) -> PlacementGroup:
-    """Let Linodes leave."""
-    strangers = [linode_id for linode_id in linode_ids if linode_id not in group.members]
+def _unassign(call: Call) -> Json:
+    store, group, leaving = call.store, _group(call), call.read(_Members).linodes
+    strangers = [linode_id for linode_id in leaving if linode_id not in group.members]
     if strangers:
         raise invalid(f"Linode {strangers[0]} is not in this placement group.", "linodes")
-    left = tuple(member for member in group.members if member not in linode_ids)
+    left = tuple(member for member in group.members if member not in leaving)
     store.groups[group.id] = replace(group, members=left)
-    store.add_event("placement_group_unassign", entity_of(group))
-    return store.groups[group.id]
+    store.add_event("placement_group_unassign", _entity(group))
+    return _view(store, store.groups[group.id])
 
 
-def delete(store: Store, group: PlacementGroup) -> None:
-    """Delete an empty group."""
+def _delete(call: Call) -> None:
+    group = _group(call)
     if group.members:
         raise invalid("The placement group still has Linodes assigned to it.")
-    del store.groups[group.id]
-    store.add_event("placement_group_delete", entity_of(group))
+    del call.store.groups[group.id]
+    call.store.add_event("placement_group_delete", _entity(group))
 
 
 def forget(store: Store, linode_id: int) -> None:
@@ -134,8 +123,7 @@ def group_of(store: Store, linode_id: int) -> PlacementGroup | None:
     return next((group for group in store.groups.values() if linode_id in group.members), None)
 
 
-def compliant(store: Store, group: PlacementGroup, linode_id: int) -> bool:
-    """Whether no other member stands on the Linode's host."""
+def _compliant(store: Store, group: PlacementGroup, linode_id: int) -> bool:
     host = store.linodes[linode_id].host_uuid
     return not any(store.linodes[other].host_uuid == host for other in group.members if other != linode_id)
 
@@ -152,3 +140,41 @@ def host_for(store: Store, group_id: int | None) -> int:
             raise invalid("The placement group has no compliant host with room for this Linode.", "placement_group.id")
         return 0
     return free
+
+
+def _view(store: Store, one: PlacementGroup) -> Json:
+    members = [{"linode_id": member, "is_compliant": _compliant(store, one, member)} for member in one.members]
+    return {
+        "id": one.id,
+        "label": one.label,
+        "region": one.region,
+        "placement_group_type": one.type,
+        "placement_group_policy": one.policy,
+        "is_compliant": all(member["is_compliant"] for member in members),
+        "members": members,
+        "migrations": {"inbound": [], "outbound": []},
+    }
+
+
+def _group(call: Call) -> PlacementGroup:
+    number = call.number("groupId")
+    if number not in call.store.groups:
+        raise not_found()
+    return call.store.groups[number]
+
+
+_ONE = "/placement/groups/{groupId}"
+
+ROUTES = (
+    listing(
+        "/placement/groups",
+        LINODES_READ,
+        lambda call: [_view(call.store, one) for one in call.store.groups.values()],
+        "label placement_group_type region",
+    ),
+    post("/placement/groups", LINODES_WRITE, _create),
+    get(_ONE, LINODES_READ, lambda call: _view(call.store, _group(call))),
+    delete(_ONE, LINODES_WRITE, _delete),
+    post(f"{_ONE}/assign", LINODES_WRITE, _assign),
+    post(f"{_ONE}/unassign", LINODES_WRITE, _unassign),
+)

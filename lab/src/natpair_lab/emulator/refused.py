@@ -50,3 +50,8 @@ def not_found() -> Refused:
 def busy() -> Refused:
     """400: the Linode is in a passing state. Clients are expected to try again."""
     return Refused(400, Complaint("Linode busy."))
+
+
+def unauthorized() -> Refused:
+    """403: the token is good, its user may not."""
+    return Refused(403, Complaint("Unauthorized"))

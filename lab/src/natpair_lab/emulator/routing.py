@@ -10,18 +10,19 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 from urllib.parse import unquote
 
-from natpair_lab.emulator.fields import Fields
+from natpair_lab.emulator.body import Json, Model, read
 from natpair_lab.emulator.filters import filtered, page
-from natpair_lab.emulator.refused import not_found
+from natpair_lab.emulator.model import Linode
+from natpair_lab.emulator.refused import not_found, unauthorized
 from natpair_lab.emulator.state import Store
-from natpair_lab.emulator.views import Json
 
 LINODES_READ, LINODES_WRITE = ("linodes:read_only",), ("linodes:read_write",)
 IPS_READ, IPS_WRITE = ("ips:read_only",), ("ips:read_write", "linodes:read_write")
 FIREWALL_READ, FIREWALL_WRITE = ("firewall:read_only",), ("firewall:read_write",)
-EVENTS_READ, EVENTS_WRITE = ("events:read_only",), ("events:read_write",)
+EVENTS_READ = ("events:read_only",)
 ACCOUNT_READ = ("account:read_only",)
 ANY_TOKEN: tuple[str, ...] = ()
 
@@ -34,7 +35,7 @@ class Call:
     params: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     x_filter: str = ""
-    body: Fields = field(default_factory=Fields)
+    body: Json = field(default_factory=dict)
     read_only: frozenset[int] = frozenset()
 
     def number(self, name: str) -> int:
@@ -44,9 +45,27 @@ class Call:
             raise not_found()
         return int(text)
 
+    def read(self, model: type[Model]) -> Model:
+        """What the request states, or 400."""
+        return read(model, self.body)
 
-# The specification has one bare array, the interfaces of a profile.
-Answer = Callable[[Call], Json | list[Json]]
+    def linode(self) -> Linode:
+        """The Linode that the path names."""
+        return self.store.linode(self.number("linodeId"))
+
+    def own_linode(self) -> Linode:
+        """The Linode that the path names, if the user may change it."""
+        linode = self.linode()
+        self.may_change(linode.id)
+        return linode
+
+    def may_change(self, linode_id: int) -> None:
+        """403 if the user's grant for a Linode is to read only."""
+        if linode_id in self.read_only:
+            raise unauthorized()
+
+
+Answer = Callable[[Call], Json]
 
 
 @dataclass(frozen=True)
@@ -97,9 +116,19 @@ def put(path: str, scopes: tuple[str, ...], answer: Answer) -> Route:
     return Route("PUT", path, scopes, answer)
 
 
-def delete(path: str, scopes: tuple[str, ...], answer: Answer) -> Route:
+def delete(path: str, scopes: tuple[str, ...], answer: Callable[[Call], Any]) -> Route:
     """An operation that removes."""
-    return Route("DELETE", path, scopes, answer)
+    return Route("DELETE", path, scopes, done(answer))
+
+
+def done(work: Callable[[Call], Any]) -> Answer:
+    """An answer that is empty once the work is done."""
+
+    def answer(call: Call) -> Json:
+        work(call)
+        return {}
+
+    return answer
 
 
 @dataclass(frozen=True, slots=True)

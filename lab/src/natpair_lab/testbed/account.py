@@ -7,10 +7,9 @@ from ipaddress import IPv4Address, IPv4Network
 
 from natpair.core.model import Gateway, Node
 from natpair_lab.emulator import addresses, linodes
-from natpair_lab.emulator.catalogue import REGIONS
-from natpair_lab.emulator.fields import Fields
-from natpair_lab.emulator.interfaces import NO_FIREWALL
+from natpair_lab.emulator.firewalls import NO_FIREWALL
 from natpair_lab.emulator.model import Address, Linode, Purpose, Status
+from natpair_lab.emulator.platform import REGIONS
 from natpair_lab.emulator.state import Policy, Store, Timing
 from natpair_lab.testbed import topology, userdata
 from natpair_lab.testbed.cloudworld import Machine
@@ -62,7 +61,7 @@ def _linode(store: Store, node: Node, region: str) -> Linode:
         "network_helper": False,
         "tags": ["natpair"],
     }
-    made = linodes.create(store, linodes.read_order(store, Fields(body)))
+    made = linodes.create(store, linodes.read_order(store, body))
     for address in store.owned(made.id):
         del store.addresses[address.address]
     linode = replace(store.linodes[made.id], slaac=node.public_address6.ip, status=Status.RUNNING)
