@@ -66,7 +66,7 @@ def test_a_plan_changes_nothing_and_says_everything(person: Person, tmp_path: Pa
         "create the Linode nat-a: g6-nanode-1",
         "allocate a floating address",
         "$10.00",
-        "not told by the API",
+        "items without a price in the API",
     ):
         assert words in said.stdout
     assert set(person.requests()) == {"GET"}
@@ -97,7 +97,7 @@ def test_from_the_plan_to_nothing_again(person: Person, tmp_path: Path) -> None:
     gone = person.reads("destroy", "--yes", "--every", "0.05")
     assert len([step for step in gone["done"] if step["kind"] == "delete-linode"]) == 2
     assert key.read_text() == secret, "the key is the person's"
-    assert "there is nothing" in person.types("destroy").stdout
+    assert "nothing to remove" in person.types("destroy").stdout
     assert person.reads("destroy")["done"] == []
 
 
@@ -161,7 +161,7 @@ def test_two_at_once_are_one_too_many(person: Person) -> None:
             refused = person.types(*words)
             assert isinstance(refused.exception, NotReady)
             assert refused.exception.exit_code == 75
-            assert "another natpair cloud works" in refused.exception.message
+            assert "another natpair cloud command is running" in refused.exception.message
     assert person.requests() == []
     assert person.code("apply", "--yes", "--every", "0.05") == 0
 
