@@ -1,6 +1,6 @@
-"""bird.conf, which never changes with the role, and the small file it includes, which is all that does.
+"""bird.conf, which does not change with the role, and the small included file, which does.
 
-The platform probe says other things over the very same sessions; what it says is written out in its file.
+The platform probe uses the same sessions with other announcements, which are written into its own file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _STARTUP_HOLD_SECONDS = 15
 
 
 def bird_file(sides: Sides) -> RenderedFile:
-    """bird.conf of one node: a session to each route server, for as long as the node is up."""
+    """bird.conf of one node: a session to each route server, up whenever the node is up."""
     text = fill(
         "bird.conf.j2",
         sides,
@@ -30,22 +30,22 @@ def bird_file(sides: Sides) -> RenderedFile:
 
 
 def standby_file() -> RenderedFile:
-    """What the role file says before an agent has spoken: a BIRD that (re)starts comes up as standby."""
+    """The role file before the agent has written one: BIRD (re)starts as standby."""
     return RenderedFile(paths.BIRD_ROLE_STANDBY, role_file(Announcement(primary=False, med=STANDBY_MED)))
 
 
 def role_file(announcement: Announcement) -> str:
-    """Text of the role file: community and MED, 0 and unused under the policy that sends none.
+    """Text of the role file: community and MED. MED is 0 and unused with the policy that sends none.
 
-    To be put in place by rename before `configure`; `configure soft` would not re-export. MED is defined in any
-    case, so that the file fits a bird.conf of either policy while the policy is being changed.
+    Install it by rename before `configure`; `configure soft` would not re-export. MED is always defined, so that the
+    file fits a bird.conf of either policy while the policy changes.
     """
     asn, value = announcement.community
     return f"define COMM = ({asn},{value});\ndefine MED = {announcement.med or 0};\n"
 
 
 class Origin(StrEnum):
-    """The ORIGIN attribute as BIRD writes it; a standard fabric prefers the first (RFC 4271 section 9.1.2.2 b)."""
+    """The ORIGIN attribute in BIRD's notation. BGP prefers IGP to INCOMPLETE (RFC 4271 section 9.1.2.2 b)."""
 
     IGP = "ORIGIN_IGP"
     INCOMPLETE = "ORIGIN_INCOMPLETE"
@@ -53,7 +53,7 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One thing to say of the FIPs: a community by its second half, a MED or none, an ORIGIN."""
+    """One announcement of the FIPs: primary or secondary community, a MED or none, an ORIGIN."""
 
     primary: bool = True
     med: int | None = None
@@ -66,7 +66,7 @@ class Word:
 
 
 def probe_text(sides: Sides, said: Word | None, folder: str) -> str:
-    """A bird.conf for the platform probe that keeps its log in `folder`; `said` None announces nothing."""
+    """A bird.conf for the platform probe, with its log in `folder`. With `said` None it announces nothing."""
     return fill(
         "bird-probe.conf.j2",
         sides,

@@ -21,9 +21,9 @@ _NOTHING_SPECIAL = Capabilities()
 def render_all(
     gateway: Gateway, node: str, *, capabilities: Capabilities = _NOTHING_SPECIAL
 ) -> tuple[RenderedFile, ...]:
-    """All files of the node called `node`, sorted by path; the same input always gives the same bytes.
+    """All files of the node called `node`, sorted by path. The same input always gives the same bytes.
 
-    KeyError if the pair has no such node.
+    Raise KeyError if the pair has no such node.
     """
     sides = Sides.of(gateway, node)
     files = (

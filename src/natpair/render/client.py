@@ -1,6 +1,6 @@
-"""What a private instance needs to go out through the pair: the files of three network managers, commands, a check.
+"""The network configuration of a private instance: files for three network managers, commands, and a check script.
 
-A private instance needs nothing of natpair: an address in the VIP's subnet, and the VIP as its default gateway.
+A private instance needs no part of natpair, only an address in the VIP's subnet and the VIP as its default gateway.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from natpair.core.model import Gateway
 from natpair.render.base import RenderedFile, page
 
 MTU = 1500
-"""Of Linode's VLANs; the pair adds no header, so nothing smaller is needed on the way out."""
-_SECRET_ENOUGH = 0o600  # netplan complains about files that others may read
+"""The MTU of Linode's VLANs. The pair adds no header, so no smaller value is needed."""
+_SECRET_ENOUGH = 0o600  # netplan warns about files that other users can read
 _PUBLIC = 0o644
 
 
 class Manager(StrEnum):
-    """What sets the network up on a private instance. `commands`: nothing does, until the next boot."""
+    """What configures the network on a private instance. `commands`: plain commands, which last until the next boot."""
 
     NETPLAN = "netplan"
     NETWORKD = "networkd"
@@ -46,7 +46,7 @@ class Client:
 
 
 def free_address(gateway: Gateway) -> IPv4Interface:
-    """An address for an example: the first of the subnet that belongs neither to a node nor to the pair."""
+    """An example address: the first in the subnet that is neither a node's nor the VIP."""
     network = gateway.private_network
     taken = {gateway.pair.vip.ip, *(node.private_address.ip for node in gateway.node)}
     found = next((host for host in network.hosts() if host not in taken), network.network_address)
@@ -54,42 +54,42 @@ def free_address(gateway: Gateway) -> IPv4Interface:
 
 
 def unusable(gateway: Gateway, address: IPv4Interface) -> str:
-    """Why a private instance cannot have `address`, in plain words; empty if it can."""
+    """Why a private instance cannot have `address`, as text; empty if it can."""
     network = gateway.private_network
     if address.network != network:
-        return f"is not in the subnet of the VIP, {network}"
+        return f"is not in the VIP's subnet {network}"
     if address.ip in {network.network_address, network.broadcast_address}:
         return f"is the network or broadcast address of {network}"
     if address.ip == gateway.pair.vip.ip:
-        return "is the VIP, which the nodes have"
+        return "is the VIP"
     owner = next((node.name for node in gateway.node if node.private_address.ip == address.ip), "")
     return f"is the address of {owner}" if owner else ""
 
 
 def client_file(gateway: Gateway, client: Client, manager: Manager) -> RenderedFile:
-    """The text for one network manager; its path is empty for `commands`, which belong into no file."""
+    """The file for one network manager; its path is empty for `commands`, which need no file."""
     template, path, mode, _ = _PLACES[manager]
     return RenderedFile(path, page(template, **_context(gateway, client)), mode)
 
 
 def makes_it_so(client: Client, manager: Manager) -> str:
-    """The command after the file is in place; empty if there is none."""
+    """The command to run after the file is installed; empty if there is none."""
     return _PLACES[manager][3].format(interface=client.interface)
 
 
 def check_script(gateway: Gateway, client: Client) -> str:
-    """A script for the private instance that tells whether its way out is right."""
+    """A script that checks the network configuration on the private instance."""
     return page("client-check.sh.j2", **_context(gateway, client))
 
 
 def remarks(gateway: Gateway, client: Client) -> Iterator[str]:
-    """What no file can say, a sentence each."""
+    """Remarks for the user, one sentence each."""
     fips = ", ".join(map(str, gateway.pair.fips))
     yield f"The internet sees this instance as {'one of ' if len(gateway.pair.fips) > 1 else ''}{fips}."
-    yield "Turn Network Helper off for this Linode, or it writes another configuration at the next boot."
+    yield "Turn off Network Helper for this Linode. Otherwise it overwrites this configuration at the next boot."
     if not client.resolvers:
-        yield "The pair forwards DNS and answers none: name servers of your choice go into --dns."
-    yield f"The MTU is {MTU}: the pair adds no header. IPv6 does not pass through the pair."
+        yield "The pair forwards DNS queries but is no name server: give name servers with --dns."
+    yield f"The MTU is {MTU}, because the pair adds no header. The pair does not forward IPv6."
 
 
 def _context(gateway: Gateway, client: Client) -> dict[str, object]:

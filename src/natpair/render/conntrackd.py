@@ -17,7 +17,7 @@ _RESEND_QUEUE = 131_072
 
 
 def socket_buffer_bytes(max_flows: int) -> int:
-    """8 to 24 MiB, growing with the table: a burst of new flows must fit while the daemon is scheduled out."""
+    """8 to 24 MiB, depending on the table size: a burst of new flows must fit while the daemon does not run."""
     return min(24 * _MIB, max(8 * _MIB, max_flows * _FLOWS_PER_SOCKET_BYTE))
 
 

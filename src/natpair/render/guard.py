@@ -1,7 +1,7 @@
 """The second fail-closed layer: a classic BPF allow-list on egress of the public interface.
 
-It works with no ruleset at all, so `nft flush ruleset` by a stranger lets no private source out. The
-program is built here instruction by instruction (classic BPF, the kernel's networking/filter documentation).
+It works without any ruleset: even after `nft flush ruleset`, no packet with a private source leaves. The program is
+built here instruction by instruction (classic BPF, the kernel's networking/filter documentation).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SOURCE_OFFSET = 26
 ETHERTYPE_IPV4 = 0x0800
 PASS = 0
 DROP = 2
-"""TC_ACT_OK and TC_ACT_SHOT, understood because the filter is attached with `direct-action`."""
+"""TC_ACT_OK and TC_ACT_SHOT, which need `direct-action` on the filter."""
 
 _UNSPECIFIED = IPv4Address(0)
 
@@ -43,10 +43,10 @@ class Instruction:
 
 
 def allow_list(sources: Sequence[IPv4Address]) -> tuple[Instruction, ...]:
-    """A program that drops an Ethernet frame with IPv4 whose source is none of `sources`, and passes all else."""
+    """A program that drops IPv4 Ethernet frames whose source is not in `sources`, and passes everything else."""
     count = len(sources)
     tests = [
-        # From the n-th test: over the tests left and the drop, to the pass at the end.
+        # The n-th test jumps over the remaining tests and the drop, to the pass at the end.
         Instruction(JUMP_EQUAL, count - n, 0, int(source))
         for n, source in enumerate(sources)
     ]
@@ -66,16 +66,16 @@ def bytecode(program: Sequence[Instruction]) -> str:
 
 
 def allowed_sources(sides: Sides) -> tuple[IPv4Address, ...]:
-    """What may leave on the WAN: the node's own address, the FIPs, and 0.0.0.0.
+    """The sources that may leave on the WAN: the node's own address, the FIPs, and 0.0.0.0.
 
-    The last is a DHCP client without a lease (RFC 2131 section 4.1); without it a node that lost its lease could
-    never get one again.
+    0.0.0.0 is the source of a DHCP client without a lease (RFC 2131 section 4.1). Without it, a node that lost its
+    lease could not get a new one.
     """
     return tuple(dict.fromkeys((sides.node.public_address.ip, *sides.gateway.pair.fips, _UNSPECIFIED)))
 
 
 def guard_file(sides: Sides) -> RenderedFile:
-    """guard.tc: commands for `tc -force -batch`, which may be run again at any time."""
+    """guard.tc: commands for `tc -force -batch`; it is safe to run them again at any time."""
     sources = allowed_sources(sides)
     text = fill(
         "guard.tc.j2",

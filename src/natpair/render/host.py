@@ -1,4 +1,4 @@
-"""What the kernel and the host need: sysctls with their reasons, modules, run-time folders, the FIP's blackhole."""
+"""Settings of the kernel and the host: sysctls with their reasons, modules, run-time folders, the FIPs' blackhole."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MODULES = (
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One value, why it is set, and the sysctls that get it."""
+    """One value, the reason for it, and the sysctls that are set to it."""
 
     reason: str
     value: int
@@ -41,32 +41,32 @@ class Setting:
 
 
 def forwarding(sides: Sides) -> tuple[Setting, ...]:
-    """What makes a node a router, in the order in which it must be set: the first one sets all the others."""
+    """The sysctls that enable forwarding, in the required order: the first one sets all the others."""
     return (
         Setting("This node routes.", 1, ("net/ipv4/ip_forward",)),
         Setting(
-            "Between these two: network managers set this for each interface (systemd since version 256).",
+            "Forward between these two interfaces. Network managers may set this per interface (systemd since 256).",
             1,
             _ipv4(sides, "forwarding", everywhere=False),
         ),
     )
 
 
-PANIC = Setting("A kernel that panics boots again; left alone it would hang for good.", 10, ("-kernel/panic",))
+PANIC = Setting("Reboot after a kernel panic. By default the machine would hang.", 10, ("-kernel/panic",))
 
 
 def settings(sides: Sides) -> tuple[Setting, ...]:
-    """Every sysctl of a node but the one that makes it a router, in the order of the file."""
+    """Every sysctl of a node, except those that enable forwarding, in the order of the file."""
     return (*_router_settings(sides), *_flow_settings(sides), *_size_settings(sides))
 
 
 def host_files(sides: Sides) -> tuple[RenderedFile, ...]:
-    """sysctl.d, modules-load.d, tmpfiles.d, the batch of routes, and what makes the node a router."""
+    """The files for sysctl.d, modules-load.d and tmpfiles.d, the batch of routes, and the forwarding sysctls."""
     return (
         RenderedFile(paths.SYSCTL, fill("sysctl.conf.j2", sides, settings=settings(sides))),
-        # Not in sysctl.d: systemd would read it seconds before the ruleset and the egress guard stand.
+        # Not in sysctl.d: systemd would load it seconds before the ruleset and the egress guard are in place.
         RenderedFile(paths.FORWARDING, fill("sysctl.conf.j2", sides, settings=forwarding(sides))),
-        # Of the machine, not of its network: natpair itself sets it only where systemd runs, and never in a lab.
+        # This concerns the whole machine, not its network: natpair sets it only under systemd, and never in a lab.
         RenderedFile(paths.PANIC, fill("sysctl.conf.j2", sides, settings=(PANIC,))),
         RenderedFile(paths.NEEDRESTART, fill("needrestart.conf.j2", sides)),
         RenderedFile(paths.MODULES_LOAD, fill("modules.conf.j2", sides, modules=_MODULES)),
@@ -76,7 +76,7 @@ def host_files(sides: Sides) -> tuple[RenderedFile, ...]:
 
 
 def _ipv4(sides: Sides, name: str, *, everywhere: bool = True) -> tuple[str, ...]:
-    # Slashes: an interface name may hold a dot (sysctl.d(5)).
+    # With slashes, because an interface name may contain a dot (sysctl.d(5)).
     places = ("all", "default") if everywhere else ()
     return tuple(
         f"net/ipv4/conf/{place}/{name}"
@@ -98,24 +98,26 @@ def _router_settings(sides: Sides) -> tuple[Setting, ...]:
             0,
             _ipv6("disable_ipv6", "all", "default", public),
         ),
-        Setting("No instance on the VLAN tells a node its IPv6 routes and addresses.", 0, tuple(learnt)),
-        Setting("A router takes no redirects, in IPv6 neither.", 0, _ipv6("accept_redirects", private, public)),
+        Setting("Accept no IPv6 routes and addresses from instances on the VLAN.", 0, tuple(learnt)),
+        Setting("A router ignores redirects, also in IPv6.", 0, _ipv6("accept_redirects", private, public)),
         Setting(
-            "IPv4 is what is translated; as an IPv6 router the node would also lose its own SLAAC address.",
+            "natpair forwards IPv4 only. As an IPv6 router the node would also lose its own SLAAC address.",
             0,
             ("net/ipv6/conf/all/forwarding",),
         ),
         Setting(
-            "Loose: replies that the peer relays come in on the VLAN (RFC 3704 section 2.4).",
+            "Loose mode: replies that the peer relays come in on the VLAN (RFC 3704 section 2.4).",
             2,
             _ipv4(sides, "rp_filter"),
         ),
         Setting("Answer ARP for an address only on its own link.", 1, _ipv4(sides, "arp_ignore")),
-        Setting("Ask by ARP only with an address of that link.", 2, _ipv4(sides, "arp_announce")),
-        Setting("Answer ARP for nobody else.", 0, tuple(proxies)),
-        Setting("Relayed replies leave by the link they came in on: tell nobody.", 0, _ipv4(sides, "send_redirects")),
-        Setting("A router takes no redirects.", 0, _ipv4(sides, "accept_redirects")),
-        Setting("Nor do packets choose their own path.", 0, _ipv4(sides, "accept_source_route")),
+        Setting("Send ARP requests only with an address of the same link.", 2, _ipv4(sides, "arp_announce")),
+        Setting("Do not answer ARP for other machines.", 0, tuple(proxies)),
+        Setting(
+            "Relayed replies leave on the link they came in on; send no redirects.", 0, _ipv4(sides, "send_redirects")
+        ),
+        Setting("A router ignores redirects.", 0, _ipv4(sides, "accept_redirects")),
+        Setting("Refuse source-routed packets.", 0, _ipv4(sides, "accept_source_route")),
     )
 
 
@@ -128,17 +130,17 @@ def _flow_settings(sides: Sides) -> tuple[Setting, ...]:
     transitory = ("syn_sent", "syn_recv", "fin_wait", "close_wait", "last_ack", "close")
     return (
         Setting(
-            "Always: with the default, flows that began while conntrackd was away are never replicated.",
+            "Always on: by default, flows that began while conntrackd did not run are never replicated.",
             1,
             _conntrack("events"),
         ),
         Setting(
-            "A node that was active before judges live flows by old windows: 60 of 60 died without this, 0 with it.",
+            "A node that was active before has old TCP windows. Without this, 60 of 60 flows died; with it, none.",
             1,
             _conntrack("tcp_be_liberal"),
         ),
         Setting(
-            "A flow that was not replicated in time heals, as ports are kept.",
+            "Pick up a flow that was not replicated in time; it continues, because ports are kept.",
             1,
             _conntrack("tcp_loose"),
         ),
@@ -153,7 +155,7 @@ def _flow_settings(sides: Sides) -> tuple[Setting, ...]:
             _conntrack(*(f"tcp_timeout_{state}" for state in transitory)),
         ),
         Setting(
-            "TCP that waits for an answer: the kernel's own value, which others' tuning must not shorten.",
+            "TCP that waits for an answer: the kernel's default, in case other tuning has shortened it.",
             _UNANSWERED_SECONDS,
             _conntrack("tcp_timeout_unacknowledged", "tcp_timeout_max_retrans"),
         ),
@@ -163,12 +165,12 @@ def _flow_settings(sides: Sides) -> tuple[Setting, ...]:
             _conntrack("tcp_timeout_time_wait"),
         ),
         Setting(
-            "UDP that has been used for more than 2 s: at least 2 min, 5 recommended (RFC 4787 REQ-5).",
+            "UDP in use for more than 2 s: at least 2 min, recommended 5 min (RFC 4787 REQ-5).",
             nat.udp_seconds,
             _conntrack("udp_timeout_stream"),
         ),
         Setting(
-            "UDP that was over within 2 s: 2 min (RFC 4787 REQ-5). For known ports the ruleset has less.",
+            "UDP that was over within 2 s: 2 min (RFC 4787 REQ-5). The ruleset has shorter times for some ports.",
             ONE_SHOT_SECONDS,
             _conntrack("udp_timeout"),
         ),
@@ -179,14 +181,18 @@ def _flow_settings(sides: Sides) -> tuple[Setting, ...]:
 def _size_settings(sides: Sides) -> tuple[Setting, ...]:
     flows = sides.gateway.nat.max_flows
     return (
-        Setting("The most flows at once (nat.max_flows).", flows, ("-net/netfilter/nf_conntrack_max",)),
-        Setting("One hash bucket a flow keeps chains short.", flows, ("-net/netfilter/nf_conntrack_buckets",)),
+        Setting("Maximum number of flows (nat.max_flows).", flows, ("-net/netfilter/nf_conntrack_max",)),
+        Setting("One hash bucket per flow keeps chains short.", flows, ("-net/netfilter/nf_conntrack_buckets",)),
         Setting(
             "Room for conntrackd's socket buffers.",
             NETLINK_BUFFER_MAX_BYTES,
             ("-net/core/rmem_max", "-net/core/wmem_max"),
         ),
-        Setting("Neighbours kept: a /20 of clients without churn.", 4096, ("-net/ipv4/neigh/default/gc_thresh1",)),
-        Setting("Neighbours at which ageing speeds up.", 8192, ("-net/ipv4/neigh/default/gc_thresh2",)),
-        Setting("Neighbours at most.", 16384, ("-net/ipv4/neigh/default/gc_thresh3",)),
+        Setting(
+            "Neighbours that are always kept: enough for a /20 of clients.",
+            4096,
+            ("-net/ipv4/neigh/default/gc_thresh1",),
+        ),
+        Setting("Above this number, neighbours expire sooner.", 8192, ("-net/ipv4/neigh/default/gc_thresh2",)),
+        Setting("Maximum number of neighbours.", 16384, ("-net/ipv4/neigh/default/gc_thresh3",)),
     )

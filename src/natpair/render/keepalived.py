@@ -12,13 +12,13 @@ RT_PRIORITY = 50
 CONNTRACKD_RT_PRIORITY = 20
 AGENT_RT_PRIORITY = 10
 BIRD_RT_PRIORITY = 10
-"""Where these stand among real-time processes: the election always goes first."""
+"""Real-time priorities. Keepalived has the highest, so that the election always runs first."""
 
 _FIRST_NODE_PRIORITY = 240
 
 
 def priority_of(sides: Sides) -> int:
-    """240 for the first node, 239 for the second: never equal, and room below 255 for the boost."""
+    """240 for the first node, 239 for the second: never equal, and low enough for the boost (VRRP's maximum is 255)."""
     return _FIRST_NODE_PRIORITY - sides.gateway.bit_of(sides.node.name)
 
 

@@ -1,7 +1,7 @@
 """The packet filter: one ruleset, and the small transactions that refill its role chains.
 
-The traffic state, the duplicate window and the sync fence each live in chains of their own, whose first rule
-carries a comment by which the state is read back. Counters stand outside those chains and survive a switch.
+The traffic state, the duplicate window and the sync fence each have their own chains. The first rule of a chain has a
+comment that names its state. Counters are outside these chains and survive a switch.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ COMMENT_DUPLICATE = "natpair duplicate="
 COMMENT_FENCE = "natpair fence="
 COMMENT_PEER = "natpair peer="
 ANY_PEER = "any"
-"""In place of the MAC while the peer has not told its own."""
+"""Used instead of the MAC until the peer has reported its own."""
 
-# Not the internet: a client must not reach the node's metadata service or the provider's inside in the gateway's name.
+# Not the internet: through the gateway a client must not reach the metadata service or the provider's internal network.
 _OFF_LIMITS = tuple(
     map(IPv4Network, ("169.254.0.0/16", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"))
 )
 
 MOST_CLIENTS = 262_144
-"""Elements of a set with one for each client: a tenant may send from every address of a large subnet."""
+"""Maximum size of a set with one element per client: a tenant may send from every address of a large subnet."""
 REPLICATED = ("tcp", "udp", "icmp")
-"""What conntrackd carries to the peer. Anything else would end in a takeover, so it is not forwarded at all."""
+"""The protocols that conntrackd replicates. Other flows would break at a takeover, so they are not forwarded."""
 ONE_SHOT_SECONDS = 120
-"""A UDP flow that is over within two seconds is kept so long: RFC 4787 REQ-5 asks for two minutes."""
+"""A UDP flow that is over within two seconds is kept this long: RFC 4787 REQ-5 requires two minutes."""
 _QUESTION_PORTS = (53, 123)
 _QUESTION_SECONDS = 20
 _KNOWN_SECONDS = 30
@@ -42,7 +42,7 @@ _PEER_RATE = "500/second burst 500 packets"
 """A peer sends a heartbeat every 20 to 200 ms, and one more for each change; each costs the agent 13 microseconds."""
 _STRANGER_RATE = "50/second burst 100 packets"
 _UNPINNED_RATE = "20/second burst 20 packets"
-"""Heartbeats from another card than the peer's last one: they are sealed, and may tell of a new card."""
+"""Limit for heartbeats from another MAC than the peer's. They are authenticated, and may announce a new MAC."""
 
 # A fixed seed: the kernel would pick a random one, and the two nodes would map a client to different FIPs.
 _JHASH_SEED = 0x6E617470
@@ -58,7 +58,7 @@ TRAFFIC_FILES: Mapping[Traffic, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A refillable chain and the rules that go into it, one a line, indented."""
+    """A refillable chain and its rules, one per line, indented."""
 
     family: str
     name: str
@@ -66,7 +66,7 @@ class Chain:
 
 
 def nftables_files(sides: Sides) -> tuple[RenderedFile, ...]:
-    """The ruleset and the transactions that change it; in the peer guard's, SOME_MAC stands for the peer's."""
+    """The ruleset and the transactions that change it. In the peer guard, SOME_MAC stands for the peer's MAC."""
     states = tuple(
         _transaction(sides, TRAFFIC_FILES[state], f"Traffic state {state.value}.", *_traffic_chains(sides, state))
         for state in Traffic
@@ -74,7 +74,7 @@ def nftables_files(sides: Sides) -> tuple[RenderedFile, ...]:
     switches = tuple(
         _transaction(sides, path, purpose, chain)
         for path, purpose, chain in (
-            (paths.DUPLICATE_ON, "Copy packets for a FIP that match no flow to the peer.", _duplicate(sides, on=True)),
+            (paths.DUPLICATE_ON, "Copy packets for a FIP without a flow to the peer.", _duplicate(sides, on=True)),
             (paths.DUPLICATE_OFF, "No copies to the peer.", _duplicate(sides, on=False)),
             (paths.SYNC_FENCE_ON, "Refuse the peer's flow entries.", _fence(sides, on=True)),
             (paths.SYNC_FENCE_OFF, "Take the peer's flow entries.", _fence(sides, on=False)),
@@ -85,7 +85,7 @@ def nftables_files(sides: Sides) -> tuple[RenderedFile, ...]:
 
 
 def snat_statement(fips: tuple[IPv4Address, ...]) -> str:
-    """The translation to the only FIP, or to the one chosen by the client's address, the same on both nodes."""
+    """The SNAT statement. With several FIPs, the client's address selects one, the same on both nodes."""
     if len(fips) == 1:
         return f"snat to {fips[0]}"
     table = ", ".join(f"{index} : {fip}" for index, fip in enumerate(fips))
@@ -132,14 +132,14 @@ def _ruleset(sides: Sides) -> RenderedFile:
 
 
 def off_limits(sides: Sides) -> tuple[IPv4Network, ...]:
-    """What clients may not reach through the gateway: private networks, but for one that the WAN itself stands in."""
+    """The networks that clients cannot reach through the gateway: private ones, except one that contains the WAN."""
     wan = sides.node.public_address.network
     return tuple(network for network in _OFF_LIMITS if not network.overlaps(wan))
 
 
 def peer_guard(sides: Sides, mac: str) -> str:
-    """The transaction after which only frames from `mac` count as the peer's; `ANY_PEER` takes the guard away."""
-    purpose = f"Who speaks in the name of the peer: {mac}."
+    """The transaction that accepts the peer's packets only from `mac`; `ANY_PEER` removes the guard."""
+    purpose = f"Accept packets with the peer's address only from this MAC: {mac}."
     return fill("chains.nft.j2", sides, purpose=purpose, chains=(_peer_guard(sides, mac),))
 
 
@@ -155,10 +155,10 @@ def _peer_guard(sides: Sides, mac: str) -> Chain:
         "peer_guard",
         _rules(
             comment,
-            # Sealed, so they need no guard; and a peer that was replaced tells its new card by them.
+            # Heartbeats are authenticated, so they need no guard. A replaced peer reports its new MAC in them.
             f"{other} ip saddr {peer} {beat} limit rate {_UNPINNED_RATE} return",
             f"{other} ip saddr {peer} counter name forged drop",
-            # What the peer relays; from anybody else it would be a reply made up on the VLAN.
+            # The peer relays replies for a FIP. From another machine such a packet is forged.
             f"{other} ip saddr != {network} ip daddr @fips counter name forged drop",
         ),
     )
@@ -207,7 +207,7 @@ def _local(sides: Sides) -> tuple[_Rules, _Rules]:
         " counter name offered accept",
         f'iifname "{public}" oifname "{private}" ip daddr {network} ct state established,related accept',
         f'iifname "{private}" oifname "{public}" ip saddr {network} ct state new jump new_flow',
-        # Replies that the standby has relayed come in by the VLAN and leave by it.
+        # Replies that the standby relayed come in on the VLAN and leave on it.
         f'iifname "{private}" oifname "{private}" ip daddr {network} ct direction reply'
         " ct state established,related accept",
     )
@@ -216,7 +216,7 @@ def _local(sides: Sides) -> tuple[_Rules, _Rules]:
 
 def _hold_clients(sides: Sides) -> str:
     # In raw, before conntrack: a stray packet must not touch the entries that belong to the active node.
-    # This also ends packets for a FIP that come in on the VLAN, so nothing is relayed twice.
+    # This also drops packets for a FIP that come in on the VLAN, so nothing is relayed twice.
     return f'iifname "{sides.node.private_interface}" fib daddr type != local counter name held drop'
 
 
@@ -235,8 +235,8 @@ def _duplicate(sides: Sides, *, on: bool) -> Chain:
     public = sides.node.public_interface
     match = f'iifname "{public}" ip daddr @fips ct state new,invalid'
     copy = f'dup to {sides.peer.private_address.ip} device "{sides.node.private_interface}"'
-    # A SYN-ACK that finds an entry is delivered here, but the entry may be the peer's, which then must see it, too:
-    # to a node that saw only the SYN, the client's ACK is invalid, and the connection stalls for a second.
+    # A SYN-ACK that matches an entry is delivered here. The entry may come from the peer, which must then see the
+    # SYN-ACK too: on a node that saw only the SYN, the client's ACK is invalid, and the connection stalls for a second.
     handshake = f'iifname "{public}" ip daddr @fips tcp flags & (syn | ack) == syn | ack ct state established {copy}'
     rules = (handshake, f"{match} counter name duplicated {copy}", f"{match} drop") if on else ()
     return Chain("ip", "duplicate", _rules(f"{COMMENT_DUPLICATE}{_on_off(on)}", *rules))

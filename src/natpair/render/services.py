@@ -1,4 +1,4 @@
-"""The service table: what runs on a node, in start order. systemd units and the lab both start from it."""
+"""The service table: what runs on a node, in start order. The systemd units and the lab are both made from it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PREPARE_AGAIN_MS = 5000
 _AGENT_WATCHDOG_SECONDS = 5.0
 _AGENT_START_SECONDS = 300
 HANDOVER_SECONDS = 30
-"""What a handover may take before a machine stops: the agent's own limits are below it."""
+"""Maximum time of a handover before a machine stops. The agent's own limits are shorter."""
 _OOM_SCORE = -900
 
 PREPARE = "natpair-prepare"
@@ -30,10 +30,11 @@ HANDOVER = "natpair-handover"
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One supervised program. `start_pre` runs before each start, `stop` to stop it, `stop_post` after every end.
+    """One supervised program. `start_pre` runs before each start, `stop` stops it, `stop_post` runs whenever it ended.
 
-    `restart_delay_ms` None means never again; a oneshot is started again only after a failure. `after`: these start
-    before it and stop after it. None of them requires another: one that failed must not keep the rest from starting.
+    With `restart_delay_ms` None it is never restarted; a oneshot is restarted only after a failure. The services in
+    `after` start before it and stop after it. No service requires another, so that a failed one does not prevent the
+    start of the others.
     """
 
     name: str
@@ -54,7 +55,7 @@ class Service:
 
 
 def services(gateway: Gateway, node: str, *, program: tuple[str, ...] = PROGRAM) -> tuple[Service, ...]:
-    """What runs on `node`, in start order; `program` is how natpair itself is called there."""
+    """What runs on `node`, in start order; `program` is the command that runs natpair there."""
     gateway.node_named(node)
     return (_prepare(program), _conntrackd(), _bird(), _keepalived(), _agent(program), _handover(program))
 
@@ -79,7 +80,7 @@ def _conntrackd() -> Service:
     return Service(
         CONNTRACKD,
         ("/usr/sbin/conntrackd", "-C", paths.CONNTRACKD_CONF),
-        # A killed conntrackd leaves its lock file, and the next one would refuse to start.
+        # A killed conntrackd leaves its lock file, and the next conntrackd would refuse to start.
         start_pre=("/bin/rm", "-f", paths.CONNTRACKD_LOCK),
         description="natpair: replication of flows to the peer",
         capabilities=("CAP_NET_ADMIN", "CAP_SYS_NICE", "CAP_IPC_LOCK"),
@@ -90,9 +91,9 @@ def _bird() -> Service:
     return Service(
         BIRD,
         ("/usr/sbin/bird", "-f", "-c", paths.BIRD_CONF, "-s", paths.BIRD_CTL, "-P", paths.BIRD_PID),
-        # A BIRD that starts is standby until the agent has looked, whatever it announced before.
+        # BIRD starts as standby, whatever it announced before, until the agent has checked the role.
         start_pre=("/bin/cp", paths.BIRD_ROLE_STANDBY, paths.BIRD_ROLE),
-        # Beside the agent: one that asks at real-time priority must not starve the other of the time to answer.
+        # The same priority as the agent, so that an agent that asks cannot take BIRD's time to answer.
         rt_priority=BIRD_RT_PRIORITY,
         rt_limit_seconds=10,
         description="natpair: announcement of the floating addresses",
@@ -101,7 +102,7 @@ def _bird() -> Service:
 
 
 def _keepalived() -> Service:
-    # Not to syslog as well: the journal would have each line twice.
+    # --no-syslog, because the journal would otherwise have each line twice.
     argv = ("/usr/sbin/keepalived", "--dont-fork", "--log-console", "--no-syslog", "--log-detail", "--vrrp")
     files = ("-f", paths.KEEPALIVED_CONF, "-p", paths.KEEPALIVED_PID, "-r", paths.VRRP_PID)
     return Service(
@@ -123,9 +124,9 @@ def _agent(program: tuple[str, ...]) -> Service:
         notify=True,
         watchdog_seconds=_AGENT_WATCHDOG_SECONDS,
         stop_post=(*program, "agent-stopped"),
-        # It stops first: what it does last, it does while the others are still there.
+        # The agent stops first, because its last actions need the other daemons.
         after=(PREPARE, CONNTRACKD, BIRD, KEEPALIVED),
-        # Its real-time priority it takes itself, once it has begun: its imports would hold up the rest of the machine.
+        # The agent sets its real-time priority itself after its imports, which would delay the rest of the machine.
         rt_limit_seconds=10,
         description="natpair: the agent that follows the election",
     )
@@ -137,10 +138,10 @@ def _handover(program: tuple[str, ...]) -> Service:
         ("/bin/true",),
         oneshot=True,
         restart_delay_ms=None,
-        # Nothing stops this one but what stops all of natpair, such as a reboot; and it is the first to be stopped.
+        # Only a stop of all of natpair, such as a reboot, stops this service; it is the first to be stopped.
         stop=(*program, "agent-stopping"),
         after=(PREPARE, CONNTRACKD, BIRD, KEEPALIVED, AGENT),
-        description="natpair: hands over before this machine or all of natpair stops",
+        description="natpair: handover before this machine or all of natpair stops",
     )
 
 
@@ -162,9 +163,9 @@ def _unit_lines(service: Service) -> list[str]:
             "After=network-online.target nftables.service systemd-modules-load.service systemd-tmpfiles-setup.service",
             "StartLimitIntervalSec=0",
         ]
-    # Wants, not Requires: a restart of natpair-prepare stops nobody, and one bad moment of it at boot keeps nobody out.
-    # The network's units stop after those here. StartLimit off: a daemon that fails often must still come back at once
-    # after the cause is gone.
+    # Wants, not Requires: a restart of natpair-prepare must not stop the others, nor its failure at boot prevent them.
+    # The network's units stop after these. StartLimit is off: a daemon that failed often must still restart at once
+    # when the cause is gone.
     after = " ".join(["network.target", *(f"{name}.service" for name in service.after)])
     return [f"Wants={PREPARE}.service", f"After={after}", "StartLimitIntervalSec=0"]
 
@@ -190,21 +191,21 @@ def _service_lines(service: Service) -> list[str]:
     if service.rt_priority is not None:
         lines += ["CPUSchedulingPolicy=rr", f"CPUSchedulingPriority={service.rt_priority}"]
     if service.rt_limit_seconds is not None:
-        # The limit ends a daemon that spins; its waits are far shorter.
+        # The limit ends a daemon in an endless loop. Its normal work between two waits is far shorter.
         lines.append(f"LimitRTTIME={service.rt_limit_seconds}s")
     if not service.oneshot:
-        # Of all on this machine these are the last to give their memory.
+        # When memory runs out, the kernel kills these last.
         lines.append(f"OOMScoreAdjust={_OOM_SCORE}")
     return [*lines, *_hardening(service)]
 
 
 def _hardening(service: Service) -> list[str]:
-    # Read-only, not hidden: natpair may be installed in a venv below /root or /home.
+    # read-only, because natpair may be installed in a venv below /root or /home.
     lines = ["NoNewPrivileges=yes", "ProtectHome=read-only", "ProtectSystem=full", "ProtectControlGroups=yes"]
     lines += ["ProtectKernelLogs=yes", "RestrictSUIDSGID=yes", "LockPersonality=yes", "UMask=0022"]
     lines += ["ProtectHostname=yes", "SystemCallArchitectures=native"]
     if service.name in {PREPARE, AGENT}:
-        # They finish what a killed apply left in these folders; a "-" forgives one that is not there.
+        # These two undo a killed apply in these folders; the "-" allows a folder to be missing.
         folders = (
             paths.ETC,
             *_folders(paths.SYSCTL, paths.MODULES_LOAD, paths.TMPFILES, paths.NEEDRESTART),

@@ -56,7 +56,7 @@ def test_the_check_alone(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (("--address", "192.168.1.1"), "is the VIP"),
         (("--address", "192.168.1.4"), "is the address of nat-b"),
-        (("--address", "10.0.0.1"), "is not in the subnet of the VIP, 192.168.1.0/24"),
+        (("--address", "10.0.0.1"), "is not in the VIP's subnet 192.168.1.0/24"),
         (("--address", "nonsense"), "'nonsense' is not an IPv4 address"),
         (("--interface", "eth0; reboot"), "is not a valid interface name"),
         (("--dns", "resolver.example.org"), "expected an IPv4 address"),

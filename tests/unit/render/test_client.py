@@ -89,8 +89,8 @@ def test_each_file_has_a_place_and_a_way_to_make_it_so(manager: Manager) -> None
     ("address", "reason"),
     [
         ("192.168.1.10/24", ""),
-        ("192.168.2.10/24", "not in the subnet"),
-        ("192.168.1.10/25", "not in the subnet"),
+        ("192.168.2.10/24", "not in the VIP's subnet"),
+        ("192.168.1.10/25", "not in the VIP's subnet"),
         ("192.168.1.0/24", "network or broadcast"),
         ("192.168.1.255/24", "network or broadcast"),
         ("192.168.1.1/24", "is the VIP"),
