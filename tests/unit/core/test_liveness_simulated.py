@@ -207,6 +207,13 @@ def test_a_seesaw_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {violation.invariant for violation in tell(3).violations} == {"flaps"}
 
 
+def test_more_promotions_are_borne_only_where_adverts_come_later_than_vrrp_can_wait() -> None:
+    for profile, jitter, borne in ((Profile.BALANCED, 1.0, 3), (Profile.FAST, 0.1, 3), (Profile.FAST, 0.3, 6)):
+        world = World(gateway(('profile = "balanced"', f'profile = "{profile}"')))
+        world.lines["nat-a", Path.PRIVATE] = Line(extra=jitter)
+        assert stories.flaps_borne(world) == borne
+
+
 def test_the_bound_grows_only_with_a_long_hold_time() -> None:
     bounds = {
         profile: truth.i13_seconds(World(gateway(('profile = "balanced"', f'profile = "{profile}"'))))
