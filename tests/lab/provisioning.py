@@ -56,8 +56,6 @@ class Account:
     def settle(self, *linodes: Instance) -> None:
         """Wait until these are on their way to nowhere."""
         for linode in linodes:
-            # For a while the platform still shows the status from before an order; its events tell.
-            self.client.polling.wait_for_entity_free("linode", linode.id, timeout=60, interval=0.5)
             wait_until(lambda one=linode: _at_rest(one), deadline_seconds=60, what=f"the rest of {linode.label}")
 
     def create(self, label: str, address: str, vlan: str = "nat-lan") -> Instance:
@@ -106,6 +104,7 @@ class Account:
 
 
 def _at_rest(linode: Instance) -> bool:
+    # After an order the first two reads still show the status from before.
     seen = []
     for _ in range(3):
         linode.invalidate()
