@@ -307,7 +307,7 @@ async def test_a_linode_that_only_has_our_label_is_refused_and_survives() -> Non
         other = await stranger(at, "nat-a-0badcafe")
         with pytest.raises(ConfigError) as caught:
             await at.apply()
-        assert "is not natpair's" in caught.value.problems[0].message
+        assert "natpair did not create it" in caught.value.problems[0].message
         assert len(at.store.linodes) == 1
         await at.destroy()
         assert list(at.store.linodes) == [other.id]
@@ -363,10 +363,10 @@ async def test_what_is_adopted_must_be_there_and_fit() -> None:
         first, _second, fip = await adopting(at)
         good = at.text
         for old, new, word in (
-            (f"linode = {first}", "linode = 1", "there is no Linode 1"),
+            (f"linode = {first}", "linode = 1", "Linode 1, which is to be nat-a, does not exist"),
             (f'fips = ["{fip}"]', 'fips = ["192.0.2.99"]', "not an address of this account"),
             ('region = "us-ord"', 'region = "us-sea"', "is in us-ord"),
-            ('public_address = "auto"', 'public_address = "198.51.100.9/24"', "is no address of Linode"),
+            ('public_address = "auto"', 'public_address = "198.51.100.9/24"', "is not an address of Linode"),
         ):
             at.text = changed((old, new), text=good)
             before = holdings(at.store)
@@ -387,7 +387,7 @@ async def test_a_pair_that_was_made_by_hand_is_not_made_twice() -> None:
         before = holdings(at.store)
         with pytest.raises(ConfigError) as caught:
             await at.apply()
-        assert "was not made by natpair" in caught.value.problems[0].message
+        assert "natpair did not create it" in caught.value.problems[0].message
         assert holdings(at.store) == before
 
 
@@ -399,7 +399,7 @@ async def test_a_reserved_address_on_a_node_is_nobodys_spare_one() -> None:
         at.text = at.text.replace('"]  # one', '", "auto"]  # two', 1)
         with pytest.raises(ConfigError) as caught:
             await at.apply()
-        assert "only while it is off" in caught.value.problems[0].message
+        assert "must be off to get another address" in caught.value.problems[0].message
         await at.client.shut_down(at.node("nat-a"))
         await reaches(at, at.node("nat-a"), "offline")
         await at.apply()
@@ -432,7 +432,7 @@ async def test_both_nodes_on_one_machine_is_a_problem() -> None:
         first, second = at.node("nat-a"), at.node("nat-b")
         at.store.linodes[second] = replace(at.store.linodes[second], host_uuid=at.store.linodes[first].host_uuid)
         (problem,) = (await at.condition()).problems
-        assert "same machine" in problem.text
+        assert "same host" in problem.text
 
 
 async def test_a_boot_that_fails_is_told_with_its_reason() -> None:

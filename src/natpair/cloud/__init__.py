@@ -1,1 +1,1 @@
-"""From a gateway.toml to a running pair on Linode and back: what to make, in which order, and what was made by us."""
+"""Create a pair on Linode from a gateway.toml and remove it: the plan, its steps, and what natpair created."""

@@ -1,6 +1,6 @@
-"""From a file to a running pair: look, do the first step, look again, until nothing is left.
+"""Create a pair from a file: read the account, perform the first step, and repeat until no step is left.
 
-Nothing is remembered between two steps, so a run that ended anywhere is taken up by the next one.
+Nothing is remembered between two steps, so the next run can continue after an interruption at any point.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MOST_TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What came of it: the steps that were done, and the file as it is now."""
+    """The result: the steps that were done, and the file as it is now."""
 
     done: tuple[Step, ...]
     draft: Draft
@@ -38,9 +38,9 @@ async def apply(
     pace: Pace,
     tell: Callable[[Step], None],
 ) -> Applied:
-    """Carry out every step; `tell` hears of each before it begins.
+    """Perform every step; `tell` is called before each one.
 
-    ConfigError when something stands in the way, NotReady when a step does not come about, ApiError as the API refuses.
+    Raise ConfigError if there are blockers, NotReady if a step has no effect, and ApiError if the API refuses a call.
     """
     done: list[Step] = []
     tries = 0
@@ -55,7 +55,8 @@ async def apply(
         tries = tries + 1 if done and done[-1] == step else 1
         if tries > _MOST_TRIES:
             raise NotReady(
-                f"done {_MOST_TRIES} times, and still to do: {step.text}", cure="see what undoes it, then run it again"
+                f"tried {_MOST_TRIES} times without effect: {step.text}",
+                cure="find out what undoes this step, then run this again",
             )
         tell(step)
         site = Site(client, draft, wanted, found, offer, materials, pace)
@@ -70,14 +71,14 @@ async def _carefully(site: Site, step: Step) -> str | None:
     try:
         return await carry_out(site, step)
     except ApiError as error:
-        # Whether it was done is seen by looking. But an address that shows late cannot be told from none: then a
-        # person decides when to run it again, because two would be paid for.
+        # The next look shows whether the step was done. But an address may show up late, and allocating twice costs
+        # money. So after an uncertain allocation a person decides when to run this again.
         if not error.uncertain or step.kind is Kind.ALLOCATE:
             raise
         return None
 
 
 def refuse_if_blocked(plan: Plan) -> None:
-    """ConfigError with everything that stands in the way."""
+    """Raise ConfigError if there are blockers."""
     if plan.blockers:
         raise ConfigError("the account", [Problem("", "", one.text, one.cure) for one in plan.blockers])

@@ -1,6 +1,6 @@
-"""What in the account stands in the way of a file, and what else a person should know. Pure.
+"""Blockers and remarks: what in the account prevents a file from being applied, and what else to know. Pure.
 
-A blocker is nothing that natpair could or should mend: it is said before the first change is made.
+A blocker is a problem that natpair cannot or should not fix. It is reported before the first change.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from natpair.linode.models import Address
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """A sentence about what is, and one about what to do."""
+    """A sentence about the state, and one about what to do."""
 
     text: str
     cure: str = ""
 
 
 def blockers(wanted: Wanted, found: Found) -> tuple[Remark, ...]:
-    """Everything because of which nothing may be changed."""
+    """Every problem that prevents changes."""
     return (
         *_squatters(found),
         *_made_by_hand(wanted),
@@ -34,26 +34,27 @@ def blockers(wanted: Wanted, found: Found) -> tuple[Remark, ...]:
 
 
 def remarks(wanted: Wanted, found: Found) -> tuple[Remark, ...]:
-    """Everything else that is not as it should be, or will surprise."""
+    """Everything else that is wrong or surprising."""
     return (*_plugs(wanted, found), *_changed(wanted, found), *_strays(found), *_nobody_logs_in(wanted))
 
 
 def _squatters(found: Found) -> Iterator[Remark]:
     for one in found.squatters:
-        cure = "rename or remove it, or adopt it: node.linode in gateway.toml"
-        yield Remark(f"Linode {one.id} has the label {one.label} and is not natpair's", cure)
+        cure = "rename or remove it, or adopt it with node.linode in gateway.toml"
+        yield Remark(f"Linode {one.id} has the label {one.label}, but natpair did not create it", cure)
     if found.foreign_firewall:
         yield Remark(
-            "a Cloud Firewall has the pair's label and is not natpair's", "rename it, or choose another cloud.stamp"
+            "a Cloud Firewall has the pair's label, but natpair did not create it",
+            "rename it, or choose another cloud.stamp",
         )
 
 
 def _made_by_hand(wanted: Wanted) -> Iterator[Remark]:
-    # Without a stamp natpair has made nothing yet: an address in the file is that of a machine it does not know.
+    # Without a stamp, natpair has created nothing yet: an address in the file is that of a machine it does not know.
     for node in wanted.made:
         if wanted.stamp is None and node.public_address is not None:
-            cure = f'node[{node.index}].linode = its number adopts that Linode; public_address = "auto" makes a new one'
-            yield Remark(f"{node.name} has the address {node.public_address} and was not made by natpair", cure)
+            cure = f'set node[{node.index}].linode to adopt that Linode, or public_address = "auto" to create a new one'
+            yield Remark(f"{node.name} has the address {node.public_address}, but natpair did not create it", cure)
 
 
 def _adoptions(wanted: Wanted, found: Found) -> Iterator[Remark]:
@@ -61,7 +62,8 @@ def _adoptions(wanted: Wanted, found: Found) -> Iterator[Remark]:
         if node.adopted is None:
             continue
         if there is None:
-            yield Remark(f"there is no Linode {node.adopted} to be {node.name}", f"mend node[{node.index}].linode")
+            text = f"Linode {node.adopted}, which is to be {node.name}, does not exist"
+            yield Remark(text, f"correct node[{node.index}].linode")
         else:
             yield from _adoption(wanted, node, there)
 
@@ -69,17 +71,17 @@ def _adoptions(wanted: Wanted, found: Found) -> Iterator[Remark]:
 def _adoption(wanted: Wanted, node: WantedNode, there: FoundNode) -> Iterator[Remark]:
     number, key = there.instance.id, f"node[{node.index}]"
     if there.instance.region != wanted.region:
-        cure = "a pair lives in one region: adopt another Linode, or set bgp.region"
-        yield Remark(f"Linode {number} is in {there.instance.region}, the pair in {wanted.region}", cure)
+        cure = "adopt a Linode in the pair's region, or change bgp.region"
+        yield Remark(f"Linode {number} is in {there.instance.region}, but the pair is in {wanted.region}", cure)
     own = {one.address for one in there.own}
     if not own:
         yield Remark(f"Linode {number} has no public IPv4 address", "give it one, or adopt another Linode")
     elif node.public_address is not None and node.public_address.ip not in own:
         cure = f'set {key}.public_address to one of {", ".join(map(str, sorted(own)))}, or to "auto"'
-        yield Remark(f"{node.public_address.ip} is no address of Linode {number}", cure)
+        yield Remark(f"{node.public_address.ip} is not an address of Linode {number}", cure)
     slaac = there.public_address6
     if slaac is None:
-        yield Remark(f"Linode {number} has no public IPv6 address", "the route servers are reached by it: enable IPv6")
+        yield Remark(f"Linode {number} has no public IPv6 address", "enable IPv6, which is needed for BGP")
     elif node.public_address6 is not None and node.public_address6.ip != slaac.ip:
         cure = f'set {key}.public_address6 to {slaac}, or to "auto"'
         yield Remark(f"{node.public_address6.ip} is not the IPv6 address of Linode {number}", cure)
@@ -100,13 +102,14 @@ def _fips(wanted: Wanted, found: Found) -> Iterator[Remark]:
 def _unfit(fip: IPv4Address, owner: Address, wanted: Wanted) -> Iterator[Remark]:
     if owner.region != wanted.region:
         yield Remark(
-            f"{fip} is in {owner.region}, the pair in {wanted.region}", "an address is shared within its region only"
+            f"{fip} is in {owner.region}, but the pair is in {wanted.region}",
+            "choose an address of the pair's region; addresses can only be shared within a region",
         )
     elif owner.vpc_nat_1_1 is not None:
-        yield Remark(f"{fip} stands for a VPC address", "such an address cannot be shared: choose another")
+        yield Remark(f"{fip} is a 1:1 NAT address of a VPC", "choose another address; this kind cannot be shared")
     elif owner.linode_id is None:
         yield Remark(
-            f"{fip} is reserved and belongs to no Linode", "assign it to a Linode of the region, best to a node"
+            f"{fip} is reserved but assigned to no Linode", "assign it to a Linode in the region, preferably a node"
         )
 
 
@@ -116,25 +119,25 @@ def _running(wanted: Wanted, found: Found) -> Iterator[Remark]:
         if there is None or any(tag.startswith(wanted.installed_prefix) for tag in there.instance.tags):
             continue
         if there.instance.status == "running":
-            # Its tag may have been taken away by hand, and then a rebuild would destroy a node that serves.
-            text = f"{node.name} (Linode {there.instance.id}) runs, but has no tag {wanted.installed_prefix}…"
+            # If somebody removed its tag, a rebuild would destroy a node in service.
+            text = f"{node.name} (Linode {there.instance.id}) is running, but has no tag {wanted.installed_prefix}…"
             tag = f"{wanted.installed_prefix}{wanted.config_hash}"
-            cure = f"if it may be rebuilt, shut it down; if it serves, give it the tag {tag}"
+            cure = f"if it may be rebuilt, shut it down; if it is in service, add the tag {tag}"
             yield Remark(text, cure)
 
 
 def _plugs(wanted: Wanted, found: Found) -> Iterator[Remark]:
     for node, there in zip(wanted.nodes, found.nodes, strict=True):
-        # One that is not set up yet is plugged in on the way.
+        # A node that is not installed yet is attached during installation.
         if there is None or (node.adopted is None and there.instance.status != "running"):
             continue
         shown = f"{node.name} (Linode {there.instance.id})"
         if wanted.cloud.vlan not in there.ports.vlans:
-            cure = f"attach it as {node.vlan.address} while the Linode is off, or set cloud.vlan"
+            cure = f"attach it with address {node.vlan.address} while the Linode is off, or correct cloud.vlan"
             yield Remark(f"{shown} is not attached to the VLAN {wanted.cloud.vlan}", cure)
         if there.ports.helper and node.adopted is not None:
-            text = f"Network Helper of {shown} is on: at its next boot it would put the floating address onto eth0"
-            yield Remark(text, "write a static network configuration there, then turn it off in Linode's Cloud Manager")
+            text = f"Network Helper of {shown} is on: at the next boot it would add the floating address to eth0"
+            yield Remark(text, "write a static network configuration there, then turn it off in Cloud Manager")
 
 
 def _changed(wanted: Wanted, found: Found) -> Iterator[Remark]:
@@ -147,17 +150,17 @@ def _changed(wanted: Wanted, found: Found) -> Iterator[Remark]:
                 f"gateway.toml, or natpair, has changed since {node.name} was installed"
                 f" (then {hashes[0]}, now {wanted.config_hash})"
             )
-            cure = "a node is never rebuilt: copy the file to both nodes and run `natpair apply` there, standby first"
+            cure = "copy the file to both nodes and run `natpair apply` there, standby first (a node is never rebuilt)"
             yield Remark(text, cure)
 
 
 def _strays(found: Found) -> Iterator[Remark]:
     for one in found.strays:
-        text = f"Linode {one.label} ({one.id}) was made for this pair and is no node of the file"
-        yield Remark(text, "`natpair cloud destroy` removes it too; or remove it in Linode's Cloud Manager")
+        text = f"Linode {one.label} ({one.id}) was created for this pair, but is not a node in the file"
+        yield Remark(text, "remove it in Cloud Manager; `natpair cloud destroy` removes it too")
 
 
 def _nobody_logs_in(wanted: Wanted) -> Iterator[Remark]:
     if wanted.made and wanted.cloud.authorized_keys_file is None:
-        text = "no ssh key is given: nobody can log in to the nodes, and the root password is not kept"
+        text = "no ssh key is set: you cannot log in to the nodes by ssh, and the root password is not saved"
         yield Remark(text, "set cloud.authorized_keys_file")

@@ -1,4 +1,4 @@
-"""What a gateway.toml asks of the account: names, labels, tags, sizes. Pure.
+"""What a gateway.toml requires of the account: names, labels, tags, sizes. Pure.
 
 Every label and tag carries the stamp, so that "did natpair make it?" is answered by the account itself.
 """
@@ -51,7 +51,7 @@ class Wanted:
 
     @property
     def tag(self) -> str:
-        """The tag of everything natpair made for this pair."""
+        """The tag of everything that natpair created for this pair."""
         return f"natpair-{self.stamp}"
 
     @property
@@ -65,7 +65,7 @@ class Wanted:
 
     @property
     def installed_prefix(self) -> str:
-        """The head of the tag that says: this Linode was given its user data, do not rebuild it any more."""
+        """The prefix of the tag that marks an installed Linode, which must not be rebuilt."""
         return f"{self.tag}-installed-"
 
     @property
@@ -75,22 +75,22 @@ class Wanted:
 
     @property
     def placement(self) -> PlacementPolicy:
-        """How strictly the nodes stand apart."""
+        """How strictly the nodes are kept on different hosts."""
         return PlacementPolicy(self.cloud.placement.value)
 
     @property
     def made(self) -> tuple[WantedNode, ...]:
-        """The nodes that natpair makes; the others are adopted."""
+        """The nodes that natpair creates; the others are adopted."""
         return tuple(node for node in self.nodes if node.adopted is None)
 
     @property
     def known_fips(self) -> tuple[IPv4Address, ...]:
-        """The floating addresses that are not open."""
+        """The floating addresses that are known."""
         return tuple(fip for fip in self.fips if fip is not None)
 
 
 def wanted_of(draft: Draft, *, undoing: bool = False) -> Wanted:
-    """What `draft` asks for; ConfigError with everything in it that Linode cannot do, if it is to be done at all."""
+    """What `draft` asks for. Raise ConfigError with everything that Linode cannot do, unless `undoing`."""
     problems = [] if undoing else list(_problems(draft))
     if problems:
         raise ConfigError("gateway.toml", problems)
@@ -121,7 +121,7 @@ def _node(gateway: Gateway, index: int, node: Node, autos: frozenset[str]) -> Wa
 
 
 def _label(name: str, stamp: str | None) -> str:
-    """A label that the platform takes: it begins with a letter and has no two hyphens in a row."""
+    """A label that the platform accepts: it begins with a letter and has no two hyphens in a row."""
     first = "" if name[:1].isalpha() else "node-"
     return re.sub("-+", "-", f"{first}{name}-{stamp}")
 
@@ -129,15 +129,17 @@ def _label(name: str, stamp: str | None) -> str:
 def _problems(draft: Draft) -> Iterator[Problem]:
     gateway = draft.gateway
     if gateway.bgp.region is None:
-        yield Problem("bgp.region", "", "is missing: Linodes are made in a region", 'such as region = "us-ord"')
+        yield Problem(
+            "bgp.region", "", "is missing; it is the region of the Linodes", 'a region, such as region = "us-ord"'
+        )
     made = [(index, node) for index, node in enumerate(gateway.node) if node.linode is None]
     if made and gateway.install.source is None:
         accepted = "a URL of natpair's wheel or archive, or a path in the image"
-        yield Problem("install.source", "", "is missing: new nodes get natpair from there", accepted)
+        yield Problem("install.source", "", "is missing; new nodes install natpair from it", accepted)
     for index, node in made:
         for key, name in _CREATED_INTERFACES:
             if getattr(node, key) != name:
-                message = "is not what a new Linode has"
+                message = "is not the interface of a new Linode"
                 yield Problem(f"node[{index}].{key}", getattr(node, key), message, f'"{name}"')
     numbers = [node.linode for node in gateway.node]
     if numbers[0] is not None and numbers[0] == numbers[1]:
@@ -147,12 +149,12 @@ def _problems(draft: Draft) -> Iterator[Problem]:
 
 
 def _nothing_to_allocate_on(draft: Draft) -> Iterator[Problem]:
-    # An address that natpair allocates must be found again by who owns it: there is no tag on an address.
+    # Addresses have no tags, so natpair recognises an allocated address only by the Linode that owns it.
     for index in range(len(draft.gateway.pair.fips)):
         key = f"pair.fips[{index}]"
         if key in draft.autos:
-            accepted = "an address that you have allocated: to a Linode that you adopt, natpair adds none of its own"
-            yield Problem(key, AUTO, "cannot be allocated, as both nodes are adopted", accepted)
+            accepted = "an address that you have allocated; natpair allocates no address to an adopted Linode"
+            yield Problem(key, AUTO, "cannot be allocated, because both nodes are adopted", accepted)
 
 
 def legacy(wanted: Wanted) -> bool:

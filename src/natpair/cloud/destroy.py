@@ -1,7 +1,7 @@
-"""Taking a pair away again: what natpair made goes, what it found stays as it was before. The steps are pure.
+"""Remove a pair: delete what natpair created, and leave the rest as it was. The steps are pure.
 
-What has the stamp is ours. Of an adopted Linode only our shares are ours. The file is prepared first: a floating
-address that goes with its Linode becomes "auto" while the account can still tell which one that is.
+Everything with the stamp was created by natpair. Of an adopted Linode, only the shares are removed. The file is changed
+first: a floating address that is deleted with its Linode becomes "auto" while the account still shows which one it is.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MOST_TRIES = 3
 
 
 class UndoKind(StrEnum):
-    """What a step takes away."""
+    """What a step removes."""
 
     FILE = "write-file"
     UNSHARE = "unshare"
@@ -36,7 +36,7 @@ class UndoKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UndoStep:
-    """One thing to take away; `number` is that of the Linode, firewall or group."""
+    """One thing to remove; `number` is that of the Linode, firewall or group."""
 
     kind: UndoKind
     text: str
@@ -46,7 +46,7 @@ class UndoStep:
 
 
 def undo_steps(wanted: Wanted, found: Found) -> tuple[UndoStep, ...]:
-    """Everything that is left to take away, in order."""
+    """Everything that is left to remove, in order."""
     return tuple(_steps(wanted, found))
 
 
@@ -67,42 +67,42 @@ def _steps(wanted: Wanted, found: Found) -> Iterator[UndoStep]:
 
 
 def _going(wanted: Wanted, found: Found) -> dict[int, str]:
-    """The Linodes that natpair made, number → label."""
+    """The Linodes that natpair created, number → label."""
     made = [found.nodes[node.index] for node in wanted.made]
     return {one.instance.id: one.instance.label for one in made if one} | {one.id: one.label for one in found.strays}
 
 
 def _forget_fips(wanted: Wanted, found: Found, going: dict[int, str]) -> Iterator[UndoStep]:
     owned = {index: found.owners.get(fip) for index, fip in enumerate(wanted.fips) if fip is not None}
-    # A reserved address stays on the account when its Linode goes.
+    # A reserved address stays on the account when its Linode is deleted.
     lost = {i: one.address for i, one in owned.items() if one and one.linode_id in going and not one.reserved}
     if lost:
         names = " and ".join(map(str, lost.values()))
-        text = f'give back what goes with its Linode, {names}: "auto" again in gateway.toml'
+        text = f'set {names}, deleted with its Linode, to "auto" in gateway.toml'
         yield UndoStep(UndoKind.FILE, text, keys=tuple(f"pair.fips[{index}]" for index in lost))
 
 
 def _unshare(wanted: Wanted, found: Found) -> Iterator[UndoStep]:
     for node in wanted.nodes:
         there = found.nodes[node.index]
-        # Without a stamp natpair has never been here, and whatever is shared is somebody else's.
+        # Without a stamp natpair has changed nothing, so every share was made by others.
         if node.adopted is None or there is None or wanted.stamp is None:
             continue
         ours = tuple(fip for fip in wanted.known_fips if fip in there.shared)
         if ours:
-            text = f"take the shares of {' and '.join(map(str, ours))} from {node.name} (Linode {there.instance.id})"
+            text = f"remove the shares of {' and '.join(map(str, ours))} to {node.name} (Linode {there.instance.id})"
             yield UndoStep(UndoKind.UNSHARE, text, there.instance.id, ours)
 
 
 def _forget_the_rest(wanted: Wanted, found: Found) -> Iterator[UndoStep]:
-    # A floating address that is not the account's any more went with a Linode that somebody deleted.
+    # A floating address that the account no longer has was deleted with a Linode.
     lost = [i for i, fip in enumerate(wanted.fips) if fip is not None and fip not in found.owners]
     keys = [STAMP, *(f"pair.fips[{index}]" for index in lost)]
     for node in wanted.made:
         keys += [f"node[{node.index}].public_address"] if node.public_address is not None else []
         keys += [f"node[{node.index}].public_address6"] if node.public_address6 is not None else []
     if wanted.stamp is not None:
-        text = f'put "auto" into gateway.toml for what is gone (the stamp was {wanted.stamp})'
+        text = f'set what was removed to "auto" in gateway.toml (the stamp was {wanted.stamp})'
         yield UndoStep(UndoKind.FILE, text, keys=tuple(keys))
 
 
@@ -113,7 +113,7 @@ async def destroy(
     pace: Pace,
     tell: Callable[[UndoStep], None],
 ) -> tuple[UndoStep, ...]:
-    """Take everything away, looking again after each step; resumable like `applying.apply`."""
+    """Remove everything, reading the account again after each step; resumable like `applying.apply`."""
     done: list[UndoStep] = []
     while True:
         wanted = wanted_of(draft, undoing=True)
@@ -123,7 +123,7 @@ async def destroy(
             return tuple(done)
         step = steps[0]
         if done[-_MOST_TRIES:].count(step) == _MOST_TRIES:
-            raise NotReady(f"done {_MOST_TRIES} times, and still to do: {step.text}", cure="run it again later")
+            raise NotReady(f"tried {_MOST_TRIES} times without effect: {step.text}", cure="run this again later")
         tell(step)
         if step.kind is UndoKind.FILE:
             text = fill(draft.text, dict.fromkeys(step.keys, AUTO))
@@ -158,4 +158,4 @@ async def _gone(client: LinodeClient, linode: int, pace: Pace) -> None:
                 return
             raise
         await pace.pause()
-    raise NotReady(f"Linode {linode} is still there after it was deleted", cure="run it again later")
+    raise NotReady(f"Linode {linode} was deleted but still exists", cure="run this again later")

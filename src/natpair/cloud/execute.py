@@ -1,4 +1,4 @@
-"""How one step is carried out. Each leaves the account so that the next look understands what was done.
+"""Perform one step. Each leaves the account so that the next look can tell what was done.
 
 What is made is labelled and tagged in the very call that makes it: whatever happens after that, it is found again.
 """
@@ -33,7 +33,7 @@ _ROOT_PASSWORD_BYTES = 48
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often to look, and how long to wait; tests make it small."""
+    """How often to check, and how long to wait; tests use small values."""
 
     look_every_seconds: float = 2.0
     settle_seconds: float = 900.0
@@ -42,17 +42,17 @@ class Pace:
 
     @property
     def power(self) -> power.Patience:
-        """How long a Linode may take to boot, or to be rebuilt."""
+        """Maximum time for a Linode to boot or to be rebuilt."""
         return power.Patience(self.look_every_seconds, self.settle_seconds, min(60.0, self.settle_seconds / 10))
 
     async def pause(self) -> None:
-        """Wait between two looks at something that has a deadline."""
+        """Wait between two checks."""
         await asyncio.sleep(self.look_every_seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class Materials:
-    """What comes from this machine: the pair's key, the ssh keys, and the way to write gateway.toml."""
+    """What this machine provides: the pair's key, the ssh keys, and a function to write gateway.toml."""
 
     key: str = field(repr=False)
     authorized_keys: tuple[str, ...]
@@ -61,7 +61,7 @@ class Materials:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """All that a step needs to be carried out: the API, what is wanted, what was found, what this machine gives."""
+    """Everything that a step needs: the API, the wanted and the found state, and what this machine provides."""
 
     client: LinodeClient
     draft: Draft
@@ -72,22 +72,22 @@ class Site:
     pace: Pace
 
     def node(self, step: Step) -> WantedNode:
-        """The node that a step is about."""
+        """The node of a step."""
         return self.wanted.nodes[_needed(step.node)]
 
     def there(self, step: Step) -> FoundNode:
-        """The Linode that a step is about."""
+        """The Linode of a step."""
         return _needed(self.found.nodes[_needed(step.node)])
 
 
 def _needed(value: Value | None) -> Value:
     if value is None:
-        raise NotReady("the account changed while it was read", cure="run it again")
+        raise NotReady("the account changed while it was read", cure="run this again")
     return value
 
 
 async def carry_out(site: Site, step: Step) -> str | None:
-    """Do one step; the text of gateway.toml if the step changed it. ApiError and NotReady as they come."""
+    """Perform one step. Return the text of gateway.toml if the step changed it. Raise ApiError or NotReady."""
     match step.kind:
         case Kind.STAMP:
             return with_stamp(site.draft.text, secrets.token_hex(STAMP_BYTES))
@@ -151,7 +151,7 @@ def _new_instance(site: Site, node: WantedNode) -> NewInstance:
 
 
 def _root_password() -> str:
-    # The API wants one. Nobody keeps it: Linode's Cloud Manager can set another for the console.
+    # The API requires a password. It is not saved: Cloud Manager can set another one for the console.
     return secrets.token_urlsafe(_ROOT_PASSWORD_BYTES)
 
 
@@ -166,9 +166,9 @@ async def _install(site: Site, node: WantedNode, there: FoundNode) -> None:
     )
     instance = await power.rebuild(site.client, number, new, site.pace.power)
     if instance.has_user_data is False:
-        cure = "see whether image and region have what the platform calls Metadata"
-        raise NotReady(f"the platform kept no user data for {node.name}", cure=cure)
-    # A rebuild makes a new configuration profile, which knows neither the VLAN nor that the helper shall be off.
+        cure = "check that the image and the region support the Metadata service"
+        raise NotReady(f"the platform did not store the user data of {node.name}", cure=cure)
+    # A rebuild creates a new configuration profile, without the VLAN and with Network Helper on.
     await plug_in(site.client, instance, node.vlan)
     await site.client.set_tags(number, (*instance.tags, f"{wanted.installed_prefix}{_needed(wanted.config_hash)}"))
 

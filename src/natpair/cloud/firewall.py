@@ -1,10 +1,10 @@
-"""The Cloud Firewall before the nodes' public interfaces. Pure.
+"""The Cloud Firewall for the nodes' public interfaces. Pure.
 
-It is stateful for each node, and a flow that moves to the other node in a takeover is unknown to that node's
-firewall. A rule sees the sender and the port, never whether a packet is for a FIP. So everything that may be a reply
-to a translated flow is let through whatever its state, which is all but ports below 1024: Linux translates a source
-port to one of the same range, and clients use no privileged ones. What is for the node itself is filtered by its own
-nftables rules in any case; this firewall is a second layer before BGP and ssh.
+It keeps state per node, so after a takeover the other node's firewall does not know the flows that moved. A rule can
+match the sender and the port, but not whether a packet is for a FIP. So the firewall accepts everything that may be a
+reply to a translated flow, in any state. That is everything except ports below 1024: Linux translates a source port to
+one in the same range, and clients do not use privileged ports. The nodes' own nftables rules filter traffic to the
+nodes in any case; this firewall is a second layer for BGP and ssh.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _ANYONE = RuleAddresses(ipv4=("0.0.0.0/0",), ipv6=("::/0",))
 
 
 def firewall_rules(gateway: Gateway, open_keys: Collection[str] = ()) -> FirewallRules:
-    """The rules for a pair; what stands under `open_keys` is not known yet. ConfigError if they are too many."""
+    """The rules for a pair. The values of `open_keys` are not known yet. Raise ConfigError for too many rules."""
     inbound = (*_management(gateway), *_bgp(gateway), *_heartbeat(gateway, open_keys), _accept("icmp", "ICMP", _ANYONE))
     if len(inbound) > MOST_RULES:
-        accepted = f"fewer sources or ports: a Cloud Firewall has {MOST_RULES} rules; or cloud.firewall = false"
-        problem = Problem("firewall", "", f"needs {len(inbound)} rules before the nodes", accepted)
+        accepted = f"fewer sources or ports, or cloud.firewall = false; a Cloud Firewall has at most {MOST_RULES} rules"
+        problem = Problem("firewall", "", f"needs {len(inbound)} Cloud Firewall rules", accepted)
         raise ConfigError("gateway.toml", [problem])
     return FirewallRules(inbound=inbound, inbound_policy="ACCEPT", outbound=(), outbound_policy="ACCEPT")
 
 
 def same_rules(one: FirewallRules, other: FirewallRules) -> bool:
-    """Whether two sets of rules do the same, however the API writes them."""
+    """Whether two sets of rules have the same effect, however the API writes them."""
     return _meaning(one) == _meaning(other)
 
 
@@ -67,7 +67,7 @@ def _bgp(gateway: Gateway) -> Iterator[FirewallRule]:
 
 
 def _heartbeat(gateway: Gateway, open_keys: Collection[str]) -> Iterator[FirewallRule]:
-    # Let through by the policy as well; written down for whoever makes that policy stricter.
+    # The policy accepts this anyway; the rule is for users who make that policy stricter.
     nodes = list(enumerate(gateway.node))
     ipv4 = [f"{node.public_address.ip}/32" for i, node in nodes if f"node[{i}].public_address" not in open_keys]
     ipv6 = [f"{node.public_address6.ip}/128" for i, node in nodes if f"node[{i}].public_address6" not in open_keys]

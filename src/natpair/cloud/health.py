@@ -1,4 +1,4 @@
-"""How an account stands against a file: what is wrong, worst first. Pure."""
+"""Compare an account with a file: what is wrong, worst first. Pure."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from natpair.cloud.desired import Wanted
 from natpair.cloud.observed import Found
 from natpair.cloud.plan import Kind, Plan, Step
 
-_APPLY = "`natpair cloud apply` does it"
-# What a step that is left to do means for a pair that was made before.
+_APPLY = "run `natpair cloud apply`"
+# What a remaining step means for a pair that exists already.
 _MISSING = {
-    Kind.GROUP: "there is no placement group: nothing keeps the nodes on different machines",
-    Kind.FIREWALL: "the Cloud Firewall is gone",
-    Kind.RULES: "the rules of the Cloud Firewall are not those of the file",
+    Kind.GROUP: "the placement group is missing: the nodes may end up on the same host",
+    Kind.FIREWALL: "the Cloud Firewall is missing",
+    Kind.RULES: "the rules of the Cloud Firewall differ from the file",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """`made` False: nothing of the pair is on the account. `problems` first those that nothing here can mend."""
+    """`made` False: the account has nothing of the pair. `problems` starts with those that natpair cannot fix."""
 
     made: bool
     problems: tuple[Remark, ...]
@@ -29,7 +29,7 @@ class Condition:
 
 
 def condition_of(wanted: Wanted, found: Found, plan: Plan) -> Condition:
-    """Everything that is wrong, and what is only worth knowing."""
+    """All problems, and the notes."""
     made = not found.nothing
     problems = (*plan.blockers, *_apart(found), *_power(wanted, found), *(_left(step) for step in plan.steps))
     return Condition(made, problems if made else plan.blockers, plan.remarks if made else ())
@@ -42,10 +42,10 @@ def _left(step: Step) -> Remark:
 def _apart(found: Found) -> Iterator[Remark]:
     hosts = [there.instance.host_uuid for there in found.nodes if there]
     if len(hosts) > 1 and None not in hosts and len(set(hosts)) == 1:
-        cure = "power one of them off and on, standby first: the platform places it anew; or ask Linode support"
-        yield Remark("both nodes stand on the same machine, whose failure would take the pair", cure)
+        cure = "power the standby off and on, so that the platform places it again; or ask Linode support"
+        yield Remark("both nodes are on the same host, so one host failure would stop the pair", cure)
     elif found.group is not None and not found.group.is_compliant:
-        cure = "the platform moves one of them by itself; if it stays so, ask Linode support"
+        cure = "wait for the platform to move a node; if this does not change, ask Linode support"
         yield Remark(f"the placement group {found.group.label} is not compliant", cure)
 
 
@@ -58,4 +58,4 @@ def _power(wanted: Wanted, found: Found) -> Iterator[Remark]:
             yield Remark(f"{shown} is {there.instance.status}", "boot it")
         if there.instance.watchdog_enabled is False:
             cure = "turn the shutdown watchdog (Lassie) on in Linode's Cloud Manager"
-            yield Remark(f"{shown} does not come back by itself after a crash: its watchdog is off", cure)
+            yield Remark(f"{shown} does not restart after a crash, because its watchdog is off", cure)

@@ -3,8 +3,8 @@
 #
 #   sh install.sh NODE SOURCE [SHA256]
 #
-# network.sh lies beside it. cloud-init runs it once, at the first boot. It may be run again at any time: each step
-# looks at what is there, and none disturbs a node that serves. Its output is in /var/log/cloud-init-output.log.
+# It needs network.sh in the same folder. cloud-init runs it once, at the first boot. You may run it again at any time:
+# each step checks the present state, and none disturbs a node in service. Output: /var/log/cloud-init-output.log.
 set -eu
 
 node=$1
@@ -13,7 +13,7 @@ sha256=${3:-}
 
 readonly PACKAGES="keepalived nftables conntrackd conntrack bird2 iproute2 netbase procps
     python3-venv ca-certificates curl systemd"
-# What these packages would start by themselves; natpair starts each of them from units of its own.
+# The units that these packages would start; natpair starts the daemons with its own units.
 readonly THEIRS="keepalived conntrackd bird nftables"
 readonly OURS="natpair-prepare natpair-conntrackd natpair-bird natpair-keepalived natpair-agent
     natpair-handover"
@@ -28,7 +28,7 @@ die() {
     exit 1
 }
 
-# retry COMMAND...: the network and apt's lock may need a while after the first boot.
+# retry COMMAND...: the network and apt's lock may take a while after the first boot.
 retry() {
     left=20
     until "$@"; do
@@ -38,7 +38,7 @@ retry() {
     done
 }
 
-# A masked unit is neither started nor enabled by its package, now and at each upgrade.
+# Masked units are neither started nor enabled by their packages, also not at an upgrade.
 mask_theirs() {
     for unit in $THEIRS; do
         systemctl mask --now "$unit.service" 2>/dev/null || systemctl mask "$unit.service"
@@ -48,33 +48,33 @@ mask_theirs() {
 install_packages() {
     export DEBIAN_FRONTEND=noninteractive
     retry apt-get -q -o DPkg::Lock::Timeout=300 update ||
-        die "the package lists cannot be read" "check the public network of this node, then run this script again"
+        die "cannot read the package lists" "check the public network of this node, then run this script again"
     # shellcheck disable=SC2086 # a list of words
     retry apt-get -q -y --no-install-recommends -o DPkg::Lock::Timeout=300 \
         -o Dpkg::Options::=--force-confold install $PACKAGES ||
-        die "the packages cannot be installed" "read the lines above, mend it, then run this script again"
+        die "cannot install the packages" "fix the problem shown above, then run this script again"
 }
 
 check_python() {
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-        die "this image has a Python older than 3.11" "set cloud.image to Debian 12, Ubuntu 24.04 or later"
+        die "Python in this image is older than 3.11" "set cloud.image to Debian 12, Ubuntu 24.04 or later"
 }
 
-# fetch FILE: natpair itself, from a URL or from the image, and only what has the digest that was asked for.
+# fetch FILE: get natpair from a URL or from the image, and check its digest if one is given.
 fetch() {
     case $source in
         http://* | https://*)
             retry curl --fail --silent --show-error --location --proto '=http,https' --max-time 300 --output "$1" "$source" ||
-                die "natpair cannot be fetched from $source" "check install.source, then run this script again" ;;
+                die "cannot download natpair from $source" "check install.source, then run this script again" ;;
         *)
-            [ -r "$source" ] || die "there is no $source in this image" "install.source is a path on the node, or a URL"
+            [ -r "$source" ] || die "$source does not exist in this image" "set install.source to a path on the node or a URL"
             cp "$source" "$1" ;;
     esac
     [ -z "$sha256" ] || printf '%s  %s\n' "$sha256" "$1" | sha256sum --check --status ||
-        die "what install.source gives does not have the digest install.sha256" "see which of the two is wrong"
+        die "the file of install.source does not have the digest install.sha256" "correct install.source or install.sha256"
 }
 
-# An archive that holds wheels is installed from them alone; anything else may need packages from where pip looks.
+# An archive of wheels is installed without an index. Any other source may need packages from pip's package index.
 install_natpair() {
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
@@ -88,7 +88,7 @@ install_natpair() {
     esac
     wheels=$(find "$work/wheels" -name '*.whl')
     if [ -n "$wheels" ]; then
-        # shellcheck disable=SC2086 # names of wheels hold no blanks
+        # shellcheck disable=SC2086 # names of wheels contain no spaces
         "$VENV/bin/pip" install --quiet --no-index --no-deps --force-reinstall $wheels
     else
         retry "$VENV/bin/pip" install --quiet --upgrade "$file"
@@ -100,14 +100,14 @@ install_natpair() {
 start_natpair() {
     # A machine may be slow at its first boot.
     retry natpair apply --node "$node" ||
-        die "natpair apply failed" "read the lines above, fix it, then run this script again"
+        die "natpair apply failed" "fix the problem shown above, then run this script again"
     systemctl daemon-reload
     # shellcheck disable=SC2086 # a list of words
     systemctl enable --now $OURS
 }
 
 say "network"
-sh "${0%/*}/network.sh" || die "this node has no network" "read the lines above, mend it, then run this script again"
+sh "${0%/*}/network.sh" || die "this node has no network" "fix the problem shown above, then run this script again"
 say "packages"
 mask_theirs
 install_packages

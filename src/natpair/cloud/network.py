@@ -13,12 +13,12 @@ from ipaddress import IPv4Address, IPv6Address
 from natpair.core.model import Node
 
 _FOLDER = "/etc/systemd/network"
-_HEAD = "# Made by natpair cloud apply.\n"
+_HEAD = "# Written by natpair cloud apply.\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Uplink:
-    """What the platform says of a node's public network: its router, and the resolvers of the region."""
+    """A node's public network according to the platform: its router, and the resolvers of the region."""
 
     gateway: IPv4Address
     resolvers: tuple[IPv4Address | IPv6Address, ...] = ()
@@ -26,17 +26,17 @@ class Uplink:
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """A file that a new machine finds at its first boot, readable by root alone."""
+    """A file that a new machine gets at its first boot, readable only by root."""
 
     path: str
     text: str
 
 
 def network_files(node: Node, uplink: Uplink) -> tuple[Seed, ...]:
-    """Everything that says how the node's two interfaces are addressed."""
+    """The files that configure the node's two interfaces."""
     public, private = node.public_interface, node.private_interface
     return (
-        # The first file that matches wins: these go before the image's own and before netplan's.
+        # The first file that matches wins: these names sort before the image's own and before netplan's.
         Seed(f"{_FOLDER}/00-natpair-{public}.network", _public(node, uplink)),
         Seed(f"{_FOLDER}/00-natpair-{private}.network", _private(node)),
         Seed("/etc/systemd/networkd.conf.d/natpair.conf", _networkd()),
@@ -68,13 +68,13 @@ def _private(node: Node) -> str:
         # Keepalived's VIP outlives a restart of networkd.
         "KeepConfiguration=static",
     ]
-    # A VLAN that is down must not hold up the boot: the agent has a word for it.
+    # A VLAN that is down must not delay the boot; the agent reports it.
     link = ["RequiredForOnline=no"]
     return _file([("Match", [f"Name={node.private_interface}"]), ("Link", link), ("Network", network)])
 
 
 def _networkd() -> str:
-    # Otherwise networkd takes away the blackhole routes of the FIPs when it starts.
+    # Otherwise networkd removes the blackhole routes of the FIPs when it starts.
     return _file([("Network", ["ManageForeignRoutes=no", "ManageForeignRoutingPolicyRules=no"])])
 
 

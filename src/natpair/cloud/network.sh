@@ -1,11 +1,11 @@
 #!/bin/sh
-# Give this machine the network that /etc/systemd/network/00-natpair-* says. It must run before anything needs the
-# network: until then the image's DHCP client has the lowest of the Linode's public addresses. That may be the shared
-# address, and nothing reaches a shared address that nobody announces.
+# Configure the network of this machine as in /etc/systemd/network/00-natpair-*. It must run before anything needs the
+# network: until then the image's DHCP client uses the lowest of the Linode's public addresses. That may be the shared
+# address, and a shared address that no node announces is unreachable.
 #
 #   sh network.sh
 #
-# It may be run again at any time, and changes nothing where the network is as it should be.
+# You may run it again at any time. If the network is configured already, it changes nothing.
 set -eu
 
 public=$(grep -l '^Gateway=' /etc/systemd/network/00-natpair-*.network)
@@ -20,7 +20,7 @@ die() {
     exit 1
 }
 
-# Network Helper is off: the addresses come from the files below /etc/systemd/network, and from nobody else.
+# Network Helper is off: the addresses come only from the files below /etc/systemd/network.
 leave_ifupdown() {
     [ -e /etc/network/interfaces ] || return 0
     if grep -q natpair /etc/network/interfaces; then return 0; fi
@@ -38,7 +38,7 @@ name_servers() {
     chmod 0644 /etc/resolv.conf
 }
 
-# What DHCP gave may stay behind; a floating address is never on this interface.
+# An address from DHCP may be left; a floating address must never be on this interface.
 drop_other_addresses() {
     for address in $(ip -4 -oneline address show dev "$interface" scope global | awk '{print $4}'); do
         [ "$address" = "$own" ] || ip address delete "$address" dev "$interface" || true
@@ -52,7 +52,7 @@ reachable() {
 }
 
 leave_ifupdown
-# networkd reads as a user of its own.
+# networkd runs as its own user, which must be able to read these files.
 chmod 0644 /etc/systemd/network/00-natpair-*.network /etc/systemd/networkd.conf.d/natpair.conf
 name_servers
 systemctl enable systemd-networkd.service
@@ -61,6 +61,6 @@ left=20
 until reachable; do
     left=$((left - 1))
     [ "$left" -gt 0 ] ||
-        die "the public network does not come up" "compare /etc/systemd/network with what the platform says"
+        die "the public network does not come up" "compare /etc/systemd/network with the addresses in Cloud Manager"
     sleep 6
 done

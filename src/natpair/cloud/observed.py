@@ -1,4 +1,4 @@
-"""What the account has of a pair, read in one go; nothing is remembered from an earlier look."""
+"""What the account has of a pair, read at one time; nothing is remembered from an earlier look."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class FoundNode:
 
     @property
     def shared(self) -> frozenset[IPv4Address]:
-        """What is shared to it."""
+        """The addresses shared to it."""
         return frozenset(address.address for address in self.addresses.ipv4.shared)
 
     @property
     def public_address6(self) -> IPv6Interface | None:
-        """The address it gives itself."""
+        """The SLAAC address."""
         slaac = self.addresses.ipv6.slaac if self.addresses.ipv6 else None
         return IPv6Interface(f"{slaac.address}/{slaac.prefix}") if slaac else None
 
@@ -47,7 +47,7 @@ class FoundNode:
 
     @property
     def behind(self) -> tuple[DeviceKind, int | None]:
-        """What a firewall has to stand before."""
+        """What a firewall is attached to."""
         return (DeviceKind.LINODE, self.instance.id) if self.legacy else (DeviceKind.INTERFACE, self.ports.public)
 
 
@@ -70,7 +70,7 @@ class Found:
 
     @property
     def nothing(self) -> bool:
-        """Whether nothing that natpair made is there."""
+        """Whether the account has nothing that natpair created."""
         return not (any(self.nodes) or self.group or self.firewall or self.strays)
 
 
@@ -80,7 +80,7 @@ def interface_of(address: Address) -> IPv4Interface:
 
 
 async def observe(client: LinodeClient, wanted: Wanted) -> Found:
-    """Read everything that concerns `wanted`. ApiError as the API says; an adopted Linode that is not there is None."""
+    """Read everything that concerns `wanted`. An adopted Linode that does not exist is None. Raise ApiError."""
     everything = await client.instances()
     ours = [one for one in everything if wanted.stamp is not None and wanted.tag in one.tags]
     matched = [_match(wanted, node, everything, ours) for node in wanted.nodes]
@@ -105,7 +105,7 @@ def _match(
 ) -> Instance | None:
     if node.adopted is not None:
         return next((one for one in everything if one.id == node.adopted), None)
-    # By tag, not by label: people rename Linodes.
+    # By tag, not by label, because people rename Linodes.
     return next((one for one in ours if wanted.node_tag(node) in one.tags), None)
 
 
@@ -118,7 +118,7 @@ async def _node(client: LinodeClient, instance: Instance) -> FoundNode | None:
         addresses = await client.addresses(instance.id)
         ports = await ports_of(client, instance)
     except ApiError as error:
-        # It went while we looked.
+        # It was deleted while we were reading.
         if error.status == _NOT_FOUND:
             return None
         raise

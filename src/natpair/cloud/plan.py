@@ -1,9 +1,9 @@
-"""(wanted, found) → what is left to do, in order. Pure: the same account and the same file always give the same plan.
+"""(wanted, found) → the remaining steps, in order. Pure: the same account and the same file always give the same plan.
 
-The order follows from the platform: user data must hold both nodes' addresses and can be given only when a Linode is
-made or rebuilt; so both are made switched off, addressed, and then rebuilt once with everything in it. Allocate comes
-before share, share before boot: without a share the route servers accept no session. Nothing here remembers: whoever
-carries a plan out looks again after each step, which is what makes it resumable.
+The platform determines the order. User data must contain both nodes' addresses and can be given only when a Linode is
+created or rebuilt; so both Linodes are created switched off, get their addresses, and are then rebuilt once with their
+user data. Allocate comes before share, and share before boot: without a share the route servers accept no session. A
+plan has no memory: the account is read again after each step, so an interrupted run can continue.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to do. `node` is a node's place in the file, `linode` its number if it has one."""
+    """One step. `node` is the node's index in the file, `linode` its number if it has one."""
 
     kind: Kind
     text: str
@@ -53,7 +53,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that is left to do, why it must not be done (`blockers`), what a person should know, what stays."""
+    """The remaining steps, the problems that prevent them (`blockers`), remarks for the user, and what is kept."""
 
     steps: tuple[Step, ...]
     blockers: tuple[Remark, ...]
@@ -62,7 +62,7 @@ class Plan:
 
 
 def make_plan(wanted: Wanted, found: Found) -> Plan:
-    """Everything that lies between the account and the file."""
+    """The plan that makes the account match the file."""
     return Plan(
         tuple(_steps(wanted, found)),
         (*blockers(wanted, found), *_cannot_allocate(wanted, found)),
@@ -73,7 +73,9 @@ def make_plan(wanted: Wanted, found: Found) -> Plan:
 
 def _steps(wanted: Wanted, found: Found) -> Iterator[Step]:
     if wanted.stamp is None:
-        yield Step(Kind.STAMP, "choose a stamp, which marks everything natpair makes, and write it into gateway.toml")
+        yield Step(
+            Kind.STAMP, "choose a stamp, which marks everything that natpair creates, and write it into gateway.toml"
+        )
     yield from _surroundings(wanted, found)
     pairs = list(zip(wanted.nodes, found.nodes, strict=True))
     for node, there in pairs:
@@ -95,12 +97,14 @@ def _steps(wanted: Wanted, found: Found) -> Iterator[Step]:
 
 def _surroundings(wanted: Wanted, found: Found) -> Iterator[Step]:
     if len(wanted.made) == len(wanted.nodes) and found.group is None:
-        text = f"create a placement group ({wanted.placement.value}), which keeps the nodes on different machines"
+        text = f"create a placement group ({wanted.placement.value}), which keeps the nodes on different hosts"
         yield Step(Kind.GROUP, text)
     if wanted.rules is None or not wanted.made:
         return
     if found.firewall is None:
-        yield Step(Kind.FIREWALL, f"create a Cloud Firewall with {len(wanted.rules.inbound)} rules for the public side")
+        yield Step(
+            Kind.FIREWALL, f"create a Cloud Firewall with {len(wanted.rules.inbound)} rules for the public interfaces"
+        )
     elif not same_rules(found.firewall.rules, wanted.rules):
         yield Step(Kind.RULES, f"set the rules of the Cloud Firewall {found.firewall.label} ({found.firewall.id})")
 
@@ -114,7 +118,7 @@ def _creating(wanted: Wanted, node: WantedNode) -> str:
 
 
 def to_write(wanted: Wanted, found: Found) -> dict[str, str]:
-    """What the account knows and the file does not say, or says otherwise of a node that natpair made: key → value."""
+    """Key → value for the addresses that the file lacks, or has wrong for a node that natpair created."""
     values: dict[str, str] = {}
     for node, there in zip(wanted.nodes, found.nodes, strict=True):
         if there is not None:
@@ -138,14 +142,14 @@ def _addresses_of(wanted: Wanted, node: WantedNode, there: FoundNode) -> dict[st
 
 
 def allocator(wanted: Wanted) -> WantedNode | None:
-    """The node that new floating addresses are allocated to: the first that natpair made, as they go with it."""
+    """The node that gets new floating addresses: the first one that natpair creates, as they are deleted with it."""
     return next(iter(wanted.made), None)
 
 
 def spare_addresses(wanted: Wanted, found: Found) -> tuple[IPv4Address, ...]:
-    """What the allocating node owns beyond its own address and the file's FIPs: allocated, and not yet written down.
+    """Addresses of the allocating node that are allocated but not yet in the file.
 
-    Only once its own address stands in the file: before that nothing tells the two apart.
+    These are known only once the node's own address is in the file; before that the two cannot be distinguished.
     """
     node = allocator(wanted)
     there = found.nodes[node.index] if node else None
@@ -153,7 +157,7 @@ def spare_addresses(wanted: Wanted, found: Found) -> tuple[IPv4Address, ...]:
         return ()
     taken = {node.public_address.ip, *wanted.known_fips}
     known = {one.address for one in there.own}
-    # A reserved one was put there by a person, for a purpose of its own.
+    # A reserved address was assigned by a person for another purpose.
     spare = tuple(one.address for one in there.own if one.address not in taken and not one.reserved)
     return spare if node.public_address.ip in known else ()
 
@@ -165,7 +169,7 @@ def _addresses(wanted: Wanted, found: Found) -> Iterator[Step]:
         text = "write into gateway.toml: " + ", ".join(f"{key} = {value}" for key, value in values.items())
         yield Step(Kind.WRITE, text)
     elif not all(found.nodes) and wanted.config_hash is None:
-        yield Step(Kind.WRITE, "write the addresses that the platform gives into gateway.toml")
+        yield Step(Kind.WRITE, "write the addresses that the platform assigns into gateway.toml")
     node = allocator(wanted)
     if node is None:
         return
@@ -176,14 +180,14 @@ def _addresses(wanted: Wanted, found: Found) -> Iterator[Step]:
 
 
 def _cannot_allocate(wanted: Wanted, found: Found) -> Iterator[Remark]:
-    """The interfaces of a Linode of the newer generation change only while it is off."""
+    """Linode interfaces can be changed only while the Linode is off."""
     node = allocator(wanted)
     there = found.nodes[node.index] if node else None
     if node is None or there is None or there.legacy or there.instance.status == "offline":
         return
     open_fips = sum(fip is None for fip in wanted.fips)
     if installed_hash(wanted, there) is not None and open_fips > len(spare_addresses(wanted, found)):
-        text = f"a further address can be allocated to {node.name} (Linode {there.instance.id}) only while it is off"
+        text = f"{node.name} (Linode {there.instance.id}) must be off to get another address"
         cure = f"run `natpair drain` on {node.name}, shut it down in Cloud Manager, then run `natpair cloud apply`"
         yield Remark(text, cure)
 
@@ -213,16 +217,16 @@ def _mend(wanted: Wanted, found: Found, node: WantedNode, there: FoundNode | Non
     if wanted.rules is not None and found.firewall is not None and entity is not None:
         guarded = {(device.entity.type, device.entity.id) for device in found.devices}
         if (kind.value, entity) not in guarded:
-            yield Step(Kind.ATTACH, f"put the Cloud Firewall before {name} (Linode {number})", node.index, number)
+            yield Step(Kind.ATTACH, f"attach the Cloud Firewall to {name} (Linode {number})", node.index, number)
     if found.group is not None and number not in {member.linode_id for member in found.group.members}:
-        yield Step(Kind.JOIN, f"put {name} (Linode {number}) into the placement group", node.index, number)
+        yield Step(Kind.JOIN, f"add {name} (Linode {number}) to the placement group", node.index, number)
     if installed_hash(wanted, there) is not None and there.ports.helper:
-        text = f"turn off Network Helper of {name} (Linode {number}), which counts from its next boot"
+        text = f"turn off Network Helper of {name} (Linode {number}), with effect from its next boot"
         yield Step(Kind.HELPER, text, node.index, number)
 
 
 def installed_hash(wanted: Wanted, there: FoundNode) -> str | None:
-    """The hash of the configuration that the Linode was given at its first boot; None if it was not yet."""
+    """The hash of the configuration with which the Linode was installed; None if it is not installed yet."""
     prefix = wanted.installed_prefix
     return next((tag.removeprefix(prefix) for tag in there.instance.tags if tag.startswith(prefix)), None)
 
@@ -245,7 +249,7 @@ def _kept(wanted: Wanted, found: Found) -> Iterator[str]:
         yield f"Cloud Firewall {found.firewall.label} ({found.firewall.id})"
     for node, there in zip(wanted.nodes, found.nodes, strict=True):
         if there is not None:
-            how = "adopted" if node.adopted is not None else "made by natpair"
+            how = "adopted" if node.adopted is not None else "created by natpair"
             yield f"Linode {there.instance.label} ({there.instance.id}) as {node.name}, {there.instance.status}, {how}"
     for fip, owner in found.owners.items():
         yield f"floating address {fip}, owned by Linode {owner.linode_id}"

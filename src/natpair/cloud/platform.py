@@ -1,4 +1,4 @@
-"""What the platform offers and what it costs, by its own word: checked before anything is made. The checks are pure."""
+"""The platform's regions, types, images and prices, read from its API and checked before anything is created."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NO_RIGHT = frozenset({401, 403})
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """The platform's lists, and what the account is set to. None, or an empty `reserved`: it could not be read."""
+    """The platform's lists and the account's settings. `settings` None or `reserved` empty: it could not be read."""
 
     regions: tuple[Region, ...]
     types: tuple[LinodeType, ...]
@@ -29,7 +29,7 @@ class Offer:
     settings: AccountSettings | None = None
 
     def resolvers(self, region: str) -> tuple[IPv4Address | IPv6Address, ...]:
-        """The name servers of a region; none if the platform names none."""
+        """The name servers of a region; empty if the platform lists none."""
         found = next((one.resolvers for one in self.regions if one.id == region), None)
         words = f"{found.ipv4},{found.ipv6}".split(",") if found else []
         return tuple(ip_address(word.strip()) for word in words if word.strip())[:3]
@@ -37,7 +37,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class PriceLine:
-    """What one kind of thing costs: dollars a month for all of them, None where the API does not tell."""
+    """The price of one item: dollars per month for all of them; None if the API gives no price."""
 
     what: str
     count: int
@@ -46,7 +46,7 @@ class PriceLine:
 
 
 async def read_offer(client: LinodeClient) -> Offer:
-    """The lists, all four of them public, and the account's settings if the token may read them."""
+    """Read the four lists, which are public, and the account's settings if the token may read them."""
     return Offer(
         await client.regions(),
         await client.types(),
@@ -57,7 +57,7 @@ async def read_offer(client: LinodeClient) -> Offer:
 
 
 async def reserved_prices(client: LinodeClient) -> tuple[AddressType, ...]:
-    """What reserved addresses cost; nothing where that cannot be read, because a price is no reason to stop."""
+    """The prices of reserved addresses; empty if they cannot be read, because a missing price is no error."""
     try:
         return await client.reserved_address_types()
     except ApiError:
@@ -95,12 +95,12 @@ def _region_problems(wanted: Wanted, offer: Offer) -> Iterator[Problem]:
     for capability, what in needed:
         if capability not in region.capabilities:
             accepted = f"a region with the capability {capability}"
-            yield Problem("bgp.region", wanted.region, f"has no {capability}: {what} cannot be had there", accepted)
+            yield Problem("bgp.region", wanted.region, f"has no {capability}, which is needed for {what}", accepted)
 
 
 def _needed_for_new(wanted: Wanted) -> Iterator[tuple[str, str]]:
     if len(wanted.made) == len(wanted.nodes):
-        yield "Placement Group", "nodes that are kept apart"
+        yield "Placement Group", "nodes on different hosts"
     if wanted.rules is not None:
         yield "Cloud Firewall", "a firewall (cloud.firewall)"
     if wanted.generation is Generation.LINODE:
@@ -108,7 +108,7 @@ def _needed_for_new(wanted: Wanted) -> Iterator[tuple[str, str]]:
 
 
 def only_generation(settings: AccountSettings | None) -> Generation | None:
-    """The one generation that new Linodes of the account may have; None if both are allowed, or nobody can tell."""
+    """The only generation allowed for new Linodes of the account; None if both are allowed or it is unknown."""
     setting = settings.interfaces_for_new_linodes if settings else None
     return next((one for one in Generation if setting == f"{one.value}_only"), None)
 
@@ -116,7 +116,7 @@ def only_generation(settings: AccountSettings | None) -> Generation | None:
 def _generation_problems(wanted: Wanted, settings: AccountSettings | None) -> Iterator[Problem]:
     only = only_generation(settings)
     if only not in (None, wanted.generation):
-        message = f"is not allowed: the account is set to make only {only} Linodes"
+        message = f"is not allowed: the account's settings allow only {only} for new Linodes"
         accepted = f'"{only}", or change "Interfaces for new Linodes" in the account settings of Cloud Manager'
         yield Problem("cloud.generation", wanted.generation.value, message, accepted)
 
@@ -133,7 +133,7 @@ def _image_problems(wanted: Wanted, images: Sequence[Image]) -> Iterator[Problem
     if image is None:
         yield _unknown("cloud.image", name, usable, "image")
     elif _CLOUD_INIT not in image.capabilities:
-        message = "does not read user data: the platform says that it has no cloud-init"
+        message = "does not read user data: according to the platform it has no cloud-init"
         yield Problem("cloud.image", name, message, f"one of {', '.join(usable)}")
 
 
@@ -144,7 +144,7 @@ def _unknown(key: str, value: str, known: Sequence[str], what: str) -> Problem:
 
 
 def prices(wanted: Wanted, found: Found, offer: Offer) -> tuple[PriceLine, ...]:
-    """What the pair costs a month as far as natpair makes it, what is there already included."""
+    """The monthly price of what natpair creates for the pair, including what exists already."""
     lines = []
     size = next((one for one in offer.types if one.id == wanted.cloud.type), None)
     if wanted.made:
@@ -154,8 +154,10 @@ def prices(wanted: Wanted, found: Found, offer: Offer) -> tuple[PriceLine, ...]:
     ours = {there.instance.id for node in wanted.made if (there := found.nodes[node.index])}
     extra = sum(fip is None or _owner(found, fip) in ours for fip in wanted.fips)
     if extra:
-        lines.append(PriceLine("further public IPv4 address", extra, None, _about_addresses(wanted, offer)))
-    lines.append(PriceLine("VLAN, placement group, Cloud Firewall", 1, 0.0, "free as Linode documents it"))
+        lines.append(PriceLine("additional public IPv4 address", extra, None, _about_addresses(wanted, offer)))
+    lines.append(
+        PriceLine("VLAN, placement group, Cloud Firewall", 1, 0.0, "free, according to Linode's documentation")
+    )
     return tuple(lines)
 
 
@@ -167,5 +169,5 @@ def _about_addresses(wanted: Wanted, offer: Offer) -> str:
     for one in offer.reserved:
         local = next((price for price in one.region_prices if price.id == wanted.region), one.price)
         if local.monthly is not None:
-            return f"a reserved one costs ${local.monthly:.2f} a month"
+            return f"a reserved address costs ${local.monthly:.2f} per month"
     return ""

@@ -1,8 +1,8 @@
-"""User data: what a new Linode gets to read at its first boot, in one piece of less than 16 KiB.
+"""User data: what a new Linode reads at its first boot, in one document of less than 16 KiB.
 
-Pure. It is `#cloud-config` and one JSON document, because JSON is YAML that cannot be misread. It can be given only
-when a Linode is made or rebuilt, so it holds everything: the whole configuration, the pair's key (ADR 0011), the
-network, and the script that installs natpair and waits until the pair is ready.
+Pure. It is `#cloud-config` and one JSON document, because JSON is unambiguous YAML. It can be given only when a Linode
+is created or rebuilt, so it contains everything: the whole configuration, the pair's key (ADR 0011), the network, and
+the script that installs natpair and waits until the pair is ready.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FIRST_LINE = "#cloud-config\n"
 def node_user_data(gateway: Gateway, text: str, key: str, node: Node, uplink: Uplink) -> bytes:
     """The user data of one node. `text` is gateway.toml as the user wrote it, `key` the content of pair.key.
 
-    ConfigError if `install.source` is not set or if it all does not fit.
+    Raise ConfigError if `install.source` is not set or if the user data is too large.
     """
     if gateway.install.source is None:
         problem = Problem(
@@ -52,7 +52,7 @@ def install_script() -> str:
 
 
 def network_script() -> str:
-    """The script that gives a machine its static network, `sh network.sh`; it comes first at the first boot."""
+    """The script that configures a machine's static network, `sh network.sh`; it runs first at the first boot."""
     return _script("network.sh")
 
 
@@ -61,7 +61,7 @@ def _script(name: str) -> str:
 
 
 def cloud_config(hostname: str, seeds: Sequence[Seed], run: Sequence[Sequence[str]]) -> bytes:
-    """A cloud-config that puts `seeds` in place and then runs each command of `run` once; ConfigError if too long."""
+    """A cloud-config that writes `seeds` and then runs each command of `run` once. Raise ConfigError if too long."""
     document = {
         "hostname": hostname,
         "write_files": [_written(seed) for seed in seeds],
@@ -69,7 +69,7 @@ def cloud_config(hostname: str, seeds: Sequence[Seed], run: Sequence[Sequence[st
     }
     made = (_FIRST_LINE + json.dumps(document, separators=(",", ":")) + "\n").encode()
     if len(made) > MOST_BYTES:
-        message = f"does not fit into user data: {len(made)} bytes with all that a node needs, {MOST_BYTES} are allowed"
+        message = f"makes the user data too large: {len(made)} bytes, but at most {MOST_BYTES} are allowed"
         raise ConfigError(
             "gateway.toml", [Problem("", "", message, "a shorter gateway.toml, such as one with fewer comments")]
         )
@@ -78,7 +78,7 @@ def cloud_config(hostname: str, seeds: Sequence[Seed], run: Sequence[Sequence[st
 
 def _written(seed: Seed) -> dict[str, str]:
     entry = {"path": seed.path, "permissions": "0600"}
-    # No time in the header: the same input always gives the same bytes.
+    # No time in the gzip header, so that the same input always gives the same bytes.
     packed = base64.b64encode(gzip.compress(seed.text.encode(), mtime=0)).decode()
     if len(packed) < len(json.dumps(seed.text)):
         return entry | {"encoding": "gz+b64", "content": packed}

@@ -61,7 +61,7 @@ def test_more_rules_than_the_platform_has_are_refused() -> None:
     extra = f"\n[firewall]\nmanagement_tcp_ports = [{ports}]\n"
     with pytest.raises(ConfigError) as caught:
         firewall_rules(gateway(extra=extra))
-    assert "26 rules" in caught.value.problems[0].message
+    assert "26 Cloud Firewall rules" in caught.value.problems[0].message
 
 
 def test_rules_are_compared_by_meaning() -> None:

@@ -80,7 +80,7 @@ def test_prices_are_the_platforms_in_that_region() -> None:
     dear = wanted_of(parse_draft(changed(('"us-ord"', '"br-gru"'))))
     assert [line.monthly for line in prices(cheap, empty, OFFER)] == [10.0, None, 0.0]
     assert prices(dear, empty, OFFER)[0].monthly == 14.0
-    assert "reserved one costs $5.00" in prices(cheap, empty, OFFER)[1].note
+    assert "reserved address costs $5.00" in prices(cheap, empty, OFFER)[1].note
     assert prices(cheap, empty, replace(OFFER, reserved=()))[1].note == ""
 
 

@@ -1,9 +1,9 @@
-"""One look at what the account says of a pair: shares that are missing, work that is planned; and the repair of shares.
+"""Read the account once for a pair: missing shares and planned maintenance; and repair shares.
 
 The agent and `natpair cloud watch` use it, and both get the values of `core.account`.
 
-The parts of a look are independent: a token that may not read events still sees shares. Each part has its own time
-limit, so a look ends however the API behaves, and what it could not see it says.
+The parts of a look are independent: a token that may not read events can still read shares. Each part has its own time
+limit, so a look always ends, and it reports which parts failed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Part = TypeVar("Part")
 
 PART_SECONDS = 20.0
 LONGEST_PAUSE_SECONDS = 300.0
-"""A look that failed is repeated later and later, up to this: when the API is back, the account is seen soon."""
+"""Longest pause between failed looks. Pauses grow up to this, so that a recovered API is soon noticed."""
 _JITTER = 0.1
 EVENT_STATUSES = ("scheduled", "started")
 WORK_EVENTS = frozenset(
@@ -41,23 +41,23 @@ WORK_EVENTS = frozenset(
         "linode_shutdown",
     }
 )
-"""Events that stop a Linode or move it; a boot, a rename or a new address is no reason to leave."""
+"""Events that stop or move a Linode. A boot, a rename or a new address is no reason to hand over."""
 
-# Two sources name the states of maintenance differently; one that is in none of these lists may mean anything.
+# Two sources name the states of maintenance differently; the meaning of any other state is unknown.
 _WAITING = frozenset({"pending", "scheduled"})
 _OVER = frozenset({"completed", "canceled", "cancelled", "failed"})
-_OLDEST_EVENT = timedelta(days=8)  # a week's notice is the longest; what is older has been forgotten by the platform
+_OLDEST_EVENT = timedelta(days=8)  # The longest notice is a week, and the platform does not close all events.
 _WORDS_FOR_DRIFT = {
     DriftKind.NOT_SHARED: "is not shared to",
     DriftKind.NOT_OURS: "is not an address of this account",
-    DriftKind.OTHER_REGION: "is in another region than the nodes",
-    DriftKind.NOT_SHAREABLE: "stands for a VPC address and cannot be shared",
+    DriftKind.OTHER_REGION: "is in a different region from the nodes",
+    DriftKind.NOT_SHAREABLE: "is a 1:1 NAT address of a VPC and cannot be shared",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What was seen, for the core; what of it can be repaired; what the API answered where it could not be seen."""
+    """The result for the core, what can be repaired, and the API's errors."""
 
     seen: AccountSeen
     repairable: tuple[Drift, ...] = ()
@@ -65,20 +65,20 @@ class Look:
 
     @property
     def is_pressed(self) -> bool:
-        """Whether to leave the API alone for longer: it has failed.
+        """Whether to wait longer before the next look, because the API failed.
 
-        A refusal is no reason: somebody will replace the token, and should not have to wait for us to notice.
+        A refusal does not count: a new token should be used soon.
         """
         return any(not trouble.refused for trouble in self.seen.troubles)
 
     @property
     def retry_after_seconds(self) -> float:
-        """How long the API asks to be left alone."""
+        """How long the API asks us to wait."""
         return max((error.retry_after_seconds or 0.0 for error in self.errors), default=0.0)
 
     @property
     def to_share(self) -> tuple[str, ...]:
-        """What `repair` would share again, in words."""
+        """The shares that `repair` would restore, as text."""
         return tuple(f"{lack.fip} to {lack.node}" for lack in self.seen.lacks or () if lack.repairable)
 
 
@@ -94,7 +94,7 @@ class _Moment:
 
 
 async def look(client: LinodeClient, gateway: Gateway, part_seconds: float = PART_SECONDS) -> Look:
-    """Look at all of it. Never raises for what the API does; it takes four times `part_seconds` at most."""
+    """Read everything. API errors are in the result. It takes at most four times `part_seconds`."""
     errors: dict[str, ApiError] = {}
 
     async def part(name: str, reading: Awaitable[Part]) -> Part | None:
@@ -116,7 +116,7 @@ async def look(client: LinodeClient, gateway: Gateway, part_seconds: float = PAR
         drifts = await part("shares", sharing.look_for_drift(client, gateway.pair.fips, linodes, region))
         planned = await part("maintenance", client.maintenance())
         events = await part("events", _events(client, linodes))
-    # Now: the answers speak of the present, and a slow API must not make work begin earlier than it does.
+    # Taken after the answers, so that a slow API does not make maintenance seem to begin earlier.
     moment = _Moment(datetime.now(UTC), time.monotonic())
     seen = AccountSeen(
         None if drifts is None else tuple(_lack(drift, linodes) for drift in drifts),
@@ -130,12 +130,12 @@ async def look(client: LinodeClient, gateway: Gateway, part_seconds: float = PAR
 async def repair(
     client: LinodeClient, found: Look, patience: sharing.Patience, seconds: float | None = None
 ) -> Trouble | None:
-    """Share again what `found` says is missing, within `seconds` if given; why that failed, None if it did not."""
+    """Restore the missing shares in `found`, within `seconds` if given. Return the error; None on success."""
     try:
         async with asyncio.timeout(seconds):
             await sharing.repair(client, found.repairable, patience)
     except TimeoutError:
-        return Trouble("repair", f"no end within {seconds} s")
+        return Trouble("repair", f"not finished within {seconds} s")
     except NatpairError as error:
         refused = isinstance(error, ApiError) and error.status in {401, 403}
         return Trouble("repair", error.message, error.cure, refused)
@@ -143,7 +143,7 @@ async def repair(
 
 
 def pause(interval: float, failures: int, asked: float, chance: float) -> float:
-    """Seconds to the next look. `asked` is the API's own Retry-After, `chance` from 0 to 1 keeps two agents apart."""
+    """Seconds to the next look. `asked` is the API's Retry-After; `chance` (0 to 1) is jitter between two agents."""
     longest = max(interval, LONGEST_PAUSE_SECONDS)
     usual = min(interval * 2.0 ** min(failures, 16), longest)
     return max(usual, asked) * (1 - _JITTER + 2 * _JITTER * chance)
@@ -164,7 +164,7 @@ async def _owners(client: LinodeClient, nodes: Sequence[Node]) -> dict[str, Addr
 
 
 def _not_ours(node: Node) -> ApiError:
-    reason = f"{node.public_address.ip}, the public address of {node.name}, is no Linode's of this account"
+    reason = f"{node.public_address.ip}, the public address of {node.name}, belongs to no Linode of this account"
     return ApiError("read an address", 404, (reason,), cure="use a token of the account that owns both nodes")
 
 
@@ -219,7 +219,7 @@ def _event(event: Event, node: str, moment: _Moment) -> Work | None:
 
 
 def _when(begins: datetime | None) -> str:
-    return "at an unknown moment" if begins is None else f"from {begins.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return "at an unknown time" if begins is None else f"from {begins.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _stamp(begins: datetime | None) -> str:
