@@ -16,10 +16,11 @@ from natpair.core.account import Account, Lack, Trouble, Work
 from natpair.core.actions import ConntrackJob
 from natpair.core.capacity import Crowd
 from natpair.core.events import Event, Verb
+from natpair.core.health import AddressReading, BgpSessions, DiskTrouble, FlowTable, Health, HeartbeatReading
 from natpair.core.messages import CLAIMING, PeerMessage, Phase, VrrpRole
 from natpair.core.model import Watch
 from natpair.core.replies import FipReplies, ReplyState, Where
-from natpair.core.state import Answer, Challenge, Handover, Health, NodeState, PeerView, Request, initial
+from natpair.core.state import Answer, Challenge, Handover, NodeState, PeerView, Request, initial
 from natpair.core.wire import Path
 from nodes import HASH, TERMS
 
@@ -98,26 +99,34 @@ replies = any_of(
 )
 healths = any_of(
     Health,
+    bgp=st.builds(
+        BgpSessions,
+        established=st.sampled_from([0, 1, 4]),
+        total=st.just(4),
+        plain_sessions=st.sampled_from([(), ("rs1",)]),
+    ),
+    table=any_of(
+        FlowTable,
+        most_flows=st.sampled_from([0, 1000]),
+        crowd=st.none() | st.just(Crowd("192.0.2.221", 6, "198.51.100.10", 443, 60_000)),
+    ),
+    heartbeats=any_of(
+        HeartbeatReading,
+        foreign_version=st.sampled_from([None, 2]),
+        key_mode=st.sampled_from([None, 0o600, 0o644]),
+        clock_ahead=st.sampled_from([0.0, -60.0]),
+    ),
+    addresses=st.builds(AddressReading, contested=st.sampled_from([None, "02:00:00:00:00:09"])),
+    disk=st.none() | st.builds(DiskTrouble, path=st.just("/var/lib/natpair"), seconds=st.sampled_from([None, 5.0])),
     replies=st.just(()) | st.tuples(replies),
     asking=st.just(()),
     reached=st.sampled_from([None, True, False]),
     alarms=st.just(()),
-    plain_sessions=st.sampled_from([(), ("rs1",)]),
     barred=st.sampled_from([(), ("table inet ufw chain fchain",)]),
-    misplaced=st.just(()),
-    twice=st.just(()),
-    crowd=st.none() | st.just(Crowd("192.0.2.221", 6, "198.51.100.10", 443, 60_000)),
-    most_flows=st.sampled_from([0, 1000]),
-    key_mode=st.sampled_from([0o600, 0o644]),
-    clock_ahead=st.sampled_from([0.0, -60.0]),
-    bgp_established=st.sampled_from([0, 1, 4]),
-    bgp_total=st.just(4),
     flows=st.sampled_from([0, 500, 1000]),
     relaying_seconds=st.sampled_from([0.0, 20.0]),
     mac=st.just(""),
     cached=st.none() | st.sampled_from([0, 500, 1000]),
-    foreign_version=st.sampled_from([0, 2]),
-    contested=st.sampled_from(["", "02:00:00:00:00:09"]),
     astray=st.sampled_from([(), ("ruleset",)]),
     failed_parts=st.sampled_from([(), ("looks: a bug",)]),
 )

@@ -3,13 +3,55 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from natpair.core.events import PeerHeard
+from natpair.core.health import AddressReading, BgpSessions, FlowTable, Health, HeartbeatReading, SyncReading
 from natpair.core.messages import CLAIMING, PeerMessage, Phase, VrrpRole
-from natpair.core.state import Damping, Fitness, Health, NodeState, PeerView, Resync, Takeover, Terms, initial
+from natpair.core.state import Damping, Fitness, NodeState, PeerView, Resync, Takeover, Terms, initial
 from natpair.core.wire import Path
 from samples import gateway
+
+_RECORDS: dict[type, dict[str, type]] = {
+    NodeState: {
+        "peer": PeerView,
+        "fitness": Fitness,
+        "takeover": Takeover,
+        "resync": Resync,
+        "damping": Damping,
+    },
+    Health: {
+        "bgp": BgpSessions,
+        "sync": SyncReading,
+        "table": FlowTable,
+        "heartbeats": HeartbeatReading,
+        "addresses": AddressReading,
+    },
+}
+_FIELDS = {
+    owner: {
+        name: (record, field.name)
+        for record, kind in records.items()
+        for field in fields(kind)
+        for name in (field.name, f"{record}_{field.name}")
+    }
+    for owner, records in _RECORDS.items()
+}
+"""Where a field of a record is: `falls` in `damping`; `mac` of the peer may be called `peer_mac`, too."""
+Changed = TypeVar("Changed", NodeState, Health)
+
+
+def changed(of: Changed, **changes: Any) -> Changed:
+    """`of` with `changes`, in which the fields of its records may stand by their own names."""
+    places = _FIELDS[type(of)]
+    own = {field.name for field in fields(of)}
+    made = replace(of, **{name: value for name, value in changes.items() if name in own})
+    for name, value in changes.items():
+        if name not in own:
+            record, field = places[name]
+            made = replace(made, **{record: replace(getattr(made, record), **{field: value})})
+    return made
+
 
 HASH = "same-on-both"
 WELL = Health(
@@ -19,12 +61,11 @@ WELL = Health(
     gateway=True,
     conntrackd=True,
     keepalived=True,
-    bgp_established=4,
-    bgp_total=4,
+    bgp=BgpSessions(established=4, total=4),
     flows=1000,
 )
 SICK = replace(WELL, gateway=False)
-NO_BGP = replace(WELL, bgp_established=0)
+NO_BGP = changed(WELL, bgp_established=0)
 MUTE = replace(WELL, conntrackd=False)
 TERMS = {name: Terms.of(gateway(), name, HASH) for name in ("nat-a", "nat-b")}
 MINE, THEIRS, NEWER = 20, 19, 23
@@ -49,30 +90,6 @@ def says(phase: Phase, **fields: Any) -> PeerMessage:
 def hears(phase: Phase, path: Path = Path.PRIVATE, **fields: Any) -> PeerHeard:
     """The event in which nat-a hears nat-b."""
     return PeerHeard(path, says(phase, **fields))
-
-
-_RECORDS: dict[str, type] = {
-    "peer": PeerView,
-    "fitness": Fitness,
-    "takeover": Takeover,
-    "resync": Resync,
-    "damping": Damping,
-}
-_FIELDS = {
-    **{f"{record}_{field.name}": (record, field.name) for record, kind in _RECORDS.items() for field in fields(kind)},
-    **{field.name: (record, field.name) for record, kind in _RECORDS.items() for field in fields(kind)},
-}
-"""Where a field of a record of the state is: `falls` in `damping`; `mac` may be called `peer_mac`, too."""
-
-
-def changed(state: NodeState, **changes: Any) -> NodeState:
-    """`state` with `changes`, in which the fields of its records may stand by their own names."""
-    nested = {name: value for name, value in changes.items() if name in _FIELDS}
-    state = replace(state, **{name: value for name, value in changes.items() if name not in nested})
-    for name, value in nested.items():
-        record, field = _FIELDS[name]
-        state = replace(state, **{record: replace(getattr(state, record), **{field: value})})
-    return state
 
 
 def node(phase: Phase, said: PeerMessage | None = None, *, me: str = "nat-a", **changes: Any) -> NodeState:

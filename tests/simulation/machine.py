@@ -38,9 +38,10 @@ from natpair.core.events import (
     VlanProbed,
     VrrpChanged,
 )
+from natpair.core.health import BgpSessions, Health
 from natpair.core.machine import adopt, found_serving, step
 from natpair.core.messages import PeerMessage, Phase, VrrpRole
-from natpair.core.state import Health, NodeState, Terms, initial, message_of
+from natpair.core.state import NodeState, Terms, initial, message_of
 from natpair.core.wire import Envelope, Path, Session, Stamp, receive
 from simulation.clock import Clock
 from simulation.returns import ReplyWatch
@@ -421,8 +422,7 @@ class Machine:
                     doubtful=self._misses > 0,
                     conntrackd=self.conntrackd,
                     keepalived=self._keepalived_answers,
-                    bgp_established=4 if self.sessions else 0,
-                    bgp_total=4,
+                    bgp=BgpSessions(4 if self.sessions else 0, 4),
                     flows=self.flows,
                     astray=("forwarding",) if self.fought else (),
                     sees=self._seen_clients(),

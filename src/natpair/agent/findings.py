@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import Any
 
 from natpair.agent.daemons import Daemons
 from natpair.agent.disk import Disks
@@ -15,7 +14,7 @@ from natpair.agent.repairer import Repairer
 from natpair.agent.replies import ReplyWatch
 from natpair.agent.tasks import TaskBoundary
 from natpair.agent.vlan import Vlan
-from natpair.core.state import Health
+from natpair.core.health import AddressReading, BgpSessions, DiskTrouble, Health, HeartbeatReading
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,40 +41,40 @@ class Findings:
             health,
             conntrackd=self.daemons.conntrackd,
             cached=self.daemons.cached,
-            bgp_established=established,
-            bgp_total=total,
-            plain_sessions=self.daemons.plain_sessions,
+            bgp=BgpSessions(established, total, self.daemons.plain_sessions),
+            table=replace(
+                health.table,
+                most_flows=seen.most_flows,
+                refusing=seen.refusing,
+                overflowing=seen.overflowing,
+                crowd=seen.crowd,
+            ),
+            sync=replace(health.sync, sampled=sampled, lacking=lacking),
+            heartbeats=HeartbeatReading(
+                self.link.foreign_version,
+                self.link.keys_differ,
+                seen.key_mode,
+                seen.key_missing,
+                self.link.clock_ahead,
+                self.link.large_lost,
+            ),
+            addresses=AddressReading(self.vlan.contest.by() or None, seen.misplaced, self.vlan.twice.found()),
+            disk=disk_trouble(self.disks, now),
+            mac=self.vlan.mac,
             astray=self.repairer.astray,
             barred=self.repairer.barred,
-            sampled=sampled,
-            lacking=lacking,
-            mac=self.vlan.mac,
-            contested=self.vlan.contest.by(),
-            twice=self.vlan.twice.found(),
-            **disk_facts(self.disks, now),
             failed_parts=self.boundary.failed(),
-            foreign_version=self.link.foreign_version,
-            keys_differ=self.link.keys_differ,
-            large_lost=self.link.large_lost,
-            clock_ahead=self.link.clock_ahead,
             replies=self.replies.verdicts,
             asking=self.replies.asking,
             reached=self.replies.reached,
-            most_flows=seen.most_flows,
-            refusing=seen.refusing,
-            overflowing=seen.overflowing,
-            crowd=seen.crowd,
-            key_mode=seen.key_mode,
-            key_missing=seen.key_missing,
-            misplaced=seen.misplaced,
             rollback_at=seen.rollback_at,
         )
 
 
-def disk_facts(disks: Disks, now: float) -> dict[str, Any]:
-    """What has not answered, or was refused; nothing while all is well."""
+def disk_trouble(disks: Disks, now: float) -> DiskTrouble | None:
+    """What has not answered, or was refused; None while all is well."""
     stall = disks.stalled(now)
     if stall is not None:
-        return {"disk_path": stall.path, "disk_seconds": stall.seconds}
-    refused = next(iter(disks.var.failures().values()), "")
-    return {"disk_path": disks.var.path, "disk_error": refused} if refused else {}
+        return DiskTrouble(stall.path, seconds=stall.seconds)
+    refused = next(iter(disks.var.failures().values()), None)
+    return None if refused is None else DiskTrouble(disks.var.path, error=refused)

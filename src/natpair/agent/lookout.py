@@ -40,7 +40,7 @@ class Seen:
     refusing: bool = False
     overflowing: bool = False
     crowd: Crowd | None = None
-    key_mode: int = 0
+    key_mode: int | None = None
     key_missing: bool = False
     misplaced: tuple[str, ...] = ()
     rollback_at: float | None = None
@@ -147,11 +147,11 @@ def statistics(text: str) -> tuple[int, int]:
     return sum(int(row[failed], 16) for row in rows), sum(int(row[dropped], 16) for row in rows)
 
 
-def _key(path: str) -> tuple[int, bool]:
+def _key(path: str) -> tuple[int | None, bool]:
     """The permissions of the key file, and whether it is missing."""
     try:
         return os.stat(path).st_mode & 0o777, False  # noqa: PTH116 - each second: pathlib costs more than the call
     except FileNotFoundError:
-        return 0, True
+        return None, True
     except OSError:
-        return 0, False
+        return None, False

@@ -192,10 +192,10 @@ class PeerLink:
         return self._missed >= _FILLED_LOST
 
     @property
-    def foreign_version(self) -> int:
-        """The other version of the protocol that somebody with the pair's key speaks; 0 if nobody lately did."""
+    def foreign_version(self) -> int | None:
+        """The other version of the protocol that somebody with the pair's key speaks; None if nobody lately did."""
         at, version = self._foreign
-        return version if time.monotonic() - at < _FOREIGN_SECONDS else 0
+        return version if time.monotonic() - at < _FOREIGN_SECONDS else None
 
     @property
     def keys_differ(self) -> bool:

@@ -25,9 +25,10 @@ from natpair.core.events import (
     Tick,
     VrrpChanged,
 )
+from natpair.core.health import FlowTable, Health, SyncReading
 from natpair.core.messages import VrrpRole
 from natpair.core.model import Gateway
-from natpair.core.state import Health, NodeState
+from natpair.core.state import NodeState
 from natpair.errors import DaemonError
 from natpair.system import keepalived, links, nft
 from natpair.system.files import read_number
@@ -182,8 +183,8 @@ class Sources:
             flows=read_number(_FLOWS),
             relaying_seconds=readings.relaying,
             doubtful=self._probe.doubtful,
-            limiting=readings.limiting,
-            sync_quiet_seconds=readings.sync_quiet,
+            table=FlowTable(limiting=readings.limiting),
+            sync=SyncReading(quiet_seconds=readings.sync_quiet),
             sees=self._vlan.sees(),
         )
         return self._others(own)

@@ -75,13 +75,13 @@ def _serving(state: NodeState, now: float) -> bool:
 
 
 def _disk_stalled(state: NodeState, now: float) -> str | None:
-    health = state.health
-    return f"{health.disk_path} has not answered for {health.disk_seconds:.0f} s" if health.disk_seconds else None
+    disk = state.health.disk
+    return f"{disk.path} has not answered for {disk.seconds:.0f} s" if disk and disk.seconds is not None else None
 
 
 def _disk_refuses(state: NodeState, now: float) -> str | None:
-    health = state.health
-    return f"{health.disk_path} cannot be written: {health.disk_error}" if health.disk_error else None
+    disk = state.health.disk
+    return f"{disk.path} cannot be written: {disk.error}" if disk and disk.error is not None else None
 
 
 def _failed_parts(state: NodeState, now: float) -> str | None:
@@ -90,16 +90,16 @@ def _failed_parts(state: NodeState, now: float) -> str | None:
 
 
 def _key_readable(state: NodeState, now: float) -> str | None:
-    mode = state.health.key_mode
-    return f"the key file may be read by others (mode {mode:04o})" if mode & 0o077 else None
+    mode = state.health.heartbeats.key_mode
+    return f"the key file may be read by others (mode {mode:04o})" if mode and mode & 0o077 else None
 
 
 def _key_missing(state: NodeState, now: float) -> str | None:
-    return "the key file is missing: the agent would not start again" if state.health.key_missing else None
+    return "the key file is missing: the agent would not start again" if state.health.heartbeats.key_missing else None
 
 
 def _misplaced(state: NodeState, now: float) -> str | None:
-    return "; ".join(state.health.misplaced) or None
+    return "; ".join(state.health.addresses.misplaced) or None
 
 
 def _unconfirmed(state: NodeState, now: float) -> str | None:

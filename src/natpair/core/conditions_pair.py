@@ -27,7 +27,7 @@ def _no_usable_standby(state: NodeState, now: float) -> str | None:
         return None
     said = state.peer.fresh(state.terms, now)
     peer = state.terms.peer
-    if said is None and state.health.keys_differ:
+    if said is None and state.health.heartbeats.keys_differ:
         return f"what {peer} could do is not known: its heartbeats do not verify"
     if said is None:
         return f"{peer}'s agent has been silent for {state.peer.age(now):.1f} s: there is no usable standby"
@@ -60,7 +60,7 @@ def _nobody_active(state: NodeState, now: float) -> str | None:
         return None
     # Who is not understood may serve; so may one whose adverts are heard, or who has not been heard for a moment.
     just_started = state.phase is Phase.BOOTING and now - state.since < _FIRST_WORDS_SECONDS
-    if just_started or state.health.keys_differ or _serves_by_vrrp(state, now):
+    if just_started or state.health.heartbeats.keys_differ or _serves_by_vrrp(state, now):
         return None
     said = state.peer.fresh(state.terms, now)
     drained = [state.terms.me] if state.drained else []
@@ -89,7 +89,7 @@ def _sync_stalled(state: NodeState, now: float) -> str | None:
     calm = state.phase is Phase.STANDBY and now - state.since > SYNC_QUIET_SECONDS
     if not (calm and heard and state.health.conntrackd and _sync_quiet(state)) or _peer_replicates_nothing(said):
         return None
-    return f"no sync message of {peer} has arrived for {state.health.sync_quiet_seconds:.0f} s, and heartbeats do"
+    return f"no sync message of {peer} has arrived for {state.health.sync.quiet_seconds:.0f} s, and heartbeats do"
 
 
 def _why_stalled(state: NodeState, said: PeerMessage) -> str:
@@ -98,17 +98,17 @@ def _why_stalled(state: NodeState, said: PeerMessage) -> str:
         return f"conntrackd of {peer} does not respond"
     if _sync_quiet(state):
         return f"no sync message of {peer} arrives from its VLAN address"
-    if state.health.large_lost:
+    if state.health.heartbeats.large_lost:
         return f"large packets of {peer} do not cross the VLAN"
     return f"sync messages of {peer} arrive, but entries stay missing"
 
 
 def _sync_quiet(state: NodeState) -> bool:
-    return state.health.sync_quiet_seconds > SYNC_QUIET_SECONDS
+    return state.health.sync.quiet_seconds > SYNC_QUIET_SECONDS
 
 
 def _large_lost(state: NodeState, now: float) -> str | None:
-    if not state.health.large_lost or now - state.peer.heard[Path.PRIVATE] > state.terms.fresh:
+    if not state.health.heartbeats.large_lost or now - state.peer.heard[Path.PRIVATE] > state.terms.fresh:
         return None
     peer = state.terms.peer
     return f"packets of full size do not come from {peer} over the VLAN, and small ones do: conntrackd's are lost, too"
@@ -127,7 +127,7 @@ def _fix_sync(state: NodeState, now: float) -> str:
             f"on {peer}: 'ip route get' to this node must show {peer}'s own address as source, and natpair-conntrackd "
             "must run; a firewall between the nodes must pass UDP 'sync.port'"
         )
-    if state.health.large_lost:
+    if state.health.heartbeats.large_lost:
         return "large packets do not cross the VLAN: see the condition 'large-packets-lost'"
     return "check that no other tool drops UDP 'sync.port' on either node, and conntrackd's logs"
 
@@ -149,20 +149,20 @@ def _serves_by_vrrp(state: NodeState, now: float) -> bool:
 
 
 def _peer_silent(state: NodeState, now: float) -> str | None:
-    if state.claims_active or state.health.keys_differ or not _serves_by_vrrp(state, now):
+    if state.claims_active or state.health.heartbeats.keys_differ or not _serves_by_vrrp(state, now):
         return None
     age, peer = state.peer.age(now), state.terms.peer
     return f"{peer} holds the VIP, and its agent has not been heard for {age:.1f} s" if age > _SILENT_SECONDS else None
 
 
 def _keys_differ(state: NodeState, now: float) -> str | None:
-    if not state.health.keys_differ:
+    if not state.health.heartbeats.keys_differ:
         return None
     return f"heartbeats of {state.terms.peer} arrive and do not verify: the two nodes have different keys"
 
 
 def _clocks_differ(state: NodeState, now: float) -> str | None:
-    ahead = state.health.clock_ahead
+    ahead = state.health.heartbeats.clock_ahead
     if abs(ahead) <= CLOCK_SECONDS or state.peer.fresh(state.terms, now) is None:
         return None
     word = "ahead of" if ahead > 0 else "behind"
@@ -171,8 +171,8 @@ def _clocks_differ(state: NodeState, now: float) -> str | None:
 
 def _twice(state: NodeState, now: float) -> str | None:
     return (
-        f"somebody else has an address of the pair, too: {', '.join(state.health.twice)}"
-        if state.health.twice
+        f"somebody else has an address of the pair, too: {', '.join(state.health.addresses.twice)}"
+        if state.health.addresses.twice
         else None
     )
 
@@ -216,7 +216,7 @@ def _lacking(state: NodeState, now: float) -> str | None:
     if state.claims_active:
         who, sampled, lacking, flows = state.terms.peer, said.sampled, said.lacking, state.flows_to_hold
     else:
-        who, sampled, lacking, flows = state.terms.me, state.health.sampled, state.health.lacking, said.flows
+        who, sampled, lacking, flows = state.terms.me, state.health.sync.sampled, state.health.sync.lacking, said.flows
     if not lacks_too_many(sampled, lacking):
         return None
     about = flows_missing(sampled, lacking, flows)
@@ -224,7 +224,7 @@ def _lacking(state: NodeState, now: float) -> str | None:
 
 
 def _peer_version(state: NodeState, now: float) -> str | None:
-    version = state.health.foreign_version
+    version = state.health.heartbeats.foreign_version
     # One who is understood speaks our version: what else was heard is a recording.
     if not version or state.peer.fresh(state.terms, now) is not None:
         return None

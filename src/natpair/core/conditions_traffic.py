@@ -15,13 +15,13 @@ RELAY_PATIENCE = 6.0
 
 
 def _no_bgp(state: NodeState, now: float) -> str | None:
-    if state.health.bgp_established:
+    if state.health.bgp.established:
         return None
-    return f"none of {state.health.bgp_total} BGP sessions is Established"
+    return f"none of {state.health.bgp.total} BGP sessions is Established"
 
 
 def _some_bgp(state: NodeState, now: float) -> str | None:
-    up, total = state.health.bgp_established, state.health.bgp_total
+    up, total = state.health.bgp.established, state.health.bgp.total
     return f"{up} of {total} BGP sessions are Established" if 0 < up < total else None
 
 
@@ -56,10 +56,10 @@ def _why_silent(state: NodeState, one: FipReplies) -> str:
     lacks = [lack.why for lack in state.account.lacks if lack.fip == one.fip]
     if lacks:
         return f"{head}: it {lacks[0]}"
-    if not state.health.bgp_established:
+    if not state.health.bgp.established:
         return f"{head}: there is no BGP session"
     return (
-        f"{head} though {state.health.bgp_established} BGP sessions stand and the own address is answered: it is not "
+        f"{head} though {state.health.bgp.established} BGP sessions stand and the own address is answered: it is not "
         "shared here, or the route servers do not take its route, or another machine announces it"
     )
 
@@ -79,22 +79,22 @@ def _elsewhere(state: NodeState, now: float) -> str | None:
 
 
 def _ports_exhausted(state: NodeState, now: float) -> str | None:
-    if not state.health.refusing:
+    if not state.health.table.refusing:
         return None
-    crowd = state.health.crowd
+    crowd = state.health.table.crowd
     return f"new flows find no free port: {crowd}" if crowd else "new flows find no free port"
 
 
 def _ports_filling(state: NodeState, now: float) -> str | None:
-    crowd = state.health.crowd
-    if crowd is None or state.health.refusing or crowd.about < CROWDED * PORTS:
+    crowd = state.health.table.crowd
+    if crowd is None or state.health.table.refusing or crowd.about < CROWDED * PORTS:
         return None
     return f"{crowd}; it has {PORTS:,} ports for them"
 
 
 def _table_filling(state: NodeState, now: float) -> str | None:
-    flows, most = state.health.flows, state.health.most_flows
-    if state.health.overflowing:
+    flows, most = state.health.flows, state.health.table.most_flows
+    if state.health.table.overflowing:
         return f"the flow table is full ({flows:,} of {most:,}): packets of new flows are dropped"
     if not most or flows < CROWDED * most:
         return None
@@ -102,11 +102,11 @@ def _table_filling(state: NodeState, now: float) -> str | None:
 
 
 def _table_full(state: NodeState, now: float) -> bool:
-    return state.health.overflowing or state.health.flows >= _NEARLY_ALL * state.health.most_flows
+    return state.health.table.overflowing or state.health.flows >= _NEARLY_ALL * state.health.table.most_flows
 
 
 def _plain_sessions(state: NodeState, now: float) -> str | None:
-    names = state.health.plain_sessions
+    names = state.health.bgp.plain_sessions
     if not names:
         return None
     return f"{', '.join(names)} did not offer IPv4 routes over IPv6 (RFC 8950): what is announced there reaches nobody"
@@ -120,12 +120,12 @@ def _relaying(state: NodeState, now: float) -> str | None:
 
 
 def _contested(state: NodeState, now: float) -> str | None:
-    mac = state.health.contested
+    mac = state.health.addresses.contested
     return f"{mac} on the VLAN claims the VIP by ARP; it is claimed back each time" if mac else None
 
 
 def _limited(state: NodeState, now: float) -> str | None:
-    return "a client opens more flows than it may; the rest are refused" if state.health.limiting else None
+    return "a client opens more flows than it may; the rest are refused" if state.health.table.limiting else None
 
 
 _CRITICAL, _WARNING, _INFO = Severity.CRITICAL, Severity.WARNING, Severity.INFO

@@ -7,8 +7,8 @@ from enum import StrEnum
 from ipaddress import IPv4Address
 
 from natpair.core.account import Lack, Trouble, Work
+from natpair.core.health import Health
 from natpair.core.messages import PeerMessage, VrrpRole
-from natpair.core.state import Health
 from natpair.core.wire import Path
 
 

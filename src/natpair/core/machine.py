@@ -45,6 +45,7 @@ from natpair.core.events import (
     VlanProbed,
     VrrpChanged,
 )
+from natpair.core.health import BgpSessions, Health
 from natpair.core.messages import PeerMessage, Phase, VrrpRole
 from natpair.core.moves import Move, abandon
 from natpair.core.replies import ReplyState, Where
@@ -53,7 +54,6 @@ from natpair.core.state import (
     DEFER_SECONDS,
     REQUEST_LIMIT,
     Answer,
-    Health,
     NodeState,
     Request,
     Takeover,
@@ -80,8 +80,7 @@ _PRESUMED = Health(
     gateway=True,
     conntrackd=True,
     keepalived=True,
-    bgp_established=1,
-    bgp_total=1,
+    bgp=BgpSessions(established=1, total=1),
 )
 
 
@@ -263,8 +262,8 @@ def _unbroken(state: NodeState, since: float | None, now: float) -> float:
 
 
 def _on_health(state: NodeState, event: HealthRead, now: float) -> Move:
-    had = state.health.bgp_established > 0
-    has = event.health.bgp_established > 0
+    had = state.health.bgp.established > 0
+    has = event.health.bgp.established > 0
     known = state.fitness
     lost_at = None if has else (now if had else known.bgp_lost_at)
     whole = event.health.reaches_out and has

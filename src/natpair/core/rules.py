@@ -326,6 +326,6 @@ def ailment(state: NodeState, now: float) -> str:
         (bool(chains), f"{me}'s client traffic is dropped by {', '.join(chains)}"),
         (bool(others), f"{', '.join(others)} cannot be put right"),
         (bool(health.silent), f"no packets come back for {', '.join(one.fip for one in health.silent)}"),
-        (not health.bgp_established and not state.can_serve(now), "no BGP session is Established"),
+        (not health.bgp.established and not state.can_serve(now), "no BGP session is Established"),
     )
     return "; ".join(words for holds, words in named if holds) or "unhealthy"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from natpair.core.announcement import Announcement
 from natpair.core.conditions import conditions
 from natpair.core.desired import desired
+from natpair.core.health import Health
 from natpair.core.messages import Phase
-from natpair.core.state import Health, NodeState, flows_missing
+from natpair.core.state import NodeState, flows_missing
 from natpair.core.status import (
     AccountStatus,
     Announced,
@@ -75,9 +76,9 @@ def snapshot(state: NodeState, now: float) -> Status:
         preferred=state.terms.prefer or None,
         desired=Target(wanted.traffic.value, announced(wanted.announcement)),
         health=_health(state.health),
-        bgp=Bgp(state.health.bgp_established, state.health.bgp_total),
+        bgp=Bgp(state.health.bgp.established, state.health.bgp.total),
         flows=state.health.flows,
-        most_flows=state.health.most_flows,
+        most_flows=state.health.table.most_flows,
         unanswered=state.unanswered(now),
         replies=state.health.replies,
         sync=_sync(state, now),
@@ -98,7 +99,7 @@ def _sync(state: NodeState, now: float) -> Sync:
         sampled, missing, copied = (said.sampled, said.lacking, said.flows) if said is not None else (0, 0, 0)
         flows = state.flows_to_hold
         return Sync(sampled, missing, flows, flows_missing(sampled, missing, flows, copied))
-    sampled, missing, said = state.health.sampled, state.health.lacking, state.peer.said
+    sampled, missing, said = state.health.sync.sampled, state.health.sync.lacking, state.peer.said
     if said is None or not said.active:
         return Sync(sampled, missing)
     return Sync(sampled, missing, said.flows, flows_missing(sampled, missing, said.flows, state.health.flows))

@@ -11,10 +11,9 @@ from ipaddress import IPv4Address
 
 from natpair.core.account import Account
 from natpair.core.announcement import Announcement, announcement_for
-from natpair.core.capacity import Crowd
-from natpair.core.messages import CLAIMING, Alarm, PeerMessage, Phase, VrrpRole
+from natpair.core.health import Health
+from natpair.core.messages import CLAIMING, PeerMessage, Phase, VrrpRole
 from natpair.core.model import BgpPolicy, Gateway, Watch
-from natpair.core.replies import FipReplies, ReplyState
 from natpair.core.wire import Path
 
 BGP_GRACE = 1.5
@@ -97,100 +96,6 @@ class Terms:
             public_interface=gateway.node_named(me).public_interface,
             notice=2 * gateway.health.probe_interval_ms / 1000,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """One reading of the node's own health; a missing reading counts as bad.
-
-    `flows` counts the kernel's, `cached` those that conntrackd replicates: the node's own are not among them.
-    `astray` names what is wrong and does not stay repaired. Of `sampled` flows that the active peer lately named,
-    this node lacks `lacking`. `doubtful`: the last question to the gateway is unanswered, which may be a lost packet
-    or the first sign that the internet is away. `mac` is that of the private interface, `contested` that of a
-    stranger who lately claimed the VIP by ARP. `sees` counts the clients heard on the VLAN in the last seconds, None if
-    nobody counts. `foreign_version` is what the peer speaks if we do not understand it. `sync_quiet_seconds`: how
-    long no message of the peer's conntrackd has come.
-    `replies`: for each FIP, whether packets come back. `asking`: what the peer should try to reach in its own name;
-    `reached`: whether this node, so asked, reaches it. `alarms`: of the conditions that it led to, what the peer should
-    know. `private_why`, `public_why`: why a link is not up. `leaking`: the leak guard drops packets of clients.
-    `plain_sessions`: BGP sessions whose other side takes no IPv4 route over IPv6. `most_flows`: what the flow table
-    holds; `refusing`: new flows find no port, `overflowing`: no room, `crowd`: most flows that one FIP has to one
-    destination. `keys_differ`: the peer's heartbeats come and do not verify. `key_mode`: the key file's permissions.
-    `key_missing`: there is none. `misplaced`: addresses on a wrong interface, `twice`: those that somebody else has,
-    too. `clock_ahead`: seconds that this node's clock is ahead of its peer's. `rollback_at`: when an apply that nobody
-    has confirmed is undone.
-    """
-
-    private_up: bool = False
-    public_up: bool = False
-    ruleset: bool = False
-    gateway: bool = False
-    conntrackd: bool = False
-    keepalived: bool = False
-    bgp_established: int = 0
-    bgp_total: int = 0
-    flows: int = 0
-    cached: int | None = None
-    relaying_seconds: float = 0.0
-    astray: tuple[str, ...] = ()
-    barred: tuple[str, ...] = ()
-    """Other tools' chains that may drop what clients send, to go by the last few packets."""
-    sampled: int = 0
-    lacking: int = 0
-    doubtful: bool = False
-    mac: str = ""
-    contested: str = ""
-    foreign_version: int = 0
-    sync_quiet_seconds: float = 0.0
-    large_lost: bool = False
-    """Heartbeats of full size do not come over the VLAN, small ones do."""
-    limiting: bool = False
-    sees: int | None = None
-    disk_path: str = ""
-    """What has not answered for `disk_seconds`, or was refused with `disk_error`; empty while all is well."""
-    disk_seconds: float = 0.0
-    disk_error: str = ""
-    failed_parts: tuple[str, ...] = ()
-    """Parts of the agent that lately failed and were started again, each with its error."""
-    replies: tuple[FipReplies, ...] = ()
-    asking: tuple[IPv4Address, ...] = ()
-    reached: bool | None = None
-    alarms: tuple[Alarm, ...] = ()
-    private_why: str = ""
-    public_why: str = ""
-    leaking: bool = False
-    plain_sessions: tuple[str, ...] = ()
-    most_flows: int = 0
-    refusing: bool = False
-    overflowing: bool = False
-    crowd: Crowd | None = None
-    keys_differ: bool = False
-    key_mode: int = 0
-    key_missing: bool = False
-    misplaced: tuple[str, ...] = ()
-    twice: tuple[str, ...] = ()
-    clock_ahead: float = 0.0
-    rollback_at: float | None = None
-
-    @property
-    def silent(self) -> tuple[FipReplies, ...]:
-        """The FIPs for which nothing comes back while this node serves."""
-        return tuple(one for one in self.replies if one.state is ReplyState.SILENT)
-
-    @property
-    def suspected(self) -> tuple[FipReplies, ...]:
-        """The FIPs for which nothing may come back: told, and not enough to act on."""
-        return tuple(one for one in self.replies if one.state is ReplyState.SUSPECTED)
-
-    @property
-    def can_forward(self) -> bool:
-        """The least a node needs to be of any use."""
-        return self.private_up and self.ruleset
-
-    @property
-    def reaches_out(self) -> bool:
-        """Can forward, and has a way to the internet, if the fabric knows of it."""
-        return self.can_forward and self.public_up and self.gateway
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,7 +303,7 @@ class NodeState:
     since: float
     peer: PeerView
     vrrp: VrrpRole = VrrpRole.INIT
-    health: Health = Health()
+    health: Health = field(default_factory=Health)
     fitness: Fitness = Fitness()
     takeover: Takeover = Takeover()
     resync: Resync = Resync()
@@ -449,7 +354,7 @@ class NodeState:
 
     def _has_bgp(self, now: float) -> bool:
         lost_at = self.fitness.bgp_lost_at
-        return self.health.bgp_established > 0 or (lost_at is not None and now - lost_at < BGP_GRACE)
+        return self.health.bgp.established > 0 or (lost_at is not None and now - lost_at < BGP_GRACE)
 
     def fit(self, now: float) -> bool:
         """Well, and nobody undoes what natpair puts right: good enough to be given the role."""
@@ -513,8 +418,8 @@ class NodeState:
         said = self.peer.active(self.terms, now)
         if said is None or self.resync.flushed_for != said.epoch or self.resync.settling(now):
             return False
-        counted = self.health.flows >= SYNC_RATIO * said.flows - SYNC_SLACK
-        return self.health.conntrackd and counted and not lacks_too_many(self.health.sampled, self.health.lacking)
+        copy, counted = self.health.sync, self.health.flows >= SYNC_RATIO * said.flows - SYNC_SLACK
+        return self.health.conntrackd and counted and not lacks_too_many(copy.sampled, copy.lacking)
 
     def ready(self, now: float) -> bool:
         """Could become active this moment."""
@@ -579,8 +484,8 @@ def message_of(state: NodeState, now: float) -> PeerMessage:
         evidence=state.answer.evidence if state.answer else None,
         clients=state.clients,
         alarms=state.health.alarms,
-        sampled=state.health.sampled,
-        lacking=state.health.lacking,
+        sampled=state.health.sync.sampled,
+        lacking=state.health.sync.lacking,
         sees=state.health.sees,
         able=state.able(now),
         unserving=state.claims_active and state.helpless(now),

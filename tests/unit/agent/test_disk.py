@@ -21,7 +21,7 @@ from natpair.agent import disk, journal
 from natpair.agent.account import AccountWatch
 from natpair.agent.app import Agent
 from natpair.agent.disk import Disks, Lane
-from natpair.agent.findings import disk_facts
+from natpair.agent.findings import disk_trouble
 from natpair.agent.journal import Events, LogStream
 from natpair.agent.repairer import Repairer, Repairs
 from natpair.core import paths
@@ -176,17 +176,17 @@ def test_a_disk_that_hangs_is_a_condition_and_keeps_no_node_from_being_ready(
         agent, _ = agent_of(alive(standby()), tmp_path)
         agent.events.record("step", step="something")
         async with asyncio.timeout(SOON):
-            while not (stall := disk_facts(agent.disks, time.monotonic())):
+            while not (stall := disk_trouble(agent.disks, time.monotonic())):
                 await asyncio.sleep(0.01)
         now = time.monotonic()
         state = agent.cell.get()
-        state = replace(state, health=replace(state.health, **stall))
+        state = replace(state, health=replace(state.health, disk=stall))
         (found,) = [one for one in conditions(state, now) if one.code == "disk-stalled"]
         assert paths.VAR in found.text
         assert state.ready(now) == agent.cell.get().ready(now)
         frozen.thaw()
         assert agent.events.flush(SOON)
-        assert disk_facts(agent.disks, time.monotonic()) == {}
+        assert disk_trouble(agent.disks, time.monotonic()) is None
 
     assert within(2 * SOON, story)
 

@@ -18,7 +18,7 @@ from natpair.core.messages import PeerMessage, Phase, VrrpRole
 from natpair.core.model import Watch
 from natpair.core.rules import ASK_SILENT
 from natpair.core.state import NodeState
-from nodes import WELL, active, says, standby
+from nodes import WELL, active, changed, says, standby
 
 
 def orphaned() -> NodeState:
@@ -122,7 +122,7 @@ async def test_work_ahead_is_acted_on_written_down_and_remembered(bench: BenchMa
 
 async def test_the_peer_hears_of_what_the_latest_reading_shows(bench: BenchMaker) -> None:
     made = bench(alive(active()))
-    made.loop.handle(HealthRead(replace(WELL, refusing=True)))
+    made.loop.handle(HealthRead(changed(WELL, refusing=True)))
     assert [alarm.code for alarm in made.executor.message().alarms] == ["ports-exhausted"]
     made.loop.handle(HealthRead(WELL))
     assert made.executor.message().alarms == ()

@@ -32,8 +32,8 @@ from natpair.core.events import (
     Tick,
     VrrpChanged,
 )
+from natpair.core.health import Health
 from natpair.core.messages import VrrpRole
-from natpair.core.state import Health
 from natpair.errors import DaemonError
 from natpair.system.daemon import Process
 from natpair.system.keepalived import VrrpDump
@@ -368,12 +368,12 @@ async def test_the_silence_of_the_sync_is_news_as_soon_as_it_counts(
             for _ in range(5):
                 outside.synced += 1
                 await asyncio.sleep(0.1)
-                assert made._facts().sync_quiet_seconds < 0.3
+                assert made._facts().sync.quiet_seconds < 0.3
             began = time.monotonic()
             made._wake.clear()
             await made._wake.wait()
         assert 0.15 < time.monotonic() - began < 0.4
-        assert made._facts().sync_quiet_seconds > 0.3
+        assert made._facts().sync.quiet_seconds > 0.3
         running.cancel()
 
 

@@ -17,7 +17,7 @@ from natpair.core.snapshot import snapshot
 from natpair.core.state import NodeState
 from natpair.core.status import Announced, Status
 from natpair.errors import AgentUnreachable
-from nodes import SICK, WELL, active, says
+from nodes import SICK, WELL, active, changed, says
 
 NOW = 1_795_804_320.0
 """2026-11-27 18:32 UTC."""
@@ -43,7 +43,7 @@ def test_only_what_hurts_has_a_cross_and_what_somebody_wants_is_no_trouble() -> 
 
 
 def test_the_flow_table_is_shown_with_its_size() -> None:
-    text = "\n".join(lines(status(active(health=replace(WELL, flows=117_392, most_flows=262_144)))))
+    text = "\n".join(lines(status(active(health=changed(WELL, flows=117_392, most_flows=262_144)))))
     assert "117,392 of 262,144 (44 %)" in text
 
 

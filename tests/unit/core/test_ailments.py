@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from natpair.core.health import Health
 from natpair.core.replies import FipReplies, ReplyState
 from natpair.core.rules import ailment
-from natpair.core.state import Health
 from nodes import NO_BGP, WELL, active, changed
 
 
@@ -27,7 +27,7 @@ from nodes import NO_BGP, WELL, active, changed
     ],
 )
 def test_each_ailment_has_its_words(health: dict[str, Any], words: str) -> None:
-    assert ailment(active(health=replace(WELL, **health)), 0.0) == words
+    assert ailment(active(health=changed(WELL, **health)), 0.0) == words
 
 
 def test_several_are_all_named_and_a_lost_session_counts_when_it_hurts() -> None:

@@ -12,6 +12,7 @@ from natpair.core.capacity import Crowd
 from natpair.core.condition import Condition, Severity
 from natpair.core.conditions import CATALOGUE, alarms, conditions
 from natpair.core.conditions_traffic import RELAY_PATIENCE
+from natpair.core.health import DiskTrouble
 from natpair.core.messages import Alarm, Phase, VrrpRole
 from natpair.core.replies import FipReplies, ReplyState, Where
 from natpair.core.state import NodeState, PeerView
@@ -25,7 +26,7 @@ def codes(state: NodeState, now: float = 0.0) -> set[str]:
 
 
 def sees(**health: object) -> NodeState:
-    return active(health=replace(WELL, **health))  # type: ignore[arg-type]
+    return active(health=changed(WELL, **health))
 
 
 def heard(said: Phase, **ages: float) -> PeerView:
@@ -37,7 +38,7 @@ def stalled(said_alarms: tuple[Alarm, ...] = (), **health: object) -> NodeState:
     said = says(Phase.ACTIVE, flows=1000, alarms=said_alarms)
     heard_now = PeerView(dict.fromkeys(Path, 9.0), said)
     return changed(
-        standby(health=replace(WELL, flows=20, **health)),  # type: ignore[arg-type]
+        standby(health=changed(WELL, flows=20, **health)),
         peer=heard_now,
         pulls=1,
         pulled_at=3.0,
@@ -47,7 +48,7 @@ def stalled(said_alarms: tuple[Alarm, ...] = (), **health: object) -> NodeState:
 def quiet_sync(seconds: float = 8.0, *, vlan: float = 9.0, since: float = 0.0, **health: object) -> NodeState:
     """A standby at 9 that has heard nothing of its peer's conntrackd for `seconds`, and its heartbeats until `vlan`."""
     peer = PeerView({Path.PRIVATE: vlan, Path.PUBLIC: 9.0}, says(Phase.ACTIVE))
-    here = replace(WELL, sync_quiet_seconds=seconds, **health)  # type: ignore[arg-type]
+    here = changed(WELL, sync_quiet_seconds=seconds, **health)
     return replace(standby(health=here), peer=peer, since=since)
 
 
@@ -88,7 +89,7 @@ TRIPS: dict[str, list[tuple[NodeState, float]]] = {
     ],
     "flows-lacking": [
         (active(said=says(Phase.STANDBY, sampled=32, lacking=4)), 0.0),
-        (standby(health=replace(WELL, sampled=10, lacking=1)), 0.0),
+        (standby(health=changed(WELL, sampled=10, lacking=1)), 0.0),
     ],
     "sync-stalled": [
         (stalled(), 9.0),
@@ -107,10 +108,10 @@ TRIPS: dict[str, list[tuple[NodeState, float]]] = {
     "ports-filling": [(sees(crowd=CROWD), 0.0)],
     "flow-table-filling": [(sees(flows=820, most_flows=1000), 0.0), (sees(overflowing=True, most_flows=1000), 0.0)],
     "no-extended-next-hop": [(sees(plain_sessions=("rs1",)), 0.0)],
-    "keys-differ": [(active(said=None, health=replace(WELL, keys_differ=True)), 0.0)],
+    "keys-differ": [(active(said=None, health=changed(WELL, keys_differ=True)), 0.0)],
     "key-readable": [(sees(key_mode=0o644), 0.0), (sees(key_mode=0o640), 0.0)],
     "key-missing": [(sees(key_missing=True), 0.0)],
-    "large-packets-lost": [(sees(large_lost=True), 0.0), (standby(health=replace(WELL, large_lost=True)), 0.0)],
+    "large-packets-lost": [(sees(large_lost=True), 0.0), (standby(health=changed(WELL, large_lost=True)), 0.0)],
     "address-misplaced": [(sees(misplaced=("203.0.113.4 is on eth1 and belongs on eth0",)), 0.0)],
     "address-twice": [(sees(twice=("192.168.1.3 by 02:00:00:00:00:09",)), 0.0)],
     "clocks-differ": [(sees(clock_ahead=6.0), 0.0), (sees(clock_ahead=-3600.0), 0.0)],
@@ -119,9 +120,9 @@ TRIPS: dict[str, list[tuple[NodeState, float]]] = {
     "vip-contested": [(sees(contested="02:00:00:00:00:09"), 0.0)],
     "client-limited": [(sees(limiting=True), 0.0)],
     "repair-gave-up": [(sees(astray=("ruleset",)), 0.0)],
-    "disk-stalled": [(sees(disk_path="/var/lib/natpair", disk_seconds=12.0), 0.0)],
+    "disk-stalled": [(sees(disk=DiskTrouble("/var/lib/natpair", seconds=12.0)), 0.0)],
     "agent-failing": [(sees(failed_parts=("looks: KeyError: 'x' (sources.py:1)",)), 0.0)],
-    "disk-refuses": [(sees(disk_path="/var/lib/natpair", disk_error="No space left on device"), 0.0)],
+    "disk-refuses": [(sees(disk=DiskTrouble("/var/lib/natpair", error="No space left on device")), 0.0)],
     "conntrackd-mute": [(sees(conntrackd=False), 0.0)],
     "bgp-degraded": [(sees(bgp_established=3), 0.0)],
     "private-path-silent": [(active(peer=heard(Phase.STANDBY, private=5.0)), 0.0)],
@@ -133,7 +134,7 @@ TRIPS: dict[str, list[tuple[NodeState, float]]] = {
     "resync-failed": [(active(incomplete=True), 0.0)],
     "role-held-back": [(standby(losses=5, lost_at=-1.0), 0.0)],
     "config-differs": [(active(said=says(Phase.STANDBY, config_hash="other")), 0.0)],
-    "peer-version": [(active(peer=ALONE, health=replace(WELL, foreign_version=2)), 0.0)],
+    "peer-version": [(active(peer=ALONE, health=changed(WELL, foreign_version=2)), 0.0)],
     "share-missing": [(active(account=Account(lacks=(Lack("192.0.2.221", "nat-b", "is not shared", True),))), 0.0)],
     "maintenance-ahead": [(active(account=Account(planned=(Work("nat-b", "key", "reboot", 7200.0),))), 0.0)],
     "account-unseen": [(active(account=Account(troubles=(Trouble("token", "no", refused=True),))), 0.0)],
@@ -211,9 +212,9 @@ def test_the_peer_shows_what_only_the_other_sees() -> None:
 
 def test_a_standby_that_hears_adverts_does_not_say_that_nobody_serves() -> None:
     """Two keys: each takes the other for silent, and VRRP proves that one of them serves."""
-    found = codes(standby(said=None, health=replace(WELL, keys_differ=True)), 60.0)
+    found = codes(standby(said=None, health=changed(WELL, keys_differ=True)), 60.0)
     assert found == {"keys-differ"}
-    serving = conditions(active(said=None, health=replace(WELL, keys_differ=True)), 60.0)
+    serving = conditions(active(said=None, health=changed(WELL, keys_differ=True)), 60.0)
     assert any("not known" in one.text for one in serving if one.code == "no-usable-standby")
 
 

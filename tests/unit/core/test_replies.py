@@ -16,7 +16,7 @@ from natpair.core.messages import Phase, VrrpRole
 from natpair.core.replies import TO_ACT, TO_TELL, FipReplies, Replies, ReplyState, Where
 from natpair.core.state import UNANSWERED_SECONDS, PeerView, message_of
 from natpair.core.wire import Path
-from nodes import WELL, active, says, standby
+from nodes import WELL, active, changed, says, standby
 
 A, B, OWN = "192.0.2.221", "192.0.2.222", "203.0.113.3"
 PACE = 0.5
@@ -289,7 +289,7 @@ def test_a_node_that_had_no_replies_does_not_take_the_role_back_for_one_client_m
 
 def test_a_silent_fip_is_no_reason_to_call_the_loss_of_route_servers_new() -> None:
     """Which both may have lost (ADR 0022): the peer that only notices later is not the better one."""
-    none = replace(WELL, bgp_established=0, replies=(SILENT,))
+    none = changed(WELL, bgp_established=0, replies=(SILENT,))
     assert not outdone(active(health=none, bgp_lost_at=-2.0), 0.1)
 
 
@@ -301,7 +301,7 @@ def test_a_silent_fip_is_no_reason_to_call_the_loss_of_route_servers_new() -> No
 def test_silence_that_has_another_cause_moves_nothing_when_the_cause_ends(wrong: dict[str, object]) -> None:
     """Both nodes lost it. Back again, the fabric has to learn anew where replies go: the peer would have none, too."""
     quiet = replace(WELL, replies=(SILENT,))
-    ill = step(active(said=says(Phase.FAULT)), HealthRead(replace(quiet, **wrong)), 0.1).state  # type: ignore[arg-type]
+    ill = step(active(said=says(Phase.FAULT)), HealthRead(changed(quiet, **wrong)), 0.1).state
     assert "no-replies" not in {one.code for one in conditions(ill, 0.1)}
     back = step(ill, HealthRead(quiet), 10.0).state
     heard = step(back, PeerHeard(Path.PRIVATE, says(Phase.STANDBY)), 10.1).state

@@ -9,10 +9,11 @@ import pytest
 from natpair.core.actions import WakeAt
 from natpair.core.comparison import CARRIER_SPREAD
 from natpair.core.events import Event, HealthRead, Tick
+from natpair.core.health import Health
 from natpair.core.machine import step
 from natpair.core.messages import Phase
-from natpair.core.state import Health, NodeState, Terms
-from nodes import NO_BGP, TERMS, WELL, active, hears, says
+from natpair.core.state import NodeState, Terms
+from nodes import NO_BGP, TERMS, WELL, active, changed, hears, says
 from samples import gateway
 from script import Line, at, play
 
@@ -30,7 +31,7 @@ def beats(event: Event, begin: float, end: float) -> list[Line]:
 def long_ill(health: Health) -> NodeState:
     """nat-a has served for a minute without what `health` lacks, beside a peer that was no better."""
     said = says(Phase.STANDBY, ready=False, synced=False)
-    state = active(said=said, health=health, unfit_at=0.0, bgp_lost_at=0.0 if not health.bgp_established else None)
+    state = active(said=said, health=health, unfit_at=0.0, bgp_lost_at=0.0 if not health.bgp.established else None)
     return play(state, *beats(UNREADY, 0.0, 20.0))
 
 
@@ -56,7 +57,7 @@ def test_route_servers_that_come_back_in_time_change_nothing() -> None:
 
 @pytest.mark.parametrize("also", [{"gateway": False}, {"astray": ("ruleset",)}, {"ruleset": False}])
 def test_route_servers_are_not_waited_for_when_more_is_wrong(also: dict[str, object]) -> None:
-    sick = replace(NO_BGP, **also)  # type: ignore[arg-type]
+    sick = changed(NO_BGP, **also)
     play(active(), at(0.1, HealthRead(sick), Phase.YIELDING))
 
 
@@ -109,7 +110,7 @@ def test_what_a_peer_said_before_it_fell_silent_does_not_count(lacking: Health, 
 
 @pytest.mark.parametrize("own", [{"ruleset": False}, {"astray": ("ruleset",)}])
 def test_an_illness_of_its_own_gives_the_role_to_a_peer_that_has_just_become_ready(own: dict[str, object]) -> None:
-    play(long_ill(replace(NO_BGP, **own)), at(20.0, READY, Phase.YIELDING))  # type: ignore[arg-type]
+    play(long_ill(changed(NO_BGP, **own)), at(20.0, READY, Phase.YIELDING))
 
 
 @pytest.mark.parametrize(("extra", "notice"), [("", 1.0), ("[health]\nprobe_interval_ms = 2000\n", 4.0)])

@@ -11,6 +11,7 @@ from natpair.core.actions import Conntrack, ConntrackJob, Reply, Speak
 from natpair.core.conditions import conditions
 from natpair.core.desired import BOOST, BOOST_MAX, desired
 from natpair.core.events import Asked, ConntrackDone, HealthRead, Tick, Verb, VlanProbed, VrrpChanged
+from natpair.core.health import Health
 from natpair.core.machine import step
 from natpair.core.messages import Phase, VrrpRole
 from natpair.core.rules import ASK_AGAIN_FIRST, COMPLETIONS, INSIST, REFUSED_PAUSE_MAX, SYNC_PATIENCE, ask_alive
@@ -22,7 +23,6 @@ from natpair.core.state import (
     LOSSES_BORNE,
     UNFIT_SECONDS,
     Handover,
-    Health,
     NodeState,
     PeerView,
     message_of,
@@ -33,7 +33,7 @@ from nodes import MINE, NEWER, TERMS, WELL, active, changed, hears, node, says, 
 DETECT = TERMS["nat-a"].detect
 MASTER, BACKUP = VrrpChanged(VrrpRole.MASTER), VrrpChanged(VrrpRole.BACKUP)
 SEES, BLIND = replace(WELL, sees=3), replace(WELL, sees=0)
-CUT_OFF = replace(WELL, gateway=False, bgp_established=0)
+CUT_OFF = changed(WELL, gateway=False, bgp_established=0)
 
 
 def live(state: NodeState, begin: float, end: float, **said: Any) -> NodeState:

@@ -9,9 +9,10 @@ import pytest
 from natpair.core.actions import Conntrack, ConntrackJob
 from natpair.core.desired import Traffic, desired
 from natpair.core.events import ConntrackDone, HealthRead, Tick, VrrpChanged
+from natpair.core.health import Health
 from natpair.core.messages import PeerMessage, Phase, VrrpRole
 from natpair.core.rules import FAULT_DWELL
-from natpair.core.state import DEFER_SECONDS, SYNC_SETTLE, Health, NodeState, initial
+from natpair.core.state import DEFER_SECONDS, SYNC_SETTLE, NodeState, initial
 from nodes import SICK, TERMS, THEIRS, WELL, hears, node, says
 from script import Line, at, play
 

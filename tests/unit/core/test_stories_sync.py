@@ -24,11 +24,11 @@ from natpair.core.state import (
 )
 from natpair.core.status import Sync
 from natpair.core.wire import Path
-from nodes import MINE, THEIRS, WELL, active, hears, says, standby
+from nodes import MINE, THEIRS, WELL, active, changed, hears, says, standby
 from script import at, play
 
 ABANDON, COMPLETE = ConntrackJob.ABANDON, ConntrackJob.COMPLETE
-LACKS = replace(WELL, sampled=32, lacking=8)
+LACKS = changed(WELL, sampled=32, lacking=8)
 PULL = Conntrack(ABANDON, THEIRS)
 
 

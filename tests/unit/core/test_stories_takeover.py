@@ -17,11 +17,12 @@ from natpair.core.events import (
     VlanProbed,
     VrrpChanged,
 )
+from natpair.core.health import Health
 from natpair.core.machine import adopt, step
 from natpair.core.messages import Phase, VrrpRole
 from natpair.core.moves import DUPLICATE_WINDOW
 from natpair.core.rules import ASK_ALIVE, ASK_SILENT, YIELD_LIMIT
-from natpair.core.state import HEARD_LATELY, Answer, Health, NodeState, PeerView, initial, message_of
+from natpair.core.state import HEARD_LATELY, Answer, NodeState, PeerView, initial, message_of
 from natpair.core.wire import Path
 from nodes import MINE, MUTE, NEWER, SICK, TERMS, THEIRS, WELL, active, hears, node, says, standby
 from script import at, play

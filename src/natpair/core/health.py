@@ -1,0 +1,150 @@
+"""One reading of a node's own health, as one frozen value with a record for each thing that is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from natpair.core.capacity import Crowd
+from natpair.core.messages import Alarm
+from natpair.core.replies import FipReplies, ReplyState
+
+
+@dataclass(frozen=True, slots=True)
+class BgpSessions:
+    """Sessions that are Established, all of them, and those whose other side takes no IPv4 route over IPv6."""
+
+    established: int = 0
+    total: int = 0
+    plain_sessions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReading:
+    """A standby's copy of the flows. Of `sampled` flows that the active peer lately named, this node lacks `lacking`.
+
+    `quiet_seconds`: how long no message of the peer's conntrackd has come.
+    """
+
+    sampled: int = 0
+    lacking: int = 0
+    quiet_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FlowTable:
+    """Room for flows. `most_flows`: what the table holds; `refusing`: new flows find no port, `overflowing`: no room.
+
+    `limiting`: a client opens more than it may. `crowd`: most flows that one FIP has to one destination.
+    """
+
+    most_flows: int = 0
+    refusing: bool = False
+    overflowing: bool = False
+    limiting: bool = False
+    crowd: Crowd | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatReading:
+    """What keeps heartbeats from being understood. `foreign_version`: the protocol that the peer speaks if not ours.
+
+    `keys_differ`: they come and do not verify. `key_mode`: the key file's permissions, `key_missing`: there is none.
+    `clock_ahead`: seconds that this node's clock is ahead of its peer's. `large_lost`: heartbeats of full size do not
+    come over the VLAN, small ones do.
+    """
+
+    foreign_version: int | None = None
+    keys_differ: bool = False
+    key_mode: int | None = None
+    key_missing: bool = False
+    clock_ahead: float = 0.0
+    large_lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AddressReading:
+    """Addresses in the wrong hands. `contested`: the MAC of a stranger who lately claimed the VIP by ARP.
+
+    `misplaced`: addresses on a wrong interface, `twice`: those that somebody else has, too.
+    """
+
+    contested: str | None = None
+    misplaced: tuple[str, ...] = ()
+    twice: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DiskTrouble:
+    """What has not answered for `seconds`, or was refused with `error`."""
+
+    path: str
+    seconds: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """One reading of the node's own health; a missing reading counts as bad.
+
+    `flows` counts the kernel's, `cached` those that conntrackd replicates: the node's own are not among them.
+    `astray` names what is wrong and does not stay repaired. `doubtful`: the last question to the gateway is unanswered,
+    which may be a lost packet or the first sign that the internet is away. `mac` is that of the private interface.
+    `sees` counts the clients heard on the VLAN in the last seconds, None if nobody counts. `private_why`, `public_why`:
+    why a link is not up. `leaking`: the leak guard drops packets of clients. `barred`: other tools' chains that may
+    drop what clients send, to go by the last few packets. `failed_parts`: parts of the agent that lately failed and
+    were started again, each with its error. `rollback_at`: when an apply that nobody has confirmed is undone.
+    `replies`: for each FIP, whether packets come back. `asking`: what the peer should try to reach in its own name;
+    `reached`: whether this node, so asked, reaches it. `alarms`: of the conditions that it led to, what the peer should
+    know.
+    """
+
+    private_up: bool = False
+    public_up: bool = False
+    private_why: str = ""
+    public_why: str = ""
+    mac: str = ""
+    ruleset: bool = False
+    gateway: bool = False
+    doubtful: bool = False
+    conntrackd: bool = False
+    keepalived: bool = False
+    bgp: BgpSessions = BgpSessions()
+    flows: int = 0
+    cached: int | None = None
+    table: FlowTable = FlowTable()
+    sync: SyncReading = SyncReading()
+    heartbeats: HeartbeatReading = HeartbeatReading()
+    addresses: AddressReading = AddressReading()
+    disk: DiskTrouble | None = None
+    sees: int | None = None
+    relaying_seconds: float = 0.0
+    leaking: bool = False
+    astray: tuple[str, ...] = ()
+    barred: tuple[str, ...] = ()
+    failed_parts: tuple[str, ...] = ()
+    rollback_at: float | None = None
+    replies: tuple[FipReplies, ...] = ()
+    asking: tuple[IPv4Address, ...] = ()
+    reached: bool | None = None
+    alarms: tuple[Alarm, ...] = ()
+
+    @property
+    def silent(self) -> tuple[FipReplies, ...]:
+        """The FIPs for which nothing comes back while this node serves."""
+        return tuple(one for one in self.replies if one.state is ReplyState.SILENT)
+
+    @property
+    def suspected(self) -> tuple[FipReplies, ...]:
+        """The FIPs for which nothing may come back: told, and not enough to act on."""
+        return tuple(one for one in self.replies if one.state is ReplyState.SUSPECTED)
+
+    @property
+    def can_forward(self) -> bool:
+        """The least a node needs to be of any use."""
+        return self.private_up and self.ruleset
+
+    @property
+    def reaches_out(self) -> bool:
+        """Can forward, and has a way to the internet, if the fabric knows of it."""
+        return self.can_forward and self.public_up and self.gateway
