@@ -146,7 +146,7 @@ async def test_events_that_stop_or_move_a_linode_count(
     events = (await look(pair)).events
     assert events is not None
     assert [work for work in events if work.key == f"event:{number}"] == (
-        [Work("nat-b", f"event:{number}", f"{action} ({status}) at an unknown moment", None)] if counts else []
+        [Work("nat-b", f"event:{number}", f"{action} ({status}) at an unknown time", None)] if counts else []
     )
 
 
