@@ -60,7 +60,7 @@ def test_a_bench_that_is_interrupted_goes_on_and_tells_classic_from_natpair(lab:
     first = bench(results)
     assert first.stderr is not None
     for line in first.stderr:
-        if line.startswith("1 of 2: out for"):
+        if line.startswith("1 of 2: ") and " ms outage, " in line:
             first.send_signal(signal.SIGINT)
     assert first.wait(60) == 130
     assert len(results.read_text().splitlines()) == 2

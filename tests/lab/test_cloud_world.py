@@ -111,7 +111,7 @@ def test_an_empty_account_becomes_a_pair(pair: Pair, lab: Lab, folder: Path):
     assert lab.exec("nat-b", ["stat", "-c", "%a", "/etc/natpair/pair.key"]).stdout == "600\n"
     inside = "import urllib.request; print(urllib.request.urlopen('http://198.51.100.20/v4/regions').status)"
     assert lab.exec("nat-b", [sys.executable, "-c", inside]).stdout == "200\n"
-    assert f"its Linode account: {pair.account.url}/v4" in status().stdout
+    assert f"emulated Linode account: {pair.account.url}/v4" in status().stdout
 
 
 def sessions(lab: Lab, node: str) -> int:
@@ -227,7 +227,7 @@ def test_destroying_removes_the_lab_and_leaves_the_account_empty(pair: Pair, lab
     state = pair.account.control("GET", "/state")
     assert isinstance(state, dict)
     assert (state["linodes"], state["addresses"], state["shares"]) == ([], 0, {})
-    assert "no machine yet" in status().stdout
+    assert "no node yet" in status().stdout
 
 
 @pytest.mark.parametrize(("number", "path"), [(signal.SIGINT, PROBE), (signal.SIGKILL, paths.CONFIG)])

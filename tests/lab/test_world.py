@@ -333,8 +333,8 @@ def test_every_fault_is_shown_and_repaired_where_it_is(lab: Lab):
         assert shown()[standby] == words
         assert f"{standby}: repaired {kind}" in fault(kind, "--repair")
         assert set(shown().values()) == {"-"}
-        assert "nothing repaired: no node has" in fault(kind, "--repair")
-    assert f"nothing repaired: {standby} has no fault vlan-down now" in fault("vlan-down", standby, "--repair")
+        assert "nothing to repair: no node has" in fault(kind, "--repair")
+    assert f"nothing to repair: {standby} does not have the fault vlan-down" in fault("vlan-down", standby, "--repair")
     # A power cut that is killed half-way: the cables are dead, the node lives.
     lab._record_dead(standby)
     assert shown()[standby] == "vlan-dead, public-dead"

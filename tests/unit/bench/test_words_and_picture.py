@@ -54,9 +54,9 @@ def test_the_markdown_is_a_table_with_its_machine() -> None:
 
 def test_side_by_side_has_a_column_for_each_design_that_was_measured() -> None:
     lines = text.side_by_side(made()).splitlines()
-    assert lines[0] == "| median of each | classic | natpair, fast |"
-    assert lines[2].startswith("| power cut | out for 9,000 ms, 0 of 220 connections broken | out for 100 ms")
-    assert lines[3].startswith("| uplink lost | out for > 60,700 ms")
+    assert lines[0] == "| median | classic | natpair, fast |"
+    assert lines[2].startswith("| power cut | 9,000 ms outage, 0 of 220 connections broken | 100 ms outage")
+    assert lines[3].startswith("| uplink lost | > 60,700 ms outage")
 
 
 def test_the_picture_has_a_dot_for_each_run_that_ended_and_another_sign_for_the_rest() -> None:

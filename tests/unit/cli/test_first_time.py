@@ -79,7 +79,7 @@ def test_a_lab_of_another_name_is_named(labs: Path) -> None:
 
 
 def test_labs_are_listed_and_nothing_else(labs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no lab is up" in words(["lab", "list"], capsys, 0)
+    assert "no lab is running" in words(["lab", "list"], capsys, 0)
     (labs / "ux").mkdir()
     assert "half built" in words(["lab", "list"], capsys, 0)
     assert json.loads(words(["lab", "list", "--json"], capsys, 0))["labs"] == [{"name": "ux", "phase": "half built"}]

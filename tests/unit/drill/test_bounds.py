@@ -166,7 +166,7 @@ class TestReport:
 
     def test_text_names_each_failed_bound(self) -> None:
         text = "\n".join(lines(report(GOOD, limits={"outage_ms": 1, "repaired_ms": 1000})))
-        assert "outage_ms: 2 against 1 (run 1)" in text
+        assert "outage_ms: 2, bound 1 (run 1)" in text
         assert "repaired_ms: not measured" in text
 
     @given(st.integers(10, 5000))

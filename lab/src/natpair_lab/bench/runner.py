@@ -118,7 +118,7 @@ def failover(wanted: Sequence[Cell], rounds: int, results: ResultsFile, name: st
 
 def _words(run: Measured) -> str:
     outage = f"{run.outage_ms:.0f} ms" if run.recovered else f"over {run.outage_ms:.0f} ms"
-    return f"out for {outage}, {run.packets_lost} packets lost, {run.flows_broken} of {run.flows_total} flows broken"
+    return f"{outage} outage, {run.packets_lost} packets lost, {run.flows_broken} of {run.flows_total} flows broken"
 
 
 def _measure(held: Labs, cell: Cell, flows: int) -> Measured:

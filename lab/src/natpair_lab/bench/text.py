@@ -1,4 +1,4 @@
-"""A bench's report in words: for a terminal, and as a Markdown table for the docs. Pure."""
+"""A bench's report as text for a terminal, and as a Markdown table for the docs. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from natpair_lab.drill.machine import Machine
 EVENT_WORDS: Mapping[Event, str] = {
     Event.POWER_CUT: "power cut",
     Event.PLANNED_STOP: "planned stop",
-    Event.VLAN_LOSS: "VLAN leg lost",
+    Event.VLAN_LOSS: "VLAN link lost",
     Event.UPLINK_LOSS: "uplink lost",
     Event.SPEAKER_DEATH: "BGP speaker killed",
 }
@@ -25,7 +25,7 @@ HEADERS = ("event", "design", "runs", "p50 ms", "p99 ms", "max ms", "packets los
 
 
 def rows(report: Report) -> Iterator[tuple[str, ...]]:
-    """One row a cell, in the order of `HEADERS`."""
+    """One row per event and design, in the order of `HEADERS`."""
     for event in Event:
         for contestant in Contestant:
             seen = report.designs.get(contestant, {}).get(event)
@@ -47,14 +47,14 @@ def _cells(seen: Figures) -> tuple[str, ...]:
 
 
 def milliseconds(value: float | None, seen: Figures) -> str:
-    """A figure of a cell; one that never ended in the time it was watched is said to be above that."""
+    """A figure as text. An outage that did not end while it was watched is shown as greater than that time."""
     if value is not None:
         return f"{value:,.0f}"
     return f"> {seen.censored_over_ms or 0:,.0f}"
 
 
 def ratio_lines(report: Report) -> Iterator[str]:
-    """How many times longer the classic design was out, event by event."""
+    """How many times longer the outage of the classic design was, for each event."""
     for event, by in report.ratio.items():
         parts = (f"{value:,.1f} ({contestant})" for contestant, value in by.items() if value is not None)
         words = ", ".join(parts)
@@ -63,7 +63,7 @@ def ratio_lines(report: Report) -> Iterator[str]:
 
 
 def bar_lines(report: Report | FlowsReport) -> Iterator[str]:
-    """The bars and whether they hold."""
+    """The limits, and whether they held."""
     for bar in report.bars:
         value = "not measured" if bar.value is None else f"{bar.value:g}"
         relation = "at least" if bar.name.startswith("ratio.") else "at most"
@@ -71,7 +71,7 @@ def bar_lines(report: Report | FlowsReport) -> Iterator[str]:
 
 
 def machine_line(report: Report) -> str:
-    """Where it ran, and how busy that was."""
+    """The machine and its load."""
     load = f"; load {report.load_1min[0]:g} to {report.load_1min[1]:g}" if report.load_1min else ""
     return machine_words(report.machine) + load
 
@@ -86,7 +86,7 @@ FLOW_HEADERS = ("connections", "runs", "p50 ms", "max ms", "flows broken", "rese
 
 
 def flow_rows(report: FlowsReport) -> Iterator[tuple[str, ...]]:
-    """One row for few, one for many connections, in the order of `FLOW_HEADERS`."""
+    """One row for few and one for many connections, in the order of `FLOW_HEADERS`."""
     for seen in (report.few, report.many):
         outage = seen.outage_ms
         broken = f"{seen.flows_broken:,} of {seen.flows_total:,}"
@@ -95,7 +95,7 @@ def flow_rows(report: FlowsReport) -> Iterator[tuple[str, ...]]:
 
 
 def flow_lines(report: FlowsReport) -> Iterator[str]:
-    """What the replication held and weighed before each cut, and how long the way back took."""
+    """Entries and memory of the replication before each power cut, and the resync time of a returning node."""
     for sync in report.many.sync:
         yield (
             f"before the cut: {sync.entries_active:,} entries on the active node, {sync.entries_standby:,} on the"
@@ -103,11 +103,11 @@ def flow_lines(report: FlowsReport) -> Iterator[str]:
         )
     back = report.back
     if back.resync_ms is None:
-        yield f"a node that came back under {back.flows:,} connections did not get in sync"
+        yield f"a node that returned with {back.flows:,} connections open did not get in sync"
         return
     yield (
-        f"a node that came back under {back.flows:,} connections was in sync after {back.resync_ms / 1000:.1f} s, with"
-        f" {back.sync.entries_standby:,} of {back.sync.entries_active:,} entries; {back.packets_lost} packets lost"
+        f"a node that returned with {back.flows:,} connections open was in sync after {back.resync_ms / 1000:.1f} s,"
+        f" with {back.sync.entries_standby:,} of {back.sync.entries_active:,} entries; {back.packets_lost} packets lost"
     )
 
 
@@ -118,16 +118,17 @@ def markdown(report: Report) -> str:
 
 
 def side_by_side(report: Report) -> str:
-    """The report in short, as a Markdown table: a row an event, a column a design, and where it ran."""
+    """A short report as a Markdown table: one row per event, one column per design, and the machine."""
     there = [contestant for contestant in Contestant if contestant in report.designs]
-    headers = ("median of each", *(CONTESTANT_WORDS[contestant] for contestant in there))
+    headers = ("median", *(CONTESTANT_WORDS[contestant] for contestant in there))
     body = (
         (EVENT_WORDS[event], *(_in_short(report.designs[contestant].get(event)) for contestant in there))
         for event in Event
         if any(event in report.designs[contestant] for contestant in there)
     )
     runs = (
-        f"{report.runs} runs of each, designs taking turns, {report.flows} connections and more; {machine_line(report)}"
+        f"{report.runs} runs of each event and design, alternating, with at least {report.flows} connections; "
+        f"{machine_line(report)}"
     )
     return "\n".join([*_markdown_table(headers, body), "", f"{runs}.", ""])
 
@@ -138,7 +139,7 @@ def _in_short(seen: Figures | None) -> str:
     broken = f"{seen.flows_broken:,} of {seen.flows_total:,} connections broken"
     if not seen.packets_lost:
         return f"0 packets lost, {broken}"
-    return f"out for {milliseconds(seen.p50, seen)} ms, {broken}"
+    return f"{milliseconds(seen.p50, seen)} ms outage, {broken}"
 
 
 def _markdown_table(headers: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Results as text for people. Pure."""
+"""Results as text. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def lines(report: Report) -> Iterator[str]:
         if result.verdict is not Verdict.PASSED:
             yield f"     {result.reason}"
         if result.verdict is Verdict.FAILED and result.again:
-            yield f"     again: {result.again}"
+            yield f"     to repeat it: {result.again}"
     yield ""
     yield (
         f"{report.passed} passed, {report.failed} failed, {report.not_possible} not possible; design {report.design},"
@@ -31,7 +31,7 @@ def line(result: FaultResult, width: int = 0) -> str:
     """One result in one line."""
     measured = "-" if result.measured_ms is None else f"{result.measured_ms:.0f}"
     bound = "-" if result.bound_ms is None else f"{result.bound_ms:.0f}"
-    return f"{result.id:>4} {result.name:<{width}}  {_WORDS[result.verdict]:<12}  {measured:>6} of {bound} ms"
+    return f"{result.id:>4} {result.name:<{width}}  {_WORDS[result.verdict]:<12}  {measured:>6} ms, bound {bound} ms"
 
 
 def listing() -> list[dict[str, object]]:

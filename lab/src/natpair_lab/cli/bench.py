@@ -1,4 +1,4 @@
-"""`natpair bench …`: natpair beside the classic architecture, measured in one run on this machine."""
+"""`natpair bench …`: measure natpair and the classic architecture in one run on this machine."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 BAR_FAILED = 2
 _RUN_SECONDS = 20
-"""What one run takes, as seen: 75 take 25 minutes."""
+"""Measured time of one run: 75 runs take 25 minutes."""
 PROFILES = ("fast", "balanced", "conservative")
 DESIGNS = ("classic", "balanced", "fast")
 EVENTS = ("power_cut", "planned_stop", "vlan_loss", "uplink_loss", "speaker_death")
-"""As in `bench.plan`, repeated so that `--help` loads nothing heavy; a test compares them."""
+"""The same as in `bench.plan`, repeated so that `--help` starts fast; a test compares them."""
 
 _ENTRIES = {
-    "failover": CommandEntry("bench:failover", "Five events, three designs, taking turns."),
-    "flows": CommandEntry("bench:flows", "A power cut with few and with many live connections."),
+    "failover": CommandEntry("bench:failover", "Compare three designs in five kinds of failure."),
+    "flows": CommandEntry("bench:flows", "Compare a power cut with few and with many connections."),
 }
 
 
@@ -39,28 +39,38 @@ _ENTRIES = {
     epilog="Example: natpair bench failover --runs 5",
 )
 def command() -> None:
-    """Side by side with the classic architecture. Needs root."""
+    """Compare natpair with the classic architecture. Needs root."""
 
 
 @click.command(
-    epilog="Example: natpair bench failover --runs 5 --json. Interrupt it and run it again: it goes on where it was. "
-    "Exit code 0: all bars held, 2: one did not."
+    epilog="Example: natpair bench failover --runs 5 --json. If interrupted, run it again: it continues where it was. "
+    "Exit code 0: all limits held, 2: one did not."
 )
-@click.option("--runs", type=click.IntRange(1, 1000), default=5, show_default=True, help="How often each cell.")
-@click.option("--design", "designs", type=click.Choice(DESIGNS), multiple=True, help="Only these; repeat it.")
-@click.option("--event", "events", type=click.Choice(EVENTS), multiple=True, help="Only these; repeat it.")
-@click.option("--flows", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Standing TCP flows.")
+@click.option(
+    "--runs", type=click.IntRange(1, 1000), default=5, show_default=True, help="Runs of each event with each design."
+)
+@click.option(
+    "--design", "designs", type=click.Choice(DESIGNS), multiple=True, help="Only this design; may be repeated."
+)
+@click.option("--event", "events", type=click.Choice(EVENTS), multiple=True, help="Only this event; may be repeated.")
+@click.option(
+    "--flows", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Number of open TCP flows."
+)
 @click.option(
     "--results",
     type=click.Path(path_type=Path, dir_okay=False, writable=True),
     default="natpair-bench-failover.jsonl",
     show_default=True,
-    help="Where each run is kept; a file that is there is gone on with.",
+    help="File for the result of each run; an existing file is continued.",
 )
-@click.option("--report-only", is_flag=True, help="Measure nothing: report what the file holds.")
-@click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), help="Draw the distributions here.")
-@click.option("--table", "markdown", type=click.Path(path_type=Path, dir_okay=False), help="A Markdown table here.")
-@click.option("--name", default="bench", show_default=True, help="How the names of its labs begin.")
+@click.option("--report-only", is_flag=True, help="Only report the results in the file, without measuring.")
+@click.option(
+    "--svg", type=click.Path(path_type=Path, dir_okay=False), help="Write a chart of the distributions to this file."
+)
+@click.option(
+    "--table", "markdown", type=click.Path(path_type=Path, dir_okay=False), help="Write a Markdown table to this file."
+)
+@click.option("--name", default="bench", show_default=True, help="Prefix of the names of its labs.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else.")
 def failover(
     runs: int,
@@ -74,7 +84,7 @@ def failover(
     name: str,
     as_json: bool,
 ) -> int:
-    """Hit the active node in five ways, natpair and classic in turn, and compare what clients noticed."""
+    """Make the active node fail in five ways, alternating between natpair and classic, and compare the outages."""
     from natpair_lab.bench import runner
     from natpair_lab.bench.figures import report
     from natpair_lab.bench.results import open_results, read_results
@@ -83,7 +93,7 @@ def failover(
     wanted = _cells(designs, events)
     file = read_results(results) if report_only else open_results(results, this_machine(), flows)
     if file.runs:
-        talk(f"{symbols(sys.stderr).bullet} {results} holds {len(file.runs)} of the runs already")
+        talk(f"{symbols(sys.stderr).bullet} {results} already has {len(file.runs)} of the runs")
     if not report_only:
         _agree(max(0, len(wanted) * runs - len(file.runs)), whole=not designs and not events)
         runner.failover(wanted, runs, file, name, talk)
@@ -97,10 +107,10 @@ def failover(
 
 
 def _agree(left: int, *, whole: bool) -> None:
-    """Say how long it takes; at a terminal ask whether that is meant, if nothing was chosen."""
-    said = f"{left} runs in labs of their own, about {math.ceil(left * _RUN_SECONDS / 60)} minutes"
+    """Print how long it takes. On a terminal ask whether to continue, if no design or event was chosen."""
+    said = f"{left} runs, each in its own lab: about {math.ceil(left * _RUN_SECONDS / 60)} minutes"
     if whole and left and sys.stdin.isatty() and sys.stderr.isatty():
-        click.confirm(f"{said}; go on?", abort=True, err=True)
+        click.confirm(f"{said}. Continue?", abort=True, err=True)
     else:
         talk(f"{symbols(sys.stderr).bullet} {said}")
 
@@ -133,16 +143,26 @@ def _tell(made: Report) -> None:
         say(f"Not complete: some cells have fewer than {made.runs} runs.")
 
 
-@click.command(epilog="Example: natpair bench flows --runs 3. Exit code 0: all bars held, 2: one did not.")
-@click.option("--runs", type=click.IntRange(1, 100), default=3, show_default=True, help="Cuts with each number.")
+@click.command(epilog="Example: natpair bench flows --runs 3. Exit code 0: all limits held, 2: one did not.")
 @click.option(
-    "--flows", type=click.IntRange(101, 100_000), default=100_000, show_default=True, help="How many are many."
+    "--runs",
+    type=click.IntRange(1, 100),
+    default=3,
+    show_default=True,
+    help="Power cuts with each number of connections.",
+)
+@click.option(
+    "--flows",
+    type=click.IntRange(101, 100_000),
+    default=100_000,
+    show_default=True,
+    help="The large number of connections.",
 )
 @click.option("--profile", type=click.Choice(PROFILES), default="balanced", show_default=True)
 @click.option("--name", default="bench-flows", show_default=True, help="Name of its lab.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else.")
 def flows(runs: int, flows: int, profile: str, name: str, as_json: bool) -> int:
-    """Cut the power under 100 and under many TCP connections in turn: outage, broken flows, cost of the sync."""
+    """Cut the power with 100 and with many TCP connections; compare outage, broken flows and replication cost."""
     from natpair.core.model import Profile
     from natpair_lab.bench.flows import bench_flows
     from natpair_lab.drill.kinds import KindName

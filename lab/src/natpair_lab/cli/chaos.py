@@ -1,4 +1,4 @@
-"""`natpair chaos`: every fault of the catalogue, one of them, or a campaign of two at a time, judged from outside."""
+"""`natpair chaos`: inject one fault, all faults, or a campaign of two at a time, and check the outcome from outside."""
 
 from __future__ import annotations
 
@@ -32,18 +32,28 @@ DEFAULT_FOLDER = "/var/tmp/natpair-chaos"  # noqa: S108 - meant to outlive the r
     help="One fault by its number; may be repeated.",
 )
 @click.option("--all", "everything", is_flag=True, help="Every fault of the catalogue.")
-@click.option("--campaign", type=click.IntRange(1, 10_000), help="So many schedules of two faults at a time.")
-@click.option("--seed", type=int, default=1, show_default=True, help="The same seed draws the same schedules.")
+@click.option(
+    "--campaign", type=click.IntRange(1, 10_000), help="Number of random schedules with two faults at a time."
+)
+@click.option(
+    "--seed",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Seed of the schedules; the same seed gives the same schedules.",
+)
 @click.option("--schedule", type=click.IntRange(1), help="Only this schedule of the campaign.")
-@click.option("--list", "listing", is_flag=True, help="Only say which faults there are.")
-@click.option("--judge", type=click.Path(path_type=Path, exists=True), help="Judge a history that was kept, again.")
-@click.option("--design", type=click.Choice(DESIGNS), default="natpair", show_default=True, help="What to break.")
+@click.option("--list", "listing", is_flag=True, help="Only list the faults.")
+@click.option("--judge", type=click.Path(path_type=Path, exists=True), help="Check a saved history again.")
+@click.option("--design", type=click.Choice(DESIGNS), default="natpair", show_default=True, help="The pair to test.")
 @click.option("--name", default="chaos", show_default=True, help="Name of the lab.")
-@click.option("--folder", type=click.Path(path_type=Path), default=DEFAULT_FOLDER, show_default=True, help="Histories.")
-@click.option("--resume", is_flag=True, help="Go on with the run whose results lie in the folder.")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), default=DEFAULT_FOLDER, show_default=True, help="Folder for histories."
+)
+@click.option("--resume", is_flag=True, help="Continue the run whose results are in the folder.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else.")
 def command(as_json: bool, **given: object) -> int:
-    """Break the pair in every way there is, and judge by what taps, kernels, route servers and clients saw."""
+    """Inject faults into a pair and check the outcome by what taps, kernels, route servers and clients recorded."""
     if given["listing"]:
         return _list(as_json)
     from natpair_lab.chaos.campaign import Options, again, run

@@ -1,6 +1,6 @@
-"""What the shell may offer behind a half-typed word of the lab's commands.
+"""Shell completions for the lab's commands.
 
-Read from the folders of running labs, without importing the lab: a completion must come at once.
+They are read from the folders of running labs, without importing the lab, because a completion must be fast.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FAULTS = (
         for service in ("agent", "bird", "conntrackd", "keepalived")
     ),
 )
-"""As in `testbed.faults`, repeated so that completing loads nothing heavy; a test compares the two."""
+"""The same as in `testbed.faults`, repeated so that completion is fast; a test compares the two."""
 
 
 def labs(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -38,12 +38,12 @@ def labs(_context: click.Context, _parameter: click.Parameter, incomplete: str) 
 
 
 def hosts(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The hosts of the lab that `--name` says."""
+    """The hosts of the lab named by `--name`."""
     return items(names_in(_lab(context) / RECORDS), incomplete)
 
 
 def nodes(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The pair's nodes, and the words that stand for one."""
+    """The names of the pair's nodes, and `active` and `standby`."""
     return items([*names_in(_lab(context) / "nodes"), "active", "standby"], incomplete)
 
 
@@ -53,7 +53,7 @@ def faults(_context: click.Context, _parameter: click.Parameter, incomplete: str
 
 
 def chaos_faults(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The numbers of the catalogue."""
+    """The numbers of the faults in the catalogue."""
     from natpair_lab.chaos.catalogue import CATALOGUE
 
     rows = [(str(number), row.name) for number, row in CATALOGUE.items()]

@@ -1,4 +1,4 @@
-"""`natpair lab demo`: a failover told step by step, with a report. Removes its lab unless told to keep it."""
+"""`natpair lab demo`: show a failover step by step, with a report. It removes its lab unless --keep is given."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ PROMISE_BROKEN = 2
 PROFILES = ("fast", "balanced", "conservative")  # core.model.Profile, whose import is too heavy for --help
 
 
-@click.command(epilog="Example: natpair lab demo --keep. Exit code 0: all promises held, 2: one did not.")
-@click.option("--config", type=click.Path(path_type=Path), help="A gateway.toml; the example if not given.")
-@click.option("--profile", type=click.Choice(PROFILES), help="Another profile than the file says.")
-@click.option("--keep", is_flag=True, help="Leave the lab up afterwards.")
+@click.command(epilog="Example: natpair lab demo --keep. Exit code 0: all limits held, 2: one did not.")
+@click.option("--config", type=click.Path(path_type=Path), help="gateway.toml to use [default: the example]")
+@click.option("--profile", type=click.Choice(PROFILES), help="Profile to use instead of the file's.")
+@click.option("--keep", is_flag=True, help="Keep the lab afterwards.")
 @click.option("--name", default="demo", show_default=True, help="Name of the demo's lab.")
 def command(config: Path | None, profile: str | None, keep: bool, name: str) -> int:
-    """Boot a pair, hand over, cut the power, let the dead node return; about two minutes."""
+    """Boot a pair, hand over, cut the active node's power, and boot it again. It takes about two minutes."""
     from natpair.core.model import Profile
     from natpair_lab.drill.story import Narrator, tell_story
     from natpair_lab.testbed.world import Lab
@@ -32,7 +32,7 @@ def command(config: Path | None, profile: str | None, keep: bool, name: str) -> 
     def progress(text: str) -> None:
         talk(f"  {symbols(sys.stderr).bullet} {text}")
 
-    say("natpair: two small Linux machines become one highly available NAT gateway.")
+    say("natpair turns two small Linux machines into one highly available NAT gateway.")
     lab = Lab.up(config, name=name, profile=Profile(profile) if profile else None, progress=progress)
     told = False
     try:
@@ -53,7 +53,7 @@ def _report(report: tuple[Bar, ...]) -> None:
     say("The report")
     say()
     rows = [(f"{signs.good} held" if bar.held else f"{signs.bad} FAILED", *_words(bar)) for bar in report]
-    say(table(rows, ("", "WHAT", "MEASURED", "PROMISED")))
+    say(table(rows, ("", "WHAT", "MEASURED", "LIMIT")))
 
 
 def _words(bar: Bar) -> tuple[str, str, str]:
@@ -64,7 +64,7 @@ def _look_around(lab: Lab, kept: bool) -> None:
     say()
     if kept:
         option = f" --name {lab.name}"
-        say("The lab is still up. Look around:")
+        say("The lab is still running. Things to try:")
         words = [
             f"natpair lab status{option}",
             f"natpair lab exec{option} {lab.nodes[0]} -- natpair status",
@@ -72,7 +72,7 @@ def _look_around(lab: Lab, kept: bool) -> None:
             f"natpair lab down{option}",
         ]
     else:
-        say("Look around yourself:")
+        say("To try it yourself:")
         words = [
             "natpair lab up",
             f"natpair lab exec {lab.nodes[0]} -- natpair status",

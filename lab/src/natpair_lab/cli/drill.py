@@ -1,4 +1,4 @@
-"""`natpair drill`: a measured failover in the lab, as text or as one JSON document."""
+"""`natpair drill`: measure a failover in the lab, with a report as text or as one JSON document."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KINDS = (
     "return",
     "speaker-kill",
 )
-"""As in `drill.kinds.KindName`, repeated so that `--help` loads nothing heavy; a test compares the two."""
+"""The same as in `drill.kinds.KindName`, repeated so that `--help` starts fast; a test compares the two."""
 
 PROFILES = ("fast", "balanced", "conservative")
 
@@ -36,24 +36,30 @@ PROFILES = ("fast", "balanced", "conservative")
     epilog="Example: natpair drill crash --lab --runs 5. Exit code 0: all bounds held, 2: one did not.",
 )
 @click.argument("kind", type=click.Choice(KINDS))
-@click.option("--lab", "in_lab", is_flag=True, help="In the lab; boots one, and removes it, when none is up.")
-@click.option("--profile", type=click.Choice(PROFILES), help="Profile of the lab it boots.")
-@click.option("--runs", type=click.IntRange(1, 10_000), default=1, show_default=True, help="How often.")
-@click.option("--flows", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Standing TCP flows.")
-@click.option("--config", type=click.Path(path_type=Path), help="The gateway.toml of the lab it boots.")
+@click.option(
+    "--lab", "in_lab", is_flag=True, help="Run in the lab; if none is running, boot one and remove it afterwards."
+)
+@click.option("--profile", type=click.Choice(PROFILES), help="Profile of a lab that it boots.")
+@click.option("--runs", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Number of runs.")
+@click.option(
+    "--flows", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Number of open TCP flows."
+)
+@click.option("--config", type=click.Path(path_type=Path), help="gateway.toml of a lab that it boots.")
 @click.option("--name", default="lab", show_default=True, help="Name of the lab.")
-@click.option("--converge-ms", type=click.IntRange(0, 60_000), help="A fabric that takes so long to move a route.")
-@click.option("--ignore-med", is_flag=True, help="A fabric that does not look at MED.")
-@click.option("--load-share", is_flag=True, help="A fabric that shares load over equal routes.")
-@click.option("--prefer-older", is_flag=True, help="A fabric that keeps the older of two equal routes.")
-@click.option("--dead/--down", default=None, help="Legs die with their carrier up, or with it down.")
+@click.option("--converge-ms", type=click.IntRange(0, 60_000), help="Time that the fabric takes to move a route.")
+@click.option("--ignore-med", is_flag=True, help="The fabric ignores MED.")
+@click.option("--load-share", is_flag=True, help="The fabric shares load over equal routes.")
+@click.option("--prefer-older", is_flag=True, help="The fabric keeps the older of two equal routes.")
+@click.option(
+    "--dead/--down", default=None, help="Whether failed links keep their carrier up (--dead) or lose it (--down)."
+)
 @click.option("--partition-seconds", type=click.FloatRange(1, 3600), default=130.0, show_default=True)
 @click.option("--stop-seconds", type=click.FloatRange(1, 3600), default=60.0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else.")
 def command(in_lab: bool, as_json: bool, **given: object) -> int:
-    """Break the pair on purpose, under traffic, and measure what the clients notice."""
+    """Make the pair fail under traffic, and measure the outage for clients."""
     if not in_lab:
-        raise click.UsageError("say --lab: drills on a live pair are not part of this version")
+        raise click.UsageError("--lab is required: this version has no drills on a live pair")
     from natpair_lab.drill.runner import drill
     from natpair_lab.drill.text import lines
 
@@ -67,7 +73,7 @@ def command(in_lab: bool, as_json: bool, **given: object) -> int:
 
 
 def options_of(given: dict[str, object]) -> Options:
-    """The drill's options from the command line's."""
+    """The drill's options from those of the command line."""
     from natpair.core.model import Profile
     from natpair_lab.drill.kinds import KindName
     from natpair_lab.drill.runner import Options

@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from natpair_lab.testbed.world import Lab
 
 _ENTRIES = {
-    "up": CommandEntry("lab:up", "Boot the pair, clients, switches, route servers and an internet host."),
+    "up": CommandEntry("lab:up", "Boot a pair with clients, switches, route servers and an internet host."),
     "down": CommandEntry("lab:down", "Remove the lab and everything in it."),
-    "list": CommandEntry("lab:list_", "The labs that are there."),
-    "status": CommandEntry("lab:status", "A picture, the roles, the fabric's best path, the shares."),
+    "list": CommandEntry("lab:list_", "List the labs on this machine."),
+    "status": CommandEntry("lab:status", "Show a picture, the roles, the fabric's best path and the shares."),
     "exec": CommandEntry("lab:exec_", "Run a program, or a shell, inside a host."),
-    "fault": CommandEntry("lab:fault", "Break something, or repair it."),
-    "fabric": CommandEntry("lab:fabric", "Make the provider slow, or decide otherwise."),
-    "share": CommandEntry("lab:share", "Say which nodes a FIP is shared to."),
-    "demo": CommandEntry("demo", "A failover, told step by step, with a report."),
-    "api": CommandEntry("lab_api", "The Linode API emulator alone."),
-    "probe": CommandEntry("probe", "The probe of `natpair cloud probe`, on an emulated account."),
+    "fault": CommandEntry("lab:fault", "Inject a fault, or repair it."),
+    "fabric": CommandEntry("lab:fabric", "Set how the provider's fabric behaves."),
+    "share": CommandEntry("lab:share", "Set the nodes to which a FIP is shared."),
+    "demo": CommandEntry("demo", "Show a failover step by step, with a report."),
+    "api": CommandEntry("lab_api", "Run the emulator of the Linode API."),
+    "probe": CommandEntry("probe", "Run the probe of `natpair cloud probe` on an emulated account."),
 }
 _PROFILES = ("fast", "balanced", "conservative")  # core.model.Profile, whose import is too heavy for --help
 _DESIGNS = ("natpair", "classic")  # lab.topology.Design, the same
@@ -43,21 +43,25 @@ _DESIGNS = ("natpair", "classic")  # lab.topology.Design, the same
     epilog="Example: natpair lab up && natpair lab status && natpair lab down",
 )
 def command() -> None:
-    """The whole world on one machine: build it, break it, look around. Needs root."""
+    """Build a complete test network on this machine and inject faults into it. Needs root."""
 
 
 def _name_option(function: click.decorators.FC) -> click.decorators.FC:
-    text = "Which lab, if there are several."
+    text = "Name of the lab."
     return click.option("--name", default="lab", show_default=True, help=text, shell_complete=complete.labs)(function)
 
 
 @click.command(epilog="Example: natpair lab up --config gateway.toml --profile fast")
-@click.option("--config", type=click.Path(path_type=Path), help="A gateway.toml; the example if not given.")
-@click.option("--profile", type=click.Choice(_PROFILES), help="Another profile than the file says.")
-@click.option("--design", type=click.Choice(_DESIGNS), default="natpair", help="Whose pair; classic: docs/classic.md.")
-@click.option("--keep", is_flag=True, help="Leave the lab up even if the pair does not get ready.")
-@click.option("--api", "with_api", is_flag=True, help="Beside it an emulated Linode account that holds the pair.")
-@click.option("--api-port", type=click.IntRange(0, 65535), default=18080, show_default=True, help="0 takes a free one.")
+@click.option("--config", type=click.Path(path_type=Path), help="gateway.toml to use [default: the example]")
+@click.option("--profile", type=click.Choice(_PROFILES), help="Profile to use instead of the file's.")
+@click.option(
+    "--design", type=click.Choice(_DESIGNS), default="natpair", help="Kind of pair; classic: see docs/classic.md."
+)
+@click.option("--keep", is_flag=True, help="Keep the lab even if the pair does not become ready.")
+@click.option("--api", "with_api", is_flag=True, help="Also serve an emulated Linode account with this pair.")
+@click.option(
+    "--api-port", type=click.IntRange(0, 65535), default=18080, show_default=True, help="Port; 0 selects a free one."
+)
 @_name_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def up(
@@ -72,7 +76,7 @@ def up(
 ) -> None:
     """Boot the lab and wait until the pair is ready.
 
-    With --api its nodes reach the account at http://198.51.100.20/v4, where api_url of [linode] may point.
+    With --api, the nodes reach the emulated account at http://198.51.100.20/v4; set linode.api_url to that.
     """
     from natpair.core.model import Profile
     from natpair_lab.testbed.topology import Design
@@ -87,8 +91,8 @@ def up(
         if with_api:
             from natpair_lab.testbed.cloudlab import serve_in_background
 
-            progress(f"an emulated account that holds the pair: {serve_in_background(lab, api_port).url}/v4")
-        progress("waiting for one active node and one synced standby")
+            progress(f"emulated account with the pair: {serve_in_background(lab, api_port).url}/v4")
+        progress("waiting for one active node and one standby in sync")
         lab.wait_ready()
         reached = lab.warm()
     except BaseException:
@@ -105,17 +109,17 @@ def up(
 @click.command(epilog="Example: natpair lab down")
 @_name_option
 def down(name: str) -> None:
-    """Remove the lab, also one that was left half built. Nothing else is touched."""
+    """Remove the lab, also one that is half built, and nothing else."""
     from natpair_lab.testbed.world import Lab
 
     there = Lab.remove(name)
-    talk(f"{symbols(sys.stderr).good} " + (f"the lab {name} is gone" if there else f"no lab called {name} was up"))
+    talk(f"{symbols(sys.stderr).good} " + (f"removed the lab {name}" if there else f"there was no lab called {name}"))
 
 
 @click.command(name="list", epilog="Example: natpair lab list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def list_(as_json: bool) -> None:
-    """Say which labs there are on this machine, and how far each is."""
+    """List the labs on this machine, with the state of each."""
     from natpair_lab.testbed import apirecord, netns, state
 
     rows = []
@@ -126,14 +130,14 @@ def list_(as_json: bool) -> None:
     if as_json:
         emit_json({"schema": "natpair/lab-list/v1", "labs": [{"name": name, "phase": phase} for name, phase in rows]})
     else:
-        say(table(rows, ("LAB", "PHASE")) or "no lab is up")
+        say(table(rows, ("LAB", "PHASE")) or "no lab is running")
 
 
 @click.command(epilog="Example: natpair lab status --json")
 @_name_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def status(name: str, as_json: bool) -> None:
-    """Hosts, roles as the agents tell them, the fabric's best path, and the shares."""
+    """Show hosts, the roles that the agents report, the fabric's best path, and the shares."""
     from natpair_lab.testbed.report import look_at_account
     from natpair_lab.testbed.world import Lab
 
@@ -143,7 +147,7 @@ def status(name: str, as_json: bool) -> None:
     elif as_json:
         emit_json(account)
     else:
-        say(f"no machine yet: the account of the lab {name}, {account.api.url}/v4, has no Linode that is a node")
+        say(f"no node yet: the emulated account of the lab {name}, {account.api.url}/v4, has no Linode that is a node")
 
 
 @click.command(
@@ -155,7 +159,7 @@ def status(name: str, as_json: bool) -> None:
 @click.argument("host", shell_complete=complete.hosts)
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED)
 def exec_(name: str, host: str, argv: tuple[str, ...]) -> None:
-    """Run a program (a shell if none is given) inside HOST, with this terminal and its own exit code."""
+    """Run a program, by default a shell, inside HOST with this terminal. The exit code is the program's."""
     from natpair_lab.testbed.host import command as inside
     from natpair_lab.testbed.world import Lab
 
@@ -171,11 +175,11 @@ def exec_(name: str, host: str, argv: tuple[str, ...]) -> None:
 @_name_option
 @click.argument("kind", shell_complete=complete.faults)
 @click.argument("target", required=False, shell_complete=complete.nodes)
-@click.option("--repair", is_flag=True, help="Undo it instead.")
+@click.option("--repair", is_flag=True, help="Repair the fault instead.")
 def fault(name: str, kind: str, target: str | None, repair: bool) -> None:
-    """Break a node: TARGET is its name, `active` (the default) or `standby`.
+    """Inject a fault into a node. TARGET is the node's name, `active` (the default) or `standby`.
 
-    With --repair the default is wherever the fault is.
+    With --repair, the default TARGET is every node with this fault.
     """
     from natpair_lab.testbed.faults import kind_named, node_meant
     from natpair_lab.testbed.world import Lab
@@ -200,20 +204,23 @@ def _repair(lab: Lab, chosen: Kind, kind: str, target: str | None) -> None:
             talk(f"{symbols(sys.stderr).good} {node}: repaired {kind}")
     if not set(wanted) & set(broken):
         where = f"; {' and '.join(broken)} has it" if broken else ""
-        talk(f"nothing repaired: {' and '.join(wanted) or 'no node'} has no fault {kind} now{where}")
+        what = f"{wanted[0]} does not have the fault {kind}" if wanted else f"no node has the fault {kind}"
+        talk(f"nothing to repair: {what}{where}")
 
 
 @click.command(epilog="Example: natpair lab fabric --converge-ms 3000")
 @_name_option
-@click.option("--converge-ms", type=click.IntRange(0, 60_000), default=0, help="Follow a best path so much later.")
-@click.option("--ignore-med", is_flag=True, help="Let the route servers forget the MED.")
-@click.option("--load-share", is_flag=True, help="Use equal routes of both nodes at once.")
-@click.option("--prefer-older", is_flag=True, help="Of equal routes keep the older one.")
-@click.option("--hold-sessions", is_flag=True, help="Refuse BGP from a node without a share.")
+@click.option(
+    "--converge-ms", type=click.IntRange(0, 60_000), default=0, help="Delay before the fabric follows a new best path."
+)
+@click.option("--ignore-med", is_flag=True, help="The route servers ignore MED.")
+@click.option("--load-share", is_flag=True, help="The fabric uses equal routes of both nodes at the same time.")
+@click.option("--prefer-older", is_flag=True, help="The fabric keeps the older of two equal routes.")
+@click.option("--hold-sessions", is_flag=True, help="The route servers refuse BGP from a node without a share.")
 def fabric(
     name: str, converge_ms: int, ignore_med: bool, load_share: bool, prefer_older: bool, hold_sessions: bool
 ) -> None:
-    """Set how the provider's fabric behaves; what is not given returns to its default."""
+    """Set how the provider's fabric behaves. Options that are not given return to their defaults."""
     from natpair_lab.testbed.world import Lab
 
     Lab.attach(name).fabric(
@@ -230,7 +237,7 @@ def fabric(
 @click.argument("fip")
 @click.argument("nodes", nargs=-1, shell_complete=complete.nodes)
 def share(name: str, fip: str, nodes: tuple[str, ...]) -> None:
-    """Share FIP to exactly NODES; the route servers refuse it from any other."""
+    """Share FIP to exactly NODES. The route servers refuse it from all other nodes."""
     from natpair_lab.testbed.world import Lab
 
     Lab.attach(name).share(fip, nodes)
@@ -252,19 +259,19 @@ def _report(lab: Lab, as_json: bool) -> None:
     say()
     for fip in seen.fips:
         say(
-            f"FIP {fip.fip}: the fabric sends it to {' and '.join(fip.best_path) or 'nobody'};"
-            f" shared to {' and '.join(fip.shared_to) or 'nobody'}"
+            f"FIP {fip.fip}: the fabric sends it to {' and '.join(fip.best_path) or 'no node'};"
+            f" shared to {' and '.join(fip.shared_to) or 'no node'}"
         )
     if seen.fabric_words:
         say(f"the fabric {seen.fabric_words}")
     if seen.api is not None:
-        say(f"its Linode account: {seen.api.url}/v4 from here, {seen.api.inside}/v4 from its hosts")
+        say(f"emulated Linode account: {seen.api.url}/v4 from this machine, {seen.api.inside}/v4 from the lab's hosts")
 
 
 def _hints(lab: Lab) -> None:
     option = "" if lab.name == "lab" else f" --name {lab.name}"
     talk()
-    talk("Look around:")
+    talk("Things to try:")
     look = "natpair status" if lab.design == _DESIGNS[0] else "gobgp neighbor"
     for words in (
         f"natpair lab status{option}",

@@ -1,4 +1,4 @@
-"""`natpair lab api`: the Linode API emulator, alone or with its Linodes as hosts of a lab."""
+"""`natpair lab api`: run the emulator of the Linode API, alone or with its Linodes as hosts of a lab."""
 
 from __future__ import annotations
 
@@ -25,21 +25,23 @@ _HOST = "127.0.0.1"
     "LINODE_CLI_API_HOST=127.0.0.1:18080 LINODE_CLI_API_SCHEME=http linode-cli regions list. With machines: "
     "natpair lab api --lab cloud, and elsewhere: natpair cloud apply, natpair lab status --name cloud."
 )
-@click.option("--lab", "lab_name", metavar="NAME", help="Make Linodes hosts of the lab NAME, new or up. Needs root.")
-@click.option("--port", type=click.IntRange(0, 65535), default=18080, show_default=True, help="0 takes a free one.")
+@click.option("--lab", "lab_name", metavar="NAME", help="Boot the Linodes as hosts of the lab NAME. Needs root.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=18080, show_default=True, help="Port; 0 selects a free one."
+)
 @click.option(
     "--seconds",
     type=click.FloatRange(0, 3600),
     default=2.0,
     show_default=True,
-    help="How long provisioning and booting take, at least.",
+    help="Minimum time of provisioning and of booting.",
 )
 def command(lab_name: str | None, port: int, seconds: float) -> None:
-    """Serve an emulated account on this machine until interrupted.
+    """Serve an emulated Linode account on this machine until interrupted.
 
-    Alone it needs no root and creates nothing real. With --lab, two Linodes with a VLAN and natpair's user data
-    really boot as the nodes of a lab, which goes when they are deleted or when this ends. A lab that is up already
-    keeps running: the account then holds its pair.
+    Without --lab it needs no root and boots no hosts. With --lab, two Linodes that have a VLAN and natpair's user data
+    boot as the nodes of a lab. The lab is removed when the Linodes are deleted or this command ends. If the lab is
+    running already, the account contains its pair, and the lab keeps running afterwards.
     """
     from natpair_lab.emulator.state import Store, Timing
 
@@ -56,13 +58,13 @@ def _with_lab(name: str, timing: Timing, port: int) -> None:
 
     bullet = symbols(sys.stderr).bullet
     doors = Doors()
-    # The World's thread has ended when asyncio.run returns: what it made is then for `claim` to take away.
+    # The World's thread has ended when asyncio.run returns; then `claim` removes what it made.
     with claim(name, timing, doors, lambda text: talk(f"{bullet} {text}")) as lab:
         _run(_serve(lab.store, port, lab, doors))
 
 
 def _run(serving: Coroutine[Any, Any, None]) -> None:
-    """Serve until Ctrl-C, SIGTERM or SIGHUP, and end the program as that signal would have."""
+    """Serve until Ctrl-C, SIGTERM or SIGHUP, and exit with that signal's code."""
     told: list[int] = []
 
     async def until_told() -> None:
@@ -73,7 +75,7 @@ def _run(serving: Coroutine[Any, Any, None]) -> None:
             if task is not None:
                 task.cancel()
 
-        # Raised in the loop's midst, an exit would leave a World's call running behind the clearing away.
+        # An exit raised inside the loop would leave a World's call running during the cleanup.
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 loop.add_signal_handler(number, end, number)
@@ -114,7 +116,7 @@ async def _in_lab(lab: CloudLab, url: str) -> None:
 
 
 async def _announce(url: str) -> None:
-    """Say where it is, and serve for ever."""
+    """Print the address, and serve forever."""
     say(f"{url}/v4")
-    talk("Any word is a token with every scope. Faults: see POST /_emulator/faults. Ctrl-C ends it.")
+    talk("Every token is accepted and has all scopes. To inject faults: POST /_emulator/faults. Stop with Ctrl-C.")
     await asyncio.Event().wait()

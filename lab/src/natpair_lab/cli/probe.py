@@ -1,4 +1,4 @@
-"""`natpair lab probe`: the probe of `natpair cloud probe` on an emulated account, to see what it would find."""
+"""`natpair lab probe`: run the probe of `natpair cloud probe` on an emulated account."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ _TOKEN = "any-word-that-stands-in-no-answer"  # noqa: S105 - no secret: an emula
 
 
 @click.command(
-    epilog="Example: natpair lab probe --name cloud --fabric ignore-med --yes. It needs natpair lab api --lab cloud "
-    "running in another terminal."
+    epilog="Example: natpair lab probe --name cloud --fabric ignore-med --yes. Before that, run natpair lab api --lab "
+    "cloud in another terminal."
 )
 @click.option("--name", default="cloud", show_default=True, help="The lab whose emulated account is used.")
 @click.option("--region", default="us-ord", show_default=True, help="The region that the report names.")
-@click.option("--fabric", type=click.Choice(_FABRICS), multiple=True, help="How the lab's fabric behaves.")
+@click.option(
+    "--fabric", type=click.Choice(_FABRICS), multiple=True, help="Behaviour of the lab's fabric; may be repeated."
+)
 @with_options
 def command(name: str, region: str, fabric: tuple[str, ...], **given: object) -> int:
-    """Run the probe on the emulated account of a lab, on a fabric that behaves as told."""
+    """Run the probe on the emulated account of a lab, with the fabric behaviour that --fabric sets."""
     from natpair.errors import LabError
     from natpair.linode.token import Token
     from natpair.probe.run import Api
@@ -30,7 +32,9 @@ def command(name: str, region: str, fabric: tuple[str, ...], **given: object) ->
 
     record = apirecord.read(netns.LABS / name)
     if record is None or not record.alive:
-        raise LabError(f"the lab {name} has no account", cure=f"natpair lab api --lab {name}, in another terminal")
+        raise LabError(
+            f"the lab {name} has no emulated account", cure=f"run natpair lab api --lab {name} in another terminal"
+        )
     knobs = Knobs(**{knob.replace("-", "_"): True for knob in fabric})
     api = Api(f"{record.url}/v4", Token(_TOKEN))
     return run(api, region, given, f"the lab {name}", LAB_PACE, lambda _folder: LabReach(name, knobs))

@@ -1,4 +1,4 @@
-"""A lab as the probe's ground: its nodes stand for the two Linodes, its internet host for the outside view."""
+"""A lab as the probe's site: its nodes take the place of the two Linodes, its internet host is the outside view."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from natpair_lab.testbed.world import Lab
 
 
 class LabChannel:
-    """One host of the lab called `lab`, which may be built later than this."""
+    """One host of the lab called `lab`, which need not exist yet."""
 
     def __init__(self, lab: str, name: str) -> None:
         self._lab = lab
@@ -27,25 +27,25 @@ class LabChannel:
     async def run(
         self, argv: Sequence[str], *, stdin: str = "", timeout_seconds: float = 10, ok: Sequence[int] = (0,)
     ) -> Completed:
-        """Run a program inside the host; CommandFailed also while the host is off."""
+        """Run a program inside the host. Raise CommandFailed also while the host is off."""
         try:
             ref = Lab.attach(self._lab).ref(self.name)
         except LabError as error:
             raise CommandFailed(argv, None, error.message, cure=error.cure) from error
         try:
             return await arun(host.command(ref, argv), stdin=stdin, timeout=timeout_seconds, ok=ok)
-        except CommandFailed as error:  # of the program that was meant, not of the one that goes into the host
+        except CommandFailed as error:  # name the requested program, not the one that enters the host
             raise CommandFailed(argv, error.rc, f"on {self.name}: {error.stderr}") from error
 
 
 class LabReach:
-    """How the Linodes of an emulated account are reached that are hosts of a lab."""
+    """Access to the Linodes of an emulated account that are hosts of a lab."""
 
     public_key = ""
     eye_folder = wire.FOLDER
 
     def __init__(self, lab: str, knobs: Knobs | None = None) -> None:
-        """`knobs` say how the lab's fabric shall behave."""
+        """`knobs` set the behaviour of the lab's fabric."""
         self._lab = lab
         self._knobs = knobs
         self.vantage: Channel = LabChannel(lab, INTERNET)
@@ -55,22 +55,22 @@ class LabReach:
         return LabChannel(self._lab, name)
 
     async def ready(self) -> None:
-        """Make the fabric what it shall be, now that there is one."""
+        """Set the behaviour of the fabric, which exists now."""
         if self._knobs is not None:
             knobs = asdict(replace(self._knobs, hold_sessions=True))
             await asyncio.to_thread(lambda: Lab.attach(self._lab).fabric(**knobs))
 
     async def cut(self, name: str) -> None:
-        """Both cables first, then every process of the node."""
+        """Cut both cables first, then kill every process of the node."""
         await asyncio.to_thread(Lab.attach(self._lab).power_cut, name)
 
     async def restore(self, name: str) -> bool:
-        """Boot the node; its Linode never knew that it was off."""
+        """Boot the node. The emulated account did not see that it was off."""
         await asyncio.to_thread(Lab.attach(self._lab).boot, name)
         return True
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there is nothing to close."""
 
 
 class LabSite:
@@ -83,7 +83,7 @@ class LabSite:
 
     @property
     def gateway(self) -> Gateway:
-        """The lab's."""
+        """The lab's gateway."""
         return self._lab.gateway
 
     def node(self, name: str) -> Channel:
@@ -103,5 +103,5 @@ class LabSite:
         await self._reach.restore(name)
 
     async def same_host(self) -> bool | None:
-        """A lab has one machine only, which says nothing."""
+        """Unknown: all hosts of a lab are on one machine."""
         return None

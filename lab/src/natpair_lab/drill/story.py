@@ -1,4 +1,4 @@
-"""The demo: a pair's life in steps, each a measured drill in one lab. Says nothing it did not measure."""
+"""The demo: five steps in one lab, three of them measured drills. It reports only what it measured."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _VISITORS = 8
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One line of the closing report: what was measured, against what is promised."""
+    """One line of the final report: the measured value and its limit."""
 
     what: str
     measured: str
@@ -32,21 +32,21 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Narrator:
-    """Where the story goes: `tell` to the reader, `progress` to whoever waits meanwhile."""
+    """The output of the demo: `tell` prints the text, `progress` shows what is being done."""
 
     tell: Tell
     progress: Progress
     ascii_only: bool = False
 
     def chapter(self, number: int, title: str) -> None:
-        """Begin a step of the story."""
+        """Begin a step of the demo."""
         self.tell("")
         self.tell(f"[{number}/5] {title}")
         self.tell("")
 
 
 def tell_story(lab: Lab, narrator: Narrator) -> tuple[Bar, ...]:
-    """The whole story on a lab that is up; the lines of its closing report."""
+    """Run the demo on a running lab. Return the lines of the final report."""
     active, standby = _who_is_who(lab, narrator)
     _one_address(lab, narrator, active)
     planned = _planned(lab, narrator, active, standby)
@@ -62,8 +62,8 @@ def _who_is_who(lab: Lab, narrator: Narrator) -> tuple[str, str]:
     for line in draw(lab.topology, {node.name: node.role for node in look(lab).nodes}).splitlines():
         narrator.tell(line)
     narrator.tell("")
-    narrator.tell(f"{active} is active: it holds the VIP {lab.gateway.pair.vip.ip} and announces the public address.")
-    narrator.tell(f"{standby} is standby: it holds a copy of every connection, ready to carry on.")
+    narrator.tell(f"{active} is active: it has the VIP {lab.gateway.pair.vip.ip} and announces the public address.")
+    narrator.tell(f"{standby} is standby: it has a copy of every connection and can take over at any time.")
     return active, standby
 
 
@@ -77,8 +77,8 @@ def _one_address(lab: Lab, narrator: Narrator, active: str) -> None:
     if not seen:
         raise LabError("the clients do not reach the internet host", cure=lab.diagnose())
     count = sum(1 for flow in record.flows if flow.address)
-    narrator.tell(f"client-2 opened {count} connections by way of {active}; the internet host saw them come")
-    narrator.tell(f"from {' and '.join(sorted(seen))}. No private address ever leaves the pair.")
+    narrator.tell(f"client-2 opened {count} connections through {active}. The internet host saw them come")
+    narrator.tell(f"from {' and '.join(sorted(seen))}, not from a private address.")
 
 
 def _planned(lab: Lab, narrator: Narrator, active: str, standby: str) -> Report:
@@ -89,24 +89,24 @@ def _planned(lab: Lab, narrator: Narrator, active: str, standby: str) -> Report:
 
 
 def _crash(lab: Lab, narrator: Narrator) -> Report:
-    narrator.chapter(4, "Disaster: the active node loses power")
-    narrator.tell("Both cables first, then the machine: nobody says goodbye to anybody.")
+    narrator.chapter(4, "Power cut: the active node loses power")
+    narrator.tell("Both cables are cut first, then all processes are killed: no daemon can say goodbye.")
     report = drill_in(lab, Options(KindName.CRASH), narrator.progress)
     _show(report, narrator)
     run = report.runs[0]
-    narrator.tell(f"{run.survivor} noticed, took over, and told clients and fabric; {_flows(run)}.")
+    narrator.tell(f"{run.survivor} took over and announced itself to clients and fabric. {_flows(run)}.")
     return report
 
 
 def _return(lab: Lab, narrator: Narrator) -> Report:
-    narrator.chapter(5, "The dead node comes back, and does not make trouble")
+    narrator.chapter(5, "The dead node returns without an interruption")
     report = drill_in(lab, Options(KindName.RETURN), narrator.progress)
     run = report.runs[0]
     joined = "did not get in sync" if run.rejoined_ms is None else f"was in sync {run.rejoined_ms / 1000:.1f} s later"
-    narrator.tell(f"This time {run.victim} lost power, and {run.survivor}, back from the dead itself, took over.")
+    narrator.tell(f"This time {run.victim} lost power, and {run.survivor}, which is back, took over.")
     narrator.tell(f"Then {run.victim} was powered on: it joined as standby and {joined}.")
     narrator.tell(
-        f"{run.survivor} stayed active; {run.packets_lost} of {run.packets_sent} packets were lost meanwhile."
+        f"{run.survivor} stayed active. {run.packets_lost} of {run.packets_sent} packets were lost during the return."
     )
     return report
 
@@ -124,11 +124,11 @@ def _show(report: Report, narrator: Narrator) -> None:
 def _flows(run: RunResult) -> str:
     alive = run.flows_total - run.flows_broken
     same = "the same public address and port" if run.figure("address_changed") == 0 else "ANOTHER public address"
-    return f"{alive} of {run.flows_total} connections live on, {same}"
+    return f"{alive} of {run.flows_total} connections survived, with {same}"
 
 
 def bars(planned: Report, crash: Report, back: Report) -> Iterator[Bar]:
-    """The closing report: every figure beside its promise."""
+    """The final report: every figure with its limit."""
     quiet, hard, returned = planned.runs[0], crash.runs[0], back.runs[0]
     excess, outage = planned.bounds["excess_ms"], crash.bounds["outage_ms"]
     leaked = sum(report.summary.leaked_packets for report in (planned, crash, back))

@@ -1,4 +1,4 @@
-"""A report as text for people: a table of runs, a small picture of the worst one, and what did not hold. Pure."""
+"""A report as text: a table of runs, a timeline of the worst run, and the limits that did not hold. Pure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def lines(report: Report, *, ascii_only: bool = False) -> Iterator[str]:
     for number, run in enumerate(report.runs, start=1):
         for words in dict.fromkeys((*run.refusals, run.refused)):
             if words:
-                yield f"run {number}, the agent: {words}"
+                yield f"run {number}, the agent's answer: {words}"
     worst = max(report.runs, key=lambda run: run.outage_ms)
     yield ""
     yield f"worst run ({report.runs.index(worst) + 1}), milliseconds after the event:"
@@ -68,7 +68,7 @@ def _row(number: int, run: RunResult) -> tuple[str, ...]:
 
 
 def picture(run: RunResult, *, ascii_only: bool = False) -> Iterator[str]:
-    """A bar of time around the event, silence of the stream as gaps, and one line a step with its moment."""
+    """A timeline around the event, with gaps where the stream had no replies, and one line per step with its time."""
     full, empty = ("#", ".") if ascii_only else ("█", "·")
     moments = [moment for name, _ in _STEP_NAMES if (moment := getattr(run.steps_ms, name)) is not None]
     end = max([200.0, *moments, *(gap[1] for gap in run.gaps_ms)]) * 1.15
@@ -81,7 +81,7 @@ def picture(run: RunResult, *, ascii_only: bool = False) -> Iterator[str]:
     for gap_start, gap_end in run.gaps_ms:
         for at in range(column(gap_start), column(gap_end) + 1):
             cells[at] = empty
-    yield f"  {'echo replies':26}{''.join(cells)}  longest silence {run.outage_ms:.0f}"
+    yield f"  {'echo replies':26}{''.join(cells)}  longest gap {run.outage_ms:.0f}"
     yield f"  {'event':26}{' ' * column(0.0)}^  0"
     for name, title in _STEP_NAMES:
         moment = getattr(run.steps_ms, name)
@@ -98,7 +98,8 @@ def _summary(report: Report) -> Iterator[str]:
         f" {total.flows_total}; resets {total.resets}; leaked {total.leaked_packets}"
     )
     first, last = report.runs[0], report.runs[-1]
-    yield f"public address {first.address_before} before, {last.address_after or 'no answer'} after (of the last run)"
+    after = last.address_after or "no answer"
+    yield f"public address {first.address_before} before the first run, {after} after the last run"
     if report.held:
         yield "all bounds held: " + ", ".join(f"{name} <= {limit:g}" for name, limit in report.bounds.items())
         return
@@ -109,4 +110,4 @@ def _summary(report: Report) -> Iterator[str]:
 def _failure(failure: Failure) -> str:
     where = "over all runs" if failure.run is None else f"run {failure.run + 1}"
     value = "not measured" if failure.value is None else f"{failure.value:g}"
-    return f"{failure.bound}: {value} against {failure.limit:g} ({where})"
+    return f"{failure.bound}: {value}, bound {failure.limit:g} ({where})"

@@ -237,11 +237,11 @@ def api_well(context: Context) -> None:
 
 @Fault(
     31,
-    "Linode's API refuses, is slow, or answers nonsense, then power cut of the active node",
+    "Linode's API refuses, is slow, or gives invalid answers, then power cut of the active node",
     bound_ms=900,
     repair=api_well,
     invariants=UNTOUCHED,
-    scale="until both agents have met each way, 20 s of 429, in place of hours",
+    scale="until both agents have seen each kind, with 20 s of 429, instead of hours",
     agents=True,
     watched=True,
 )

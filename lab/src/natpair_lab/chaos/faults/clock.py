@@ -27,7 +27,7 @@ _BEFORE_2038_SECONDS = 3
     "clock jumps by an hour, steps every second, year 2038, then power cut of the active node",
     bound_ms=900,
     limits=Limits(transitions=2, heal_seconds=90),
-    scale="the clock that the programs of a node see, by a preloaded library; its kernel's is the machine's",
+    scale="changes the clock that a node's programs see, with a preloaded library; the kernel's clock is the machine's",
     agents=True,
     needs="gcc",
     alone=True,

@@ -29,7 +29,7 @@ def no_bgp_of(context: Context, *nodes: str) -> None:
     context.drop("public", *rules)
 
 
-@Fault(18, "active node loses all route servers, internet fine", bound_ms=2000, limits=Limits(path_ms=9000))
+@Fault(18, "active node loses all route servers, but not the internet", bound_ms=2000, limits=Limits(path_ms=9000))
 def active_without_servers(context: Context) -> None:
     """The active node loses all four route servers; the internet is fine."""
     no_bgp_of(context, context.active)
@@ -119,7 +119,7 @@ def _routes(context: Context, node: str) -> list[str]:
     return sorted(context.run(node, "ip", "-4", "route", "show", "table", "all").splitlines())
 
 
-@Fault(27, "a route server wants hold times of 3, 0, 65535 s", bound_ms=NO_OUTAGE_MS, limits=STAYS)
+@Fault(27, "a route server proposes hold times of 3, 0, 65535 s", bound_ms=NO_OUTAGE_MS, limits=STAYS)
 def odd_hold_times(context: Context) -> None:
     """A route server wants a hold time of 3 s, of none, and of 65535 s."""
     said = bad_server(context, *["hold:3", "hold:0", "hold:65535"] * 2)
@@ -145,7 +145,7 @@ def _only_standby(context: Context) -> None:
     context.lab.share(fip, [context.standby])
 
 
-@Fault(29, "share of the FIP revoked for the active node", bound_ms=NO_OUTAGE_MS, limits=_ASTRAY, agents=True)
+@Fault(29, "share of the FIP removed for the active node", bound_ms=NO_OUTAGE_MS, limits=_ASTRAY, agents=True)
 def share_revoked(context: Context) -> None:
     """The FIP is no longer shared to the active node; replies come to the standby, and somebody must say so."""
     _only_standby(context)
@@ -161,7 +161,7 @@ def replies_at_standby(context: Context) -> None:
     context.pass_time(5)
 
 
-@Fault(33, "DNS, metadata and web dead, and a switchover", bound_ms=NO_OUTAGE_MS, agents=True)
+@Fault(33, "DNS, metadata and web unreachable, and a switchover", bound_ms=NO_OUTAGE_MS, agents=True)
 def no_names(context: Context) -> None:
     """DNS, the metadata service and the web are dead for both nodes, and a switchover is asked for."""
     dead = ("udp dport 53", "tcp dport { 53, 80, 443 }", "ip daddr 169.254.169.254")

@@ -63,7 +63,7 @@ def _in_place(context: Context) -> bool:
     return _LOCAL in context.run(context.active, "nft", "list", "table", "ip", "natpair", check=False)
 
 
-@Fault(35, "another tool adds a table that drops all", bound_ms=5000)
+@Fault(35, "another tool adds a table that drops everything", bound_ms=5000)
 def foreign_table(context: Context) -> None:
     """Another tool adds a table of its own that drops all that is forwarded."""
     table = "table ip stranger { chain forward { type filter hook forward priority -10; policy drop; }; }"
@@ -75,7 +75,7 @@ def foreign_table(context: Context) -> None:
 
 @Fault(
     36,
-    "SNAT address altered on the active node",
+    "SNAT address changed on the active node",
     bound_ms=_REPAIR_MS,
     limits=Limits(transitions=0, fip_grace_ms=1000),
     agents=True,
@@ -93,7 +93,7 @@ def translation_altered(context: Context) -> None:
     context.check("repaired", repaired, _REPAIR_MS)
 
 
-@Fault(37, "forwarding and other settings flipped on the active node", bound_ms=_SETTINGS_MS)
+@Fault(37, "forwarding and other kernel settings changed on the active node", bound_ms=_SETTINGS_MS)
 def settings_flipped(context: Context) -> None:
     """Somebody switches forwarding and mid-stream pick-up off, strict reverse path and redirects on."""
     node = context.active
@@ -108,7 +108,7 @@ def _restore(context: Context, node: str, key: str, value: str) -> None:
     context.run(node, "sysctl", "-qw", f"{key}={value}", check=False)
 
 
-@Fault(38, "default route deleted; then an alien rule", bound_ms=2000, limits=Limits(transitions=2))
+@Fault(38, "default route deleted, then a foreign policy rule added", bound_ms=2000, limits=Limits(transitions=2))
 def routes_changed(context: Context) -> None:
     """The default route of the active node is deleted; later, of the then active, a rule sends all astray."""
     node = context.active
@@ -130,7 +130,7 @@ def flows_flushed(context: Context) -> None:
     context.pass_time(2)
 
 
-@Fault(40, "the nodes disagree on the VRRP router id", bound_ms=NO_OUTAGE_MS, limits=STAYS, agents=True)
+@Fault(40, "the nodes have different VRRP router ids", bound_ms=NO_OUTAGE_MS, limits=STAYS, agents=True)
 def nodes_disagree(context: Context) -> None:
     """The standby gets another VRRP router id than the active node, by its file and natpair apply."""
     node = context.standby
@@ -155,7 +155,7 @@ def _put_back(context: Context, node: str, text: str) -> None:
     context.natpair(node, "apply", paths.CONFIG)
 
 
-@Fault(41, "a bad file; then a power cut while a good one is applied", bound_ms=900, agents=True)
+@Fault(41, "an invalid file applied, then a power cut while a valid one is applied", bound_ms=900, agents=True)
 def bad_file(context: Context) -> None:
     """A bad file is refused and changes nothing; a good one is applied again and again while the other loses power."""
     node = context.standby

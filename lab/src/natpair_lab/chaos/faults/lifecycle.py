@@ -17,7 +17,7 @@ def power_cut(context: Context) -> None:
     context.power_cut(context.active)
 
 
-@Fault(55, "standby without power, then the active node's gateway mute", bound_ms=NO_OUTAGE_MS)
+@Fault(55, "standby without power, then the active node's gateway does not respond", bound_ms=NO_OUTAGE_MS)
 def last_node_doubts(context: Context) -> None:
     """The standby is without power, and then the active node's gateway no longer answers ARP, but still forwards."""
     context.power_cut(context.standby)
@@ -33,7 +33,7 @@ def last_node_doubts(context: Context) -> None:
     "public cable of the active node flaps at 1 Hz",
     bound_ms=1500,
     limits=Limits(transitions=2),
-    scale="12 s in place of 60 s",
+    scale="12 s instead of 60 s",
 )
 def flapping(context: Context) -> None:
     """The active node's public cable goes up and down once a second."""
@@ -74,7 +74,9 @@ def reboots(context: Context) -> None:
             context.hand_over()
 
 
-@Fault(65, "power cut, return, power cut of the other", bound_ms=900, limits=Limits(transitions=2))
+@Fault(
+    65, "power cut of the active node, return, power cut of the other node", bound_ms=900, limits=Limits(transitions=2)
+)
 def there_and_back(context: Context) -> None:
     """The active node loses power and returns, and as soon as the pair is whole the other loses power."""
     first = context.active
@@ -90,7 +92,7 @@ def there_and_back(context: Context) -> None:
     "hypervisor stalls the active node for 1, 3 and 10 s",
     bound_ms=1500,
     limits=Limits(transitions=3),
-    scale="without the 60 s",
+    scale="without the stall of 60 s",
 )
 def stalled(context: Context) -> None:
     """The hypervisor stops the active node, its cables go nowhere meanwhile, and it wakes as if nothing had been."""
@@ -113,10 +115,10 @@ def stalled(context: Context) -> None:
 
 @Fault(
     69,
-    "power cut of both, one returns",
+    "power cut of both nodes, one returns",
     bound_ms=15_000,
     limits=Limits(path_ms=8000, flow_kinds=OUTBOUND_FIRST),
-    scale="serves within hold time + 2 s of its boot, as design has it, in place of 3 s",
+    scale="serves within hold time + 2 s after its boot, as designed, instead of 3 s",
     alone=True,
 )
 def both_cut_one_returns(context: Context) -> None:

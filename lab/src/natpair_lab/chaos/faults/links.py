@@ -28,7 +28,7 @@ def public_down(context: Context) -> None:
 
 @Fault(
     13,
-    "a leg of the active node dead with its carrier up: VLAN, then public",
+    "link of the active node fails with its carrier up: VLAN, then public",
     bound_ms=2000,
     limits=Limits(transitions=2),
 )
@@ -45,7 +45,7 @@ def _dead(context: Context, leg: Leg) -> None:
     context.wait_ready()
 
 
-@Fault(14, "standby deaf to the active node on the VLAN", bound_ms=2000, limits=Limits(owners_ms=2000))
+@Fault(14, "standby receives nothing from the active node on the VLAN", bound_ms=2000, limits=Limits(owners_ms=2000))
 def standby_deaf(context: Context) -> None:
     """The standby hears nothing of the active node on the VLAN; the other direction works."""
     rule = f"iifname {context.port(context.active, 'vlan')} oifname {context.port(context.standby, 'vlan')}"
@@ -53,7 +53,7 @@ def standby_deaf(context: Context) -> None:
     context.pass_time(6)
 
 
-@Fault(15, "active node deaf to the standby on the VLAN", bound_ms=NO_OUTAGE_MS, limits=STAYS)
+@Fault(15, "active node receives nothing from the standby on the VLAN", bound_ms=NO_OUTAGE_MS, limits=STAYS)
 def active_deaf(context: Context) -> None:
     """The active node hears nothing of the standby on the VLAN."""
     rule = f"iifname {context.port(context.standby, 'vlan')} oifname {context.port(context.active, 'vlan')}"
@@ -62,7 +62,7 @@ def active_deaf(context: Context) -> None:
 
 
 @Fault(
-    16, "VRRP adverts lost: 10 %, then 30 %", bound_ms=NO_OUTAGE_MS, limits=STAYS, scale="10 s each in place of an hour"
+    16, "VRRP adverts lost: 10 %, then 30 %", bound_ms=NO_OUTAGE_MS, limits=STAYS, scale="10 s each instead of an hour"
 )
 def adverts_lost(context: Context) -> None:
     """Of VRRP's adverts, one in ten is lost for a while, then three in ten."""
@@ -73,9 +73,9 @@ def adverts_lost(context: Context) -> None:
 
 @Fault(
     17,
-    "VLAN cut between the nodes (split brain), then healed",
+    "VLAN cut between the nodes (split brain), then repaired",
     bound_ms=3000,
-    scale="15 s; natpair drill partition does 130 s",
+    scale="15 s; natpair drill partition takes 130 s",
 )
 def partition(context: Context) -> None:
     """The VLAN is cut between the two nodes; both still reach the clients."""
@@ -86,7 +86,7 @@ def partition(context: Context) -> None:
         context.lab.partition(False)
 
 
-@Fault(21, "peer link with 200 ms +- 100, disorder and 5 % duplicates", bound_ms=NO_OUTAGE_MS, limits=STAYS)
+@Fault(21, "peer link with 200 ms +- 100 delay, reordering and 5 % duplicates", bound_ms=NO_OUTAGE_MS, limits=STAYS)
 def slow_and_disordered(context: Context) -> None:
     """Between the nodes frames take 100 to 300 ms, overtake each other, and one in twenty comes twice."""
     ports = []
@@ -128,7 +128,7 @@ def large_lost(context: Context) -> None:
     context.pass_time(2)
 
 
-@Fault(23, "MTU 9000 inside, 1500 on the uplink, 1280 on the way", bound_ms=NO_OUTAGE_MS, limits=STAYS)
+@Fault(23, "MTU 9000 on the VLAN, 1500 on the uplink, 1280 on the path", bound_ms=NO_OUTAGE_MS, limits=STAYS)
 def narrow_path(context: Context) -> None:
     """The private side has 9000 bytes, the uplink 1500, and somewhere beyond only 1280 pass."""
     for host, interface in _wide(context):
@@ -146,7 +146,7 @@ def narrow_path(context: Context) -> None:
 
 @Fault(
     73,
-    "a card of the standby comes late after its boot, then power cut of the active node",
+    "network card of the standby appears late after its boot, then power cut of the active node",
     bound_ms=900,
     invariants=UNTOUCHED,
     agents=True,
@@ -169,7 +169,7 @@ def late_cards(context: Context) -> None:
 
 @Fault(
     74,
-    "a card of the standby unplugged and plugged again, then power cut of the active node",
+    "network card of the standby removed and added again, then power cut of the active node",
     bound_ms=900,
     invariants=UNTOUCHED,
     agents=True,

@@ -49,7 +49,7 @@ def forget(context: Context) -> None:
                 context.lab.exec(node, words, check=False, timeout=60)
 
 
-@Fault(42, "one client wants the whole flow table", bound_ms=_CALM_MS, repair=forget, limits=_CROWDED)
+@Fault(42, "one client tries to fill the flow table", bound_ms=_CALM_MS, repair=forget, limits=_CROWDED)
 def table_full(context: Context) -> None:
     """One client opens more flows than the table holds; it must not get more than its share."""
     table = int(context.run(context.active, "sysctl", "-n", "net.netfilter.nf_conntrack_max"))
@@ -68,7 +68,9 @@ def ports_used_up(context: Context) -> None:
     context.require("flows to one target", made >= _FLOW_SHARE * _ONE_TARGET, f"{made} of {_ONE_TARGET} came about")
 
 
-@Fault(44, "SYN flood at the FIP", bound_ms=_CALM_MS, limits=STAYS, scale="10,000/s, to leave a core to the rest")
+@Fault(
+    44, "SYN flood at the FIP", bound_ms=_CALM_MS, limits=STAYS, scale="10,000/s, so that a core is left for the rest"
+)
 def syn_flood(context: Context) -> None:
     """SYNs to random ports of the FIP, from outside."""
     before = tracked(context.lab, context.active)
@@ -93,7 +95,7 @@ def udp_flood(context: Context) -> None:
     bound_ms=900,
     repair=forget,
     limits=Limits(flows_growth=100_000),
-    scale="20,000 in place of 500,000 flows",
+    scale="20,000 instead of 500,000 flows",
 )
 def cut_while_syncing(context: Context) -> None:
     """The active node loses power while thousands of new flows are being replicated."""
@@ -102,7 +104,7 @@ def cut_while_syncing(context: Context) -> None:
 
 
 @Fault(
-    61, "idle flows over a power cut", bound_ms=900, scale="remaining lifetimes compared in place of 30 min of silence"
+    61, "idle flows during a power cut", bound_ms=900, scale="compares remaining lifetimes instead of 30 min of silence"
 )
 def idle_flows(context: Context) -> None:
     """The active node loses power; flows that say nothing must have as long to live on the standby as they had."""
@@ -123,7 +125,7 @@ def _lifetimes(context: Context, node: str) -> dict[str, int]:
     }
 
 
-@Fault(63, "fragmented 60 kB datagrams over a power cut", bound_ms=900)
+@Fault(63, "fragmented 60 kB datagrams during a power cut", bound_ms=900)
 def large_datagrams(context: Context) -> None:
     """Datagrams of 60,000 bytes, in fragments, while the active node loses power."""
     context.start(OUTSIDE, "datagrams", "serve")
@@ -140,10 +142,10 @@ def large_datagrams(context: Context) -> None:
 
 @Fault(
     64,
-    "switchovers under 2000 flows",
+    "switchovers with 2000 flows",
     bound_ms=300,
     limits=Limits(transitions=_SWITCHOVERS, broken_ratio=0),
-    scale="5 times under 2000 flows in place of 50 under 10,000",
+    scale="5 times with 2000 flows instead of 50 times with 10,000",
     flows=2000,
     agents=True,
     alone=True,

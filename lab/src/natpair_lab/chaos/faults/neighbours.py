@@ -76,7 +76,7 @@ def sync_forged(context: Context) -> None:
     context.require("the daemons live", _pids(context) == before, "a daemon was started anew")
 
 
-@Fault(71, "a client calls itself the IPv6 router", bound_ms=NO_OUTAGE_MS, limits=STAYS)
+@Fault(71, "a client announces itself as the IPv6 router", bound_ms=NO_OUTAGE_MS, limits=STAYS)
 def routers_forged(context: Context) -> None:
     """A client calls itself the IPv6 router, to nodes that take advertisements, as the kernel of a machine does."""
     for node in context.lab.nodes:
@@ -91,7 +91,7 @@ def routers_forged(context: Context) -> None:
         context.require(f"routes of {node}", f"dev {private}" not in routes, routes)
 
 
-@Fault(72, "a client forges VRRP adverts while the standby is away", bound_ms=NO_OUTAGE_MS, limits=STAYS)
+@Fault(72, "a client forges VRRP adverts while the standby is off", bound_ms=NO_OUTAGE_MS, limits=STAYS)
 def adverts_while_alone(context: Context) -> None:
     """The standby is without power for longer than anybody would keep its place; then a client speaks in its name."""
     gateway, router = context.lab.gateway, context.lab.gateway.vrrp.router_id

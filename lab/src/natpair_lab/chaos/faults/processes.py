@@ -30,14 +30,14 @@ def keepalived_killed(context: Context) -> None:
     context.kill(context.active, "keepalived", signal.SIGKILL)
 
 
-@Fault(3, "Keepalived frozen on the active node, then thawed", bound_ms=1500, scale="frozen for 10 s in place of 30 s")
+@Fault(3, "Keepalived frozen on the active node, then resumed", bound_ms=1500, scale="frozen for 10 s instead of 30 s")
 def keepalived_frozen(context: Context) -> None:
     """It stands still with the VIP in the kernel, and wakes up later as the master it was."""
     context.freeze(context.active, "keepalived", 10)
     context.pass_time(2)
 
 
-@Fault(75, "Keepalived hung for good on the standby, then on the active node", bound_ms=1500, agents=True)
+@Fault(75, "Keepalived hangs permanently on the standby, then on the active node", bound_ms=1500, agents=True)
 def keepalived_hung_for_good(context: Context) -> None:
     """Nobody wakes it up again: first the standby's, then the active node's. The agents have to end it."""
     for node in (context.standby, context.active):
@@ -58,7 +58,7 @@ def keepalived_hung_for_good(context: Context) -> None:
     bound_ms=NO_OUTAGE_MS,
     invariants=UNTOUCHED,
     limits=STAYS,
-    scale="frozen for 8 s in place of 10 min; its watchdog acts after 5 s",
+    scale="frozen for 8 s instead of 10 min; its watchdog acts after 5 s",
     agents=True,
 )
 def agent_killed_and_frozen(context: Context) -> None:
@@ -108,7 +108,7 @@ def sync_killed_then_power_cut(context: Context) -> None:
     context.power_cut(context.active)
 
 
-@Fault(9, "nft killed in the midst of loading a ruleset, 40 times", bound_ms=NO_OUTAGE_MS, limits=STAYS, agents=True)
+@Fault(9, "nft killed while it loads a ruleset, 40 times", bound_ms=NO_OUTAGE_MS, limits=STAYS, agents=True)
 def nft_killed_midway(context: Context) -> None:
     """Rulesets are being loaded, and nft is killed at some moment in it, again and again."""
     # timeout(1) of coreutils kills it after so many milliseconds; some are quicker, and that is as it should be.
@@ -136,7 +136,7 @@ def no_more_forks(context: Context) -> None:
     bound_ms=NO_OUTAGE_MS,
     invariants=UNTOUCHED,
     limits=STAYS,
-    scale="Keepalived by SIGKILL: it takes no memory after its start",
+    scale="Keepalived is killed with SIGKILL, because it allocates no memory after its start",
     agents=True,
 )
 def out_of_memory(context: Context) -> None:
@@ -160,10 +160,10 @@ def _starts(context: Context, node: str, word: str) -> int:
 
 @Fault(
     48,
-    "60 processes that want the CPU, on both nodes",
+    "60 busy processes on both nodes",
     bound_ms=1000,
     limits=STAYS,
-    scale="8 s in place of 10 min; a stalled disk is fault 70",
+    scale="8 s instead of 10 min; a stalled disk is fault 70",
 )
 def busy(context: Context) -> None:
     """Many more processes want the CPU than there are cores, on both nodes."""
@@ -179,7 +179,7 @@ def busy(context: Context) -> None:
 
 @Fault(
     49,
-    "no more file descriptors for the agent of the active node",
+    "agent of the active node has no free file descriptors",
     bound_ms=NO_OUTAGE_MS,
     invariants=UNTOUCHED,
     limits=STAYS,

@@ -84,7 +84,7 @@ def ports_exhausted(context: Context) -> None:
     over_on_both(context, "ports-exhausted")
 
 
-@Fault(80, "line behind the gateway cut for the active node", bound_ms=10_000, limits=_OUT, agents=True)
+@Fault(80, "path beyond the gateway cut for the active node", bound_ms=10_000, limits=_OUT, agents=True)
 def line_cut_for_active(context: Context) -> None:
     """Behind the gateway nothing comes from or goes to the active node; the gateway and the standby's way are fine."""
     mac = context.run(context.active, "cat", f"/sys/class/net/{_public(context)}/address").strip()
