@@ -139,10 +139,10 @@ def test_a_whole_bench_asks_first() -> None:
         os.close(theirs)
         os.write(mine, b"n\n")
         assert asking.wait(timeout=60) != 0
-        assert "75 runs in labs of their own, about 25 minutes; go on? [y/N]" in os.read(mine, 4096).decode()
+        assert "75 runs, each in its own lab: about 25 minutes. Continue? [y/N]" in os.read(mine, 4096).decode()
     os.close(mine)
 
 
 def test_a_chosen_bench_says_how_long(capsys: pytest.CaptureFixture[str]) -> None:
     bench._agree(3, whole=False)
-    assert "3 runs in labs of their own, about 1 minutes" in capsys.readouterr().err
+    assert "3 runs, each in its own lab: about 1 minute" in capsys.readouterr().err

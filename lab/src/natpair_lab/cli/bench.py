@@ -108,7 +108,8 @@ def failover(
 
 def _agree(left: int, *, whole: bool) -> None:
     """Print how long it takes. On a terminal ask whether to continue, if no design or event was chosen."""
-    said = f"{left} runs, each in its own lab: about {math.ceil(left * _RUN_SECONDS / 60)} minutes"
+    minutes = math.ceil(left * _RUN_SECONDS / 60)
+    said = f"{left} runs, each in its own lab: about {minutes} minute{'s' * (minutes != 1)}"
     if whole and left and sys.stdin.isatty() and sys.stderr.isatty():
         click.confirm(f"{said}. Continue?", abort=True, err=True)
     else:
