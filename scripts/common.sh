@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Talk, timed steps and errors with a cure, for the scripts beside this file. Source it; never run it.
+# Talk, timed steps and errors with a fix, for the scripts beside this file. Source it; never run it.
 
 # Exit codes of sysexits(3), as natpair itself uses them.
 # shellcheck disable=SC2034  # used by the scripts that source this file
@@ -7,7 +7,7 @@ readonly EX_UNAVAILABLE=69 EX_CANTCREAT=73 EX_NOPERM=77
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 
-# die CODE MESSAGE CURE
+# die CODE MESSAGE FIX
 die() {
     printf 'setup: %s\n' "$2" >&2
     printf '  -> %s\n' "$3" >&2
@@ -24,7 +24,7 @@ step() {
     return "$status"
 }
 
-# explain LOG: show what a failed step said last, then stop with the cure for what went wrong.
+# explain LOG: show what a failed step said last, then stop with the fix for what went wrong.
 explain() {
     local log=$1
     printf '  | %s\n' "${@:2}" >&2
@@ -40,7 +40,7 @@ explain() {
         die "$EX_UNAVAILABLE" "a package was not found: pip reaches no server, or none has it for this Python" \
             "check network and proxy settings, or name a Python of 3.11 to 3.13: PYTHON=/path/to/python3 make ..."
     fi
-    die "$EX_UNAVAILABLE" "a step failed; its last lines stand above" "mend what they name, then run it again: it takes up where it stopped"
+    die "$EX_UNAVAILABLE" "a step failed; its last lines stand above" "repair what they name, then run it again: it takes up where it stopped"
 }
 
 # need_room FOLDER MEGABYTES

@@ -24,7 +24,7 @@ from natpair.core.actions import Conntrack
 from natpair.core.desired import Desired
 from natpair.core.messages import PeerMessage
 from natpair.core.state import NodeState
-from natpair.core.wire import Path as Leg
+from natpair.core.wire import Path as Link
 from natpair.system.keepalived import NotifyFifo
 from samples import gateway
 
@@ -40,8 +40,8 @@ class Recorder:
     def named(self, name: str) -> list[object]:
         return [what for called, what in self.calls if called == name]
 
-    def want(self, wish: Desired) -> None:
-        self.calls.append(("want", wish))
+    def want(self, desired: Desired) -> None:
+        self.calls.append(("want", desired))
 
     def send(self, message: PeerMessage) -> None:
         self.calls.append(("send", message))
@@ -96,7 +96,7 @@ class Bench:
 def alive(state: NodeState, age: float = 0.0) -> NodeState:
     """The same state on this machine's clock."""
     now = time.monotonic()
-    peer = replace(state.peer, heard=dict.fromkeys(Leg, now - age))
+    peer = replace(state.peer, heard=dict.fromkeys(Link, now - age))
     return replace(state, since=now, refresh_at=now + 60, peer=peer)
 
 

@@ -1,7 +1,7 @@
 """What a test may ask of the machine, and that a skip is never mistaken for a pass.
 
 Tests marked `root` need root and network namespaces, tests marked `lab` the daemons as well, and
-`needs("program")` says what else; elsewhere they are skipped with the cure in the reason. Where
+`needs("program")` says what else; elsewhere they are skipped with the fix in the reason. Where
 NATPAIR_REQUIRE_ROOT_TESTS or CI is set, every skip is a failure unless `allowed-skips.toml` beside this
 file lists it and says why, and so is a lab that a test leaves behind.
 """
@@ -60,7 +60,7 @@ def skips_are_failures() -> bool:
 
 
 def missing_for(item: pytest.Item) -> str:
-    """What this machine lacks for the test, with the cure; empty if nothing."""
+    """What this machine lacks for the test, with the fix; empty if nothing."""
     lab = item.get_closest_marker("lab") is not None
     root = lab or item.get_closest_marker("root") is not None
     if root and os.geteuid() != 0:

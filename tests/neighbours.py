@@ -33,7 +33,7 @@ LONGEST_FIRST = (
     "lab/test_watch.py",
     "lab/test_cloud_world.py",
     "lab/test_classic.py",
-    "judges/test_apply_for_real.py",
+    "checks/test_apply_for_real.py",
     "lab/test_rails.py",
     "lab/test_attacks.py",
     "core/test_pair.py",

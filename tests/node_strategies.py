@@ -82,7 +82,7 @@ messages = st.builds(
     prepared_for=epochs,
     opened=flags,
     local_for=epochs,
-    wish=flags,
+    desired=flags,
     challenge=small,
     answer=small,
     evidence=st.none() | small,
@@ -127,7 +127,7 @@ healths = any_of(
     relaying_seconds=st.sampled_from([0.0, 20.0]),
     mac=st.just(""),
     cached=st.none() | st.sampled_from([0, 500, 1000]),
-    astray=st.sampled_from([(), ("ruleset",)]),
+    unrepaired=st.sampled_from([(), ("ruleset",)]),
     failed_parts=st.sampled_from([(), ("looks: a bug",)]),
 )
 heard_at = st.fixed_dictionaries(dict.fromkeys(Path, times))
@@ -176,7 +176,7 @@ ONLY_IN: dict[str, frozenset[Phase]] = {
     "handover": frozenset({Phase.PREPARING, Phase.HANDING_OVER}),
     "takeover": CLAIMING,
     "local_for": CLAIMING,
-    "wish": frozenset({Phase.STANDBY}),
+    "desired": frozenset({Phase.STANDBY}),
 }
 """What only some phases have: `enter` and the rules leave none of it behind."""
 STATE_FIELDS = fields_of(NodeState, terms=all_terms, **NAMED)

@@ -66,7 +66,7 @@ WELL = Health(
 )
 SICK = replace(WELL, gateway=False)
 NO_BGP = changed(WELL, bgp_established=0)
-MUTE = replace(WELL, conntrackd=False)
+UNRESPONSIVE = replace(WELL, conntrackd=False)
 TERMS = {name: Terms.of(gateway(), name, HASH) for name in ("nat-a", "nat-b")}
 MINE, THEIRS, NEWER = 20, 19, 23
 """Epochs: of nat-a's promotion, of nat-b's before it, of nat-b's after it."""

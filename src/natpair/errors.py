@@ -22,14 +22,14 @@ from dataclasses import dataclass
 
 
 class NatpairError(Exception):
-    """Base of all errors that users see. `cure` says how to fix it."""
+    """Base of all errors that users see. `fix` says how to fix it."""
 
     exit_code = 70
 
-    def __init__(self, message: str, *, cure: str = "") -> None:
+    def __init__(self, message: str, *, fix: str = "") -> None:
         super().__init__(message)
         self.message = message
-        self.cure = cure
+        self.fix = fix
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +70,10 @@ class CommandFailed(NatpairError):
 
     exit_code = 69
 
-    def __init__(self, argv: Sequence[str], rc: int | None, stderr: str, *, cure: str = "") -> None:
+    def __init__(self, argv: Sequence[str], rc: int | None, stderr: str, *, fix: str = "") -> None:
         outcome = "timed out" if rc is None else f"exited {rc}"
         detail = stderr.strip()
-        super().__init__(f"{argv[0]} {outcome}" + (f": {detail}" if detail else ""), cure=cure)
+        super().__init__(f"{argv[0]} {outcome}" + (f": {detail}" if detail else ""), fix=fix)
         self.argv = tuple(argv)
         self.rc = rc
         self.stderr = stderr
@@ -109,10 +109,10 @@ class ApiError(NatpairError):
         retryable: bool = False,
         uncertain: bool = False,
         retry_after_seconds: float | None = None,
-        cure: str = "",
+        fix: str = "",
     ) -> None:
         answer = "" if status is None else f" (HTTP {status})"
-        super().__init__(f"{call}: {'; '.join(reasons) or 'no reason given'}{answer}", cure=cure)
+        super().__init__(f"{call}: {'; '.join(reasons) or 'no reason given'}{answer}", fix=fix)
         self.call = call
         self.status = status
         self.reasons = tuple(reasons)

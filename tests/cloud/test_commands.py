@@ -128,7 +128,7 @@ def test_a_key_that_others_may_read_is_refused_before_anything_is_made(person: P
     key.chmod(0o644)
     refused = person.types("apply", "--yes")
     assert isinstance(refused.exception, Unsupported)
-    assert "chmod 600" in refused.exception.cure
+    assert "chmod 600" in refused.exception.fix
     assert set(person.requests()) == {"GET"}
 
 

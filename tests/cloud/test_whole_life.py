@@ -147,7 +147,7 @@ async def test_a_generation_that_the_account_does_not_allow_is_told(setting: str
         at.emulator.api.tokens.set("any", Token(frozenset(scopes)))
         with pytest.raises(ApiError) as caught:
             await at.apply()
-        assert "cloud.generation" in caught.value.cure
+        assert "cloud.generation" in caught.value.fix
         await at.destroy()
 
 
@@ -167,7 +167,7 @@ async def test_a_user_without_a_role_is_told_of_roles() -> None:
         with pytest.raises(ApiError) as caught:
             await at.apply()
         assert caught.value.exit_code == 77
-        assert "grants or roles" in caught.value.cure
+        assert "grants or roles" in caught.value.fix
 
 
 async def test_a_region_with_one_host_is_told_with_the_way_out() -> None:
@@ -175,7 +175,7 @@ async def test_a_region_with_one_host_is_told_with_the_way_out() -> None:
         at.store.policy = replace(at.store.policy, hosts_per_region=1)
         with pytest.raises(ApiError) as caught:
             await at.apply()
-        assert 'cloud.placement = "flexible"' in caught.value.cure
+        assert 'cloud.placement = "flexible"' in caught.value.fix
         at.text = changed(("[cloud]\n", '[cloud]\nplacement = "flexible"\n'), text=at.text)
         with pytest.raises(ApiError):
             await at.apply()  # the group that is there is strict
@@ -227,7 +227,7 @@ async def test_an_account_without_the_right_to_more_addresses_is_told_so(text: s
         at.store.policy = replace(at.store.policy, public_ipv4_per_linode=1)
         with pytest.raises(ApiError) as caught:
             await at.apply()
-        assert "support ticket" in caught.value.cure
+        assert "support ticket" in caught.value.fix
 
 
 async def test_a_token_without_the_scope_is_told_which() -> None:
@@ -238,7 +238,7 @@ async def test_a_token_without_the_scope_is_told_which() -> None:
         with pytest.raises(ApiError) as caught:
             await at.apply()
         assert caught.value.exit_code == 77
-        assert "firewall:read_write" in caught.value.cure
+        assert "firewall:read_write" in caught.value.fix
 
 
 async def test_a_share_removed_by_others_is_found_and_repaired_and_theirs_survive() -> None:
@@ -257,7 +257,7 @@ async def test_a_share_removed_by_others_is_found_and_repaired_and_theirs_surviv
         assert at.labels() == ["web"]
 
 
-async def test_firewall_and_group_are_mended() -> None:
+async def test_firewall_and_group_are_repaired() -> None:
     async with desk() as at:
         await at.apply()
         (firewall,), (group,) = at.store.firewalls.values(), at.store.groups.values()
@@ -278,7 +278,7 @@ async def test_a_node_that_was_set_up_is_never_rebuilt() -> None:
             ('profile = "balanced"', 'profile = "fast"'), text=at.text.replace("[pair]", '[pair]\nprofile = "balanced"')
         )
         assert "rebuild" not in " ".join(step.text for step in (await at.plan()).steps)
-        assert any("copy the file" in one.cure for one in (await at.plan()).remarks)
+        assert any("copy the file" in one.fix for one in (await at.plan()).remarks)
         await at.apply()
         assert at.store.linodes == before
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from checks.scratch import Scratch, scratch_node
 from contract.daemons import NODE, furnish
-from judges.scratch import Scratch, scratch_node
 
 
 @pytest.fixture(scope="module")

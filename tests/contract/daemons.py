@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from checks.scratch import Scratch
 from golden.cases import CASES
-from judges.scratch import Scratch
 from natpair.render.services import services
 from natpair_lab.testbed.wait import wait_until
 

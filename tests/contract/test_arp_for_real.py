@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from checks.scratch import Scratch
 from contract.daemons import call
-from judges.scratch import Scratch
 
 pytestmark = pytest.mark.root
 

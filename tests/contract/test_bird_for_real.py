@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from checks.scratch import Scratch
 from contract.daemons import FILES, call, eventually, running
-from judges.scratch import Scratch
 
 pytestmark = pytest.mark.root
 
@@ -16,7 +16,7 @@ from natpair.system import bird
 try:
     print(await bird.sessions())
 except DaemonError:
-    print("mute")
+    print("unresponsive")
 """
 ANNOUNCED = """
 from natpair.system import bird
@@ -29,9 +29,9 @@ from natpair.core.model import BgpPolicy
 from natpair.render.bird import role_file
 from natpair.system import bird
 active, epoch, policy = sys.argv[1] == "active", int(sys.argv[2]), BgpPolicy(sys.argv[3])
-wish = announcement_for(active=active, epoch=epoch, policy=policy)
-await bird.announce(role_file(wish))
-print(await bird.announced() == wish)
+desired = announcement_for(active=active, epoch=epoch, policy=policy)
+await bird.announce(role_file(desired))
+print(await bird.announced() == desired)
 """
 BREAK = """
 from natpair.system import bird
@@ -45,7 +45,7 @@ STANDBY = "False 4294967294"
 
 @pytest.fixture(scope="module", autouse=True)
 def log(machine: Scratch) -> Iterator[Callable[[], str]]:
-    assert call(machine, SESSIONS) == "mute", "before its start"
+    assert call(machine, SESSIONS) == "unresponsive", "before its start"
     with running(machine, "natpair-bird") as log:
         eventually(lambda: call(machine, SESSIONS), "(0, 4)")
         yield log

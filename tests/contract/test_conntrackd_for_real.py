@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from checks.scratch import Scratch, scratch_node
 from contract.daemons import NODE, call, eventually, furnish, running
-from judges.scratch import Scratch, scratch_node
 from natpair.system.conntrackd import Command
 
 pytestmark = pytest.mark.root
@@ -17,7 +17,7 @@ from natpair.system import conntrackd
 try:
     print(await conntrackd.command(conntrackd.Command[sys.argv[1]], seconds=5))
 except DaemonError as error:
-    print("mute", error.cure)
+    print("unresponsive", error.fix)
 """
 JOB = """
 from natpair.core.actions import ConntrackJob
@@ -40,7 +40,7 @@ def internal(machine: Scratch) -> int:
 
 @pytest.fixture(scope="module", autouse=True)
 def log(machine: Scratch) -> Iterator[Callable[[], str]]:
-    assert ask(machine, "STATS").startswith("mute see"), "before its start"
+    assert ask(machine, "STATS").startswith("unresponsive see"), "before its start"
     assert call(machine, INCARNATION) == "0"
     machine.run("sysctl", "-qw", "net.netfilter.nf_conntrack_events=1")
     with running(machine, "natpair-conntrackd") as log:
@@ -59,7 +59,7 @@ def flow(machine: Scratch) -> Iterator[None]:
 
 @pytest.mark.parametrize("command", [command.name for command in Command])
 def test_every_command_is_answered_at_once(machine: Scratch, command: str) -> None:
-    assert not ask(machine, command).startswith("mute")
+    assert not ask(machine, command).startswith("unresponsive")
 
 
 def test_statistics_are_those_of_the_caches(machine: Scratch, flow: None) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from checks.scratch import Scratch
 from contract.daemons import call, eventually, running
-from judges.scratch import Scratch
 
 pytestmark = pytest.mark.root
 
@@ -17,7 +17,7 @@ try:
     state = await keepalived.dump()
     print(state.role, state.adverts_sent)
 except DaemonError:
-    print("mute 0")
+    print("unresponsive 0")
 """
 TRACK = "from natpair.system import keepalived\nkeepalived.write_track(*sys.argv[1:2], int(sys.argv[2]))"
 PRIORITY = """
@@ -53,7 +53,7 @@ def track(machine: Scratch, name: str, value: int) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def log(machine: Scratch) -> Iterator[Callable[[], str]]:
-    assert role(machine) == "mute", "before its start"
+    assert role(machine) == "unresponsive", "before its start"
     with running(machine, "natpair-keepalived") as log:
         eventually(lambda: role(machine), "FAULT")  # there is no health file yet
         yield log

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from checks.scratch import Scratch
 from contract.daemons import FILES, call
-from judges.scratch import Scratch
 from samples import EXAMPLE
 
 pytestmark = pytest.mark.root
@@ -28,18 +28,18 @@ kinds = (
     Rules(me, gateway.private_network, off_limits(Sides.of(gateway, me.name))),
     Guard(open("/etc/natpair/generated/guard.tc").read(), "eth0"),
 )
-async def look(mend=True):
+async def look(repair=True):
     said = []
     for kind in kinds:
         for finding in await kind.findings():
             said.append(finding.wrong.thing)
-            if mend and finding.mend is not None:
+            if repair and finding.repair is not None:
                 try:
-                    await finding.mend()
+                    await finding.repair()
                 except OSError as error:
                     print(finding.wrong, error, file=sys.stderr)
     return said
-before = await look(mend=False)
+before = await look(repair=False)
 for command in sys.argv[2:]:
     subprocess.run(command.split(), check=True)
 first = await look()

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from checks.scratch import Scratch
 from contract.daemons import FILES, call
-from judges.scratch import Scratch
 
 pytestmark = pytest.mark.root
 

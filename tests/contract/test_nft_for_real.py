@@ -6,8 +6,8 @@ from itertools import pairwise, product
 
 import pytest
 
+from checks.scratch import Scratch
 from contract.daemons import FILES, call
-from judges.scratch import Scratch
 from natpair.core.desired import Traffic
 
 pytestmark = pytest.mark.root
@@ -192,7 +192,7 @@ async def look(offered, passed, *commands):
     for command in commands:
         subprocess.run(["nft", command], check=True)
         passage.changed()
-    print([(f.wrong.thing, f.mend) for f in await passage.findings()])
+    print([(f.wrong.thing, f.repair) for f in await passage.findings()])
 await look(0, 0)
 await look(50, 0)
 chain = "{ type filter hook forward priority -10; policy drop; }"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from checks.scratch import Scratch
 from contract.daemons import FILES, call
-from judges.scratch import Scratch
 from natpair.core import paths
 from samples import EXAMPLE
 
@@ -35,14 +35,14 @@ kinds = (
     Neighbours(gateway, me.name, routes, lambda: wire),
     Rules(me, gateway.private_network),
 )
-async def look(mend=True):
+async def look(repair=True):
     said = []
     for kind in kinds:
         for finding in await kind.findings():
             said.append(finding.wrong.thing)
-            if mend and finding.mend is not None:
+            if repair and finding.repair is not None:
                 try:
-                    await finding.mend()
+                    await finding.repair()
                 except (NetlinkError, OSError) as error:
                     print(finding.wrong, error, file=sys.stderr)
     return said
@@ -50,7 +50,7 @@ told = []
 for commands, shown in json.loads(sys.argv[1]):
     for _ in range(4):
         await look()
-    before = await look(mend=False)
+    before = await look(repair=False)
     for command in commands:
         done = subprocess.run(command.split(), capture_output=True, text=True)
         assert done.returncode == 0, f"{command}: {done.stderr}"
@@ -95,7 +95,7 @@ SOURCE = ("ip route get 192.168.1.4", "src 192.168.1.3 ")
 TO_CLIENTS = ("ip route get 192.168.1.101", "192.168.1.101 dev eth1 ")
 SERVER = ("ip route get 2600:3c0f:18:34::1", "dev eth0")
 
-ASTRAY: tuple[tuple[tuple[str, ...], str, tuple[str, str]], ...] = (
+MISROUTED: tuple[tuple[tuple[str, ...], str, tuple[str, str]], ...] = (
     (
         (
             "ip address add 192.168.1.77/24 dev eth1",
@@ -197,8 +197,8 @@ OTHERS = (
 
 
 @pytest.fixture(scope="module")
-def astray(node: Scratch) -> list[Told]:
-    return tell(node, [(commands, look[0]) for commands, _, look in ASTRAY])
+def misrouted(node: Scratch) -> list[Told]:
+    return tell(node, [(commands, look[0]) for commands, _, look in MISROUTED])
 
 
 @pytest.fixture(scope="module")
@@ -211,10 +211,10 @@ def others(node: Scratch) -> list[Told]:
     return tell(node, [([command], "true") for command in OTHERS])
 
 
-@pytest.mark.parametrize("number", range(len(ASTRAY)), ids=[row[0][-1] for row in ASTRAY])
-def test_what_leads_the_pairs_own_packets_astray_is_seen_and_undone(astray: list[Told], number: int) -> None:
-    _, thing, (_, expected) = ASTRAY[number]
-    told = astray[number]
+@pytest.mark.parametrize("number", range(len(MISROUTED)), ids=[row[0][-1] for row in MISROUTED])
+def test_what_misroutes_the_pairs_own_packets_is_seen_and_undone(misrouted: list[Told], number: int) -> None:
+    _, thing, (_, expected) = MISROUTED[number]
+    told = misrouted[number]
     assert told.before == [], "nothing is wrong to begin with"
     assert thing in told.first
     assert told.again == []

@@ -162,5 +162,5 @@ def note(monkeypatch: pytest.MonkeyPatch, sent: list[tuple[str, dict[str, Any]]]
         ),
     ],
 )
-def test_the_judge_can_say_no(operation: str, body: dict[str, Any], complaint: str) -> None:
+def test_the_check_can_say_no(operation: str, body: dict[str, Any], complaint: str) -> None:
     assert complaint in complaints(operation, body)

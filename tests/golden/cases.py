@@ -1,4 +1,4 @@
-"""The gateways whose files are kept as golden files, for the golden tests and for the judges."""
+"""The gateways whose files are kept as golden files, for the golden tests and for the checks."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ _FROZEN_SECONDS = 1.0
 """Less than the agent's watchdog of 5 s; each connection of the drill speaks several times in it."""
 _ESTABLISHED = "/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established"
 _MASK = "/run/established"
-_MUTE_FLUSH = Path(__file__).with_name("mute_flush.py")
+_UNRESPONSIVE_FLUSH = Path(__file__).with_name("unresponsive_flush.py")
 
 
 def open_input_and_fip_on_lo(lab: Lab, node: str) -> None:
@@ -83,15 +83,22 @@ def remove_leak_guards(lab: Lab, node: str) -> None:
     lab.exec(node, ["nft", "flush", "chain", "ip", "natpair", "leak_guard"], check=False)
 
 
-def mute(lab: Lab, node: str, *commands: Command) -> subprocess.Popen[bytes]:
+def unresponsive(lab: Lab, node: str, *commands: Command) -> subprocess.Popen[bytes]:
     """Keep the node's conntrackd from ever seeing `commands`: a proxy on its control socket swallows them.
 
     Without `-f internal` after a demotion the copies that stay behind send DELETEs as they expire, which kill the
-    flows on the new active. To see that, use `switchover_and_expiry`, and mute `-n` and `-B` too: what they bring
+    flows on the new active. To see that, use `switchover_and_expiry`, and swallow `-n` and `-B` too: what they bring
     lives as long as the new active's own, and hides the harm. The caller ends the returned proxy.
     """
     real = paths.CONNTRACKD_CTL + ".real"
-    argv = [sys.executable, "-I", str(_MUTE_FLUSH), paths.CONNTRACKD_CTL, real, *(str(int(c)) for c in commands)]
+    argv = [
+        sys.executable,
+        "-I",
+        str(_UNRESPONSIVE_FLUSH),
+        paths.CONNTRACKD_CTL,
+        real,
+        *(str(int(c)) for c in commands),
+    ]
     proxy = lab.popen(node, argv, stdin=subprocess.PIPE)
     wait_until(
         lambda: lab.exec(node, ["test", "-S", real], check=False).returncode == 0,
@@ -101,7 +108,7 @@ def mute(lab: Lab, node: str, *commands: Command) -> subprocess.Popen[bytes]:
     return proxy
 
 
-def crash_judged_as_if_med_counted() -> Kind:
+def crash_checked_as_if_med_counted() -> Kind:
     """`drill crash` with the bounds of a fabric that honours MED, whatever the fabric does.
 
     Without MED a takeover only ties with the dead node's stale route, and a fabric that prefers the older of two equal

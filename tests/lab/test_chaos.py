@@ -1,6 +1,6 @@
-"""A choice of faults for real, and the control: the same judge against the classic design, which must be caught.
+"""A choice of faults for real, and the control: the same check against the classic design, which must be caught.
 
-Bounds are generous where they are times, as this machine is shared; leaks, resets, owners and healing are exact.
+Bounds are generous where they are times, as this machine is shared; leaks, resets, owners and repair are exact.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ def test_the_pair_holds(natpair: Report, number: int) -> None:
     assert not broken(result) & set(EXACT), result.reason
 
 
-def test_a_history_that_was_kept_is_judged_the_same(natpair: Report) -> None:
+def test_a_history_that_was_kept_is_checked_the_same(natpair: Report) -> None:
     for result in natpair.faults:
-        (judged,) = again(Path(result.history), Options()).faults
-        assert judged.verdict == result.verdict
-        assert judged.invariants == result.invariants
+        (checked,) = again(Path(result.history), Options()).faults
+        assert checked.verdict == result.verdict
+        assert checked.invariants == result.invariants
 
 
 @pytest.mark.alone  # what is caught is for how long nobody has the FIP

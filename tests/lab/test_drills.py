@@ -15,12 +15,12 @@ from dataclasses import replace
 import pytest
 
 from lab.sabotage import (
-    crash_judged_as_if_med_counted,
+    crash_checked_as_if_med_counted,
     flushed_after,
-    mute,
     open_input_and_fip_on_lo,
     remove_leak_guards,
     switchover_and_expiry,
+    unresponsive,
 )
 from natpair.core.model import Profile
 from natpair.system.conntrackd import Command
@@ -94,7 +94,7 @@ def test_what_the_active_must_not_feel(lab: Lab, kind: KindName) -> None:
 
 
 @pytest.mark.parametrize("kind", [KindName.VLAN, KindName.UPLINK])
-def test_a_leg_of_the_active_goes_down(lab: Lab, kind: KindName) -> None:
+def test_a_link_of_the_active_goes_down(lab: Lab, kind: KindName) -> None:
     _, run = one(kind)
     assert_innocent(run)
     assert run.outage_ms < 4500
@@ -133,8 +133,8 @@ class TestNegativeControls:
     def test_without_the_flush_on_demotion_expiring_copies_kill_live_flows(self, lab: Lab, flush: bool) -> None:
         lab.wait_ready()
         refreshes = (Command.REQUEST_DUMP, Command.SEND_BULK)
-        muted = refreshes if flush else (*refreshes, Command.FLUSH_INTERNAL)
-        proxies = [mute(lab, node, *muted) for node in lab.nodes]
+        swallowed = refreshes if flush else (*refreshes, Command.FLUSH_INTERNAL)
+        proxies = [unresponsive(lab, node, *swallowed) for node in lab.nodes]
         try:
             report, run = one(KindName.PLANNED, switchover_and_expiry(6))
         finally:
@@ -146,7 +146,7 @@ class TestNegativeControls:
     def test_without_med_the_stale_route_stays_where_the_older_one_is_preferred(self, lab: Lab) -> None:
         lab.wait_ready()
         lab.fabric(prefer_older=True, ignore_med=True)
-        report, run = one(KindName.CRASH, crash_judged_as_if_med_counted())
+        report, run = one(KindName.CRASH, crash_checked_as_if_med_counted())
         lab.fabric()
         assert run.outage_ms > 1500
         assert "outage_ms" in {failure.bound for failure in report.failed}

@@ -160,7 +160,7 @@ def test_copies_of_other_flows_do_not_pass_for_the_right_ones(lab: Lab, flows: N
         made = "\n".join(one.format(150, 20_000 + n) for n in range(200)) + "\n"
         lab.exec(standby, ["conntrack", "-R", "-"], stdin=made)
         within(12, "the lack to be seen", lambda: (_sample(lab, standby) or (0, 0))[1] > 16)
-        within(2, "the condition", lambda: "flows-lacking" in codes(lab, active))
+        within(2, "the condition", lambda: "flows-missing" in codes(lab, active))
         refused = switchover(lab, active)
         assert refused.returncode == 75
         assert "conntrackd" in refused.stderr or "lacks about" in refused.stderr
@@ -174,8 +174,8 @@ def test_a_frozen_conntrackd_is_found_and_refuses_a_switchover(lab: Lab, which: 
     pair = lab.wait_ready()
     lab.kill(pair[which], "natpair-conntrackd", signal.SIGSTOP)
     try:
-        within(5, "the condition", lambda: "conntrackd-mute" in codes(lab, pair[which]))
-        known = "conntrackd-mute" if which == 0 else "no-usable-standby"
+        within(5, "the condition", lambda: "conntrackd-not-responding" in codes(lab, pair[which]))
+        known = "conntrackd-not-responding" if which == 0 else "no-usable-standby"
         within(2, "word of it on the active", lambda: known in codes(lab, pair[0]))
         assert switchover(lab, pair[0]).returncode == 75
     finally:

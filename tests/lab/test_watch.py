@@ -124,16 +124,16 @@ def test_an_operator_watches_without_a_token_on_the_nodes(watched: Watched, tmp_
     watched.ask("DELETE", "/_emulator/maintenance")
 
 
-def test_without_the_token_the_account_is_unseen_and_the_pair_serves(watched: Watched) -> None:
+def test_without_the_token_the_account_is_unreadable_and_the_pair_serves(watched: Watched) -> None:
     active, _ = watched.lab.wait_ready()
-    told = watched.wait("the condition", lambda: watched.conditions(active).get("account-unseen"))
+    told = watched.wait("the condition", lambda: watched.conditions(active).get("account-unreadable"))
     assert told is not None
     assert "/etc/natpair/token" in told
     put_token(watched.lab)
     for node in watched.lab.nodes:
         watched.wait(
             f"{node} to see the account",
-            lambda node=node: seen(watched, node) and "account-unseen" not in watched.conditions(node),
+            lambda node=node: seen(watched, node) and "account-unreadable" not in watched.conditions(node),
         )
 
 
@@ -160,7 +160,7 @@ def test_a_share_taken_away_is_named_and_given_back_and_other_peoples_stay(watch
     watched.wait("the share", lambda: watched.shared("nat-b") == {str(FIP), str(THEIRS)})
     watched.wait("the condition to go", lambda: "share-missing" not in watched.conditions(active))
     assert [e["shares"] for e in watched.events(active) if e["event"] == "share-repaired"] == [[f"{FIP} to nat-b"]]
-    assert not [e for e in watched.events(standby) if e["event"].startswith("share-")], "one node mends"
+    assert not [e for e in watched.events(standby) if e["event"].startswith("share-")], "one node repairs"
 
 
 def test_before_maintenance_of_the_active_the_role_moves_and_nothing_is_lost(watched: Watched) -> None:

@@ -191,14 +191,14 @@ def test_a_second_lab_of_that_name_is_refused_and_the_first_stays(lab: Lab):
     before = traces(NAME)
     with pytest.raises(LabError, match="is up already") as refused:
         Lab.up(None, name=NAME)
-    assert refused.value.cure == f"natpair lab down --name {NAME}"
+    assert refused.value.fix == f"natpair lab down --name {NAME}"
     assert traces(NAME) == before
 
 
-def test_no_lab_to_attach_to_is_told_with_the_cure():
+def test_no_lab_to_attach_to_is_told_with_the_fix():
     with pytest.raises(LabError) as refused:
         Lab.attach("nosuch")
-    assert refused.value.cure == "natpair lab up --name nosuch"
+    assert refused.value.fix == "natpair lab up --name nosuch"
 
 
 def test_programs_report_their_status(lab: Lab):

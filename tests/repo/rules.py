@@ -1,6 +1,6 @@
 """The repository's rules as functions: source in, complaints out. The tests apply them to the tree, and to bad samples.
 
-A complaint is one line, `place: what is wrong`, so that a failure reads as a list of things to mend.
+A complaint is one line, `place: what is wrong`, so that a failure reads as a list of things to fix.
 """
 
 from __future__ import annotations
@@ -237,7 +237,7 @@ def check_broad_except(module: Module) -> Iterator[str]:
 
 
 def check_tasks(module: Module) -> Iterator[str]:
-    """A task belongs to a TaskGroup: one made by asyncio or by the loop dies unseen."""
+    """A task belongs to a TaskGroup: one made by asyncio or by the loop dies unnoticed."""
     for node in ast.walk(module.tree):
         if not isinstance(node, ast.Call):
             continue

@@ -73,7 +73,7 @@ def test_a_wrong_example_would_be_seen() -> None:
 def test_examples_that_need_nothing_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     for words in command_lines(ALL[name]):
-        assert run(words) == 0, f"{words}: mend the example, or say in NEEDS what it needs"
+        assert run(words) == 0, f"{words}: repair the example, or say in NEEDS what it needs"
 
 
 @pytest.mark.parametrize(

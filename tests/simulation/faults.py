@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from natpair.core.events import Verb
 from natpair.core.wire import Path
-from simulation.world import Leg, World
+from simulation.world import Link, World
 
 NODES = ("nat-a", "nat-b")
 
@@ -81,8 +81,8 @@ def _conntrackd(world: World, node: str) -> None:
     world.machines[node].restart_conntrackd()
 
 
-def _leg(world: World, node: str, path: Path, leg: Leg) -> None:
-    world.set_leg(node, path, leg)
+def _link(world: World, node: str, path: Path, link: Link) -> None:
+    world.set_link(node, path, link)
 
 
 def _ask(world: World, node: str, verb: Verb, force: bool) -> None:
@@ -93,7 +93,7 @@ lossy_paths = fault(_lose, paths, st.sampled_from([0.0, 0.2, 0.5]))
 network_faults = st.one_of(
     fault(_cut, paths, st.booleans()),
     lossy_paths,
-    fault(_leg, nodes, paths, st.sampled_from(Leg)),
+    fault(_link, nodes, paths, st.sampled_from(Link)),
 )
 machine_faults = st.one_of(
     fault(_power, nodes, st.booleans()),

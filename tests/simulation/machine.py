@@ -52,7 +52,7 @@ CLIENTS = 3
 PRIORITY = {0: 240, 1: 239}
 HEALTH_SECONDS = 0.5
 GATEWAY_MISSES = 3
-DOUBTFUL_PACE = 0.7
+SUSPECT_PACE = 0.7
 """Questions without an answer after which the gateway counts as gone."""
 RULESET_PATIENCE = 1.0
 SEEN_SECONDS = 2.5
@@ -78,7 +78,7 @@ class Surroundings:
     chance: Random
     deliver: Callable[[str, Path, Envelope], None]
     advert: Callable[[str, Advert], None]
-    leg_carries: Callable[[str, Path], bool]
+    link_carries: Callable[[str, Path], bool]
     link_up: Callable[[str, Path], bool]
     copy_flows: Callable[[str, str], None]
     moved: Callable[[str, Journal, NodeState], None]
@@ -105,7 +105,7 @@ class Machine:
     known_epoch: int = 0
     servers: bool = True
     gateway: bool = True
-    """The next hop answers; a dead public leg hides it as well."""
+    """The next hop answers; a dead public link hides it as well."""
     beyond: bool = True
     """What is sent to the next hop goes on from there; else the route servers' hold timers run out."""
     shared: bool = True
@@ -119,7 +119,7 @@ class Machine:
     loadable: bool = True
     """The kernel takes rulesets."""
     fought: bool = False
-    """Somebody undoes what natpair puts right."""
+    """Somebody undoes what natpair repairs."""
     conntrackd: bool = True
     stalled: bool = False
     """The agent was sent SIGSTOP; its watchdog ends it."""
@@ -134,7 +134,7 @@ class Machine:
     _life: int = 0
     _misses: int = 0
     _left: tuple[int, bool, bool] | None = None
-    _wish: tuple[Traffic, bool] = _CLOSED
+    _desired: tuple[Traffic, bool] = _CLOSED
     _unlike_since: float | None = None
     _asked_in_vain_since: float | None = None
     _beyond_lost_at: float | None = None
@@ -161,7 +161,7 @@ class Machine:
         if self.powered:
             return
         self.powered, self.frozen_since, self.flows, self._left = True, None, 0, None
-        self._wish = self.kernel = _CLOSED
+        self._desired = self.kernel = _CLOSED
         self._announced = None
         self._start_keepalived()
         self.start_agent()
@@ -181,8 +181,8 @@ class Machine:
     def _follow(self) -> None:
         """What stands in the track files."""
         if self.state is not None:
-            wish = desired(self.state, self.world.clock.now)
-            self.keepalived.eligible, self.keepalived.boost = wish.eligible, wish.boost
+            want = desired(self.state, self.world.clock.now)
+            self.keepalived.eligible, self.keepalived.boost = want.eligible, want.boost
         else:
             self.keepalived.eligible = False if self._kept_out else self.keepalived.eligible
 
@@ -230,7 +230,7 @@ class Machine:
     def wake_agent(self) -> None:
         self.stalled = False
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Nothing is wrong with this machine any more, and everything on it runs."""
         self.servers = self.gateway = self.beyond = self.loadable = self.conntrackd = self.shared = self.line = True
         self.fought = self.keepalived_broken = self.agent_broken = False
@@ -247,7 +247,7 @@ class Machine:
         if not self.powered or self.state is not None or self.agent_broken:
             return
         self._life += 1
-        self._wish, self._unlike_since = self.kernel, None
+        self._desired, self._unlike_since = self.kernel, None
         now = self.started_at = self.world.clock.now
         own = Stamp(f"{self.name}-{next(self._boots)}", 0)
         self._session, self._latest = Session(own=own, peer=self.terms.peer), None
@@ -319,7 +319,7 @@ class Machine:
         self.keepalived.hear(advert)
 
     def hear(self, path: Path, envelope: Envelope) -> None:
-        """As `agent.peerlink` does it: the session judges, an older message proves only the path."""
+        """As `agent.peerlink` does it: the session checks, an older message proves only the path."""
         if not self.awake:
             return
         newest, known = max(self._session.seen.values(), default=-1), self._session.trusted
@@ -361,10 +361,10 @@ class Machine:
             self.read_health()
 
     def _ask_gateway(self) -> None:
-        """One question each time, three misses in a row count; the first makes doubtful, and asks sooner."""
+        """One question each time, three misses in a row count; the first makes suspect, and asks sooner."""
         self._misses = 0 if self.gateway_answers else self._misses + 1
         self._note_beyond()
-        pace = DOUBTFUL_PACE if self._misses else 1
+        pace = SUSPECT_PACE if self._misses else 1
         self.world.clock.after(HEALTH_SECONDS * pace, self._ask_gateway)
         self.read_health()
 
@@ -390,8 +390,8 @@ class Machine:
 
     @property
     def gateway_answers(self) -> bool:
-        """The next hop, to whoever asks it by this node's public leg."""
-        return self.gateway and self.world.leg_carries(self.name, Path.PUBLIC)
+        """The next hop, to whoever asks it by this node's public link."""
+        return self.gateway and self.world.link_carries(self.name, Path.PUBLIC)
 
     @property
     def leads_on(self) -> bool:
@@ -404,8 +404,8 @@ class Machine:
         return self.kernel[0] is Traffic.LOCAL and self.world.used(self.name)
 
     def _ruleset_ok(self) -> bool:
-        """As wished, or not so for a moment only."""
-        if self.kernel == self._wish:
+        """As desired, or not so for a moment only."""
+        if self.kernel == self._desired:
             return True
         return self._unlike_since is None or self.world.clock.now - self._unlike_since < RULESET_PATIENCE
 
@@ -419,12 +419,12 @@ class Machine:
                     public_up=self.world.link_up(self.name, Path.PUBLIC),
                     ruleset=self._ruleset_ok(),
                     gateway=self._misses < GATEWAY_MISSES,
-                    doubtful=self._misses > 0,
+                    suspect=self._misses > 0,
                     conntrackd=self.conntrackd,
                     keepalived=self._keepalived_answers,
                     bgp=BgpSessions(4 if self.sessions else 0, 4),
                     flows=self.flows,
-                    astray=("forwarding",) if self.fought else (),
+                    unrepaired=("forwarding",) if self.fought else (),
                     sees=self._seen_clients(),
                     replies=self._returns.verdicts,
                     asking=self._returns.asking,
@@ -479,22 +479,22 @@ class Machine:
 
     def _want(self, now: float) -> None:
         assert self.state is not None
-        wish = desired(self.state, now)
-        self.keepalived.eligible, self.keepalived.boost = wish.eligible, wish.boost
+        want = desired(self.state, now)
+        self.keepalived.eligible, self.keepalived.boost = want.eligible, want.boost
         self.keepalived.look()
-        if (wish.traffic, wish.duplicate) != self._wish:
-            self._wish = (wish.traffic, wish.duplicate)
+        if (want.traffic, want.duplicate) != self._desired:
+            self._desired = (want.traffic, want.duplicate)
             self._mine(self.world.chance.uniform(0.005, 0.03), self._load)
 
     def _load(self) -> None:
-        """Load the ruleset that is wished, again and again until the kernel takes it."""
-        if self.kernel == self._wish:
+        """Load the ruleset that is desired, again and again until the kernel takes it."""
+        if self.kernel == self._desired:
             return
         if not self.loadable:
             self._unlike_since = self.world.clock.now if self._unlike_since is None else self._unlike_since
             self._mine(RULESET_PATIENCE, self._load)
             return
-        self.kernel, self._unlike_since = self._wish, None
+        self.kernel, self._unlike_since = self._desired, None
         self.handle(TrafficSwitched(local=self.kernel[0] is Traffic.LOCAL, duplicate=self.kernel[1]))
 
     def _mine(self, seconds: float, callback: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""Do packets come back? A toy of `agent.replies`: it reads and probes as that does, and `core.replies` judges.
+"""Do packets come back? A toy of `agent.replies`: it reads and probes as that does, and `core.replies` checks.
 
 There is one FIP. Each machine has two facts of its own: `shared`, the fabric takes its route to the FIP, the active
 node's rather than the standby's, and `line`, packets get through behind its gateway, both ways.
@@ -68,7 +68,7 @@ class ReplyWatch:
         """What the peer should try: the FIP as a sender, or destinations from its own address."""
         if any(one.where is Where.FIP for one in self.verdicts):
             return (IPv4Address(FIP),)
-        return DESTINATIONS if self._replies.doubtful or any(one.where for one in self.verdicts) else ()
+        return DESTINATIONS if self._replies.suspect or any(one.where for one in self.verdicts) else ()
 
     def reached(self, now: float) -> bool | None:
         """Whether this standby reaches what its peer asked about."""

@@ -1,4 +1,4 @@
-"""Stories drawn by seed: up to ten faults that last, judged while they last, then healed and judged again.
+"""Stories drawn by seed: up to ten faults that last, checked while they last, then recovered and checked again.
 
 The same seed tells the same story. `tell` returns what was broken; it raises nothing.
 """
@@ -19,7 +19,7 @@ from natpair.core.wire import Path
 from samples import gateway
 from simulation import truth
 from simulation.machine import Machine
-from simulation.world import Broken, Leg, Line, World
+from simulation.world import Broken, Line, Link, World
 
 LASTING_SECONDS = 38.0
 CALM_SECONDS = 14.0
@@ -34,14 +34,14 @@ _SETTLE_SECONDS = 90.0
 _NODES = ("nat-a", "nat-b")
 _WAITS = (0.0, 0.01, 0.05, 0.3, 0.6, 1.0, 2.5, 8.0)
 _AWAY = (0.3, 1.0, 6.0, 20.0, 90.0, 1e9)
-"""Seconds for which something is away; the last means until all is healed."""
+"""Seconds for which something is away; the last means until all is recovered."""
 
 Strike = Callable[[World], None]
 
 
 @dataclass(frozen=True)
 class Violation:
-    """`invariant`: I2, I13, heals, flaps, replies, or crash. `at`: seconds of the world's clock."""
+    """`invariant`: I2, I13, recovers, flaps, replies, or crash. `at`: seconds of the world's clock."""
 
     invariant: str
     at: float
@@ -78,7 +78,7 @@ class StoryWorld(World):
             _gateway(profile), verdict.seed, converge_seconds=converge, other=second, watch_seconds=WATCH_SECONDS
         )
         self.verdict = verdict
-        self.judging = False
+        self.checking = False
         self.struck_at = 0.0
         """The last fault, which begins every wait anew."""
         self._able_since: dict[str, float] = {}
@@ -91,9 +91,9 @@ class StoryWorld(World):
         self.verdict.violations.append(Violation(invariant, self.clock.now, text))
         self.note(f"!!! {invariant}: {text}")
 
-    def heal(self) -> None:
+    def recover(self) -> None:
         self.struck_at = self.clock.now
-        super().heal()
+        super().recover()
 
     def _moved(self, node: str, journal: Journal, state: NodeState) -> None:
         """The role moves once because no packets come back: what did not help is not tried again."""
@@ -128,7 +128,7 @@ class StoryWorld(World):
                 self._able_since.pop(machine.name, None)
             else:
                 self._able_since.setdefault(machine.name, now)
-        if not self.judging or truth.served(self):
+        if not self.checking or truth.served(self):
             self._unserved_since, self._told = None, False
             return
         since = self._unserved_since = now if self._unserved_since is None else self._unserved_since
@@ -187,10 +187,10 @@ def _adverts(chance: Random) -> tuple[str, Strike]:
     return f"adverts of {sender or 'both'} lost: {loss}", strike
 
 
-def _leg(chance: Random) -> tuple[str, Strike]:
+def _link(chance: Random) -> tuple[str, Strike]:
     node, path = chance.choice(_NODES), chance.choice(list(Path))
-    leg = chance.choices(list(Leg), [2, 2, 4])[0]
-    return f"{path} leg of {node} {leg}", lambda world: world.set_leg(node, path, leg)
+    link = chance.choices(list(Link), [2, 2, 4])[0]
+    return f"{path} link of {node} {link}", lambda world: world.set_link(node, path, link)
 
 
 def _fact(chance: Random) -> tuple[str, Strike]:
@@ -308,7 +308,7 @@ KINDS: Sequence[tuple[Callable[[Random], tuple[str, Strike]], int]] = (
     (_lines, 4),
     (_cut, 2),
     (_adverts, 2),
-    (_leg, 4),
+    (_link, 4),
     (_fact, 4),
     (_keepalived, 3),
     (_agent, 3),
@@ -326,13 +326,13 @@ REPLIES_FROM = 1_000_000
 
 
 def tell(seed: int) -> Verdict:
-    """The story of `seed`, from two nodes that boot to a pair that has healed."""
+    """The story of `seed`, from two nodes that boot to a pair that has recovered."""
     verdict, chance = Verdict(seed), Random(seed)  # noqa: S311 - chance that can be replayed
     world = StoryWorld(verdict, chance)
     try:
         _live(world, chance)
     except Broken as broken:
-        world.broken("heals", str(broken).splitlines()[0])
+        world.broken("recovers", str(broken).splitlines()[0])
     except (RuntimeError, ValueError, AssertionError) as error:
         world.broken("crash", repr(error)[:300])
     verdict.promotions, verdict.simulated_seconds = len(world.promotions), world.clock.now
@@ -344,7 +344,7 @@ def _live(world: StoryWorld, chance: Random) -> None:
     for machine in world.machines.values():
         machine.boot()
     world.settle(_SETTLE_SECONDS)
-    world.judging = True
+    world.checking = True
     drawn = (*KINDS, (_replies, 6)) if world.verdict.seed >= REPLIES_FROM else KINDS
     kinds, weights = zip(*drawn, strict=True)
     for kind in chance.choices(kinds, weights, k=chance.randint(1, 10)):
@@ -359,7 +359,7 @@ def _live(world: StoryWorld, chance: Random) -> None:
     world.verdict.late_promotions = len(world.promotions) - before
     if world.verdict.late_promotions > flaps_borne(world):
         world.broken("flaps", f"{world.verdict.late_promotions} promotions in the last 24 s")
-    _heal(world)
+    _recover(world)
 
 
 def flaps_borne(world: World) -> int:
@@ -369,19 +369,19 @@ def flaps_borne(world: World) -> int:
     return FLAPS_JITTER if late else FLAPS
 
 
-def _heal(world: StoryWorld) -> None:
-    world.heal()
+def _recover(world: StoryWorld) -> None:
+    world.recover()
     active, standby = world.settle(_SETTLE_SECONDS)
     epochs = [promotion.epoch for promotion in world.promotions]
     if len(set(epochs)) != len(epochs) and not _two_disks_lost(world):
         world.broken("ties", "two promotions have the same epoch")
     a, s = active.state, standby.state
     if a is None or s is None or s.resync.flushed_for != a.epoch or a.phase is not Phase.ACTIVE:
-        world.broken("heals", "the standby owes the flush")
+        world.broken("recovers", "the standby owes the flush")
     before = len(world.promotions)
     world.run(5)
     if len(world.promotions) != before and not any(m.terms.failback for m in world.machines.values()):
-        world.broken("heals", "the role moved after all was healed")
+        world.broken("recovers", "the role moved after all was recovered")
 
 
 def _two_disks_lost(world: World) -> bool:

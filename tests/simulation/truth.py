@@ -11,7 +11,7 @@ from natpair.core.desired import Traffic
 from natpair.core.state import UNANSWERED_SECONDS
 from natpair.core.wire import Path
 from simulation.machine import Machine
-from simulation.world import Leg, World
+from simulation.world import Link, World
 
 I2_SECONDS = 3.0
 I2_LOSSY_SECONDS = 6.0
@@ -59,8 +59,8 @@ def _claims(machine: Machine) -> bool:
 
 
 def _healthy(world: World, machine: Machine) -> bool:
-    """Power, both legs, the next hop, the way on from there, route servers, packets that come back, and nobody who
-    undoes what is put right.
+    """Power, both links, the next hop, the way on from there, route servers, packets that come back, and nobody who
+    undoes what is repaired.
 
     What is dead behind the next hop counts once the sessions' hold time has run out: nobody can know it earlier. That
     holds for lost replies as well if that is why they are lost: without sessions their silence is explained.
@@ -73,7 +73,7 @@ def _forwards(world: World, machine: Machine) -> bool:
     return (
         machine.powered
         and machine.frozen_since is None
-        and all(world.legs[machine.name, path] is Leg.UP for path in Path)
+        and all(world.links[machine.name, path] is Link.UP for path in Path)
         and machine.gateway
         and (machine.beyond or machine.sessions)
         and not machine.fought
@@ -95,7 +95,7 @@ def served(world: World) -> bool:
 
 def _gateway_of_clients(world: World) -> Machine | None:
     """Who claimed the VIP last, if it still has it: clients do not ask anew for half a minute."""
-    have = [m for m in world.machines.values() if m.vip and m.powered and world.legs[m.name, Path.PRIVATE] is Leg.UP]
+    have = [m for m in world.machines.values() if m.vip and m.powered and world.links[m.name, Path.PRIVATE] is Link.UP]
     return next((machine for machine in have if machine.name == world.arp_owner), None)
 
 
@@ -103,7 +103,7 @@ def nobody_can_know(world: World, able: Machine) -> str:
     """Why no protocol of this design could let `able` serve; empty if one could.
 
     Keepalived alone elects: a node whose Keepalived is master and whose agent is away cannot be told to let go.
-    And of two nodes that do not hear each other on the VLAN, only the clients' answers tell whose leg is dead.
+    And of two nodes that do not hear each other on the VLAN, only the clients' answers tell whose link is dead.
     A line that is cut far away shows only in clients' traffic. And whether the fabric brings a FIP to a node shows only
     while it is active: one that got nothing either is not tried again for `UNANSWERED_SECONDS`. One that may still be
     of use, and hears no peer, keeps the role: its trouble may end before the peer is back. A peer that hears it stays
@@ -115,7 +115,7 @@ def nobody_can_know(world: World, able: Machine) -> str:
     if (
         rival.awake
         and _claims(rival)
-        and world.legs[rival.name, Path.PRIVATE] is Leg.DEAD
+        and world.links[rival.name, Path.PRIVATE] is Link.DEAD
         and not world.answering(able.name)
     ):
         return "no client answers"

@@ -20,7 +20,7 @@ TWO_CLAIMANTS_SECONDS = 3.0
 DELAY = {Path.PRIVATE: (0.0002, 0.002), Path.PUBLIC: (0.0005, 0.01)}
 
 
-class Leg(StrEnum):
+class Link(StrEnum):
     """A node's own link on one path: `DEAD` looks up and carries nothing."""
 
     UP = "up"
@@ -76,7 +76,7 @@ class World:
         self.clock = Clock()
         self.chance = Random(seed)  # noqa: S311 - chance that can be replayed
         self.converge_seconds = converge_seconds
-        self.legs = {(node.name, path): Leg.UP for node in gateway.node for path in Path}
+        self.links = {(node.name, path): Link.UP for node in gateway.node for path in Path}
         self.cut = dict.fromkeys(Path, False)
         self.loss = dict.fromkeys(Path, 0.0)
         self.lines = {(node.name, path): CLEAR for node in gateway.node for path in Path}
@@ -94,8 +94,8 @@ class World:
             self.chance,
             self._deliver,
             self._advert,
-            lambda node, path: self.legs[node, path] is Leg.UP,
-            lambda node, path: self.legs[node, path] is not Leg.DOWN,
+            lambda node, path: self.links[node, path] is Link.UP,
+            lambda node, path: self.links[node, path] is not Link.DOWN,
             self._copy_flows,
             self._moved,
             lambda: self.converge_seconds,
@@ -112,7 +112,7 @@ class World:
     # --- the network
 
     def carries(self, path: Path) -> bool:
-        return not self.cut[path] and all(self.legs[node, path] is Leg.UP for node in self.machines)
+        return not self.cut[path] and all(self.links[node, path] is Link.UP for node in self.machines)
 
     def other(self, name: str) -> Machine:
         """The one that is not `name`."""
@@ -139,12 +139,12 @@ class World:
 
     def answering(self, node: str) -> int:
         """How many clients answer a node's ARP."""
-        if self.legs[node, Path.PRIVATE] is not Leg.UP:
+        if self.links[node, Path.PRIVATE] is not Link.UP:
             return 0
         return sum((client, node) not in self.silent_clients for client in range(self.clients))
 
     def _claimed(self, node: str) -> None:
-        if self.legs[node, Path.PRIVATE] is not Leg.UP:
+        if self.links[node, Path.PRIVATE] is not Link.UP:
             return
         self.arp_owner = node
         for delay in self._delays(node, Path.PRIVATE):
@@ -152,7 +152,7 @@ class World:
 
     def _used(self, node: str) -> bool:
         """There are clients, and they send to this node."""
-        return self.clients > 0 and self.arp_owner == node and self.legs[node, Path.PRIVATE] is Leg.UP
+        return self.clients > 0 and self.arp_owner == node and self.links[node, Path.PRIVATE] is Link.UP
 
     def _copy_flows(self, giver: str, taker: str) -> None:
         """conntrackd's bulk, asked for or offered: lost for good while the VLAN is cut."""
@@ -161,8 +161,8 @@ class World:
         if source.powered and target.powered and self.carries(Path.PRIVATE) and not lossy:
             target.flows = max(target.flows, source.flows)
 
-    def set_leg(self, node: str, path: Path, leg: Leg) -> None:
-        self.legs[node, path] = leg
+    def set_link(self, node: str, path: Path, link: Link) -> None:
+        self.links[node, path] = link
         self.machines[node].links_changed()
 
     # --- what people and fate do
@@ -172,18 +172,18 @@ class World:
         self.note(f"{node} is asked: {verb}{' by force' if force else ''}")
         self.machines[node].handle(Asked(number, verb, force))
 
-    def heal(self) -> None:
+    def recover(self) -> None:
         """No fault is left; nodes that are off boot, agents that are dead start, nobody stays drained."""
-        self.note("all faults healed")
+        self.note("all faults recovered")
         self.cut, self.loss = dict.fromkeys(Path, False), dict.fromkeys(Path, 0.0)
         self.lines = dict.fromkeys(self.lines, CLEAR)
         self.advert_loss = dict.fromkeys(self.advert_loss, 0.0)
         self.silent_clients = set()
         self.clients = max(self.clients, 1)
         for name, machine in self.machines.items():
-            machine.mend()
+            machine.repair()
             for path in Path:
-                self.set_leg(name, path, Leg.UP)
+                self.set_link(name, path, Link.UP)
             self._undrain(machine)
 
     def _undrain(self, machine: Machine) -> None:

@@ -29,7 +29,7 @@ REPAIR_SECONDS = 25.0
 # A handful of calls for two Linodes: their answers are small, and reading a large one would hold up the agent.
 _LIMITS = Limits(connect_seconds=5, try_seconds=10, total_seconds=15, tries=3, answer_bytes=512 * 1024)
 _PATIENCE = sharing.Patience(settle_seconds=10, look_every_seconds=1)
-_DISK_CURE = "see the condition 'disk-stalled'"
+_DISK_FIX = "see the condition 'disk-stalled'"
 
 Handle = Callable[[Event], None]
 
@@ -73,10 +73,10 @@ class AccountWatch:
             token = await self._etc.ask("token", lambda: read_token(Path(api.token_file or ""), {}))
             transport = Transport(token, base_url=api.api_url, limits=self._limits, plain_http=api.plain_http)
         except NatpairError as error:
-            handle(AccountSeen(None, None, None, (Trouble("token", error.message, error.cure, refused=True),)))
+            handle(AccountSeen(None, None, None, (Trouble("token", error.message, error.fix, refused=True),)))
             return None
         except OSError as error:
-            handle(AccountSeen(None, None, None, (Trouble("token", str(error.strerror), _DISK_CURE, refused=False),)))
+            handle(AccountSeen(None, None, None, (Trouble("token", str(error.strerror), _DISK_FIX, refused=False),)))
             return None
         async with transport:
             client = LinodeClient(transport)

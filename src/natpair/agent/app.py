@@ -141,7 +141,7 @@ class Agent:
             Task("daemons", partial(self.daemons.run, handle, sources.interval, sources.wake)),
             Task("incarnations", self.incarnations.run, vital=False),
             Task("samples", self.sync.send_samples, vital=False),
-            Task("judgements", self.sync.judge_samples, vital=False),
+            Task("judgements", self.sync.check_samples, vital=False),
             Task("health", partial(sources.health, handle)),
             Task("election", partial(sources.election, handle)),
             Task("VIP", partial(sources.vip, handle)),
@@ -170,8 +170,8 @@ def _no_repair() -> None:
 
 
 def _watch_failed(handle: Callable[[Event], None], why: str) -> None:
-    cure = "this is a bug in natpair: open an issue with this line"
-    handle(AccountSeen(None, None, None, (Trouble("the watch", why, cure, refused=True),)))
+    fix = "this is a bug in natpair: open an issue with this line"
+    handle(AccountSeen(None, None, None, (Trouble("the watch", why, fix, refused=True),)))
 
 
 async def _recall(agent: Agent) -> None:

@@ -41,7 +41,7 @@ def begin(gateway: Gateway, node: str) -> Begin:
     try:
         fifo = NotifyFifo()
     except OSError as error:
-        raise NatpairError(f"{paths.NOTIFY_FIFO} is missing", cure="run 'natpair prepare' first") from error
+        raise NatpairError(f"{paths.NOTIFY_FIFO} is missing", fix="run 'natpair prepare' first") from error
     return Begin(gateway, node, key, fifo)
 
 
@@ -60,11 +60,11 @@ def wait_for(
         except NatpairError as error:
             if not notifier.supervised:
                 raise
-            reason, cure = _words(error)
+            reason, fix = _words(error)
             if reason != said:
                 say(f"waiting: {reason}")
                 said = reason
-                _note(waiting, f"{reason}\n{cure}\n")
+                _note(waiting, f"{reason}\n{fix}\n")
                 notifier.ready(f"waiting: {reason}")
             notifier.alive(f"waiting: {reason}")
         else:
@@ -76,7 +76,7 @@ def wait_for(
 def _words(error: NatpairError) -> tuple[str, str]:
     """What is missing, and what is to be done, each in one line."""
     if not isinstance(error, ConfigError):
-        return " ".join(error.message.split()), error.cure
+        return " ".join(error.message.split()), error.fix
     parts = [" ".join(filter(None, (p.key, p.value, p.message))) for p in error.problems]
     return "; ".join(parts), "; ".join(p.accepted for p in error.problems if p.accepted)
 

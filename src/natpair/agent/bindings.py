@@ -50,7 +50,7 @@ class Bindings:
         self._tell("another interface", interface=self._interface, before=str(before), after=str(found))
 
     def deaf(self, dump: VrrpDump) -> bool:
-        """Judge what Keepalived says; True while it hears nothing although it has to. It is helped, then."""
+        """Check what Keepalived says; True while it hears nothing although it has to. It is helped, then."""
         ear = Ear(time.monotonic(), dump.role is VrrpRole.BACKUP, dump.adverts_received)
         if self._ear is not None and ear.heard != self._ear.heard:
             self._deaf_looks = 0

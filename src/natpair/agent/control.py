@@ -35,11 +35,11 @@ def application(handle: Handle, executor: Executor, status: Callable[[], Status]
             try:
                 body = await request.json() if request.can_read_body else {}
             except ValueError:
-                wrong = {"ok": False, "message": "the body is no JSON", "cure": 'send {} or {"force": true}'}
+                wrong = {"ok": False, "message": "the body is no JSON", "fix": 'send {} or {"force": true}'}
                 return web.json_response(wrong, status=_BAD_REQUEST)
             force = isinstance(body, dict) and body.get("force") is True
             reply = await _ask(handle, executor, Asked(next(numbers), verb, force))
-            document = {"ok": reply.ok, "message": reply.message, "cure": reply.cure}
+            document = {"ok": reply.ok, "message": reply.message, "fix": reply.fix}
             return web.json_response(document, status=200 if reply.ok else _CONFLICT)
 
         return post

@@ -1,4 +1,4 @@
-"""Asks BIRD and conntrackd how they are, and ends one that has been mute for so long that nothing will come any more.
+"""Asks BIRD and conntrackd for their state, and ends one that has not responded for too long.
 
 A daemon that is stopped or hangs looks alive to its supervisor. Killed, it is started again and resynchronised.
 """
@@ -36,7 +36,7 @@ def _kill(process: Process) -> None:
 
 
 @dataclass(slots=True)
-class Mute:
+class Unresponsive:
     """One daemon's silence: since when, and who it is (asked at once: the queue of its socket will be full later)."""
 
     socket: str
@@ -88,9 +88,9 @@ class Daemons:
         self._on_announced = on_announced
         self._on_kill = on_kill
         self._incarnation = 0
-        self._bird = Mute(paths.BIRD_CTL, BIRD_PATIENCE_SECONDS)
-        self._conntrackd = Mute(paths.CONNTRACKD_CTL, CONNTRACKD_PATIENCE_SECONDS)
-        self._keepalived = Mute(
+        self._bird = Unresponsive(paths.BIRD_CTL, BIRD_PATIENCE_SECONDS)
+        self._conntrackd = Unresponsive(paths.CONNTRACKD_CTL, CONNTRACKD_PATIENCE_SECONDS)
+        self._keepalived = Unresponsive(
             paths.KEEPALIVED_PID, KEEPALIVED_PATIENCE_SECONDS, find=keepalived.running, end=keepalived.end
         )
         self.looked = asyncio.Event()

@@ -34,7 +34,7 @@ class Findings:
     def add_to(self, health: Health) -> Health:
         """`health` with what these parts have found."""
         now = time.monotonic()
-        sampled, lacking = self.sync.lacking()
+        sampled, missing = self.sync.missing()
         established, total = self.daemons.bgp
         seen = self.lookout.seen
         return replace(
@@ -49,7 +49,7 @@ class Findings:
                 overflowing=seen.overflowing,
                 crowd=seen.crowd,
             ),
-            sync=replace(health.sync, sampled=sampled, lacking=lacking),
+            sync=replace(health.sync, sampled=sampled, missing=missing),
             heartbeats=HeartbeatReading(
                 self.link.foreign_version,
                 self.link.keys_differ,
@@ -61,7 +61,7 @@ class Findings:
             addresses=AddressReading(self.vlan.contest.by() or None, seen.misplaced, self.vlan.twice.found()),
             disk=disk_trouble(self.disks, now),
             mac=self.vlan.mac,
-            astray=self.repairer.astray,
+            unrepaired=self.repairer.unrepaired,
             barred=self.repairer.barred,
             failed_parts=self.boundary.failed(),
             replies=self.replies.verdicts,

@@ -12,7 +12,7 @@ from natpair.system import flows
 
 SAMPLE_SECONDS = 5.0
 _REPLICATION_SECONDS = 0.5
-"""A flow that began a moment ago is on its way: what is lacking is looked up again so much later."""
+"""A flow that began a moment ago is on its way: what is missing is looked up again so much later."""
 _STALE_SECONDS = 3 * SAMPLE_SECONDS
 _SAMPLE_COPIES = 2
 """Messages that carry the same sample, in case one is lost."""
@@ -27,7 +27,7 @@ class SyncWatch:
         self._sample: tuple[Flow, ...] = ()
         self._copies = 0
         self._asked: asyncio.Queue[tuple[Flow, ...]] = asyncio.Queue(maxsize=1)
-        self._judged: tuple[float, int, int] = (0.0, 0, 0)
+        self._checked: tuple[float, int, int] = (0.0, 0, 0)
 
     def asked(self, sample: tuple[Flow, ...]) -> None:
         """The peer named flows of its own; one sample at a time is enough."""
@@ -45,10 +45,10 @@ class SyncWatch:
         self._copies -= 1
         return self._sample
 
-    def lacking(self) -> tuple[int, int]:
+    def missing(self) -> tuple[int, int]:
         """(size of the last sample, how many of it this node lacks); zeros if there was none lately."""
-        at, sampled, lacking = self._judged
-        return (sampled, lacking) if time.monotonic() - at < _STALE_SECONDS else (0, 0)
+        at, sampled, missing = self._checked
+        return (sampled, missing) if time.monotonic() - at < _STALE_SECONDS else (0, 0)
 
     async def send_samples(self) -> None:
         """While this node serves: a sample every few seconds."""
@@ -60,7 +60,7 @@ class SyncWatch:
                 except OSError:
                     continue  # without conntrack there are no flows to name
 
-    async def judge_samples(self) -> None:
+    async def check_samples(self) -> None:
         """Look up what the peer names."""
         while True:
             sample = await self._asked.get()
@@ -71,4 +71,4 @@ class SyncWatch:
                     missing = await flows.unknown(missing)
             except OSError:
                 continue  # a sample that cannot be looked up says nothing
-            self._judged = (time.monotonic(), len(sample), len(missing))
+            self._checked = (time.monotonic(), len(sample), len(missing))

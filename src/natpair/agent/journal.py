@@ -216,7 +216,7 @@ def is_drained(path: str = paths.DRAINED) -> bool:
 
 
 def save_drained(drained: bool, path: str = paths.DRAINED) -> None:
-    """Write the operator's wish down, or take it away."""
+    """Write the operator's request down, or take it away."""
     target = Path(path)
     if drained:
         target.touch()

@@ -174,7 +174,7 @@ class PeerLink:
             self._handle(PeerHeard(path, self._latest))
 
     def _tell(self) -> None:
-        """Call `on_news` when what is judged here has changed."""
+        """Call `on_news` when what is checked here has changed."""
         found = (self.keys_differ, self.large_lost)
         if found != self._told:
             self._told = found

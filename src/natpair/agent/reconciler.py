@@ -1,6 +1,6 @@
 """Makes the machine be as `core.desired` says: look, change what differs, look again.
 
-Only the newest wish counts: one that comes in while another is carried out replaces all that waited.
+Only the newest desired counts: one that comes in while another is carried out replaces all that waited.
 A change that failed is tried again, and stays visible in `trouble` until it worked.
 """
 
@@ -89,24 +89,24 @@ class Reconciler:
         self._foreign: Wrong | None = None
         self._authors: tuple[str, ...] = ()
         self._made: Desired | None = None
-        self._wish: Desired | None = None
+        self._desired: Desired | None = None
         self._expected: nft.Ruleset | None = None
         self._awake = asyncio.Event()
         self._look = True
         self._peer_noted = False
         self.settled = asyncio.Event()
-        """Set while nothing that was wished for is still to be done."""
+        """Set while nothing that was requested is still to be done."""
         self.looked = asyncio.Event()
         """Set once ruleset and announcement were looked at, and what differed was tried to be changed."""
         self._failing = {_TRAFFIC: Failing(time.monotonic(), "")}
         self.observed = Observed()
         self.foreign_changes = 0
 
-    def want(self, wish: Desired) -> None:
-        """From now on `wish` should be true. The track files are written here: Keepalived must not wait."""
-        if wish != self._wish:
-            self._wish = wish
-            self._write_tracks(wish)
+    def want(self, desired: Desired) -> None:
+        """From now on `desired` should be true. The track files are written here: Keepalived must not wait."""
+        if desired != self._desired:
+            self._desired = desired
+            self._write_tracks(desired)
             self.settled.clear()
             self._awake.set()
 
@@ -117,15 +117,15 @@ class Reconciler:
 
     def look_at_tracks(self) -> None:
         """Files give no notice: put back what somebody else wrote into Keepalived's track files."""
-        if self._wish is not None and self._write_tracks(self._wish):
-            self._repairs.mended(Wrong("track files", "another value", "the agent's"))
+        if self._desired is not None and self._write_tracks(self._desired):
+            self._repairs.repaired(Wrong("track files", "another value", "the agent's"))
 
-    def _write_tracks(self, wish: Desired) -> bool:
+    def _write_tracks(self, desired: Desired) -> bool:
         try:
-            fresh = keepalived.write_track(paths.TRACK_HEALTH, int(wish.eligible))
+            fresh = keepalived.write_track(paths.TRACK_HEALTH, int(desired.eligible))
             if fresh:
-                self._step("eligible" if wish.eligible else "ineligible", 0.0)
-            fresh |= keepalived.write_track(paths.TRACK_BOOST, wish.boost)
+                self._step("eligible" if desired.eligible else "ineligible", 0.0)
+            fresh |= keepalived.write_track(paths.TRACK_BOOST, desired.boost)
             self._failing.pop(_TRACKS, None)
         except OSError as error:
             self._failing[_TRACKS] = Failing(time.monotonic(), str(error.strerror))
@@ -134,8 +134,8 @@ class Reconciler:
 
     def stand_aside(self) -> None:
         """Out of the election, as the last word of an agent whose node is not active."""
-        if self._wish is not None:
-            self._write_tracks(replace(self._wish, eligible=False))
+        if self._desired is not None:
+            self._write_tracks(replace(self._desired, eligible=False))
 
     async def run(self) -> None:
         """Enforce until cancelled."""
@@ -143,15 +143,15 @@ class Reconciler:
         while True:
             await self._wait()
             self._awake.clear()
-            if self._wish is not None:
-                await self._round(self._wish)
+            if self._desired is not None:
+                await self._round(self._desired)
             if not self._failing:
                 retry = _RETRY_SECONDS
                 if not self._awake.is_set():
                     self.settled.set()
                 continue
             self._look = True
-            # A new wish does not wait for the old one's retry.
+            # A new desired does not wait for the old one's retry.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(retry):
                     await self._awake.wait()
@@ -172,13 +172,13 @@ class Reconciler:
         """Leave no process behind."""
         await self._loader.close()
 
-    async def _round(self, wish: Desired) -> None:
-        self._write_tracks(wish)
+    async def _round(self, desired: Desired) -> None:
+        self._write_tracks(desired)
         # BGP first: the fabric takes its time, and asking BIRD starts no process. Neither half waits for the
-        # other or fails with it: a mute BIRD must not keep the ruleset from being switched.
+        # other or fails with it: an unresponsive BIRD must not keep the ruleset from being switched.
         await asyncio.gather(
-            self._attempt(_ANNOUNCEMENT, self._enforce_announcement(wish)),
-            self._attempt(_TRAFFIC, self._enforce_traffic(wish)),
+            self._attempt(_ANNOUNCEMENT, self._enforce_announcement(desired)),
+            self._attempt(_TRAFFIC, self._enforce_traffic(desired)),
         )
         self.looked.set()
 
@@ -193,10 +193,10 @@ class Reconciler:
 
     @property
     def trouble(self) -> str:
-        """What could not be made true, in the words of those who refused; empty while all is as wished."""
+        """What could not be made true, in the words of those who refused; empty while all is as desired."""
         return "; ".join(f"{half}: {failing.text}" for half, failing in sorted(self._failing.items()) if failing.text)
 
-    async def _enforce_traffic(self, wish: Desired) -> None:
+    async def _enforce_traffic(self, desired: Desired) -> None:
         blind: OSError | None = None
         if self._look or self._expected is None:
             try:
@@ -206,15 +206,15 @@ class Reconciler:
                 # loading the same again and again would not show whether it is there.
                 blind = error
                 self._look = True
-        relay = wish.traffic is Traffic.RELAY
+        relay = desired.traffic is Traffic.RELAY
         if relay and not self.observed.relay_routes:
             # Before the switch: a relayed packet without the route would fall into the blackhole. That the VLAN is
             # down must not keep a node from ceasing to serve, so a refusal counts only afterwards.
             with contextlib.suppress(OSError):
                 await self._routes.add()
-        if blind is None or self._expected is not None or wish != self._made:
-            await self._switch(wish)
-        await self._pin_peer("" if wish.peer_gone else wish.peer_mac)
+        if blind is None or self._expected is not None or desired != self._made:
+            await self._switch(desired)
+        await self._pin_peer("" if desired.peer_gone else desired.peer_mac)
         if not relay and self.observed.relay_routes:
             await self._routes.remove()
         if relay != self.observed.relay_routes:
@@ -241,36 +241,36 @@ class Reconciler:
         if self._made is not None and self._made.peer_mac:
             await self._pin_peer(self._made.peer_mac)  # an interface that was made anew has forgotten it
 
-    async def _switch(self, wish: Desired) -> None:
+    async def _switch(self, desired: Desired) -> None:
         seen = self._expected
         parts = [] if seen is not None else [self._base]
-        if seen is None or seen.traffic is not wish.traffic:
-            parts.append(self._traffic[wish.traffic])
-        if seen is None or seen.duplicate != wish.duplicate:
-            parts.append(self._duplicate[wish.duplicate])
-        if seen is None or seen.fence != wish.fence:
-            parts.append(self._fence[wish.fence])
-        if (seen.peer if seen is not None else ANY_PEER) != (wish.peer_mac or ANY_PEER):
-            parts.append(peer_guard(self._sides, wish.peer_mac or ANY_PEER))
+        if seen is None or seen.traffic is not desired.traffic:
+            parts.append(self._traffic[desired.traffic])
+        if seen is None or seen.duplicate != desired.duplicate:
+            parts.append(self._duplicate[desired.duplicate])
+        if seen is None or seen.fence != desired.fence:
+            parts.append(self._fence[desired.fence])
+        if (seen.peer if seen is not None else ANY_PEER) != (desired.peer_mac or ANY_PEER):
+            parts.append(peer_guard(self._sides, desired.peer_mac or ANY_PEER))
         if not parts:
             return
-        if self._foreign and wish == self._made and not self._repairs.may_mend(self._foreign.thing):
+        if self._foreign and desired == self._made and not self._repairs.may_repair(self._foreign.thing):
             # Only the repair waits: a change of role is carried out whoever else is at work.
             raise DaemonError("somebody changes the ruleset again and again: left alone for a while")
         began = time.monotonic()
         await self._loader.transact("\n".join(parts))
         self._expected = None  # until it is read back
-        self._step("repaired" if seen is None else f"traffic-{wish.traffic}", time.monotonic() - began)
+        self._step("repaired" if seen is None else f"traffic-{desired.traffic}", time.monotonic() - began)
         if seen is None:
             self._health_due.set()
-        if seen is None or wish.traffic is Traffic.LOCAL:
+        if seen is None or desired.traffic is Traffic.LOCAL:
             self._contradictions.look(unguarded=seen is None)
-        self._made = wish
+        self._made = desired
         self._pinned = None  # the link may have been made anew meanwhile
         self._expected = await nft.read()
         self.observed = replace(self.observed, ruleset=self._expected)
         if self._foreign is not None:
-            self._repairs.mended(self._foreign, self._authors)
+            self._repairs.repaired(self._foreign, self._authors)
             self._foreign = None
         if self._expected is not None:
             switched = self._expected
@@ -294,29 +294,29 @@ class Reconciler:
                 self._peer_noted = True
             await links.pin_neighbour(self._sides.node.private_interface, self._sides.peer.private_address.ip, mac)
 
-    async def _enforce_announcement(self, wish: Desired) -> None:
+    async def _enforce_announcement(self, desired: Desired) -> None:
         observed = self.observed.announcement
         if self._look or observed is None:
             observed = await bird.announced()
-        if not _same(observed, wish.announcement):
+        if not _same(observed, desired.announcement):
             began = time.monotonic()
-            await bird.announce(role_file(wish.announcement))
+            await bird.announce(role_file(desired.announcement))
             self._step("announced", time.monotonic() - began)
             observed = await bird.announced()
         self.observed = replace(self.observed, announcement=observed)
 
     def bird_says(self, announcement: Announcement | None) -> None:
-        """A reading from elsewhere; one that is not as wished wakes the reconciler."""
+        """A reading from elsewhere; one that is not as desired wakes the reconciler."""
         self.observed = replace(self.observed, announcement=announcement)
-        if self._wish is not None and not _same(announcement, self._wish.announcement):
+        if self._desired is not None and not _same(announcement, self._desired.announcement):
             self._awake.set()
 
     def ruleset_ok(self) -> bool:
-        """The ruleset wished for is in force, or was not for less than the time a repair takes."""
+        """The ruleset requested is in force, or was not for less than the time a repair takes."""
         failing = self._failing.get(_TRAFFIC)
         return failing is None or time.monotonic() - failing.since < _REPAIR_SECONDS
 
 
-def _same(observed: Announcement | None, wished: Announcement) -> bool:
+def _same(observed: Announcement | None, desired: Announcement) -> bool:
     """Alike in BIRD's eyes: under the policy that sends no MED the role file still defines one."""
-    return observed == wished or (observed is not None and role_file(observed) == role_file(wished))
+    return observed == desired or (observed is not None and role_file(observed) == role_file(desired))

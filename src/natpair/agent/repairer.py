@@ -40,7 +40,7 @@ from natpair.system import conntrackd, machine
 from natpair.system.files import read_if_there
 
 LOOK_SECONDS = 2.0
-"""Sysctls and files give no notice: this is how long a change of them may stay unseen."""
+"""Sysctls and files give no notice: this is how long a change of them may stay unreadable."""
 _AGAIN_SECONDS = 0.5
 """What is wrong for the first time is looked at again so soon: only a second look makes it count."""
 _FULL_LOOK_EVERY = 8
@@ -56,7 +56,7 @@ Report = Callable[..., None]
 
 
 class Repairs:
-    """What was put right lately, and what is being fought over. `report` writes the event log."""
+    """What was repaired lately, and what is being fought over. `report` writes the event log."""
 
     def __init__(self, report: Report) -> None:
         self._report = report
@@ -65,14 +65,14 @@ class Repairs:
         self.authors: tuple[str, ...] = ()
         """Programs that the kernel names as the last to have changed a ruleset: after a repair our own `nft`."""
 
-    def may_mend(self, thing: str) -> bool:
-        """Whether `thing` has not been put right too often lately."""
-        return self._ledger.may_mend(thing, time.monotonic())
+    def may_repair(self, thing: str) -> bool:
+        """Whether `thing` has not been repaired too often lately."""
+        return self._ledger.may_repair(thing, time.monotonic())
 
-    def mended(self, wrong: Wrong, authors: tuple[str, ...] = ()) -> None:
+    def repaired(self, wrong: Wrong, authors: tuple[str, ...] = ()) -> None:
         """Write a repair down, with all who may have made it necessary; `authors` are known to have been at it."""
         before, now = self.gave_up, time.monotonic()
-        self._ledger = self._ledger.mended(wrong.thing, now)
+        self._ledger = self._ledger.repaired(wrong.thing, now)
         names = tuple(dict.fromkeys((*authors, *suspects.running())))
         self.latest.append(Repaired(time.time(), wrong.thing, wrong.found, wrong.wanted, names))
         self._report("repair", thing=wrong.thing, found=wrong.found, put=wrong.wanted, suspects=list(names))
@@ -80,7 +80,7 @@ class Repairs:
             self._report("repair-gave-up", thing=thing, suspects=list(names))
 
     def note_stuck(self, wrong: Wrong) -> None:
-        """Write down what is wrong and is not put right, once."""
+        """Write down what is wrong and is not repaired, once."""
         names = list(suspects.running())
         self._report("repair-not-done", thing=wrong.thing, found=wrong.found, wanted=wrong.wanted, suspects=names)
 
@@ -120,8 +120,8 @@ class Repairer:
         return tuple(name for kind in self._passages for name in kind.barred)
 
     @property
-    def astray(self) -> tuple[str, ...]:
-        """What is wrong and stays so: fought over, or not to be mended."""
+    def unrepaired(self) -> tuple[str, ...]:
+        """What is wrong and stays so: fought over, or not to be repaired."""
         return tuple(sorted({*self._repairs.gave_up, *self._stuck}))
 
     async def run(self) -> None:
@@ -129,9 +129,9 @@ class Repairer:
         for number in itertools.count():
             noticed = self._awake.is_set() or number % _FULL_LOOK_EVERY == 0
             self._awake.clear()
-            before = self.astray, self.barred
+            before = self.unrepaired, self.barred
             await self.look(everything=noticed)
-            if before != (self.astray, self.barred):
+            if before != (self.unrepaired, self.barred):
                 self._news()
             soon = self._wrong.keys() - self._stuck or any(kind.restless for kind in self._passages)
             with contextlib.suppress(TimeoutError):
@@ -142,7 +142,7 @@ class Repairer:
     async def look(self, *, everything: bool = True) -> None:
         """One look, and what follows from it; if not at everything, at what gives no notice and what was wrong.
 
-        While an apply is at work, what could be put right is its own to change, and to bring back.
+        While an apply is at work, what could be repaired is its own to change, and to bring back.
         """
         wrong: dict[str, Wrong] = {}
         resting = lock.under_way()
@@ -150,9 +150,9 @@ class Repairer:
             if kind.noticed and not everything and not self._wrong:
                 continue
             for finding in await self._findings(kind):
-                if resting and finding.mend is not None:
+                if resting and finding.repair is not None:
                     continue
-                if not await self._mend(finding):
+                if not await self._repair(finding):
                     wrong[finding.wrong.thing] = finding.wrong
         # Once may be the order of things: a route whose address came back a moment later.
         stuck = frozenset(wrong.keys() & self._wrong.keys())
@@ -167,20 +167,20 @@ class Repairer:
         except _Look:
             return []  # what cannot be looked at now is looked at in two seconds
 
-    async def _mend(self, finding: Finding) -> bool:
-        if finding.mend is None or not self._repairs.may_mend(finding.wrong.thing):
+    async def _repair(self, finding: Finding) -> bool:
+        if finding.repair is None or not self._repairs.may_repair(finding.wrong.thing):
             return False
         try:
-            await finding.mend()
+            await finding.repair()
         except _Look:
             return False
-        self._repairs.mended(finding.wrong)
+        self._repairs.repaired(finding.wrong)
         return True
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the rest of the agent knows, for kinds that cannot be judged without."""
+    """What the rest of the agent knows, for kinds that cannot be checked without."""
 
     cell: StateCell
     probe: GatewayProbe

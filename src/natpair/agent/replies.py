@@ -1,6 +1,6 @@
 """Watches whether packets come back for each FIP: reads the counters, sends the probes, keeps the evidence.
 
-All judgement is in `core.replies`. A standby tries, from its own address, what its peer asks it to try.
+All check is in `core.replies`. A standby tries, from its own address, what its peer asks it to try.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class ReplyWatch:
         fips = [self._fips[one.fip] for one in self._verdicts if one.where is Where.FIP]
         if fips:
             return tuple(fips[:_MOST_DESTINATIONS])
-        if not self._replies.doubtful and not any(one.where for one in self._verdicts):
+        if not self._replies.suspect and not any(one.where for one in self._verdicts):
             return ()
         return self._destinations or ((self._target,) if self._target else ())
 

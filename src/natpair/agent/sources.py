@@ -38,7 +38,7 @@ Handle = Callable[[Event], None]
 _FLOWS = "/proc/sys/net/netfilter/nf_conntrack_count"
 _VRRP_SECONDS = 5.0
 _VRRP_RETRY_SECONDS = 2.0
-_DOUBTFUL_PACE = 0.7
+_SUSPECT_PACE = 0.7
 """Of the probe interval. Not less: of two nodes whose internet is away the later must have its doubts, an interval
 after the first, before the other is sure."""
 _COUNTERS_SECONDS = 1.0
@@ -144,7 +144,7 @@ class Sources:
             now = time.monotonic()
             if now >= due:
                 await self._ask_gateway()
-                due = now + self.interval * (_DOUBTFUL_PACE if self._probe.doubtful else 1)
+                due = now + self.interval * (_SUSPECT_PACE if self._probe.suspect else 1)
                 handle(ClientsSeen(self._vlan.clients()))
                 self._vlan.refresh()
                 self._reconciler.look_at_tracks()
@@ -158,7 +158,7 @@ class Sources:
                 continue
 
     async def _ask_gateway(self) -> None:
-        if self._find_gateway and (self._probe.target is None or self._probe.doubtful):
+        if self._find_gateway and (self._probe.target is None or self._probe.suspect):
             # It may have another address by now: a lease was renewed, a card exchanged.
             self._probe.target = await self._default_gateway() or self._probe.target
         self._readings.gateway = self._probe.ask()
@@ -182,7 +182,7 @@ class Sources:
             keepalived=readings.keepalived,
             flows=read_number(_FLOWS),
             relaying_seconds=readings.relaying,
-            doubtful=self._probe.doubtful,
+            suspect=self._probe.suspect,
             table=FlowTable(limiting=readings.limiting),
             sync=SyncReading(quiet_seconds=readings.sync_quiet),
             sees=self._vlan.sees(),

@@ -24,8 +24,8 @@ def own_conditions(cell: StateCell) -> list[Condition]:
 class Standing:
     """The conditions that hold. One that is gone at the next look never was: moves make some for a moment."""
 
-    def __init__(self, judge: Callable[[], Sequence[Condition]], record: Record) -> None:
-        self._judge = judge
+    def __init__(self, check: Callable[[], Sequence[Condition]], record: Record) -> None:
+        self._check = check
         self._record = record
         self._seen: dict[str, float] = {}
         self._told: set[str] = set()
@@ -38,7 +38,7 @@ class Standing:
 
     def look(self, now: float) -> None:
         """Compare with the last look."""
-        found = {condition.code: condition for condition in self._judge()}
+        found = {condition.code: condition for condition in self._check()}
         for code in [code for code in self._seen if code not in found]:
             since = self._seen.pop(code)
             if code in self._told:

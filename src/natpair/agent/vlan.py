@@ -203,7 +203,7 @@ class GatewayProbe:
         """Of the target, as it answered last; empty before it has."""
 
     def ask(self) -> bool:
-        """Judge the last question, ask the next one; True while the gateway counts as reachable."""
+        """Check the last question, ask the next one; True while the gateway counts as reachable."""
         if self._port is not None and self._port.stale:
             # Nobody heard what was asked by way of an interface that is no more.
             self._port.close()
@@ -249,6 +249,6 @@ class GatewayProbe:
         return frozenset(self._macs)
 
     @property
-    def doubtful(self) -> bool:
+    def suspect(self) -> bool:
         """The last question is unanswered."""
         return self._misses > 0

@@ -67,7 +67,7 @@ def load(number: int, *, folder: Path = FOLDER) -> Generation:
         return Generation(int(raw["number"]), float(raw["made"]), str(raw["why"]), files)
     except (OSError, ValueError, KeyError, TypeError) as error:
         known = ", ".join(map(str, numbers(folder=folder))) or "none"
-        raise NoInput(f"there is no generation {number}", cure=f"kept generations: {known}") from error
+        raise NoInput(f"there is no generation {number}", fix=f"kept generations: {known}") from error
 
 
 def newest(*, folder: Path = FOLDER) -> Generation | None:

@@ -30,7 +30,7 @@ def alone(lock: Path = _LOCK) -> Iterator[None]:
             return _taken(stream.fileno(), fcntl.LOCK_EX)
 
         if not poll(taken, deadline_seconds=_PATIENCE_SECONDS, poll_seconds=_POLL_SECONDS):
-            raise NotReady("another natpair apply is running", cure="wait until it has ended")
+            raise NotReady("another natpair apply is running", fix="wait until it has ended")
         yield
 
 

@@ -76,7 +76,7 @@ class Settled:
         if not poll(steady, deadline_seconds=self._limit, poll_seconds=_POLL_SECONDS):
             raise DaemonError(
                 f"this node is not as healthy as before: {reason or 'it was healthy only for a moment'}",
-                cure="natpair rolled back; see 'natpair status', then correct gateway.toml and apply it again",
+                fix="natpair rolled back; see 'natpair status', then correct gateway.toml and apply it again",
             )
 
     def _old_one(self) -> str:

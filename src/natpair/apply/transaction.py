@@ -47,7 +47,7 @@ class Plan:
 class Effects:
     """How to check files, perform steps and watch deadlines, and the root folder. Tests replace these with fakes."""
 
-    judge: Callable[[Sequence[RenderedFile], Sequence[RenderedFile]], None]
+    check: Callable[[Sequence[RenderedFile], Sequence[RenderedFile]], None]
     perform: Callable[[Step], None]
     root: Path = _ROOT
     guard: Callable[[], None] = confirm.start_guard
@@ -94,15 +94,15 @@ class Terms:
     addresses: tuple[tuple[str, str], ...] = ()
 
 
-def _judge(files: Sequence[RenderedFile], among: Sequence[RenderedFile]) -> None:
-    validation.judge(files, among=among)
+def _check(files: Sequence[RenderedFile], among: Sequence[RenderedFile]) -> None:
+    validation.check(files, among=among)
 
 
 def _log(text: str) -> None:
     _append(Path(paths.EVENTS), "apply", text=text)
 
 
-REAL = Effects(judge=_judge, perform=reload.perform, log=_log, tidy=leftovers.tidy, add_address=leftovers.add_address)
+REAL = Effects(check=_check, perform=reload.perform, log=_log, tidy=leftovers.tidy, add_address=leftovers.add_address)
 _PLAIN = Terms()
 _NOTHING = Nothing()
 
@@ -134,7 +134,7 @@ def apply(
                 effects.add_address(interface, address)
             settle.done()
             return plan
-        effects.judge(plan.changed, bundle)
+        effects.check(plan.changed, bundle)
         before = _keep_what_is_there(bundle, effects)
         with _guarded(before, terms, effects):
             changes = tuple(Change(effects.place(f.path), f.text, f.mode) for f in plan.changed)
@@ -258,7 +258,7 @@ def _guarded(before: int | None, terms: Terms, effects: Effects) -> Iterator[Non
         confirm.clear(note)  # the unconfirmed configuration is not in force any more
         return
     if before is None:
-        raise NoInput("there is no generation to roll back to", cure="run the first apply without --confirm")
+        raise NoInput("there is no generation to roll back to", fix="run the first apply without --confirm")
     earlier = confirm.read(note)
     # After two unconfirmed applies, roll back to the last confirmed one. If the second fails, keep the first's note.
     back_to = earlier.back_to if earlier is not None else before

@@ -13,7 +13,7 @@ from natpair.errors import AgentUnreachable
 from natpair.system import agentsocket
 from natpair.system.agentsocket import Answer
 
-_CURE = "check whether natpair-agent is running: 'systemctl status natpair-agent'"
+_FIX = "check whether natpair-agent is running: 'systemctl status natpair-agent'"
 _OTHER = "the agent may be of another version: run 'systemctl restart natpair-agent', which loses no packet"
 _NO_NODE = "run natpair init to write a gateway.toml, or natpair lab up to try a pair in a lab"
 
@@ -42,24 +42,24 @@ def _reached(ask: Callable[[], T]) -> T:
     except OSError as error:
         raise _unreachable() from error
     except ValueError as error:
-        raise AgentUnreachable(f"cannot understand the agent's answer: {error}", cure=_OTHER) from error
+        raise AgentUnreachable(f"cannot understand the agent's answer: {error}", fix=_OTHER) from error
 
 
 def _unreachable() -> AgentUnreachable:
     """The error if no agent answers. On a machine that is no node, it points to a running lab or to `natpair init`."""
-    reason, _, cure = waits_for().partition("\n")
+    reason, _, fix = waits_for().partition("\n")
     if reason:
-        return AgentUnreachable(f"the agent is waiting: {reason}", cure=cure.strip() or _CURE)
+        return AgentUnreachable(f"the agent is waiting: {reason}", fix=fix.strip() or _FIX)
     if Path(CONFIG).exists() or Path(APPLIED).exists():
-        return AgentUnreachable(f"no agent answers on {AGENT_SOCKET}", cure=_CURE)
+        return AgentUnreachable(f"no agent answers on {AGENT_SOCKET}", fix=_FIX)
     labs = complete.running()
     if not labs:
-        return AgentUnreachable(f"this machine is not a node: it has no {CONFIG}", cure=_NO_NODE)
+        return AgentUnreachable(f"this machine is not a node: it has no {CONFIG}", fix=_NO_NODE)
     name = "" if labs[0] == "lab" else f" --name {labs[0]}"
     node = next(iter(complete.nodes_of(labs[0])), "nat-a")
     up = f"a lab is running: {labs[0]}" if len(labs) == 1 else f"labs are running: {', '.join(labs)}"
     look = f"run natpair lab exec{name} {node} -- natpair status, or natpair lab status{name}"
-    return AgentUnreachable(f"this machine is not a node: it has no {CONFIG}; {up}", cure=look)
+    return AgentUnreachable(f"this machine is not a node: it has no {CONFIG}; {up}", fix=look)
 
 
 def waits_for(path: str = WAITING) -> str:

@@ -163,8 +163,8 @@ class Program(LazyGroup):
         if cmd_name not in self.entries:
             self.list_commands(ctx)
         if cmd_name not in self.entries and cmd_name in _IN_NATPAIR_LAB:
-            cure = "install it with: pip install natpair-lab; or in a clone of the repository run: make demo"
-            raise Unsupported(f"`natpair {cmd_name}` is part of natpair-lab, which is not installed", cure=cure)
+            fix = "install it with: pip install natpair-lab; or in a clone of the repository run: make demo"
+            raise Unsupported(f"`natpair {cmd_name}` is part of natpair-lab, which is not installed", fix=fix)
         return super().get_command(ctx, cmd_name)
 
 
@@ -258,12 +258,12 @@ def _explain_os_error(error: OSError) -> int:
     if error.errno in _CANNOT_WRITE:
         report_error(
             NatpairError(
-                f"{place}{error.strerror}", cure="free some space or make it writable, then run this command again"
+                f"{place}{error.strerror}", fix="free some space or make it writable, then run this command again"
             )
         )
         return EX_CANTCREAT
     if isinstance(error, PermissionError):
-        report_error(Unsupported(f"{place}{error.strerror}", cure="run this command again as root"))
+        report_error(Unsupported(f"{place}{error.strerror}", fix="run this command again as root"))
         return Unsupported.exit_code
     return _explain_bug(error)
 
@@ -282,7 +282,7 @@ def _explain_bug(error: Exception) -> int:
     report_error(
         NatpairError(
             f"this is a bug in natpair {natpair.__version__}: {type(error).__name__}: {error}",
-            cure="run it again with NATPAIR_DEBUG=1, and open an issue with the output and your gateway.toml",
+            fix="run it again with NATPAIR_DEBUG=1, and open an issue with the output and your gateway.toml",
         )
     )
     return EX_SOFTWARE

@@ -44,5 +44,5 @@ def _of(file: Path, error: ConfigError) -> ConfigError:
     except (ConfigError, ValueError):  # the file is gone or has changed: report the problems without lines
         problems = list(error.problems)
     named = ConfigError(str(file), problems)
-    named.cure = error.cure
+    named.fix = error.fix
     return named

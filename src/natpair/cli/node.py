@@ -107,7 +107,7 @@ def resume_apply() -> None:
 def require_root() -> None:
     """Raise Unsupported unless this process runs as root."""
     if os.geteuid() != 0:
-        raise Unsupported("only root can change this machine", cure="run this command as root, or with --dry-run")
+        raise Unsupported("only root can change this machine", fix="run this command as root, or with --dry-run")
 
 
 def require_key(gateway: Gateway) -> None:
@@ -227,10 +227,10 @@ def agree(found: Sequence[Effect], *, yes: bool) -> None:
     hurt = sum(effect.breaks for effect in found), sum(effect.stalls for effect in found)
     if yes or not any(hurt):
         return
-    cure = "add --drain-first to hand over to the other node first, or --yes to accept it"
+    fix = "add --drain-first to hand over to the other node first, or --yes to accept it"
     said = f"this node is active: {_flows(hurt[0])} would break, {_flows(hurt[1])} would stall"
-    if not (_terminal() and click.confirm(f"{said}. Continue? ({cure})", err=True)):
-        raise NotReady(f"not applied: {said}", cure=cure)
+    if not (_terminal() and click.confirm(f"{said}. Continue? ({fix})", err=True)):
+        raise NotReady(f"not applied: {said}", fix=fix)
 
 
 def _terminal() -> bool:
@@ -246,7 +246,7 @@ def drained_meanwhile() -> Iterator[None]:
     """
     status = status_or_none()
     if status is None:
-        raise NotReady("cannot drain this node: no agent answers", cure="run systemctl start natpair-agent")
+        raise NotReady("cannot drain this node: no agent answers", fix="run systemctl start natpair-agent")
     if status.drained:
         yield
         return
@@ -291,7 +291,7 @@ def _drain(*, force: bool) -> None:
     if not answer.ok:
         # The answer's own advice is for a drain that stays; this one is ended.
         said = answer.message or "not drained"
-        raise NotReady(f"not applied: {said}", cure="see 'natpair status' on both nodes")
+        raise NotReady(f"not applied: {said}", fix="see 'natpair status' on both nodes")
     talk(answer.message)
 
 

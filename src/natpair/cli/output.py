@@ -136,8 +136,8 @@ def report_error(error: NatpairError) -> None:
         for problem in error.problems:
             talk()
             talk(problem_block(problem, error.source))
-    if error.cure:
-        talk(f"  {symbols(sys.stderr).arrow} {error.cure}")
+    if error.fix:
+        talk(f"  {symbols(sys.stderr).arrow} {error.fix}")
 
 
 def problem_block(problem: Problem, source: str = "", label: str = "expected") -> str:

@@ -40,8 +40,8 @@ class Remote:
         try:
             return parse(document).role is Role.ACTIVE
         except ValueError as error:
-            cure = "check the version of natpair on that node"
-            raise NatpairError(f"{node} does not answer with a status: {error}", cure=cure) from error
+            fix = "check the version of natpair on that node"
+            raise NatpairError(f"{node} does not answer with a status: {error}", fix=fix) from error
 
     async def switch_over(self, node: str) -> str:
         """Ask `node` to hand over, never with --force. Return the reason if it refused, else an empty text."""
@@ -54,15 +54,15 @@ class Remote:
         try:
             done = await arun(argv, timeout=seconds, ok=(0, _REFUSED), env=env)
         except CommandFailed as error:
-            cure = "check --ssh, the command before 'natpair status --json'"
-            raise NatpairError(f"cannot reach {name}: {error.message}", cure=cure) from error
+            fix = "check --ssh, the command before 'natpair status --json'"
+            raise NatpairError(f"cannot reach {name}: {error.message}", fix=fix) from error
         try:
             document = json.loads(done.stdout)
         except ValueError:
             document = None
         if not isinstance(document, dict):
-            cure = "check that natpair is installed on that node"
-            raise NatpairError(f"{name} does not answer with JSON: {done.stdout[:80]!r}", cure=cure)
+            fix = "check that natpair is installed on that node"
+            raise NatpairError(f"{name} does not answer with JSON: {done.stdout[:80]!r}", fix=fix)
         return document
 
 

@@ -10,7 +10,7 @@ from natpair.errors import AgentUnreachable, NotReady
 from natpair.system.wait import poll
 
 _LOOK_EVERY_SECONDS = 0.5
-_IN_THE_WAY = frozenset({"no-usable-standby", "vrrp-fault", "claim-refused", "flows-lacking", "config-differs"})
+_IN_THE_WAY = frozenset({"no-usable-standby", "vrrp-fault", "claim-refused", "flows-missing", "config-differs"})
 """Conditions with which a handover would be refused or break flows. Critical conditions count as well."""
 
 
@@ -26,8 +26,8 @@ def wait_until_ready(timeout: float) -> None:
         return not missing
 
     if not poll(ready, deadline_seconds=timeout, poll_seconds=_LOOK_EVERY_SECONDS):
-        cure = "see `natpair status` on both nodes, and `journalctl -u natpair-agent`"
-        raise NotReady(f"the pair is not ready after {timeout:g} s: {missing}", cure=cure)
+        fix = "see `natpair status` on both nodes, and `journalctl -u natpair-agent`"
+        raise NotReady(f"the pair is not ready after {timeout:g} s: {missing}", fix=fix)
 
 
 def missing_word() -> str:

@@ -56,7 +56,7 @@ async def apply(
         if tries > _MOST_TRIES:
             raise NotReady(
                 f"tried {_MOST_TRIES} times without effect: {step.text}",
-                cure="find out what undoes this step, then run this again",
+                fix="find out what undoes this step, then run this again",
             )
         tell(step)
         site = Site(client, draft, wanted, found, offer, materials, pace)
@@ -81,4 +81,4 @@ async def _carefully(site: Site, step: Step) -> str | None:
 def refuse_if_blocked(plan: Plan) -> None:
     """Raise ConfigError if there are blockers."""
     if plan.blockers:
-        raise ConfigError("the account", [Problem("", "", one.text, one.cure) for one in plan.blockers])
+        raise ConfigError("the account", [Problem("", "", one.text, one.fix) for one in plan.blockers])

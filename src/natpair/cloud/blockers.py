@@ -19,7 +19,7 @@ class Remark:
     """A sentence about the state, and one about what to do."""
 
     text: str
-    cure: str = ""
+    fix: str = ""
 
 
 def blockers(wanted: Wanted, found: Found) -> tuple[Remark, ...]:
@@ -40,8 +40,8 @@ def remarks(wanted: Wanted, found: Found) -> tuple[Remark, ...]:
 
 def _squatters(found: Found) -> Iterator[Remark]:
     for one in found.squatters:
-        cure = "rename or remove it, or adopt it with node.linode in gateway.toml"
-        yield Remark(f"Linode {one.id} has the label {one.label}, but natpair did not create it", cure)
+        fix = "rename or remove it, or adopt it with node.linode in gateway.toml"
+        yield Remark(f"Linode {one.id} has the label {one.label}, but natpair did not create it", fix)
     if found.foreign_firewall:
         yield Remark(
             "a Cloud Firewall has the pair's label, but natpair did not create it",
@@ -53,8 +53,8 @@ def _made_by_hand(wanted: Wanted) -> Iterator[Remark]:
     # Without a stamp, natpair has created nothing yet: an address in the file is that of a machine it does not know.
     for node in wanted.made:
         if wanted.stamp is None and node.public_address is not None:
-            cure = f'set node[{node.index}].linode to adopt that Linode, or public_address = "auto" to create a new one'
-            yield Remark(f"{node.name} has the address {node.public_address}, but natpair did not create it", cure)
+            fix = f'set node[{node.index}].linode to adopt that Linode, or public_address = "auto" to create a new one'
+            yield Remark(f"{node.name} has the address {node.public_address}, but natpair did not create it", fix)
 
 
 def _adoptions(wanted: Wanted, found: Found) -> Iterator[Remark]:
@@ -71,20 +71,20 @@ def _adoptions(wanted: Wanted, found: Found) -> Iterator[Remark]:
 def _adoption(wanted: Wanted, node: WantedNode, there: FoundNode) -> Iterator[Remark]:
     number, key = there.instance.id, f"node[{node.index}]"
     if there.instance.region != wanted.region:
-        cure = "adopt a Linode in the pair's region, or change bgp.region"
-        yield Remark(f"Linode {number} is in {there.instance.region}, but the pair is in {wanted.region}", cure)
+        fix = "adopt a Linode in the pair's region, or change bgp.region"
+        yield Remark(f"Linode {number} is in {there.instance.region}, but the pair is in {wanted.region}", fix)
     own = {one.address for one in there.own}
     if not own:
         yield Remark(f"Linode {number} has no public IPv4 address", "give it one, or adopt another Linode")
     elif node.public_address is not None and node.public_address.ip not in own:
-        cure = f'set {key}.public_address to one of {", ".join(map(str, sorted(own)))}, or to "auto"'
-        yield Remark(f"{node.public_address.ip} is not an address of Linode {number}", cure)
+        fix = f'set {key}.public_address to one of {", ".join(map(str, sorted(own)))}, or to "auto"'
+        yield Remark(f"{node.public_address.ip} is not an address of Linode {number}", fix)
     slaac = there.public_address6
     if slaac is None:
         yield Remark(f"Linode {number} has no public IPv6 address", "enable IPv6, which is needed for BGP")
     elif node.public_address6 is not None and node.public_address6.ip != slaac.ip:
-        cure = f'set {key}.public_address6 to {slaac}, or to "auto"'
-        yield Remark(f"{node.public_address6.ip} is not the IPv6 address of Linode {number}", cure)
+        fix = f'set {key}.public_address6 to {slaac}, or to "auto"'
+        yield Remark(f"{node.public_address6.ip} is not the IPv6 address of Linode {number}", fix)
 
 
 def _fips(wanted: Wanted, found: Found) -> Iterator[Remark]:
@@ -93,8 +93,8 @@ def _fips(wanted: Wanted, found: Found) -> Iterator[Remark]:
             continue
         owner = found.owners.get(fip)
         if owner is None:
-            cure = f'set pair.fips[{index}] to an address of the account, or to "auto" for a new one'
-            yield Remark(f"{fip} is not an address of this account", cure)
+            fix = f'set pair.fips[{index}] to an address of the account, or to "auto" for a new one'
+            yield Remark(f"{fip} is not an address of this account", fix)
         else:
             yield from _unfit(fip, owner, wanted)
 
@@ -122,8 +122,8 @@ def _running(wanted: Wanted, found: Found) -> Iterator[Remark]:
             # If somebody removed its tag, a rebuild would destroy a node in service.
             text = f"{node.name} (Linode {there.instance.id}) is running, but has no tag {wanted.installed_prefix}…"
             tag = f"{wanted.installed_prefix}{wanted.config_hash}"
-            cure = f"if it may be rebuilt, shut it down; if it is in service, add the tag {tag}"
-            yield Remark(text, cure)
+            fix = f"if it may be rebuilt, shut it down; if it is in service, add the tag {tag}"
+            yield Remark(text, fix)
 
 
 def _plugs(wanted: Wanted, found: Found) -> Iterator[Remark]:
@@ -133,8 +133,8 @@ def _plugs(wanted: Wanted, found: Found) -> Iterator[Remark]:
             continue
         shown = f"{node.name} (Linode {there.instance.id})"
         if wanted.cloud.vlan not in there.ports.vlans:
-            cure = f"attach it with address {node.vlan.address} while the Linode is off, or correct cloud.vlan"
-            yield Remark(f"{shown} is not attached to the VLAN {wanted.cloud.vlan}", cure)
+            fix = f"attach it with address {node.vlan.address} while the Linode is off, or correct cloud.vlan"
+            yield Remark(f"{shown} is not attached to the VLAN {wanted.cloud.vlan}", fix)
         if there.ports.helper and node.adopted is not None:
             text = f"Network Helper of {shown} is on: at the next boot it would add the floating address to eth0"
             yield Remark(text, "write a static network configuration there, then turn it off in Cloud Manager")
@@ -150,8 +150,8 @@ def _changed(wanted: Wanted, found: Found) -> Iterator[Remark]:
                 f"gateway.toml, or natpair, has changed since {node.name} was installed"
                 f" (then {hashes[0]}, now {wanted.config_hash})"
             )
-            cure = "copy the file to both nodes and run `natpair apply` there, standby first (a node is never rebuilt)"
-            yield Remark(text, cure)
+            fix = "copy the file to both nodes and run `natpair apply` there, standby first (a node is never rebuilt)"
+            yield Remark(text, fix)
 
 
 def _strays(found: Found) -> Iterator[Remark]:

@@ -123,7 +123,7 @@ async def destroy(
             return tuple(done)
         step = steps[0]
         if done[-_MOST_TRIES:].count(step) == _MOST_TRIES:
-            raise NotReady(f"tried {_MOST_TRIES} times without effect: {step.text}", cure="run this again later")
+            raise NotReady(f"tried {_MOST_TRIES} times without effect: {step.text}", fix="run this again later")
         tell(step)
         if step.kind is UndoKind.FILE:
             text = fill(draft.text, dict.fromkeys(step.keys, AUTO))
@@ -158,4 +158,4 @@ async def _gone(client: LinodeClient, linode: int, pace: Pace) -> None:
                 return
             raise
         await pace.pause()
-    raise NotReady(f"Linode {linode} was deleted but still exists", cure="run this again later")
+    raise NotReady(f"Linode {linode} was deleted but still exists", fix="run this again later")

@@ -82,7 +82,7 @@ class Site:
 
 def _needed(value: Value | None) -> Value:
     if value is None:
-        raise NotReady("the account changed while it was read", cure="run this again")
+        raise NotReady("the account changed while it was read", fix="run this again")
     return value
 
 
@@ -166,8 +166,8 @@ async def _install(site: Site, node: WantedNode, there: FoundNode) -> None:
     )
     instance = await power.rebuild(site.client, number, new, site.pace.power)
     if instance.has_user_data is False:
-        cure = "check that the image and the region support the Metadata service"
-        raise NotReady(f"the platform did not store the user data of {node.name}", cure=cure)
+        fix = "check that the image and the region support the Metadata service"
+        raise NotReady(f"the platform did not store the user data of {node.name}", fix=fix)
     # A rebuild creates a new configuration profile, without the VLAN and with Network Helper on.
     await plug_in(site.client, instance, node.vlan)
     await site.client.set_tags(number, (*instance.tags, f"{wanted.installed_prefix}{_needed(wanted.config_hash)}"))

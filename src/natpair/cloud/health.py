@@ -42,11 +42,11 @@ def _left(step: Step) -> Remark:
 def _apart(found: Found) -> Iterator[Remark]:
     hosts = [there.instance.host_uuid for there in found.nodes if there]
     if len(hosts) > 1 and None not in hosts and len(set(hosts)) == 1:
-        cure = "power the standby off and on, so that the platform places it again; or ask Linode support"
-        yield Remark("both nodes are on the same host, so one host failure would stop the pair", cure)
+        fix = "power the standby off and on, so that the platform places it again; or ask Linode support"
+        yield Remark("both nodes are on the same host, so one host failure would stop the pair", fix)
     elif found.group is not None and not found.group.is_compliant:
-        cure = "wait for the platform to move a node; if this does not change, ask Linode support"
-        yield Remark(f"the placement group {found.group.label} is not compliant", cure)
+        fix = "wait for the platform to move a node; if this does not change, ask Linode support"
+        yield Remark(f"the placement group {found.group.label} is not compliant", fix)
 
 
 def _power(wanted: Wanted, found: Found) -> Iterator[Remark]:
@@ -57,5 +57,5 @@ def _power(wanted: Wanted, found: Found) -> Iterator[Remark]:
         if node.adopted is not None and not there.instance.running:
             yield Remark(f"{shown} is {there.instance.status}", "boot it")
         if there.instance.watchdog_enabled is False:
-            cure = "turn the shutdown watchdog (Lassie) on in Linode's Cloud Manager"
-            yield Remark(f"{shown} does not restart after a crash, because its watchdog is off", cure)
+            fix = "turn the shutdown watchdog (Lassie) on in Linode's Cloud Manager"
+            yield Remark(f"{shown} does not restart after a crash, because its watchdog is off", fix)

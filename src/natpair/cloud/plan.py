@@ -89,7 +89,7 @@ def _steps(wanted: Wanted, found: Found) -> Iterator[Step]:
     yield from _shares(wanted, found)
     for node, there in pairs:
         if node.adopted is None:
-            yield from _mend(wanted, found, node, there)
+            yield from _repair(wanted, found, node, there)
     for node, there in pairs:
         if node.adopted is None:
             yield from _install(wanted, node, there)
@@ -188,8 +188,8 @@ def _cannot_allocate(wanted: Wanted, found: Found) -> Iterator[Remark]:
     open_fips = sum(fip is None for fip in wanted.fips)
     if installed_hash(wanted, there) is not None and open_fips > len(spare_addresses(wanted, found)):
         text = f"{node.name} (Linode {there.instance.id}) must be off to get another address"
-        cure = f"run `natpair drain` on {node.name}, shut it down in Cloud Manager, then run `natpair cloud apply`"
-        yield Remark(text, cure)
+        fix = f"run `natpair drain` on {node.name}, shut it down in Cloud Manager, then run `natpair cloud apply`"
+        yield Remark(text, fix)
 
 
 def _shares(wanted: Wanted, found: Found) -> Iterator[Step]:
@@ -209,7 +209,7 @@ def _has(fip: IPv4Address, there: FoundNode, found: Found) -> bool:
     return found.owners[fip].linode_id == there.instance.id or fip in there.shared
 
 
-def _mend(wanted: Wanted, found: Found, node: WantedNode, there: FoundNode | None) -> Iterator[Step]:
+def _repair(wanted: Wanted, found: Found, node: WantedNode, there: FoundNode | None) -> Iterator[Step]:
     if there is None:
         return
     number, name = there.instance.id, node.name

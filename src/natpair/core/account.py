@@ -62,18 +62,18 @@ class Work:
 class Trouble:
     """A part of the account that could not be read or repaired. `refused`: access denied; retrying will not help."""
 
-    code: ClassVar = "account-unseen"
+    code: ClassVar = "account-unreadable"
     node: ClassVar = ""
 
     part: str
     why: str
-    cure: str = ""
+    fix: str = ""
     refused: bool = False
 
     @property
     def text(self) -> str:
         """In words, with the way to fix it."""
-        return f"{self.part}: {self.why}" + (f" ({self.cure})" if self.cure else "")
+        return f"{self.part}: {self.why}" + (f" ({self.fix})" if self.fix else "")
 
 
 Finding = Lack | Work | Trouble

@@ -1,4 +1,4 @@
-"""What a look at the provider's account does to a node: shares to mend, and a role to give away ahead of planned work.
+"""What a look at the provider's account does to a node: shares to fix, and a role to give away ahead of planned work.
 
 Both are decided once a look, so that what fails is tried again at the next one and never faster. The switchover is
 the very request that an operator makes, never forced.
@@ -50,7 +50,7 @@ def _leaving(state: NodeState, now: float, unready: str) -> tuple[Work, str] | N
 
 
 def _repairs(state: NodeState, now: float) -> bool:
-    """One node mends the shares: the active one; the first of the file, or the only one, when nobody is active."""
+    """One node repairs the shares: the active one; the first of the file, or the only one, when nobody is active."""
     if not state.terms.watch.repair_shares or not state.account.may_repair(now):
         return False
     if state.claims_active or state.peer.active(state.terms, now) is not None:

@@ -1,4 +1,4 @@
-"""What the machine may ask to be done once. Lasting wishes are not actions: see `core/desired.py`."""
+"""What the machine may ask to be done once. Lasting demands are not actions: see `core/desired.py`."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Reply:
     number: int
     ok: bool
     message: str
-    cure: str = ""
+    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True)

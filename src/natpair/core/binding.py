@@ -1,7 +1,7 @@
 """Which interface a daemon is bound to, and when it has to be told that the name stands for another one by now.
 
 An interface is known by its index and its MAC. A daemon binds its sockets when it starts or reloads; what happened to
-the interface since then is looked at on each notice of the kernel. Pure: identities and times come in, a judgement
+the interface since then is looked at on each notice of the kernel. Pure: identities and times come in, a check
 goes out.
 """
 

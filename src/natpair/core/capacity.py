@@ -1,4 +1,4 @@
-"""Does the flow table have room, and is there a port left for a new flow? Judged by the kernel's own counts.
+"""Does the flow table have room, and is there a port left for a new flow? Checked by the kernel's own counts.
 
 The kernel counts what it could not insert and what it dropped for lack of room. A race of two packets of one flow
 counts there, too, so that a few in a while are nothing.

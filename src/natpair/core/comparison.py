@@ -20,13 +20,13 @@ _LONG_AGO = float("-inf")
 def outdone(state: NodeState, now: float) -> bool:
     """This node is not well and its peer is, and that is no matter of who noticed first."""
     said = state.peer.fresh(state.terms, now)
-    if said is None or said.doubtful or not _would_take_it(state, said, now):
+    if said is None or said.suspect or not _would_take_it(state, said, now):
         return False
     if state.blind(now):
         return True  # what the peer sees on the VLAN this node does not: nothing that both could have lost
     if state.fit(now):
         return False
-    if state.can_serve(now) and not state.health.astray:
+    if state.can_serve(now) and not state.health.unrepaired:
         return not said.unanswered and may_help(state, said)
     return now >= max(_loss_is_told(state, now), _return_is_told(state, now))
 
@@ -61,8 +61,8 @@ def _may_help(state: NodeState, said: PeerMessage, one: FipReplies) -> bool:
 
 def _only_outside(state: NodeState, now: float) -> bool:
     """All that is wrong is beyond this machine: uplink, gateway, route servers. The peer may have lost that, too."""
-    mended = replace(state.health, public_up=True, gateway=True, replies=())
-    return replace(state, health=mended, fitness=replace(state.fitness, bgp_lost_at=now)).fit(now)
+    repaired = replace(state.health, public_up=True, gateway=True, replies=())
+    return replace(state, health=repaired, fitness=replace(state.fitness, bgp_lost_at=now)).fit(now)
 
 
 def _only_servers(state: NodeState, now: float) -> bool:
@@ -74,7 +74,7 @@ def _loss_is_told(state: NodeState, now: float) -> float:
     """From then on a peer that lost the same would have said so.
 
     Hold timers run out up to a third of the hold time apart (RFC 4271 section 4.4), and the later node then has its
-    grace. A gateway that is not there makes the peer doubtful before it makes anybody unwell: no need to wait.
+    grace. A gateway that is not there makes the peer suspect before it makes anybody unwell: no need to wait.
     """
     if _only_servers(state, now):
         return _LONG_AGO if state.fitness.bgp_lost_at is None else state.fitness.bgp_lost_at + state.terms.hold

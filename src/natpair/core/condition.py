@@ -34,27 +34,27 @@ class Condition:
     code: str
     severity: Severity
     text: str
-    cure: str
+    fix: str
     node: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """An entry of the catalogue. `judge` gives the detail for people, or None while all is well.
+    """An entry of the catalogue. `check` gives the detail for people, or None while all is well.
 
     `severity` is the worst it can be; where `urgent` says that it is not now, `otherwise` holds. `told`: the peer shows
-    it, too. `fix` says what to do in this very case, where one sentence for all is not enough.
+    it, too. `fix_for` gives the fix for this very case, where one sentence for all is not enough.
     """
 
     code: str
     meaning: str
     severity: Severity
-    cure: str
-    judge: Callable[[NodeState, float], str | None]
+    fix: str
+    check: Callable[[NodeState, float], str | None]
     urgent: Callable[[NodeState, float], bool] = lambda _state, _now: True
     otherwise: Severity = Severity.INFO
     told: bool = False
-    fix: Callable[[NodeState, float], str] | None = None
+    fix_for: Callable[[NodeState, float], str] | None = None
 
     def severity_now(self, state: NodeState, now: float) -> Severity:
         """How bad it is as things stand."""

@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a pair, as one catalogue: code, severity, words, cure.
+"""Everything that can be wrong with a pair, as one catalogue: code, severity, words, fix.
 
 `status`, the metrics and the docs all read this one. A condition is a pure function of what one node
 knows; it never asks the outside. Add one to the module of its theme.
@@ -41,13 +41,13 @@ def alarms(state: NodeState, now: float) -> tuple[Alarm, ...]:
 
 
 def _own(state: NodeState, now: float) -> list[Condition]:
-    found = ((kind, kind.judge(state, now)) for kind in CATALOGUE)
+    found = ((kind, kind.check(state, now)) for kind in CATALOGUE)
     return [_condition(kind, text, state, now) for kind, text in found if text is not None]
 
 
 def _condition(kind: Kind, text: str, state: NodeState, now: float) -> Condition:
-    cure = kind.fix(state, now) if kind.fix is not None else kind.cure
-    return Condition(kind.code, kind.severity_now(state, now), text, cure, state.terms.me)
+    fix = kind.fix_for(state, now) if kind.fix_for is not None else kind.fix
+    return Condition(kind.code, kind.severity_now(state, now), text, fix, state.terms.me)
 
 
 def _told(state: NodeState, now: float, own: Iterable[Condition]) -> list[Condition]:
@@ -60,7 +60,7 @@ def _told(state: NodeState, now: float, own: Iterable[Condition]) -> list[Condit
     eased = Severity.CRITICAL if said.active else Severity.WARNING
     order = list(Severity)
     return [
-        Condition(kind.code, max(kind.severity, eased, key=order.index), f"{peer}: {text}", kind.cure, peer)
+        Condition(kind.code, max(kind.severity, eased, key=order.index), f"{peer}: {text}", kind.fix, peer)
         for kind, text in found
         if kind.told
     ]

@@ -1,6 +1,6 @@
 """The conditions that come of a look at the provider's account."""
 
-# ruff: noqa: ARG001 - all judges share one signature, not all need the time
+# ruff: noqa: ARG001 - all checks share one signature, not all need the time
 from __future__ import annotations
 
 from natpair.core.account import MOST_REPAIRS, Work
@@ -9,7 +9,7 @@ from natpair.core.condition import Kind, Severity
 from natpair.core.machine import peer_unready
 from natpair.core.state import NodeState
 
-UNSEEN_LOOKS = 3
+UNREADABLE_LOOKS = 3
 """Looks that may fail in a row before it is news, unless the account refuses."""
 
 
@@ -50,13 +50,13 @@ def work_is_due(state: NodeState, now: float) -> bool:
     return state.claims_active and bool(state.account.due(state.terms.me, now, lead))
 
 
-def account_unseen(state: NodeState, now: float) -> str | None:
+def account_unreadable(state: NodeState, now: float) -> str | None:
     """Why the account is not seen: a refusal at once, anything else when it lasts."""
     account = state.account
     text = "; ".join(trouble.text for trouble in account.troubles)
     if any(trouble.refused for trouble in account.troubles):
         return text
-    patience = UNSEEN_LOOKS * state.terms.watch.interval_seconds
+    patience = UNREADABLE_LOOKS * state.terms.watch.interval_seconds
     if not account.troubles or (account.seen_at is not None and now - account.seen_at <= patience):
         return None
     return text if account.seen_at is None else f"not seen for {now - account.seen_at:.0f} s: {text}"
@@ -93,10 +93,10 @@ KINDS: tuple[Kind, ...] = (
         work_is_due,
     ),
     Kind(
-        "account-unseen",
+        "account-unreadable",
         "The provider's account cannot be read: missing shares and planned work go unnoticed. The pair still serves.",
         _WARNING,
-        "mend what it says: the token of 'linode.token_file', its scopes, the way to the API",
-        account_unseen,
+        "repair what it says: the token of 'linode.token_file', its scopes, the way to the API",
+        account_unreadable,
     ),
 )

@@ -1,6 +1,6 @@
 """What is wrong with the node itself: its links, its daemons, what it is configured to be."""
 
-# ruff: noqa: ARG001 - all judges share one signature, not all need the time
+# ruff: noqa: ARG001 - all checks share one signature, not all need the time
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -12,20 +12,20 @@ from natpair.core.state import NodeState
 
 
 def _fact(name: str, text: str) -> Callable[[NodeState, float], str | None]:
-    def judge(state: NodeState, now: float) -> str | None:
+    def check(state: NodeState, now: float) -> str | None:
         return None if getattr(state.health, name) else text
 
-    return judge
+    return check
 
 
 def _link_down(name: str) -> Callable[[NodeState, float], str | None]:
-    def judge(state: NodeState, now: float) -> str | None:
+    def check(state: NodeState, now: float) -> str | None:
         if getattr(state.health, f"{name}_up"):
             return None
         interface, where = getattr(state.terms, f"{name}_interface"), "VLAN" if name == "private" else "public"
         return f"{interface} ({where}) {getattr(state.health, f'{name}_why') or 'is down'}"
 
-    return judge
+    return check
 
 
 def _vrrp_fault(state: NodeState, now: float) -> str | None:
@@ -42,12 +42,12 @@ def _chains(state: NodeState) -> tuple[str, ...]:
     """The chains of other tools that clients' packets do not get past, as `drift/foreign_chains.py` names them."""
     # On a node that does not serve a few stray packets say nothing.
     barred = state.health.barred if state.claims_active else ()
-    named = dict.fromkeys(part for thing in (*state.health.astray, *barred) for part in thing.split(", "))
+    named = dict.fromkeys(part for thing in (*state.health.unrepaired, *barred) for part in thing.split(", "))
     return tuple(part.removeprefix("table ").replace(" chain ", " ") for part in named if part.startswith("table "))
 
 
-def _astray(state: NodeState, now: float) -> str | None:
-    things = [thing for thing in state.health.astray if not thing.startswith("table ")]
+def _unrepaired(state: NodeState, now: float) -> str | None:
+    things = [thing for thing in state.health.unrepaired if not thing.startswith("table ")]
     return f"changed again after each repair, or cannot be repaired: {', '.join(things)}" if things else None
 
 
@@ -138,20 +138,20 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         "ruleset-wrong",
-        "What nftables, the routes or BIRD hold is not as wished, and repair has failed for a second.",
+        "What nftables, the routes or BIRD hold is not as desired, and repair has failed for a second.",
         _CRITICAL,
         "'trouble' in 'natpair status --json' says what is refused",
         _fact("ruleset", "the ruleset is not as rendered"),
     ),
     Kind(
-        "keepalived-mute",
+        "keepalived-not-responding",
         "Keepalived does not write its state when asked.",
         _CRITICAL,
         _SEE_LOG.format("keepalived"),
-        _fact("keepalived", "Keepalived is mute"),
+        _fact("keepalived", "Keepalived does not respond"),
     ),
     Kind(
-        "conntrackd-mute",
+        "conntrackd-not-responding",
         "conntrackd does not answer: flows are not replicated.",
         _WARNING,
         _SEE_LOG.format("conntrackd"),
@@ -167,11 +167,11 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         "repair-gave-up",
-        "Something is changed back as often as natpair puts it right, or cannot be put right. It is left alone for a "
+        "Something is changed back as often as natpair puts it right, or cannot be repaired. It is left alone for a "
         "while, and a peer that is well takes over.",
         _WARNING,
         "'repairs' in 'natpair status --json' names who may have done it: stop that",
-        _astray,
+        _unrepaired,
         told=True,
     ),
     Kind(
@@ -184,7 +184,7 @@ KINDS: tuple[Kind, ...] = (
         _serving,
         _WARNING,
         told=True,
-        fix=_no_drops,
+        fix_for=_no_drops,
     ),
     Kind(
         "disk-stalled",

@@ -1,6 +1,6 @@
 """What is wrong between the two nodes: who serves, who could, and whether they hear and understand each other."""
 
-# ruff: noqa: ARG001 - all judges share one signature, not all need the time
+# ruff: noqa: ARG001 - all checks share one signature, not all need the time
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -50,7 +50,7 @@ def _not_wanted(state: NodeState, now: float) -> bool:
     return said is None or not said.drained
 
 
-def _mend_standby(state: NodeState, now: float) -> str:
+def _repair_standby(state: NodeState, now: float) -> str:
     peer = state.terms.peer
     return f"fix {peer}: a failure now is an outage" if _not_wanted(state, now) else f"'natpair undrain' on {peer}"
 
@@ -115,7 +115,7 @@ def _large_lost(state: NodeState, now: float) -> str | None:
 
 
 def _peer_replicates_nothing(said: PeerMessage) -> bool:
-    return any(alarm.code == "conntrackd-mute" for alarm in said.alarms)
+    return any(alarm.code == "conntrackd-not-responding" for alarm in said.alarms)
 
 
 def _fix_sync(state: NodeState, now: float) -> str:
@@ -194,13 +194,13 @@ def _config_differs(state: NodeState, now: float) -> str | None:
 
 
 def _path_silent(which: Path) -> Callable[[NodeState, float], str | None]:
-    def judge(state: NodeState, now: float) -> str | None:
+    def check(state: NodeState, now: float) -> str | None:
         if state.peer.fresh(state.terms, now) is None:
             return None
         age = now - state.peer.heard[which]
         return f"no heartbeat on the {which} path for {age:.1f} s" if age > max(state.terms.fresh, 1.0) else None
 
-    return judge
+    return check
 
 
 def _refused(state: NodeState, now: float) -> str | None:
@@ -209,18 +209,18 @@ def _refused(state: NodeState, now: float) -> str | None:
     return f"VRRP elected {state.terms.me} while {state.terms.peer} serves: adverts do not cross the VLAN"
 
 
-def _lacking(state: NodeState, now: float) -> str | None:
+def _missing(state: NodeState, now: float) -> str | None:
     said = state.peer.fresh(state.terms, now)
     if said is None:
         return None
     if state.claims_active:
-        who, sampled, lacking, flows = state.terms.peer, said.sampled, said.lacking, state.flows_to_hold
+        who, sampled, missing, flows = state.terms.peer, said.sampled, said.missing, state.flows_to_hold
     else:
-        who, sampled, lacking, flows = state.terms.me, state.health.sync.sampled, state.health.sync.lacking, said.flows
-    if not lacks_too_many(sampled, lacking):
+        who, sampled, missing, flows = state.terms.me, state.health.sync.sampled, state.health.sync.missing, said.flows
+    if not lacks_too_many(sampled, missing):
         return None
-    about = flows_missing(sampled, lacking, flows)
-    return f"{who} lacks about {about} of {flows} flows ({lacking} of {sampled} sampled)"
+    about = flows_missing(sampled, missing, flows)
+    return f"{who} lacks about {about} of {flows} flows ({missing} of {sampled} sampled)"
 
 
 def _peer_version(state: NodeState, now: float) -> str | None:
@@ -238,7 +238,7 @@ KINDS: tuple[Kind, ...] = (
         "two-active",
         "Both nodes claim to be active. Bounded to seconds by the heartbeat on either path.",
         _CRITICAL,
-        "heals within seconds; if not, drain one node",
+        "recovers within seconds; if not, drain one node",
         _two_active,
     ),
     Kind(
@@ -249,7 +249,7 @@ KINDS: tuple[Kind, ...] = (
         _nobody_active,
     ),
     Kind(
-        "vlan-leg-dead",
+        "vlan-link-dead",
         "The peer hears clients on the VLAN, and this node hears neither clients nor the peer there. An active node "
         "gives the role to a peer that is well.",
         _CRITICAL,
@@ -293,15 +293,15 @@ KINDS: tuple[Kind, ...] = (
         "fix the peer: a failure now is an outage; 'natpair undrain' there if it was drained",
         _no_usable_standby,
         _not_wanted,
-        fix=_mend_standby,
+        fix_for=_repair_standby,
     ),
     Kind(
-        "flows-lacking",
+        "flows-missing",
         "The standby does not have flows that the active node has, to go by a sample: a failure now would break them. "
         "A resync is asked for again and again.",
         _WARNING,
         "check the VLAN between the nodes (large packets, too), then the logs of natpair-conntrackd on both",
-        _lacking,
+        _missing,
     ),
     Kind(
         "large-packets-lost",
@@ -321,7 +321,7 @@ KINDS: tuple[Kind, ...] = (
         "check conntrackd on both nodes, the addresses they send from, the MTU of the VLAN, and other tools' firewalls",
         _sync_stalled,
         told=True,
-        fix=_fix_sync,
+        fix_for=_fix_sync,
     ),
     Kind(
         "resync-failed",

@@ -1,6 +1,6 @@
 """What is wrong with the packets of clients and the way of the replies: the fabric, the flows, others on the VLAN."""
 
-# ruff: noqa: ARG001 - all judges share one signature, not all need the time
+# ruff: noqa: ARG001 - all checks share one signature, not all need the time
 from __future__ import annotations
 
 from natpair.core.capacity import CROWDED, PORTS

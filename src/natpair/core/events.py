@@ -119,7 +119,7 @@ class RepairEnded:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time went by; timers are judged by the `now` of the step."""
+    """Time went by; timers are checked by the `now` of the step."""
 
 
 Event = (

@@ -57,7 +57,7 @@ def wants_out(state: NodeState, now: float) -> bool:
         return False
     if said.ready and said.synced and state.health.conntrackd:
         # A drain that was called off stands, and is tried again: not as fast as it fails.
-        return state.request is not None or said.wish or (state.drained and now >= state.since + DRAIN_PAUSE)
+        return state.request is not None or said.asks_for_role or (state.drained and now >= state.since + DRAIN_PAUSE)
     return forced and said.phase is Phase.STANDBY
 
 
@@ -72,7 +72,7 @@ def failback_due(state: NodeState, now: float) -> bool:
 
 
 def begin(state: NodeState, now: float, cause: str = "") -> Move:
-    """The giver: tell the taker to get ready. Without a `cause` it is an operator's wish, or the account's."""
+    """The giver: tell the taker to get ready. Without a `cause` it is an operator's request, or the account's."""
     planned = replace(state, handover=Handover(state.epoch, now), local_for=None)
     why = state.request.why if state.request is not None else ""
     asked = f"planned switchover to {state.terms.peer}{why and ': '}{why}"
@@ -144,6 +144,6 @@ def _call_off(state: NodeState, now: float, why: str) -> Move:
     raised, reserve = raise_epoch(state) if state.generation_seen > state.epoch // 2 else (state, ())
     moved, entered = enter(raised, Phase.ACTIVE, now, f"switchover called off: {why}")
     again = "; the drain stands and is tried again, 'natpair undrain' ends it" if state.drained else ""
-    cure = f"look at 'natpair status' on {state.terms.peer}{again}"
-    done, replies = answer_request(moved, ok=False, message=why, cure=cure)
+    fix = f"look at 'natpair status' on {state.terms.peer}{again}"
+    done, replies = answer_request(moved, ok=False, message=why, fix=fix)
     return done, (*entered, *reserve, *replies)

@@ -21,13 +21,13 @@ class BgpSessions:
 
 @dataclass(frozen=True, slots=True)
 class SyncReading:
-    """A standby's copy of the flows. Of `sampled` flows that the active peer lately named, this node lacks `lacking`.
+    """A standby's copy of the flows. Of `sampled` flows that the active peer lately named, this node lacks `missing`.
 
     `quiet_seconds`: how long no message of the peer's conntrackd has come.
     """
 
     sampled: int = 0
-    lacking: int = 0
+    missing: int = 0
     quiet_seconds: float = 0.0
 
 
@@ -88,8 +88,8 @@ class Health:
     """One reading of the node's own health; a missing reading counts as bad.
 
     `flows` counts the kernel's, `cached` those that conntrackd replicates: the node's own are not among them.
-    `astray` names what is wrong and does not stay repaired. `doubtful`: the last question to the gateway is unanswered,
-    which may be a lost packet or the first sign that the internet is away. `mac` is that of the private interface.
+    `unrepaired` names what is wrong and does not stay repaired. `suspect`: the gateway has not answered the
+    last question: a lost packet, or the first sign that the internet is away. `mac` is that of the private interface.
     `sees` counts the clients heard on the VLAN in the last seconds, None if nobody counts. `private_why`, `public_why`:
     why a link is not up. `leaking`: the leak guard drops packets of clients. `barred`: other tools' chains that may
     drop what clients send, to go by the last few packets. `failed_parts`: parts of the agent that lately failed and
@@ -106,7 +106,7 @@ class Health:
     mac: str = ""
     ruleset: bool = False
     gateway: bool = False
-    doubtful: bool = False
+    suspect: bool = False
     conntrackd: bool = False
     keepalived: bool = False
     bgp: BgpSessions = BgpSessions()
@@ -120,7 +120,7 @@ class Health:
     sees: int | None = None
     relaying_seconds: float = 0.0
     leaking: bool = False
-    astray: tuple[str, ...] = ()
+    unrepaired: tuple[str, ...] = ()
     barred: tuple[str, ...] = ()
     failed_parts: tuple[str, ...] = ()
     rollback_at: float | None = None

@@ -65,7 +65,7 @@ from natpair.core.wire import Path
 
 _MOVES_PER_STEP = 8
 """More moves than any chain of rules makes: passing it means that two rules chase each other."""
-_ESSENCE = attrgetter(*(PeerMessage.model_fields.keys() - {"flows", "sampled", "lacking", "clients", "alarms", "sees"}))
+_ESSENCE = attrgetter(*(PeerMessage.model_fields.keys() - {"flows", "sampled", "missing", "clients", "alarms", "sees"}))
 """What the peer should hear at once; counts change with every reading, the next beat is early enough for those."""
 GAP_FADES = 0.95
 """Of the longest silence, with each message: half of it in a second or two while all is well."""
@@ -167,7 +167,7 @@ def _always(state: NodeState, now: float) -> Move | None:
         why = peer_unready(state, now) if state.claims_active else f"{state.terms.peer} did not hand over"
         text = f"no result in time{f': {why}' if why else ''}"
         reply = Reply(request.number, False, text, "see 'natpair status' on both nodes")
-        return replace(state, request=None, wish=False), (reply,)
+        return replace(state, request=None, asks_for_role=False), (reply,)
     return None
 
 
@@ -224,7 +224,7 @@ def _gap(state: NodeState, now: float) -> float:
 
 
 def _idle_since(state: NodeState, said: PeerMessage, now: float) -> float | None:
-    """Since when it neither serves nor could take the role; None if it may. Nor does it with a dead leg of the VLAN."""
+    """Since when it neither serves nor could take the role; None if it may. A dead VLAN link counts, too."""
     busy = said.phase in {Phase.ACTIVE, Phase.HANDING_OVER, Phase.PREPARING} and not said.unserving
     if said.ready or (busy and not sees_more(state, now)):
         return None
@@ -377,7 +377,7 @@ def _drain(state: NodeState, event: Asked, now: float) -> Move:
         return replace(state, drained=True), (SaveDrained(True), Reply(event.number, True, text))
     reason = "" if event.force else peer_unready(state, now)
     if reason:
-        return state, (Reply(event.number, False, f"not drained: {reason}", "mend the peer first, or use --force"),)
+        return state, (Reply(event.number, False, f"not drained: {reason}", "repair the peer first, or use --force"),)
     request = Request(event.number, event.verb, event.force, now + REQUEST_LIMIT)
     return replace(state, drained=True, request=request), (SaveDrained(True),)
 
@@ -386,14 +386,14 @@ def _switchover(state: NodeState, event: Asked, now: float) -> Move:
     request = Request(event.number, event.verb, event.force, now + REQUEST_LIMIT)
     reason = _no_switchover(state, now)
     if reason and not event.force:
-        return state, (Reply(event.number, False, f"no switchover: {reason}", "mend that first, or use --force"),)
+        return state, (Reply(event.number, False, f"no switchover: {reason}", "repair that first, or use --force"),)
     if state.claims_active:
         return replace(state, request=request), ()
     if state.phase is Phase.STANDBY and state.peer.active(state.terms, now) is not None:
         if reason:
             text = f"not from here: {reason}"
             return state, (Reply(event.number, False, text, f"force it on the active node, {state.terms.peer}"),)
-        return replace(state, request=request, wish=True), ()
+        return replace(state, request=request, asks_for_role=True), ()
     text = f"no switchover: {state.terms.me} is {state.phase} and nobody claims to be active"
     return state, (Reply(event.number, False, text, "see 'natpair status' on both nodes"),)
 
@@ -434,9 +434,9 @@ def peer_unready(state: NodeState, now: float) -> str:
 
 
 def _what_is_missing(said: PeerMessage, flows: int, peer: str) -> str:
-    missing = flows_missing(said.sampled, said.lacking, flows, said.flows)
-    if lacks_too_many(said.sampled, said.lacking):
-        return f"{peer} lacks about {missing} of {flows} flows ({said.lacking} of {said.sampled} sampled)"
+    missing = flows_missing(said.sampled, said.missing, flows, said.flows)
+    if lacks_too_many(said.sampled, said.missing):
+        return f"{peer} lacks about {missing} of {flows} flows ({said.missing} of {said.sampled} sampled)"
     return f"{peer} has not finished its resync: about {missing} of {flows} flows would be lost"
 
 

@@ -50,7 +50,7 @@ CLAIMING = frozenset({Phase.ACTIVE, Phase.HANDING_OVER})
 
 
 SAMPLE_SIZE = 32
-"""Flows in a sample: one lacking in twenty is seen in four samples of five, and looking all up takes some 20 ms."""
+"""Flows in a sample: one missing in twenty is seen in four samples of five, and looking all up takes some 20 ms."""
 
 
 _FlowPort = Annotated[int, Field(ge=0, le=65535)]
@@ -113,7 +113,7 @@ class PeerMessage(BaseModel):
     prepared_for: _Count = 0
     opened: bool = False
     local_for: _Count = 0
-    wish: bool = False
+    asks_for_role: bool = False
     challenge: _Count = 0
     answer: _Count = 0
     evidence: _Count | None = None
@@ -121,7 +121,7 @@ class PeerMessage(BaseModel):
     sees: _Count | None = None
     able: bool = False
     unserving: bool = False
-    doubtful: bool = False
+    suspect: bool = False
     unfit: bool = False
     unanswered: bool = False
     ask: Annotated[tuple[IPv4Address, ...], Field(max_length=4)] = ()
@@ -129,7 +129,7 @@ class PeerMessage(BaseModel):
     mac: Annotated[str, Field(pattern=MAC_PATTERN)] = ""
     alarms: Annotated[tuple[Alarm, ...], Field(max_length=MOST_ALARMS)] = ()
     sampled: _Count = 0
-    lacking: _Count = 0
+    missing: _Count = 0
     sample: Annotated[tuple[Flow, ...], Field(max_length=SAMPLE_SIZE)] = ()
 
     @property

@@ -78,18 +78,18 @@ def promote(state: NodeState, now: float, cause: str) -> Move:
         takeover=Takeover(completing=True, fenced=not planned, boosted=not planned, duplicate_until=duplicate_until),
         refresh_at=now + state.terms.refresh,
         local_for=handed.number if handed else None,
-        wish=False,
+        asks_for_role=False,
     )
     done, replies = answer_request(active, ok=True, message=f"{state.terms.me} is active, epoch {active.epoch}")
     complete = Conntrack(ConntrackJob.COMPLETE, active.epoch)
     return done, (*entered, complete, *reserve, WakeAt(duplicate_until), *replies)
 
 
-def answer_request(state: NodeState, *, ok: bool, message: str, cure: str = "") -> Move:
+def answer_request(state: NodeState, *, ok: bool, message: str, fix: str = "") -> Move:
     """The request that is open has found its end, if there is one."""
     if state.request is None:
         return state, ()
-    return replace(state, request=None, wish=False), (Reply(state.request.number, ok, message, cure),)
+    return replace(state, request=None, asks_for_role=False), (Reply(state.request.number, ok, message, fix),)
 
 
 def abandon(state: NodeState, phase: Phase, now: float, cause: str) -> Move:
@@ -98,7 +98,7 @@ def abandon(state: NodeState, phase: Phase, now: float, cause: str) -> Move:
     A request that is still open was for another end than this: one that came as planned is answered before.
     """
     moved, entered = enter(state, phase, now, cause)
-    done, replies = answer_request(moved, ok=False, message=cause, cure="see 'natpair status' on both nodes")
+    done, replies = answer_request(moved, ok=False, message=cause, fix="see 'natpair status' on both nodes")
     fell = phase is Phase.FAULT or not state.can_serve(now)
     lost = state.damping.lost(now) if not _as_planned(state) else state.damping
     damping = state.damping.fallen(now) if fell else lost

@@ -38,7 +38,7 @@ class Tally:
         return Tally(self.offered, passed, lost, quiet)
 
     @property
-    def doubtful(self) -> bool:
+    def suspect(self) -> bool:
         """What clients send may be stopped."""
         return self.lost >= TOLD_PACKETS
 

@@ -14,7 +14,7 @@ SOME_MAC = "00:00:00:00:00:00"
 
 
 class Checker(StrEnum):
-    """Who can tell whether a file is fit for use; `system.judges` knows how to ask."""
+    """Who can tell whether a file is fit for use; `system.checks` knows how to ask."""
 
     NFT = "nft"
     NFT_FRAGMENT = "nft-fragment"
@@ -25,7 +25,7 @@ class Checker(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RenderedFile:
-    """One file of a node: absolute path, whole text, mode, and who judges it before it is put in place."""
+    """One file of a node: absolute path, whole text, mode, and who checks it before it is put in place."""
 
     path: str
     text: str

@@ -1,4 +1,4 @@
-"""How often the same thing may be put right before natpair stops fighting over it.
+"""How often the same thing may be repaired before natpair stops fighting over it.
 
 Somebody who undoes a repair again and again means it: after `LIMIT` repairs of one thing within `WINDOW_SECONDS` it is
 left alone for a while, each time twice as long, and the node counts as unfit, so that a peer that is better takes over.
@@ -43,12 +43,12 @@ class Ledger:
 
     feuds: Mapping[str, Feud] = field(default_factory=lambda: MappingProxyType({}))
 
-    def may_mend(self, thing: str, now: float) -> bool:
-        """Whether `thing` may be put right at `now`."""
+    def may_repair(self, thing: str, now: float) -> bool:
+        """Whether `thing` may be repaired at `now`."""
         return now >= self.feuds.get(thing, Feud()).paused_until
 
-    def mended(self, thing: str, now: float) -> Ledger:
-        """The ledger after `thing` was put right at `now`; one repair too many starts a pause."""
+    def repaired(self, thing: str, now: float) -> Ledger:
+        """The ledger after `thing` was repaired at `now`; one repair too many starts a pause."""
         feud = self.feuds.get(thing, Feud())
         if feud.repaired_at and now - feud.repaired_at[-1] > CALM_SECONDS:
             feud = Feud()

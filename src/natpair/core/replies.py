@@ -1,4 +1,4 @@
-"""Do packets come back for each FIP? Judged by the clients' own replies and, where those prove nothing, by probes.
+"""Do packets come back for each FIP? Checked by the clients' own replies and, where those prove nothing, by probes.
 
 A client may talk to nobody who is there, so that silence alone proves nothing. A probe is an echo request from the FIP,
 and one from the node's own address, to a target that answers: the gateway, or what `health.probe_target` names. Where
@@ -59,7 +59,7 @@ class Where(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FipReplies:
-    """The judgement of one FIP. `lost`: packets of clients since the last reply. `elsewhere`: who answers for it."""
+    """The check of one FIP. `lost`: packets of clients since the last reply. `elsewhere`: who answers for it."""
 
     fip: str
     state: ReplyState
@@ -185,7 +185,7 @@ class Replies:
         return tuple(fip for fip, t in self.tracks.items() if t.suspect(now) and t.heard_at is not None and t.asked < 2)
 
     @property
-    def doubtful(self) -> bool:
+    def suspect(self) -> bool:
         """Asked beyond the gateway more than once in vain: time to let the peer try."""
         return any(track.far > 1 for track in self.tracks.values())
 

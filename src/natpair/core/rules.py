@@ -139,7 +139,7 @@ def _challenging(state: NodeState, now: float) -> Move | None:
     told = said.evidence if answered and said.evidence is not None else said.sees
     ours, theirs = challenge.evidence or 0, told or 0
     # Heard there, the VLAN between us works: it is VRRP alone that is not understood, and counts differ by chance. By
-    # now a heartbeat that came just before the peer's leg died has grown too old to count.
+    # now a heartbeat that came just before the peer's link died has grown too old to count.
     heard = _heard_on_vlan(state, now)
     # A peer that serves some clients is better than a node that lately served none.
     useless = theirs > 0 and state.unanswered(now) and not said.unanswered
@@ -209,7 +209,7 @@ def _refused(state: NodeState, now: float) -> Move | None:
 
 
 def sees_more(state: NodeState, now: float) -> bool:
-    """Clients are heard here and not by the peer, which is not heard on the VLAN: its leg is the dead one."""
+    """Clients are heard here and not by the peer, which is not heard on the VLAN: its link is the dead one."""
     said = state.peer.fresh(state.terms, now)
     if said is None or said.sees != 0 or not state.health.sees:
         return False
@@ -271,7 +271,7 @@ def _outranks_for_nothing(said: PeerMessage) -> bool:
 
 def _peer_lacks(state: NodeState, now: float) -> bool:
     said = state.peer.fresh(state.terms, now)
-    return said is not None and lacks_too_many(said.sampled, said.lacking)
+    return said is not None and lacks_too_many(said.sampled, said.missing)
 
 
 def _yielding(state: NodeState, now: float) -> Move | None:
@@ -315,8 +315,8 @@ RULES: Mapping[Phase, Rule] = {
 def ailment(state: NodeState, now: float) -> str:
     """What is wrong with the node itself, most telling first; "unhealthy" if nothing has a name."""
     health, me = state.health, state.terms.me
-    chains = [thing.removeprefix("table ") for thing in health.astray if thing.startswith("table ")]
-    others = [thing for thing in health.astray if not thing.startswith("table ")]
+    chains = [thing.removeprefix("table ") for thing in health.unrepaired if thing.startswith("table ")]
+    others = [thing for thing in health.unrepaired if not thing.startswith("table ")]
     named = (
         (not health.private_up, "the private link is down"),
         (state.blind(now), "hears no client on the VLAN, unlike its peer"),
@@ -324,7 +324,7 @@ def ailment(state: NodeState, now: float) -> str:
         (not health.gateway, "the public gateway does not answer ARP"),
         (not health.ruleset, "the ruleset is not as rendered"),
         (bool(chains), f"{me}'s client traffic is dropped by {', '.join(chains)}"),
-        (bool(others), f"{', '.join(others)} cannot be put right"),
+        (bool(others), f"{', '.join(others)} cannot be repaired"),
         (bool(health.silent), f"no packets come back for {', '.join(one.fip for one in health.silent)}"),
         (not health.bgp.established and not state.can_serve(now), "no BGP session is Established"),
     )

@@ -96,10 +96,10 @@ def _sync(state: NodeState, now: float) -> Sync:
     """How complete the standby's copy is, as far as this node knows; of a silent standby all flows are missing."""
     if state.claims_active:
         said = state.peer.fresh(state.terms, now)
-        sampled, missing, copied = (said.sampled, said.lacking, said.flows) if said is not None else (0, 0, 0)
+        sampled, missing, copied = (said.sampled, said.missing, said.flows) if said is not None else (0, 0, 0)
         flows = state.flows_to_hold
         return Sync(sampled, missing, flows, flows_missing(sampled, missing, flows, copied))
-    sampled, missing, said = state.health.sync.sampled, state.health.sync.lacking, state.peer.said
+    sampled, missing, said = state.health.sync.sampled, state.health.sync.missing, state.peer.said
     if said is None or not said.active:
         return Sync(sampled, missing)
     return Sync(sampled, missing, said.flows, flows_missing(sampled, missing, said.flows, state.health.flows))
@@ -120,7 +120,7 @@ def _account(state: NodeState, now: float) -> AccountStatus:
             )
             for work in works
         ),
-        trouble=tuple(Unreadable(trouble.part, trouble.why, trouble.cure) for trouble in account.troubles),
+        trouble=tuple(Unreadable(trouble.part, trouble.why, trouble.fix) for trouble in account.troubles),
     )
 
 

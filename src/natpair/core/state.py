@@ -21,7 +21,7 @@ BGP_GRACE = 1.5
 REQUEST_LIMIT = 12.0
 """Seconds after which a request that has come to nothing is answered."""
 SYNC_SETTLE = 0.3
-"""Seconds after a resync was asked for in which the table is not judged yet."""
+"""Seconds after a resync was asked for in which the table is not checked yet."""
 SYNC_SLACK = 16
 """Entries a standby may lack beyond the ratio: its peer's own, and those on their way."""
 SYNC_RATIO = 0.95
@@ -40,8 +40,8 @@ IDLE_SECONDS = 2.5
 """Seconds beyond the detection time after which a peer that says that it does not serve will not do so by itself."""
 DEFER_SECONDS = 60.0
 """Seconds of deafness for which a node that is cut off takes it that its peer may serve unheard."""
-LACKING_RATIO = 0.05
-"""Parts of a sample that may be lacking: flows that began while the VLAN was cut are not worth refusing a handover."""
+MISSING_RATIO = 0.05
+"""Parts of a sample that may be missing: flows that began while the VLAN was cut are not worth refusing a handover."""
 UNANSWERED_SECONDS = 300.0
 """So long a node that gave the role away because no packets came back is not given it for its peer's lack of them."""
 PULL_PAUSE = 6.0
@@ -219,7 +219,7 @@ class Resync:
     pulls: int = 0
 
     def settling(self, now: float) -> bool:
-        """Done so lately that the table is not judged yet."""
+        """Done so lately that the table is not checked yet."""
         return self.pulled_at is not None and now < self.pulled_at + SYNC_SETTLE
 
     def done_before(self, moment: float) -> bool:
@@ -323,7 +323,7 @@ class NodeState:
     refusals: int = 0
     last_nonce: int = 0
     request: Request | None = None
-    wish: bool = False
+    asks_for_role: bool = False
     clients: tuple[IPv4Address, ...] = field(default=())
     account: Account = field(default_factory=Account)
 
@@ -357,8 +357,8 @@ class NodeState:
         return self.health.bgp.established > 0 or (lost_at is not None and now - lost_at < BGP_GRACE)
 
     def fit(self, now: float) -> bool:
-        """Well, and nobody undoes what natpair puts right: good enough to be given the role."""
-        return self.can_serve(now) and not self.health.astray and not (self.claims_active and self.health.silent)
+        """Well, and nobody undoes what natpair repairs: good enough to be given the role."""
+        return self.can_serve(now) and not self.health.unrepaired and not (self.claims_active and self.health.silent)
 
     def unanswered(self, now: float) -> bool:
         """No packets came back for a FIP when this node last served, and that is not long ago."""
@@ -369,7 +369,7 @@ class NodeState:
         return not self.claims_active and self.fit(now) and self.health.keepalived and not self.blind(now)
 
     def blind(self, now: float) -> bool:
-        """Its leg of the VLAN is dead, to go by what the peer sees and this node does not.
+        """Its link of the VLAN is dead, to go by what the peer sees and this node does not.
 
         The peer has to say so for a while: clients that leave are missed by one node sooner than by the other.
         """
@@ -377,7 +377,7 @@ class NodeState:
         return since is not None and max(self.peer.heard.values()) >= since + BLIND_SECONDS
 
     def helpless(self, now: float) -> bool:
-        """Has not been able to serve for some seconds: uplink, ruleset, sessions, or its leg of the VLAN."""
+        """Has not been able to serve for some seconds: uplink, ruleset, sessions, or its link of the VLAN."""
         return self.blind(now) or (
             self.fitness.helpless_at is not None and now >= self.fitness.helpless_at + UNFIT_SECONDS
         )
@@ -387,7 +387,7 @@ class NodeState:
         return self.fitness.unfit_at is not None and now >= self.fitness.unfit_at + UNFIT_SECONDS
 
     def cut_off(self, now: float) -> bool:
-        """Certainly of no use: a leg is dead, no FIP can be announced, or the kernel does not take the ruleset.
+        """Certainly of no use: a link is dead, no FIP can be announced, or the kernel does not take the ruleset.
 
         A next hop may be silent to ARP alone, and a ruleset that somebody changed may still translate.
         """
@@ -419,7 +419,7 @@ class NodeState:
         if said is None or self.resync.flushed_for != said.epoch or self.resync.settling(now):
             return False
         copy, counted = self.health.sync, self.health.flows >= SYNC_RATIO * said.flows - SYNC_SLACK
-        return self.health.conntrackd and counted and not lacks_too_many(copy.sampled, copy.lacking)
+        return self.health.conntrackd and counted and not lacks_too_many(copy.sampled, copy.missing)
 
     def ready(self, now: float) -> bool:
         """Could become active this moment."""
@@ -432,9 +432,9 @@ class NodeState:
         return announcement_for(active=active, epoch=self.epoch, policy=self.terms.policy)
 
 
-def lacks_too_many(sampled: int, lacking: int) -> bool:
-    """More of a sample is lacking than chance and the speed of replication explain; of few flows each one counts."""
-    return sampled > 0 and lacking > LACKING_RATIO * sampled
+def lacks_too_many(sampled: int, missing: int) -> bool:
+    """More of a sample is missing than chance and the speed of replication explain; of few flows each one counts."""
+    return sampled > 0 and missing > MISSING_RATIO * sampled
 
 
 def flows_missing(sampled: int, missing: int, flows: int, copied: int = 0) -> int:
@@ -478,18 +478,18 @@ def message_of(state: NodeState, now: float) -> PeerMessage:
         prepared_for=handover.number if taking and handover else 0,
         opened=bool(taking and handover and handover.opening and state.copying),
         local_for=state.local_for or 0,
-        wish=state.wish,
+        asks_for_role=state.asks_for_role,
         challenge=state.challenge.nonce if state.challenge else 0,
         answer=state.answer.nonce if state.answer else 0,
         evidence=state.answer.evidence if state.answer else None,
         clients=state.clients,
         alarms=state.health.alarms,
         sampled=state.health.sync.sampled,
-        lacking=state.health.sync.lacking,
+        missing=state.health.sync.missing,
         sees=state.health.sees,
         able=state.able(now),
         unserving=state.claims_active and state.helpless(now),
-        doubtful=state.health.doubtful,
+        suspect=state.health.suspect,
         mac=state.health.mac,
         unanswered=state.unanswered(now),
         ask=state.health.asking,

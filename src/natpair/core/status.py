@@ -121,7 +121,7 @@ class Unreadable:
 
     part: str
     why: str = ""
-    cure: str = ""
+    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class AccountStatus:
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """Something that was not as it should be and was put right."""
+    """Something that was not as it should be and was repaired."""
 
     time: float
     thing: str

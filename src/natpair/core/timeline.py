@@ -88,13 +88,11 @@ def _daemon(line: Line, end: Line | None, node: str) -> Entry:
 
 
 def _repair(line: Line) -> str:
-    return f"{line.get('thing')}: found {line.get('found')}, put right: {line.get('put')}{_suspects(line)}"
+    return f"{line.get('thing')}: found {line.get('found')}, repaired: {line.get('put')}{_suspects(line)}"
 
 
 def _not_done(line: Line) -> str:
-    return (
-        f"{line.get('thing')}: found {line.get('found')}, wanted {line.get('wanted')}; not put right{_suspects(line)}"
-    )
+    return f"{line.get('thing')}: found {line.get('found')}, wanted {line.get('wanted')}; not repaired{_suspects(line)}"
 
 
 def _gave_up(line: Line) -> str:

@@ -120,10 +120,10 @@ def _vrrp(old: Gateway, new: Gateway, scene: Context) -> Iterator[Effect]:
 
 
 def _timeouts(old: Gateway, new: Gateway, scene: Context) -> Iterator[Effect]:
-    for key, judge in _CLOCKS.items():
+    for key, check in _CLOCKS.items():
         before, after = getattr(old.nat, key), getattr(new.nat, key)
         if after < before:
-            idle = sum(judge(flow) and before - flow.left_seconds > after for flow in scene.flows)
+            idle = sum(check(flow) and before - flow.left_seconds > after for flow in scene.flows)
             yield Effect(f"nat.{key}", f"flows idle for more than {after} s are forgotten from now on", ages=idle)
 
 

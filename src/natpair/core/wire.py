@@ -64,7 +64,7 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """A message with everything needed to judge its freshness.
+    """A message with everything needed to check its freshness.
 
     Now and then one is `fill` bytes longer than it has to be, so that its frame is as large as any of conntrackd's;
     `filled` counts those that the sender has sent, so that their loss is seen.
@@ -152,7 +152,7 @@ def _seconds(raw: object) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What one agent remembers to judge its peer's datagrams. `own` is the stamp it sent last."""
+    """What one agent remembers to check its peer's datagrams. `own` is the stamp it sent last."""
 
     own: Stamp
     peer: str

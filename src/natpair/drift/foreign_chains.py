@@ -85,7 +85,7 @@ class Passage:
     @property
     def barred(self) -> tuple[str, ...]:
         """The chains that may drop what clients send, to go by the last few packets."""
-        return tuple(map(str, self._chains)) if any(tally.doubtful for tally in self._tallies.values()) else ()
+        return tuple(map(str, self._chains)) if any(tally.suspect for tally in self._tallies.values()) else ()
 
     async def findings(self) -> list[Finding]:
         """One, with every chain that may be to blame. Without foreign chains it costs a process now and then."""

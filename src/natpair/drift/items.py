@@ -1,6 +1,6 @@
-"""What the kernel and the disk must hold on a node, piece by piece: looks, says what is wrong, and how to mend it.
+"""What the kernel and the disk must hold on a node, piece by piece: looks, says what is wrong, and how to fix it.
 
-Each kind is given what is wanted by the rendered files or the model; none of them has a wish of its own.
+Each kind is given what is wanted by the rendered files or the model; none of them has a desired of its own.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ _BYTECODE = re.compile(r'bytecode ["\']([^"\']+)["\']')
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something wrong and what puts it right; `mend` None: nothing that natpair may do."""
+    """Something wrong and what puts it right; `repair` None: nothing that natpair may do."""
 
     wrong: Wrong
-    mend: Callable[[], Awaitable[None]] | None
+    repair: Callable[[], Awaitable[None]] | None
 
 
 class Kept(Protocol):
@@ -98,11 +98,11 @@ class Sysctls:
         return [self._finding(assignment) for assignment in wrong]
 
     def _finding(self, assignment: sysctl.Assignment) -> Finding:
-        async def mend() -> None:
+        async def repair() -> None:
             (self._root / assignment.key).write_text(assignment.value + "\n")
 
         found = read_if_there(self._root / assignment.key) or "nothing"
-        return Finding(Wrong(f"sysctl {assignment.key}", found.strip(), assignment.value), mend)
+        return Finding(Wrong(f"sysctl {assignment.key}", found.strip(), assignment.value), repair)
 
 
 class Files:
@@ -135,10 +135,10 @@ class Files:
         self._tell(file.path)
 
     def _finding(self, file: RenderedFile, there: bool) -> Finding:
-        async def mend() -> None:
-            await self._aside(f"mend {file.path}", lambda: self._put_back(file), _FILE_SECONDS)
+        async def repair() -> None:
+            await self._aside(f"repair {file.path}", lambda: self._put_back(file), _FILE_SECONDS)
 
-        return Finding(Wrong(file.path, "another text" if there else "nothing", "as rendered"), mend)
+        return Finding(Wrong(file.path, "another text" if there else "nothing", "as rendered"), repair)
 
 
 class Addresses:
@@ -193,29 +193,31 @@ class Addresses:
                 write_atomic(self._record, json.dumps(sorted(seen)) + "\n", mode=0o600, sync=False)
 
     def _refused(self, interface: str, index: int, own: IPv4Interface | IPv6Interface) -> Finding:
-        async def mend() -> None:
+        async def repair() -> None:
             async with rtnetlink() as route:
                 # Without another test: gateway.toml says whose it is, and the kernel never tests again by itself.
                 await route.addr("del", index=index, address=str(own.ip), prefixlen=own.network.prefixlen)
                 await route.addr("add", index=index, address=str(own.ip), prefixlen=own.network.prefixlen, flags=2)
 
         wanted = f"usable on {interface}"
-        return Finding(Wrong(f"address {own.ip}", "refused as a duplicate (dadfailed)", wanted), mend)
+        return Finding(Wrong(f"address {own.ip}", "refused as a duplicate (dadfailed)", wanted), repair)
 
     def _missing(self, interface: str, index: int, own: IPv4Interface | IPv6Interface) -> Finding:
-        async def mend() -> None:
+        async def repair() -> None:
             async with rtnetlink() as route:
                 extra = {} if own.version == 4 else {"flags": 2}  # IFA_F_NODAD: it was ours a moment ago
                 await route.addr("replace", index=index, address=str(own.ip), prefixlen=own.network.prefixlen, **extra)
 
-        return Finding(Wrong(f"address {own.ip}", f"not on {interface}", f"{own} on {interface}"), mend)
+        return Finding(Wrong(f"address {own.ip}", f"not on {interface}", f"{own} on {interface}"), repair)
 
     def _local_fip(self, index: int, address: str, length: int) -> Finding:
-        async def mend() -> None:
+        async def repair() -> None:
             async with rtnetlink() as route:
                 await route.addr("del", index=index, address=address, prefixlen=length)
 
-        return Finding(Wrong(f"address {address}", f"local, on {interface_named(index)}", "a FIP is never local"), mend)
+        return Finding(
+            Wrong(f"address {address}", f"local, on {interface_named(index)}", "a FIP is never local"), repair
+        )
 
 
 class Routes:
@@ -262,21 +264,21 @@ class Routes:
         return bool(message["type"] == _BLACKHOLE and message.get_attr("RTA_PRIORITY") == self._metric)
 
     def _no_hole(self, fip: str) -> Finding:
-        async def mend() -> None:
+        async def repair() -> None:
             async with rtnetlink() as route:
                 await route.route("replace", dst=f"{fip}/32", type="blackhole", priority=self._metric)
 
-        return Finding(Wrong(f"blackhole route {fip}", "none", f"metric {self._metric}"), mend)
+        return Finding(Wrong(f"blackhole route {fip}", "none", f"metric {self._metric}"), repair)
 
     def _foreign(self, message: Any) -> Finding:
         fip, metric = message.get_attr("RTA_DST"), message.get_attr("RTA_PRIORITY") or 0
 
-        async def mend() -> None:
+        async def repair() -> None:
             async with rtnetlink() as route:
                 same = {"priority": metric, "type": message["type"], "scope": message["scope"]}
                 await route.route("del", dst=f"{fip}/32", **same)
 
-        return Finding(Wrong(f"route {fip}", f"a foreign one, metric {metric}", "only natpair's own"), mend)
+        return Finding(Wrong(f"route {fip}", f"a foreign one, metric {metric}", "only natpair's own"), repair)
 
     def _lost_defaults(self, routes: list[Any]) -> list[Finding]:
         index = index_of(self._public)
@@ -300,14 +302,14 @@ class Routes:
         return [self._no_default(family, hop, index) for family, hop in self.hops.items() if family not in there]
 
     def _no_default(self, family: int, hop: str, index: int) -> Finding:
-        async def mend() -> None:
+        async def repair() -> None:
             everything = "0.0.0.0/0" if family == socket.AF_INET else "::/0"
             spare = {"priority": SPARE_METRIC, "proto": SPARE_PROTOCOL}
             async with rtnetlink() as route:
                 await route.route("replace", dst=everything, gateway=hop, oif=index, family=family, **spare)
 
         name = "IPv4" if family == socket.AF_INET else "IPv6"
-        return Finding(Wrong(f"{name} default route", "none", f"via {hop} on {self._public}"), mend)
+        return Finding(Wrong(f"{name} default route", "none", f"via {hop} on {self._public}"), repair)
 
 
 class Rules:
@@ -326,7 +328,7 @@ class Rules:
         self._client = str(network.broadcast_address - 1)
 
     async def findings(self) -> list[Finding]:
-        """The kernel's own rules if they are gone; foreign rules without a mark while a client's packet goes astray."""
+        """The kernel's own rules that are gone; foreign rules without a mark that misroute clients' packets."""
         async with rtnetlink() as route:
             rules = [m async for m in await route.get_rules(family=socket.AF_INET)]
             sixes = [m async for m in await route.get_rules(family=socket.AF_INET6)]
@@ -335,21 +337,21 @@ class Rules:
                 return lost
             aliens = [m for m in rules if m.get_attr("FRA_PRIORITY") not in {None, _MAIN_RULE, _DEFAULT_RULE}]
             unmarked = [m for m in aliens if m.get_attr("FRA_FWMARK") is None]
-            everywhere = await self._astray(route, self._client, _SOMEWHERE)
+            everywhere = await self._misrouted(route, self._client, _SOMEWHERE)
             if everywhere and not unmarked:
                 return [Finding(Wrong("routing", everywhere, f"clients leave on {self._public}"), None)]
-            judged = [(m, everywhere or await self._led_astray(route, m)) for m in unmarked]
-        return [self._alien(m, found) for m, found in judged if found]
+            checked = [(m, everywhere or await self._misrouted_by(route, m)) for m in unmarked]
+        return [self._alien(m, found) for m, found in checked if found]
 
-    async def _led_astray(self, route: AsyncIPRoute, rule: Any) -> str:
+    async def _misrouted_by(self, route: AsyncIPRoute, rule: Any) -> str:
         """Where a packet goes that a client may send and `rule` is for; empty if all is well or there is none."""
         source, target = _selector(rule, "FRA_SRC", "src_len"), _selector(rule, "FRA_DST", "dst_len")
         if not source.overlaps(self._network) or any(target.subnet_of(net) for net in self._off_limits):
             return ""
         smaller = source if source.subnet_of(self._network) else self._network
-        return await self._astray(route, _inside(smaller), _inside(target) if target.prefixlen else _SOMEWHERE)
+        return await self._misrouted(route, _inside(smaller), _inside(target) if target.prefixlen else _SOMEWHERE)
 
-    async def _astray(self, route: AsyncIPRoute, source: str, target: str) -> str:
+    async def _misrouted(self, route: AsyncIPRoute, source: str, target: str) -> str:
         """Where a client's packet would go if not out on the WAN; empty if all is well or a link is missing."""
         private, public = index_of(self._private), index_of(self._public)
         if private is None or public is None:
@@ -365,10 +367,10 @@ class Rules:
     def _alien(self, message: Any, found: str) -> Finding:
         priority = message.get_attr("FRA_PRIORITY")
 
-        async def mend() -> None:
+        async def repair() -> None:
             await delete_rule(message)
 
-        return Finding(Wrong(f"ip rule {priority}", found, f"clients leave on {self._public}"), mend)
+        return Finding(Wrong(f"ip rule {priority}", found, f"clients leave on {self._public}"), repair)
 
 
 class Guard:
@@ -396,10 +398,10 @@ class Guard:
         if any(match[1] == self._program[1] for match in _BYTECODE.finditer(seen)) and "direct-action" in seen:
             return []
         return [
-            Finding(Wrong("egress guard", "another program" if seen.strip() else "none", "as rendered"), self._mend)
+            Finding(Wrong("egress guard", "another program" if seen.strip() else "none", "as rendered"), self._repair)
         ]
 
-    async def _mend(self) -> None:
+    async def _repair(self) -> None:
         await arun(["tc", "-batch", "-"], stdin=self._text, timeout=_SECONDS)
 
 
@@ -411,12 +413,12 @@ def _lost_rules(family: int, rules: list[Any]) -> list[Finding]:
 
 
 def _no_rule(family: int, table: int, name: str, priority: int) -> Finding:
-    async def mend() -> None:
+    async def repair() -> None:
         async with rtnetlink() as route:
             await route.rule("add", priority=priority, table=table, family=family)
 
     command = "ip rule" if family == socket.AF_INET else "ip -6 rule"
-    return Finding(Wrong(f"{command} {name}", "none", f"the {name} table is asked"), mend)
+    return Finding(Wrong(f"{command} {name}", "none", f"the {name} table is asked"), repair)
 
 
 def _stands(file: RenderedFile) -> bool:

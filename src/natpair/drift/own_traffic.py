@@ -34,7 +34,7 @@ _PERMANENT = 0x80
 
 
 @dataclass(frozen=True, slots=True)
-class _Leg:
+class _Link:
     """One interface, the node's own address there, and whom of the pair it reaches by it."""
 
     interface: str
@@ -59,59 +59,59 @@ class Ways:
     def __init__(self, gateway: Gateway, node: str, *, only_look: bool = False) -> None:
         me, peer = gateway.node_named(node), gateway.peer_of(node)
         self._only_look = only_look
-        self._private = _Leg(me.private_interface, me.private_address, peer.private_address.ip)
-        self._public = _Leg(me.public_interface, me.public_address, peer.public_address.ip)
+        self._private = _Link(me.private_interface, me.private_address, peer.private_address.ip)
+        self._public = _Link(me.public_interface, me.public_address, peer.public_address.ip)
         self._own6 = me.public_address6.ip
         self._servers = [IPv6Address(server) for server in route_servers(gateway)]
         self._laid = False
 
     async def findings(self) -> list[Finding]:
-        """What leads the pair's own packets astray; nothing is asked of a link that is missing or down."""
+        """What misroutes the pair's own packets; nothing is asked of a link that is missing or down."""
         found: list[Finding] = []
         async with rtnetlink() as route:
             listed = [m async for m in await route.get_routes(family=socket.AF_INET, table=_TABLE_MAIN)]
-            for leg in (self._private, self._public):
-                if links.is_up(leg.interface):
-                    found += await self._leg(route, leg, listed)
+            for link in (self._private, self._public):
+                if links.is_up(link.interface):
+                    found += await self._link(route, link, listed)
             if links.is_up(self._private.interface):
                 found += await self._spare(listed)
             if links.is_up(self._public.interface):
                 found += await self._six(route)
         return found
 
-    async def _leg(self, route: AsyncIPRoute, leg: _Leg, listed: list[Any]) -> list[Finding]:
-        own, index = str(leg.own.ip), index_of(leg.interface)
+    async def _link(self, route: AsyncIPRoute, link: _Link, listed: list[Any]) -> list[Finding]:
+        own, index = str(link.own.ip), index_of(link.interface)
         if not await _holds(route, own):
             return []  # `Addresses` puts it back, and the kernel its routes
-        found = [] if await _is_local(route, own) else [_not_local(own, index, leg.interface)]
-        connected = [m for m in listed if _dst(m) == leg.network and m.get_attr("RTA_OIF") == index]
-        bare = leg.own.network.prefixlen == leg.own.max_prefixlen
+        found = [] if await _is_local(route, own) else [_not_local(own, index, link.interface)]
+        connected = [m for m in listed if _dst(m) == link.network and m.get_attr("RTA_OIF") == index]
+        bare = link.own.network.prefixlen == link.own.max_prefixlen
         if not bare and not [m for m in connected if m["proto"] != SPARE_PROTOCOL]:
-            return [*found, _unconnected(leg, index)]
-        answer = await _ask(route, str(leg.peer))
+            return [*found, _unconnected(link, index)]
+        answer = await _ask(route, str(link.peer))
         out = answer.get_attr("RTA_OIF") if answer is not None else None
         source = answer.get_attr("RTA_PREFSRC") if answer is not None else None
         # On the public side every socket of ours is bound to its address.
-        if out == index and (source == own or leg is self._public):
+        if out == index and (source == own or link is self._public):
             return found
-        match = await _ask(route, str(leg.peer), flags=_FIB_MATCH) or best(listed, leg.peer)
-        if match is None and leg is self._public:
+        match = await _ask(route, str(link.peer), flags=_FIB_MATCH) or best(listed, link.peer)
+        if match is None and link is self._public:
             return found  # no default route: `Routes` has what is to be done
-        return [*found, _astray(leg, match, f"from {source} on {interface_named(out)}" if out else "no way")]
+        return [*found, _misrouted(link, match, f"from {source} on {interface_named(out)}" if out else "no way")]
 
     async def _spare(self, listed: list[Any]) -> list[Finding]:
-        leg, index = self._private, index_of(self._private.interface)
+        link, index = self._private, index_of(self._private.interface)
         spares = [m for m in listed if m["proto"] == SPARE_PROTOCOL and m["dst_len"]]
-        right = [m for m in spares if _dst(m) == leg.network and m.get_attr("RTA_OIF") == index]
+        right = [m for m in spares if _dst(m) == link.network and m.get_attr("RTA_OIF") == index]
         found = [_no_longer_spare(m) for m in spares if m not in right]
         if self._only_look:
             return found
         if not right and not self._laid:
             # The first one is no repair: nobody has taken it away.
-            await _lay_spare(leg, index)
-            right = [leg]
+            await _lay_spare(link, index)
+            right = [link]
         self._laid = True
-        return found if right else [*found, _no_spare(leg, index)]
+        return found if right else [*found, _no_spare(link, index)]
 
     async def _six(self, route: AsyncIPRoute) -> list[Finding]:
         """The route servers are reached on the public interface, and the node's own IPv6 address is local."""
@@ -161,44 +161,46 @@ def _dst(message: Any) -> str:
 
 
 def _not_local(own: str, index: int | None, interface: str) -> Finding:
-    async def mend() -> None:
+    async def repair() -> None:
         length = 128 if ":" in own else 32
         kernels = {"type": "local", "table": TABLE_LOCAL, "proto": _PROTO_KERNEL}
         more = {} if length == 128 else {"scope": _SCOPE_HOST, "prefsrc": own}
         async with rtnetlink() as route:
             await route.route("replace", dst=f"{own}/{length}", oif=index, **kernels, **more)
 
-    return Finding(Wrong(f"local route {own}", "none", f"{own} is local, on {interface}"), mend)
+    return Finding(Wrong(f"local route {own}", "none", f"{own} is local, on {interface}"), repair)
 
 
-def _unconnected(leg: _Leg, index: int | None) -> Finding:
-    async def mend() -> None:
+def _unconnected(link: _Link, index: int | None) -> Finding:
+    async def repair() -> None:
         async with rtnetlink() as route:
-            await route.route("replace", dst=leg.network, oif=index, **_kernels_own(leg))
+            await route.route("replace", dst=link.network, oif=index, **_kernels_own(link))
 
-    return Finding(Wrong(f"route {leg.network}", "none", f"on {leg.interface} from {leg.own.ip}"), mend)
-
-
-def _kernels_own(leg: _Leg) -> dict[str, Any]:
-    return {"prefsrc": str(leg.own.ip), "scope": _SCOPE_LINK, "proto": _PROTO_KERNEL}
+    return Finding(Wrong(f"route {link.network}", "none", f"on {link.interface} from {link.own.ip}"), repair)
 
 
-def _astray(leg: _Leg, match: Any, found: str) -> Finding:
+def _kernels_own(link: _Link) -> dict[str, Any]:
+    return {"prefsrc": str(link.own.ip), "scope": _SCOPE_LINK, "proto": _PROTO_KERNEL}
+
+
+def _misrouted(link: _Link, match: Any, found: str) -> Finding:
     """Packets to the peer take another way: by the link's own route with another source, or by a foreign one."""
-    wrong = Wrong(f"way to {leg.peer}", found, f"from {leg.own.ip} on {leg.interface}")
+    wrong = Wrong(f"way to {link.peer}", found, f"from {link.own.ip} on {link.interface}")
     if match is None:
         return Finding(wrong, None)
     same = {"priority": match.get_attr("RTA_PRIORITY") or 0, "type": match["type"]}
 
-    async def mend() -> None:
+    async def repair() -> None:
         async with rtnetlink() as route:
-            if _dst(match) == leg.network and match.get_attr("RTA_OIF") == index_of(leg.interface):
-                await route.route("replace", dst=leg.network, oif=index_of(leg.interface), **_kernels_own(leg), **same)
+            if _dst(match) == link.network and match.get_attr("RTA_OIF") == index_of(link.interface):
+                await route.route(
+                    "replace", dst=link.network, oif=index_of(link.interface), **_kernels_own(link), **same
+                )
             else:
                 await route.route("del", dst=_dst(match), scope=match["scope"], **same)
 
     # What is for more than the link's own network is somebody's doing with other aims: named, not removed.
-    return Finding(wrong, mend if match["dst_len"] >= leg.own.network.prefixlen else None)
+    return Finding(wrong, repair if match["dst_len"] >= link.own.network.prefixlen else None)
 
 
 def _led_away(server: str, match: Any, interface: str) -> Finding:
@@ -206,7 +208,7 @@ def _led_away(server: str, match: Any, interface: str) -> Finding:
     priority = match.get_attr("RTA_PRIORITY") or 0
     target = _dst(match)
 
-    async def mend() -> None:
+    async def repair() -> None:
         more = {"oif": match.get_attr("RTA_OIF")} if match["type"] == _UNICAST else {"type": match["type"]}
         async with rtnetlink() as route:
             await route.route("del", dst=target, family=family, priority=priority, **more)
@@ -216,7 +218,7 @@ def _led_away(server: str, match: Any, interface: str) -> Finding:
     # A route to this very network of the provider is in our way; one for more of the world serves other ends as well,
     # unless it is a default route that was learnt from a link where no router of ours is.
     ours = match["dst_len"] >= _PROVIDERS or (match["dst_len"] == 0 and match["proto"] in _LEARNT)
-    return Finding(Wrong(f"way to {server}", found, f"on {interface}"), mend if ours else None)
+    return Finding(Wrong(f"way to {server}", found, f"on {interface}"), repair if ours else None)
 
 
 _PROVIDERS = 32
@@ -225,30 +227,30 @@ _LEARNT = frozenset({2, 9})
 """RTPROT_KERNEL and RTPROT_RA: what the kernel made of a router advertisement."""
 
 
-def _no_spare(leg: _Leg, index: int | None) -> Finding:
-    wanted = f"on {leg.interface}, metric {SPARE_METRIC}"
-    return Finding(Wrong(f"spare route {leg.network}", "none", wanted), lambda: _lay_spare(leg, index))
+def _no_spare(link: _Link, index: int | None) -> Finding:
+    wanted = f"on {link.interface}, metric {SPARE_METRIC}"
+    return Finding(Wrong(f"spare route {link.network}", "none", wanted), lambda: _lay_spare(link, index))
 
 
-async def _lay_spare(leg: _Leg, index: int | None) -> None:
+async def _lay_spare(link: _Link, index: int | None) -> None:
     spare = {"priority": SPARE_METRIC, "proto": SPARE_PROTOCOL, "scope": _SCOPE_LINK}
     async with rtnetlink() as route:
-        await route.route("replace", dst=leg.network, oif=index, **spare)
+        await route.route("replace", dst=link.network, oif=index, **spare)
 
 
 def _no_longer_spare(message: Any) -> Finding:
-    async def mend() -> None:
+    async def repair() -> None:
         async with rtnetlink() as route:
             more = {"priority": message.get_attr("RTA_PRIORITY"), "proto": SPARE_PROTOCOL, "scope": message["scope"]}
             await route.route("del", dst=_dst(message), **more)
 
-    return Finding(Wrong(f"spare route {_dst(message)}", "left by an earlier configuration", "none"), mend)
+    return Finding(Wrong(f"spare route {_dst(message)}", "left by an earlier configuration", "none"), repair)
 
 
 class Strangers:
     """Addresses of the pair that this node must not have: its peer's, and the VIP where or when it is not elected.
 
-    `may_hold` says whether the node is or becomes active. A VIP is judged at the second look: Keepalived takes it
+    `may_hold` says whether the node is or becomes active. A VIP is checked at the second look: Keepalived takes it
     a moment before it says so.
     """
 
@@ -283,11 +285,11 @@ class Strangers:
 def _stranger(entry: tuple[int, str, int], wanted: str, *, certain: bool = True) -> Finding:
     index, address, length = entry
 
-    async def mend() -> None:
+    async def repair() -> None:
         async with rtnetlink() as route:
             await route.addr("del", index=index, address=address, prefixlen=length)
 
-    return Finding(Wrong(f"address {address}", f"on {interface_named(index)}", wanted), mend if certain else None)
+    return Finding(Wrong(f"address {address}", f"on {interface_named(index)}", wanted), repair if certain else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,10 +335,10 @@ class Neighbours:
         return found
 
     def _unpinned(self, mac: str, wanted: str) -> Finding:
-        async def mend() -> None:
+        async def repair() -> None:
             await links.pin_neighbour(self._private, self._peer, wanted)
 
-        return Finding(Wrong(f"neighbour {self._peer}", mac or "none", f"{wanted}, permanent"), mend)
+        return Finding(Wrong(f"neighbour {self._peer}", mac or "none", f"{wanted}, permanent"), repair)
 
 
 async def _neighbour(route: AsyncIPRoute, address: str, index: int | None) -> tuple[str, int]:
@@ -351,9 +353,9 @@ async def _neighbour(route: AsyncIPRoute, address: str, index: int | None) -> tu
 
 
 def _wrong_neighbour(hop: str, mac: str, interface: str, right: frozenset[str]) -> Finding:
-    async def mend() -> None:
+    async def repair() -> None:
         async with rtnetlink() as route:
             await route.neigh("del", dst=hop, ifindex=index_of(interface))
 
     wanted = " or ".join(sorted(right)) or "the one that answers"
-    return Finding(Wrong(f"neighbour {hop}", mac or "none", wanted), mend)
+    return Finding(Wrong(f"neighbour {hop}", mac or "none", wanted), repair)

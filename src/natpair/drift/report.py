@@ -16,9 +16,9 @@ from natpair.system import machine, nft
 
 def drift(kinds: Sequence[Kept], node: Node, config_hash: str, status: Status | None) -> list[Wrong]:
     """Everything that differs on this machine; `status` is what the agent says, None without an agent."""
-    lacking = sorted({node.private_interface, node.public_interface} - set(machine.interfaces()))
+    missing = sorted({node.private_interface, node.public_interface} - set(machine.interfaces()))
     return [
-        *(Wrong(f"interface {name}", "does not exist on this machine", "there") for name in lacking),
+        *(Wrong(f"interface {name}", "does not exist on this machine", "there") for name in missing),
         *asyncio.run(looked(kinds)),
         *_ruleset(status),
         *(

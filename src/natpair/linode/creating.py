@@ -79,7 +79,7 @@ async def allocate_address(client: LinodeClient, linode: Instance, patience: Pat
         return found
     found = await _appears(find, patience or Patience())
     if found is None:
-        raise NotReady(f"Linode {linode.id} does not show its new address", cure="run it again")
+        raise NotReady(f"Linode {linode.id} does not show its new address", fix="run it again")
     return found
 
 
@@ -90,7 +90,7 @@ async def _allocate(client: LinodeClient, linode: Instance) -> None:
         return
     public = next((one for one in await client.interfaces(linode.id) if one.public is not None), None)
     if public is None:
-        raise NotReady(f"Linode {linode.id} has no public interface", cure="give it one, then run it again")
+        raise NotReady(f"Linode {linode.id} has no public interface", fix="give it one, then run it again")
     await client.allocate_on_interface(linode.id, public)
 
 
@@ -103,8 +103,8 @@ async def _by_label(
 ) -> Made:
     # What is found after a lost answer is ours only if it was not there before.
     if await find() is not None:
-        cure = "adopt it, remove it, or choose another label"
-        raise ApiError("create", None, (f"label: {label} is taken in this account",), cure=cure)
+        fix = "adopt it, remove it, or choose another label"
+        raise ApiError("create", None, (f"label: {label} is taken in this account",), fix=fix)
     try:
         return await create()
     except ApiError as error:

@@ -38,7 +38,7 @@ def refused(operation: Operation, status: int, headers: Mapping[str, str], text:
         retryable=not_done or (unclear and harmless),
         uncertain=unclear and not harmless,
         retry_after_seconds=retry_after(headers.get("Retry-After")),
-        cure=_cure(operation, status, reasons),
+        fix=_fix(operation, status, reasons),
     )
 
 
@@ -51,11 +51,11 @@ def no_answer(operation: Operation, reason: str, *, sent: bool) -> ApiError:
         (reason,),
         retryable=harmless or not sent,
         uncertain=sent and not harmless,
-        cure=_silence_cure(sent=sent, harmless=harmless),
+        fix=_silence_fix(sent=sent, harmless=harmless),
     )
 
 
-def _silence_cure(*, sent: bool, harmless: bool) -> str:
+def _silence_fix(*, sent: bool, harmless: bool) -> str:
     if not sent:
         return "check the network and the API's address, then run it again"
     return "" if harmless else "look whether it was done before sending it again"
@@ -63,8 +63,8 @@ def _silence_cure(*, sent: bool, harmless: bool) -> str:
 
 def bad_shape(operation: Operation, reason: str) -> ApiError:
     """The error for a complete answer that is not what this call answers: a proxy, a captive portal, a changed API."""
-    cure = "check the API's address; something else may be answering there"
-    return ApiError(operation.name, 200, (reason,), uncertain=operation.repeat is Repeat.HARMFUL, cure=cure)
+    fix = "check the API's address; something else may be answering there"
+    return ApiError(operation.name, 200, (reason,), uncertain=operation.repeat is Repeat.HARMFUL, fix=fix)
 
 
 def reasons_in(text: str) -> tuple[str, ...]:
@@ -111,7 +111,7 @@ def _about_more_addresses(told: str) -> bool:
     return any(word in told for word in ("justification", "additional", "limit"))
 
 
-def _cure(operation: Operation, status: int, reasons: tuple[str, ...]) -> str:
+def _fix(operation: Operation, status: int, reasons: tuple[str, ...]) -> str:
     told = " ".join(reasons).lower()
     if status in _NO_RIGHT:
         if "invalid token" in told or "expired" in told:

@@ -50,10 +50,10 @@ async def plug_in(client: LinodeClient, instance: Instance, vlan: VlanAttachment
         if ports.helper:
             await client.set_network_helper(number, on=False)
     elif ports.config is None:
-        raise NotReady(f"Linode {number} has no configuration profile", cure="run it again later")
+        raise NotReady(f"Linode {number} has no configuration profile", fix="run it again later")
     elif missing is not None or ports.helper:
         await client.update_config(number, ports.config, vlan=missing, network_helper=False)
     ports = await ports_of(client, instance)
     if ports.helper or (vlan is not None and vlan.label not in ports.vlans):
-        cure = "look at its interfaces in Linode's Cloud Manager, then run it again"
-        raise NotReady(f"Linode {number} does not take its VLAN, or keeps Network Helper on", cure=cure)
+        fix = "look at its interfaces in Linode's Cloud Manager, then run it again"
+        raise NotReady(f"Linode {number} does not take its VLAN, or keeps Network Helper on", fix=fix)

@@ -21,7 +21,7 @@ SETTLED = frozenset({"running", "offline"})
 _DONE = frozenset({"finished", "notification"})
 _NO_RIGHT = frozenset({401, 403})
 _REFUSED = 400
-_CURE = "look at it in Linode's Cloud Manager, then run it again"
+_FIX = "look at it in Linode's Cloud Manager, then run it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ async def settled(client: LinodeClient, linode: int, patience: Patience) -> Inst
     deadline = time.monotonic() + patience.work_seconds
     while (instance := await client.instance(linode)).status not in SETTLED:
         if time.monotonic() >= deadline:
-            raise NotReady(f"Linode {linode} is still {instance.status}", cure=_CURE)
+            raise NotReady(f"Linode {linode} is still {instance.status}", fix=_FIX)
         await patience.pause()
     return instance
 
@@ -134,11 +134,11 @@ def _check(linode: int, action: str, event: Event | None, waited: float, patienc
     """NotReady if the work failed, or takes longer than it may."""
     if event is None:
         if waited >= patience.begin_seconds:
-            raise NotReady(f"Linode {linode}: the platform did not begin {action}", cure=_CURE)
+            raise NotReady(f"Linode {linode}: the platform did not begin {action}", fix=_FIX)
     elif event.status == "failed":
-        raise NotReady(f"Linode {linode}: {action} failed: {event.message or 'no reason is given'}", cure=_CURE)
+        raise NotReady(f"Linode {linode}: {action} failed: {event.message or 'no reason is given'}", fix=_FIX)
     elif waited >= patience.work_seconds:
-        raise NotReady(f"Linode {linode}: {action} is still {event.status} after {waited:.0f} s", cure=_CURE)
+        raise NotReady(f"Linode {linode}: {action} is still {event.status} after {waited:.0f} s", fix=_FIX)
 
 
 async def _until_shown(client: LinodeClient, linode: int, wanted: str, patience: Patience) -> None:
@@ -146,7 +146,7 @@ async def _until_shown(client: LinodeClient, linode: int, wanted: str, patience:
     deadline = time.monotonic() + patience.begin_seconds
     while (now := (await client.instance(linode)).status) != wanted:
         if time.monotonic() >= deadline:
-            raise NotReady(f"Linode {linode} is {now}, not {wanted}", cure=_CURE)
+            raise NotReady(f"Linode {linode} is {now}, not {wanted}", fix=_FIX)
         await patience.pause()
 
 
@@ -160,7 +160,7 @@ async def _until_changed(client: LinodeClient, linode: int, wanted: str, patienc
         if now == wanted and due:
             return
         if now in SETTLED and due:
-            raise NotReady(f"Linode {linode} is {now}, not {wanted}; why cannot be read with this token", cure=_CURE)
+            raise NotReady(f"Linode {linode} is {now}, not {wanted}; why cannot be read with this token", fix=_FIX)
         if waited >= patience.work_seconds:
-            raise NotReady(f"Linode {linode} is still {now}", cure=_CURE)
+            raise NotReady(f"Linode {linode} is still {now}", fix=_FIX)
         await patience.pause()

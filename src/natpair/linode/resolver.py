@@ -1,7 +1,7 @@
-"""Name lookups that nobody has to wait for: a process ends at once although its name server is mute.
+"""Name lookups that nobody has to wait for: a process ends at once although its name server does not respond.
 
 The usual way, the event loop's pool of threads, is joined at the end of a process, and a lookup cannot be called off:
-with two mute name servers that took 20 s and more. A daemon thread is left behind instead.
+with two unresponsive name servers that took 20 s and more. A daemon thread is left behind instead.
 """
 
 from __future__ import annotations

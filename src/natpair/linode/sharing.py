@@ -43,7 +43,7 @@ class Shares:
         """These and `addresses`."""
         return Shares(self.addresses | frozenset(addresses), self.ranges)
 
-    def lacking(self, addresses: Iterable[IPv4Address]) -> Shares:
+    def missing(self, addresses: Iterable[IPv4Address]) -> Shares:
         """These without `addresses`."""
         return Shares(self.addresses - frozenset(addresses), self.ranges)
 
@@ -78,7 +78,7 @@ async def unshare(
 ) -> Shares:
     """Take back the right of `receiver` to announce `addresses`; other shares stay. No write if none is there."""
     unwanted = frozenset(addresses)
-    return await _bring_about(client, receiver, lambda shares: shares.lacking(unwanted), patience or Patience())
+    return await _bring_about(client, receiver, lambda shares: shares.missing(unwanted), patience or Patience())
 
 
 async def _bring_about(
@@ -97,8 +97,8 @@ async def _bring_about(
         shares = await _read_back(client, receiver, change, patience)
     if change(shares) == shares:
         return shares
-    cure = "see whether something else shares addresses to this Linode, such as Terraform or another pair"
-    raise NotReady(f"the shares of Linode {receiver} do not become what was written {_ROUNDS} times", cure=cure)
+    fix = "see whether something else shares addresses to this Linode, such as Terraform or another pair"
+    raise NotReady(f"the shares of Linode {receiver} do not become what was written {_ROUNDS} times", fix=fix)
 
 
 async def _read_back(
@@ -161,12 +161,12 @@ def find_drift(
 
 
 def _not_shared(fip: IPv4Address, owner: Address, found: Mapping[int, InstanceAddresses]) -> list[Drift]:
-    lacking = []
+    missing = []
     for linode in sorted(found):
         shared = {address.address for address in found[linode].ipv4.shared}
         if owner.linode_id != linode and fip not in shared:
-            lacking.append(Drift(DriftKind.NOT_SHARED, fip, linode))
-    return lacking
+            missing.append(Drift(DriftKind.NOT_SHARED, fip, linode))
+    return missing
 
 
 async def look_for_drift(

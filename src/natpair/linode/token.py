@@ -12,7 +12,7 @@ ENVIRONMENT = ("NATPAIR_LINODE_TOKEN", "LINODE_TOKEN", "LINODE_CLI_TOKEN")
 
 _OTHERS_MAY_READ = stat.S_IRGRP | stat.S_IROTH
 _HIDDEN = "***"
-_CURE = f"put it into a file of mode 0600 and name that, or set {ENVIRONMENT[0]}; never on a command line"
+_FIX = f"put it into a file of mode 0600 and name that, or set {ENVIRONMENT[0]}; never on a command line"
 
 
 class Token:
@@ -22,7 +22,7 @@ class Token:
 
     def __init__(self, text: str) -> None:
         if not text or not text.isascii() or not text.isprintable() or " " in text:
-            raise Unsupported("the Linode token is empty or holds characters no token has", cure=_CURE)
+            raise Unsupported("the Linode token is empty or holds characters no token has", fix=_FIX)
         self._text = text
 
     def header(self) -> str:
@@ -43,14 +43,14 @@ class Token:
 def read_token(file: Path | None, environment: Mapping[str, str]) -> Token:
     """The token in `file` if one is named, else in the first of `ENVIRONMENT` that is set.
 
-    Unsupported, with a cure, when there is none, or when others than the owner may read the file.
+    Unsupported, with a fix, when there is none, or when others than the owner may read the file.
     """
     if file is not None:
         return Token(_from_file(file))
     for name in ENVIRONMENT:
         if environment.get(name, "").strip():
             return Token(environment[name].strip())
-    raise Unsupported("no token for Linode's API", cure=_CURE)
+    raise Unsupported("no token for Linode's API", fix=_FIX)
 
 
 def _from_file(file: Path) -> str:
@@ -60,9 +60,9 @@ def _from_file(file: Path) -> str:
     except OSError as error:
         raise _unreadable(file, error.strerror or "cannot be read") from None
     if mode & _OTHERS_MAY_READ:
-        raise Unsupported(f"{file}: others than its owner may read the token", cure=f"chmod 600 {file}")
+        raise Unsupported(f"{file}: others than its owner may read the token", fix=f"chmod 600 {file}")
     return text
 
 
 def _unreadable(file: Path, why: str) -> NatpairError:
-    return Unsupported(f"{file}: {why}", cure=_CURE)
+    return Unsupported(f"{file}: {why}", fix=_FIX)

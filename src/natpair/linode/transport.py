@@ -61,8 +61,8 @@ class Transport:
         """`plain_http` lets the token go to any host in the clear: for an emulator in a lab, nowhere else."""
         self._base = URL(base_url.rstrip("/"))
         if token is not None and not plain_http and not _safe_for_a_token(self._base):
-            cure = "use https, or http to a loopback address"
-            raise Unsupported(f"a token is not sent in the clear to {self._base.host}", cure=cure)
+            fix = "use https, or http to a loopback address"
+            raise Unsupported(f"a token is not sent in the clear to {self._base.host}", fix=fix)
         self._token = token
         self.limits = limits or Limits()
         self._reading: aiohttp.ClientSession | None = None

@@ -94,20 +94,20 @@ async def offer(client: LinodeClient, region: str, plan: str | None) -> Offer:
     """What a probe in `region` makes; the cheapest plan if none is named. Unsupported for what is not to be had."""
     regions = {one.id: one for one in await client.regions()}
     if region not in regions:
-        raise Unsupported(f"{region} is not a region of Linode", cure="one of: " + ", ".join(sorted(regions)))
+        raise Unsupported(f"{region} is not a region of Linode", fix="one of: " + ", ".join(sorted(regions)))
     if region not in DCIDS:
-        cure = "one of: " + ", ".join(sorted(DCIDS.keys() & regions.keys()))
-        raise Unsupported(f"the number of {region} is not published, and with it its route servers", cure=cure)
-    lacking = [word for word in _NEEDED if word not in regions[region].capabilities]
-    if lacking:
-        raise Unsupported(f"{region} has no {', '.join(lacking)}", cure="choose another region")
+        fix = "one of: " + ", ".join(sorted(DCIDS.keys() & regions.keys()))
+        raise Unsupported(f"the number of {region} is not published, and with it its route servers", fix=fix)
+    missing = [word for word in _NEEDED if word not in regions[region].capabilities]
+    if missing:
+        raise Unsupported(f"{region} has no {', '.join(missing)}", fix="choose another region")
     types = {one.id: one for one in await client.types()}
     priced = [one for one in types.values() if one.price_in(region).hourly]
     chosen = (
         min(priced, key=lambda one: (one.price_in(region).hourly or 0, one.id)) if plan is None else types.get(plan)
     )
     if chosen is None:
-        raise Unsupported(f"{plan} is not a type of Linode", cure="one of: " + ", ".join(sorted(types)))
+        raise Unsupported(f"{plan} is not a type of Linode", fix="one of: " + ", ".join(sorted(types)))
     addresses, settings = await reserved_prices(client), await settings_of(client)
     price = addresses[0].price.hourly if addresses else None
     new = Generation.LINODE if "Linode Interfaces" in regions[region].capabilities else Generation.LEGACY
@@ -233,7 +233,7 @@ def _public(addresses: InstanceAddresses, not_own: IPv4Address) -> tuple[IPv4Int
 
 
 def _incomplete(what: str) -> NotReady:
-    return NotReady(f"a new Linode has no public {what}", cure="see natpair cloud probe --clean-up")
+    return NotReady(f"a new Linode has no public {what}", fix="see natpair cloud probe --clean-up")
 
 
 def user_data(text: str, node: Node, uplink: Uplink) -> bytes:

@@ -177,7 +177,7 @@ def start_bird(conf: str) -> Document:
 
 
 def ask_bird(command: str) -> str:
-    """BIRD's reply to a command, its codes in it; OSError if BIRD is mute or refuses."""
+    """BIRD's reply to a command, its codes in it; OSError if BIRD does not respond or refuses."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
         line.settimeout(_BIRD_SECONDS)
         line.connect(BIRD_CTL)

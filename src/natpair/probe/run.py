@@ -161,4 +161,4 @@ def clean_up(api: Api, found: tuple[Record, ...], progress: Progress) -> None:
         with undisturbed():
             left += remove(api, record, progress)
     if left:
-        raise NotReady(f"still there: {', '.join(left)}", cure="run it again, or remove them in Cloud Manager")
+        raise NotReady(f"still there: {', '.join(left)}", fix="run it again, or remove them in Cloud Manager")

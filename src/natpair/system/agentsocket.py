@@ -30,7 +30,7 @@ class Answer:
 
     ok: bool
     message: str
-    cure: str = ""
+    fix: str = ""
 
 
 def status(*, timeout: float = SECONDS, socket_path: Path = Path(AGENT_SOCKET)) -> Status:
@@ -61,7 +61,7 @@ def order(
     code, answer = _ask("POST", f"/v1/{verb}", {"force": force}, timeout, socket_path)
     if not isinstance(answer, dict):
         raise ValueError(f"the agent answers {verb} with {answer!r}")
-    return Answer(code == _OK, str(answer.get("message", "")), str(answer.get("cure", "")))
+    return Answer(code == _OK, str(answer.get("message", "")), str(answer.get("fix", "")))
 
 
 def _ask(method: str, path: str, body: object, timeout: float, socket_path: Path) -> tuple[int, Any]:

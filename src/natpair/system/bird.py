@@ -17,7 +17,7 @@ _COMMUNITY = re.compile(r"\((\d+),\s*(\d+)\)")
 
 
 async def command(text: str, *, socket: str = paths.BIRD_CTL) -> list[str]:
-    """The reply's lines without codes. DaemonError when BIRD refuses (8xxx, 9xxx) or is mute for a second."""
+    """The reply's lines without codes. DaemonError when BIRD refuses (8xxx, 9xxx) or does not respond for a second."""
     return (await ask(text, socket=socket))[0]
 
 
@@ -34,13 +34,13 @@ async def ask(*texts: str, socket: str = paths.BIRD_CTL, seconds: float = _SECON
                 for text in texts:
                     code, lines = await _reply(reader)
                     if code >= 8000:
-                        cure = "see the log of natpair-bird"
-                        raise DaemonError(f"BIRD refused '{text}': {' '.join(lines)}", cure=cure)
+                        fix = "see the log of natpair-bird"
+                        raise DaemonError(f"BIRD refused '{text}': {' '.join(lines)}", fix=fix)
                     replies.append(lines)
             finally:
                 writer.close()
     except (OSError, TimeoutError) as error:
-        raise DaemonError(f"BIRD does not answer on {socket}", cure="see the log of natpair-bird") from error
+        raise DaemonError(f"BIRD does not answer on {socket}", fix="see the log of natpair-bird") from error
     return replies
 
 

@@ -32,7 +32,7 @@ JOBS: dict[ConntrackJob, tuple[Command, ...]] = {
 
 
 async def command(what: Command, *, socket: str = paths.CONNTRACKD_CTL, seconds: float = 10.0) -> str:
-    """conntrackd's answer to `what`; DaemonError if it is mute for `seconds`."""
+    """conntrackd's answer to `what`; DaemonError if it does not respond for `seconds`."""
     try:
         async with asyncio.timeout(seconds):
             reader, writer = await asyncio.open_unix_connection(socket)
@@ -43,8 +43,8 @@ async def command(what: Command, *, socket: str = paths.CONNTRACKD_CTL, seconds:
             finally:
                 writer.close()
     except (OSError, TimeoutError) as error:
-        cure = "see the log of natpair-conntrackd"
-        raise DaemonError(f"conntrackd does not answer {what.name} on {socket}", cure=cure) from error
+        fix = "see the log of natpair-conntrackd"
+        raise DaemonError(f"conntrackd does not answer {what.name} on {socket}", fix=fix) from error
 
 
 async def job(which: ConntrackJob) -> None:

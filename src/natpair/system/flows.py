@@ -172,7 +172,7 @@ def parse(listing: str) -> Iterator[LiveFlow]:
 
 async def contradicting() -> tuple[IPv4Address, ...]:
     """To which addresses replies would go for the clients' flows that the leak guard lately stopped."""
-    done = await arun(["nft", "-j", "list", "set", "ip", "natpair", "astray"], timeout=_SECONDS)
+    done = await arun(["nft", "-j", "list", "set", "ip", "natpair", "misrouted"], timeout=_SECONDS)
     sets = (entry["set"] for entry in json.loads(done.stdout)["nftables"] if "set" in entry)
     found = (element for each in sets for element in each.get("elem", ()))
     return tuple(IPv4Address(e["elem"]["val"] if isinstance(e, dict) else e) for e in found)

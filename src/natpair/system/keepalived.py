@@ -99,7 +99,7 @@ async def dump(pid_file: str = paths.KEEPALIVED_PID, json_file: str = paths.KEEP
                         return parse_dump(path.read_text())
                 await asyncio.sleep(_POLL_SECONDS)
     except (OSError, TimeoutError) as error:
-        raise DaemonError("Keepalived gives no state", cure="see the log of natpair-keepalived") from error
+        raise DaemonError("Keepalived gives no state", fix="see the log of natpair-keepalived") from error
 
 
 def _version(path: Path) -> tuple[int, int]:

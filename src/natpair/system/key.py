@@ -1,4 +1,4 @@
-"""The pair's heartbeat key: read, and judged before somebody relies on it. What is said never shows the key.
+"""The pair's heartbeat key: read, and checked before somebody relies on it. What is said never shows the key.
 
 It has a module of its own because each thing outside the process has one adapter.
 """

@@ -29,7 +29,7 @@ def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def _missing(program: str) -> Unsupported:
-    return Unsupported(f"{program} is not installed", cure=f"install the package that brings {program}")
+    return Unsupported(f"{program} is not installed", fix=f"install the package that brings {program}")
 
 
 def run(

@@ -46,8 +46,8 @@ def load(text: str, *, root: Path = PROC_SYS) -> tuple[Assignment, ...]:
     refused = [a for a in parse(text) if not _set(a, root) and not lacks_interface(a, root)]
     needed = [assignment.key for assignment in refused if not assignment.optional]
     if needed:
-        cure = "as root, on a kernel with nf_conntrack: modprobe nf_conntrack, then run it again"
-        raise DaemonError(f"the kernel refused {', '.join(needed)}", cure=cure)
+        fix = "as root, on a kernel with nf_conntrack: modprobe nf_conntrack, then run it again"
+        raise DaemonError(f"the kernel refused {', '.join(needed)}", fix=fix)
     return tuple(refused)
 
 

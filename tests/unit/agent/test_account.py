@@ -1,4 +1,4 @@
-"""The agent's watch on the account, against the real emulator: what it sees, what it mends, and every way to fail."""
+"""The agent's watch on the account, against the real emulator: what it sees, what it repairs, and every way to fail."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ async def look(pair: WatchedPair, limits: Limits = LONG) -> AccountSeen:
     return told.last
 
 
-class Mending(Told):
-    """Answers a look with the wish to repair, as an active node's core does."""
+class Repairing(Told):
+    """Answers a look with the desired to repair, as an active node's core does."""
 
     def __init__(self, asked: AccountWatch) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ async def test_a_share_that_is_gone_is_named_with_its_node(pair: WatchedPair) ->
     assert (lack.fip, lack.node, lack.why, lack.repairable) == (str(pair.fip), "nat-b", "is not shared to nat-b", True)
 
 
-async def test_a_fip_that_is_no_longer_ours_is_named_and_cannot_be_mended(pair: WatchedPair) -> None:
+async def test_a_fip_that_is_no_longer_ours_is_named_and_cannot_be_repaired(pair: WatchedPair) -> None:
     pair.replace_shares("nat-b")
     del pair.emulator.api.store.addresses[pair.fip]
     (lack,) = (await look(pair)).lacks or ()
@@ -150,16 +150,16 @@ async def test_events_that_stop_or_move_a_linode_count(
     )
 
 
-# --- what is mended
+# --- what is repaired
 
 
-async def test_a_share_is_mended_and_other_peoples_stay(pair: WatchedPair) -> None:
+async def test_a_share_is_repaired_and_other_peoples_stay(pair: WatchedPair) -> None:
     other = pair.account.create(label="theirs", region="us-ord")
     theirs = await asyncio.to_thread(pair.new_address, other["id"])
     pair.replace_shares("nat-b", theirs)
-    mending = watcher(pair, repair_shares="true")
-    told = Mending(mending)
-    await mending.once(told.handle, told.record)
+    repairing = watcher(pair, repair_shares="true")
+    told = Repairing(repairing)
+    await repairing.once(told.handle, told.record)
     assert pair.shares("nat-b") == {str(pair.fip), str(theirs)}
     assert told.events[1] == RepairEnded(None)
     assert told.last.lacks == (), "it looked again"
@@ -178,9 +178,9 @@ async def test_a_repair_that_fails_is_told_and_takes_nothing_away(pair: WatchedP
     theirs = await asyncio.to_thread(pair.new_address, other["id"])
     pair.replace_shares("nat-b", theirs)
     pair.fault(kind=kind, method="POST", path="/networking/ips/share", times=None)
-    mending = watcher(pair, SHORT)
-    told = Mending(mending)
-    await mending.once(told.handle, told.record)
+    repairing = watcher(pair, SHORT)
+    told = Repairing(repairing)
+    await repairing.once(told.handle, told.record)
     (ended,) = [event for event in told.events if isinstance(event, RepairEnded)]
     done = str(pair.fip) in pair.shares("nat-b")
     assert (ended.trouble is None) is done
@@ -189,7 +189,7 @@ async def test_a_repair_that_fails_is_told_and_takes_nothing_away(pair: WatchedP
     if kind is Kind.SCOPE:
         assert ended.trouble is not None
         assert ended.trouble.refused
-        assert "ips:read_write" in ended.trouble.cure
+        assert "ips:read_write" in ended.trouble.fix
 
 
 # --- every way to fail
@@ -238,8 +238,8 @@ async def test_what_fails_for_one_part_leaves_the_others(pair: WatchedPair, path
     pair.maintenance("nat-a")
     pair.fault(kind=Kind.HANG, path=path, times=None)
     seen = await look(pair, SHORT)
-    unseen = {name for name in ("lacks", "planned", "events") if getattr(seen, name) is None}
-    assert unseen == {left}
+    unreadable = {name for name in ("lacks", "planned", "events") if getattr(seen, name) is None}
+    assert unreadable == {left}
     assert len(seen.troubles) == 1
 
 
@@ -283,12 +283,12 @@ async def test_a_node_that_is_not_in_the_account_is_named(pair: WatchedPair) -> 
 # --- the token
 
 
-async def test_a_revoked_token_is_named_with_the_cure(pair: WatchedPair) -> None:
+async def test_a_revoked_token_is_named_with_the_fix(pair: WatchedPair) -> None:
     pair.emulator.api.tokens.set(TOKEN, None)
     (trouble,) = (await look(pair)).troubles
     assert trouble.refused
     assert "Invalid Token" in trouble.why
-    assert "make a new token" in trouble.cure
+    assert "make a new token" in trouble.fix
 
 
 async def test_a_token_without_events_sees_the_rest_and_names_the_scope(pair: WatchedPair) -> None:
@@ -300,7 +300,7 @@ async def test_a_token_without_events_sees_the_rest_and_names_the_scope(pair: Wa
     assert told.last.lacks
     assert told.last.events is None
     (trouble,) = told.last.troubles
-    assert "events:read_only" in trouble.cure
+    assert "events:read_only" in trouble.fix
     assert seen is not None
     assert not seen.is_pressed, "shares are looked at as often as before"
 
@@ -314,7 +314,7 @@ async def test_a_token_file_that_others_may_read_or_that_is_not_there(pair: Watc
     (trouble,) = (await look(pair)).troubles
     assert (trouble.part, trouble.refused) == ("token", True)
     assert str(pair.token_file) in trouble.why
-    assert trouble.cure
+    assert trouble.fix
     assert TOKEN not in f"{trouble}"
 
 
@@ -345,7 +345,7 @@ def test_the_pause_grows_while_it_fails_and_has_a_limit_and_a_jitter() -> None:
     assert pause(30.0, 10_000, 0.0, 0.5) == LONGEST_PAUSE_SECONDS
     assert pause(3600.0, 3, 0.0, 0.5) == 3600.0, "never faster than asked for"
     assert (pause(30.0, 0, 0.0, 0.0), pause(30.0, 0, 0.0, 1.0)) == (27.0, 33.0)
-    assert pause(30.0, 1, 500.0, 0.5) == 500.0, "the API's own wish"
+    assert pause(30.0, 1, 500.0, 0.5) == 500.0, "the API's own desired"
 
 
 def test_what_counts_as_pressed() -> None:

@@ -47,7 +47,7 @@ async def test_an_order_that_is_refused_says_why(agent: Path) -> None:
     answer = await asyncio.to_thread(agentsocket.order, "switchover", socket_path=agent)
     assert not answer.ok
     assert answer.message
-    assert answer.cure
+    assert answer.fix
 
 
 async def test_an_order_is_carried_out(agent: Path) -> None:

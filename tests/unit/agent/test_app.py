@@ -171,7 +171,7 @@ async def test_jobs_run_one_after_the_other_and_tell_how_they_ended(
     async def job(which: ConntrackJob) -> None:
         ran.append(which)
         if which is ConntrackJob.BULK:
-            raise DaemonError("mute")
+            raise DaemonError("unresponsive")
 
     monkeypatch.setattr(executor.conntrackd, "job", job)
     monkeypatch.setattr(executor, "_SETTLE_SECONDS", 0.01)

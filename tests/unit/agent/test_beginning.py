@@ -41,7 +41,7 @@ class Later:
 
 NO_KEY = ConfigError("k", [Problem("heartbeat.key_file", "/etc/natpair/pair.key", "the file is missing")])
 NO_ADDRESS = ConfigError("node", [Problem("node", "", "this machine is neither node of the pair")])
-NO_FIFO = NatpairError("/run/natpair/notify.fifo is missing", cure="run 'natpair prepare' first")
+NO_FIFO = NatpairError("/run/natpair/notify.fifo is missing", fix="run 'natpair prepare' first")
 
 
 @pytest.fixture(autouse=True)

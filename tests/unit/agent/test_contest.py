@@ -58,7 +58,7 @@ def test_a_claim_of_the_peer_that_was_no_takeover_is_answered_later(ours: bool, 
         contest.seen(PEER)
     assert (made, len(waiting), contest.by()) == ([], 1, "")
     peer = alive(active(said=says(Phase.ACTIVE) if peer_serves else None)).peer
-    cell.put(replace(serving, peer=peer) if ours else changed(standby(), peer_mac=PEER))
+    cell.put(changed(replace(serving, peer=peer), peer_mac=PEER) if ours else changed(standby(), peer_mac=PEER))
     waiting.pop()()
     assert len(made) == claims
     contest.seen(PEER)

@@ -80,13 +80,13 @@ async def test_the_socket_is_for_root_alone_and_replaces_an_old_one(bench: Bench
         assert (await client.request("GET", "/v1/status"))[0] == 200
 
 
-async def test_a_refusal_is_a_conflict_with_a_reason_and_a_cure(bench: BenchMaker, socket: str) -> None:
+async def test_a_refusal_is_a_conflict_with_a_reason_and_a_fix(bench: BenchMaker, socket: str) -> None:
     async with Served(bench(alive(active(said=None))), socket) as client:
         status, answer = await client.post("switchover")
     assert status == 409
     assert answer["ok"] is False
     assert answer["message"]
-    assert answer["cure"]
+    assert answer["fix"]
 
 
 async def test_a_request_waits_for_its_end(bench: BenchMaker, socket: str) -> None:
@@ -134,7 +134,7 @@ async def test_an_agent_that_finds_no_end_says_so(
     async with Served(bench(alive(active(said=None))), socket) as client:
         status, answer = await client.post("switchover", force=True)
     assert status == 409
-    assert answer["cure"]
+    assert answer["fix"]
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def frozen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stall]:
     remember, drained = journal.remember, journal.save_drained
     monkeypatch.setattr(paths, "VAR", var)
     monkeypatch.setattr(journal, "remember", lambda state: remember(state, str(tmp_path / "run/state.json")))
-    monkeypatch.setattr(journal, "save_drained", lambda wish: drained(wish, f"{var}/drained"))
+    monkeypatch.setattr(journal, "save_drained", lambda desired: drained(desired, f"{var}/drained"))
     events = journal.Events
     monkeypatch.setattr(journal, "Events", lambda **fields: events(f"{var}/events.jsonl", **fields))
     with stalled(tmp_path / "var", tmp_path / "etc") as stall:
@@ -83,24 +83,24 @@ def within(seconds: float, story: Callable[[], Coroutine[Any, Any, object]]) -> 
 
 
 def agent_of(state: NodeState, folder: Path) -> tuple[Agent, list[Desired]]:
-    agent, wishes = Agent(begin(folder), state), list[Desired]()
-    agent.loop.connect(wishes.append, agent.executor.execute)
+    agent, wants = Agent(begin(folder), state), list[Desired]()
+    agent.loop.connect(wants.append, agent.executor.execute)
     agent.vlan.claim_vip = lambda: None
-    return agent, wishes
+    return agent, wants
 
 
 def test_a_takeover_is_carried_out_while_the_disk_hangs(frozen: Stall, tmp_path: Path) -> None:
-    """From Keepalived's line to the wish that the reconciler gets, with everything that is written down on the way."""
-    wishes: list[Desired] = []
+    """From Keepalived's line to the desired state of the reconciler, with all that is written down on the way."""
+    wants: list[Desired] = []
 
     async def story() -> None:
         agent, seen = agent_of(alive(standby(said=says(Phase.YIELDING))), tmp_path)
         agent.loop.on_notify(VrrpRole.MASTER)
         agent.events.record("step", step="traffic-local", took_ms=0.1)
-        wishes.extend(seen)
+        wants.extend(seen)
 
     assert within(SOON, story)
-    assert wishes[-1].traffic is Traffic.LOCAL
+    assert wants[-1].traffic is Traffic.LOCAL
 
 
 def test_a_drain_is_answered_while_the_disk_hangs(frozen: Stall, tmp_path: Path) -> None:
@@ -121,13 +121,13 @@ class Other:
     noticed = False
 
     def __init__(self) -> None:
-        self.mended = False
+        self.repaired = False
 
     async def findings(self) -> list[Finding]:
-        return [] if self.mended else [Finding(Wrong("route", "gone", "there"), self.mend)]
+        return [] if self.repaired else [Finding(Wrong("route", "gone", "there"), self.repair)]
 
-    async def mend(self) -> None:
-        self.mended = True
+    async def repair(self) -> None:
+        self.repaired = True
 
 
 def test_repairs_go_on_while_the_files_cannot_be_looked_at(frozen: Stall, tmp_path: Path) -> None:
@@ -140,8 +140,8 @@ def test_repairs_go_on_while_the_files_cannot_be_looked_at(frozen: Stall, tmp_pa
         repairer = Repairer([kept, other], Repairs(lambda *_, **__: None))
         assert within(SOON, repairer.look)
         assert within(SOON, repairer.look), "a second look waits no longer than the first"
-        assert other.mended
-        assert repairer.astray == ()
+        assert other.repaired
+        assert repairer.unrepaired == ()
 
 
 def test_an_account_is_not_watched_at_the_price_of_the_loop(frozen: Stall, tmp_path: Path) -> None:

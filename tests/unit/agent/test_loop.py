@@ -38,9 +38,9 @@ async def test_a_takeover_reaches_every_effect(bench: BenchMaker) -> None:
             await asyncio.sleep(ASK_SILENT / 3)  # the timer that the core asked for does it
     (job,) = made.jobs()
     assert isinstance(job, Conntrack)
-    wish = made.effects.named("want")[-1]
-    assert isinstance(wish, Desired)
-    assert wish.traffic is Traffic.LOCAL
+    desired = made.effects.named("want")[-1]
+    assert isinstance(desired, Desired)
+    assert desired.traffic is Traffic.LOCAL
     last = made.effects.named("send")[-1]
     assert isinstance(last, PeerMessage)
     assert last.active

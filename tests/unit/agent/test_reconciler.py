@@ -1,4 +1,4 @@
-"""The reconciler against a machine that keeps state and may refuse: a wish comes true, whatever was before."""
+"""The reconciler against a machine that keeps state and may refuse: a desired comes true, whatever was before."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ LOCAL = Desired(
     boost=BOOST,
 )
 RELAY = replace(CLOSED, traffic=Traffic.RELAY, eligible=True)
-wishes = st.builds(
+wants = st.builds(
     Desired,
     traffic=st.sampled_from(Traffic),
     duplicate=st.booleans(),
@@ -110,12 +110,12 @@ class Machine:
         )
 
     async def announce(self, text: str) -> None:
-        self.refuse("bird", DaemonError("mute"))
+        self.refuse("bird", DaemonError("unresponsive"))
         self.role = text
         self.log.append("bird")
 
     async def announced(self) -> Announcement | None:
-        self.refuse("bird", DaemonError("mute"))
+        self.refuse("bird", DaemonError("unresponsive"))
         med = int(self.role.split("MED = ")[1].split(";")[0])
         return Announcement(primary="(65000,1)" in self.role, med=med or None)
 
@@ -157,20 +157,20 @@ class Rig:
     steps: list[str]
     switched: list[Event]
 
-    async def wish(self, wish: Desired) -> None:
-        self.enforcer.want(wish)
+    async def desired(self, desired: Desired) -> None:
+        self.enforcer.want(desired)
         async with asyncio.timeout(5):
             await self.enforcer.settled.wait()
 
-    def is_as(self, wish: Desired) -> bool:
+    def is_as(self, desired: Desired) -> bool:
         on = {True: "on", False: "off"}
-        marks = {"traffic": wish.traffic.value, "duplicate": on[wish.duplicate], "fence": on[wish.fence]}
-        marks["peer"] = wish.peer_mac or "any"
+        marks = {"traffic": desired.traffic.value, "duplicate": on[desired.duplicate], "fence": on[desired.fence]}
+        marks["peer"] = desired.peer_mac or "any"
         return (
             self.machine.marks == marks
-            and self.machine.routes == (wish.traffic is Traffic.RELAY)
-            and self.machine.role == role_file(wish.announcement)
-            and self.machine.tracks == {TRACK_HEALTH: int(wish.eligible), TRACK_BOOST: wish.boost}
+            and self.machine.routes == (desired.traffic is Traffic.RELAY)
+            and self.machine.role == role_file(desired.announcement)
+            and self.machine.tracks == {TRACK_HEALTH: int(desired.eligible), TRACK_BOOST: desired.boost}
         )
 
 
@@ -211,26 +211,26 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.002)
 
 
-@pytest.mark.parametrize("wish", [CLOSED, LOCAL, RELAY], ids=["closed", "local", "relay"])
-async def test_a_wish_comes_true_on_a_fresh_machine_and_is_read_back(wish: Desired) -> None:
+@pytest.mark.parametrize("desired", [CLOSED, LOCAL, RELAY], ids=["closed", "local", "relay"])
+async def test_a_desired_comes_true_on_a_fresh_machine_and_is_read_back(desired: Desired) -> None:
     async with at_work() as rig:
-        await rig.wish(wish)
-        assert rig.is_as(wish)
+        await rig.desired(desired)
+        assert rig.is_as(desired)
         assert rig.enforcer.trouble == ""
         assert rig.enforcer.ruleset_ok()
         seen = rig.enforcer.observed
         assert seen.ruleset is not None
-        assert (seen.ruleset.traffic, seen.announcement) == (wish.traffic, wish.announcement)
-        local = wish.traffic is Traffic.LOCAL
+        assert (seen.ruleset.traffic, seen.announcement) == (desired.traffic, desired.announcement)
+        local = desired.traffic is Traffic.LOCAL
         assert rig.switched[-1] == TrafficSwitched(local=local, duplicate=seen.ruleset.duplicate)
 
 
-@pytest.mark.parametrize("wish", [CLOSED, LOCAL, RELAY], ids=["closed", "local", "relay"])
-async def test_the_same_wish_twice_does_nothing(wish: Desired) -> None:
+@pytest.mark.parametrize("desired", [CLOSED, LOCAL, RELAY], ids=["closed", "local", "relay"])
+async def test_the_same_desired_twice_does_nothing(desired: Desired) -> None:
     async with at_work() as rig:
-        await rig.wish(wish)
+        await rig.desired(desired)
         done = len(rig.machine.log)
-        await rig.wish(replace(wish))
+        await rig.desired(replace(desired))
         rig.enforcer.look_again()
         await asyncio.sleep(0.02)
         assert rig.machine.log[done:] == []
@@ -239,30 +239,30 @@ async def test_the_same_wish_twice_does_nothing(wish: Desired) -> None:
 async def test_a_peer_that_is_gone_keeps_its_guard_and_loses_its_neighbour_entry() -> None:
     known = replace(LOCAL, peer_mac="02:00:00:00:00:04")
     async with at_work() as rig:
-        for wish, pinned in ((known, known.peer_mac), (replace(known, peer_gone=True), ""), (known, known.peer_mac)):
-            await rig.wish(wish)
-            assert rig.is_as(wish), "VRRP is heard from that card alone"
+        for desired, pinned in ((known, known.peer_mac), (replace(known, peer_gone=True), ""), (known, known.peer_mac)):
+            await rig.desired(desired)
+            assert rig.is_as(desired), "VRRP is heard from that card alone"
             assert rig.machine.pinned == pinned
 
 
 @settings(max_examples=40)
-@given(st.lists(wishes, min_size=1, max_size=12))
-def test_a_random_walk_of_wishes_ends_where_it_should(walk: list[Desired]) -> None:
+@given(st.lists(wants, min_size=1, max_size=12))
+def test_a_random_walk_of_wants_ends_where_it_should(walk: list[Desired]) -> None:
     async def run() -> None:
         async with at_work() as rig:
-            for wish in walk:
-                await rig.wish(wish)
-                assert rig.is_as(wish)
+            for desired in walk:
+                await rig.desired(desired)
+                assert rig.is_as(desired)
 
     asyncio.run(run())
 
 
-async def test_only_the_newest_of_many_wishes_counts() -> None:
+async def test_only_the_newest_of_many_wants_counts() -> None:
     async with at_work() as rig:
         for _ in range(50):
-            for wish in (LOCAL, RELAY, CLOSED):
-                rig.enforcer.want(wish)
-        await rig.wish(LOCAL)
+            for desired in (LOCAL, RELAY, CLOSED):
+                rig.enforcer.want(desired)
+        await rig.desired(LOCAL)
         assert rig.is_as(LOCAL)
         assert len(rig.machine.log) < 10
 
@@ -276,17 +276,17 @@ async def test_the_election_hears_of_it_before_anything_takes_time() -> None:
 
 async def test_the_relay_route_stands_before_the_ruleset_relays_and_after_it_stopped() -> None:
     async with at_work() as rig:
-        await rig.wish(CLOSED)
+        await rig.desired(CLOSED)
         rig.machine.log.clear()
-        await rig.wish(RELAY)
+        await rig.desired(RELAY)
         assert rig.machine.log == ["routes", "nft"]
-        await rig.wish(CLOSED)
+        await rig.desired(CLOSED)
         assert rig.machine.log == ["routes", "nft", "nft", "no routes"]
 
 
 async def test_the_last_word_of_an_agent_takes_its_node_out_of_the_election_and_touches_nothing_else() -> None:
     async with at_work() as rig:
-        await rig.wish(RELAY)
+        await rig.desired(RELAY)
         rig.enforcer.stand_aside()
         assert rig.machine.tracks == {TRACK_HEALTH: 0, TRACK_BOOST: RELAY.boost}
         rig.machine.tracks[TRACK_HEALTH] = int(RELAY.eligible)
@@ -296,7 +296,7 @@ async def test_the_last_word_of_an_agent_takes_its_node_out_of_the_election_and_
 @pytest.mark.parametrize("refusing", ["nft", "bird", "tracks"])
 async def test_what_is_refused_is_told_and_tried_until_it_works(refusing: str) -> None:
     async with at_work() as rig:
-        await rig.wish(RELAY)
+        await rig.desired(RELAY)
         rig.machine.broken.add(refusing)
         rig.enforcer.want(LOCAL)
         await until(lambda: rig.enforcer.trouble)
@@ -304,9 +304,9 @@ async def test_what_is_refused_is_told_and_tried_until_it_works(refusing: str) -
         await until(lambda: rig.is_as(LOCAL) and not rig.enforcer.trouble)
 
 
-async def test_a_mute_bird_does_not_keep_a_node_from_ceasing_to_serve() -> None:
+async def test_a_unresponsive_bird_does_not_keep_a_node_from_ceasing_to_serve() -> None:
     async with at_work() as rig:
-        await rig.wish(LOCAL)
+        await rig.desired(LOCAL)
         rig.machine.broken.add("bird")
         rig.enforcer.want(CLOSED)
         await until(lambda: rig.machine.marks["traffic"] == "closed")
@@ -315,7 +315,7 @@ async def test_a_mute_bird_does_not_keep_a_node_from_ceasing_to_serve() -> None:
 
 async def test_a_vlan_that_is_down_does_not_keep_a_node_from_ceasing_to_serve() -> None:
     async with at_work() as rig:
-        await rig.wish(LOCAL)
+        await rig.desired(LOCAL)
         rig.machine.broken.add("vlan")
         rig.enforcer.want(RELAY)
         await until(lambda: rig.machine.marks["traffic"] == "relay")
@@ -324,9 +324,9 @@ async def test_a_vlan_that_is_down_does_not_keep_a_node_from_ceasing_to_serve() 
         await until(lambda: rig.is_as(RELAY))
 
 
-async def test_a_strangers_change_is_found_mended_and_counted() -> None:
+async def test_a_strangers_change_is_found_repaired_and_counted() -> None:
     async with at_work() as rig:
-        await rig.wish(LOCAL)
+        await rig.desired(LOCAL)
         rig.machine.foreign = "an accept in the wrong place"
         rig.enforcer.look_again()
         await until(lambda: not rig.machine.foreign)
@@ -363,10 +363,10 @@ def apply_at_work(folder: Path) -> Iterator[Callable[[], None]]:
 async def test_an_apply_s_ruleset_stands_and_a_role_still_changes_meanwhile(tmp_path: Path) -> None:
     with apply_at_work(tmp_path) as kill:
         async with at_work() as rig:
-            await rig.wish(RELAY)
+            await rig.desired(RELAY)
             rig.machine.foreign = "the ruleset of the apply"
             rig.enforcer.look_again()
-            await rig.wish(LOCAL)
+            await rig.desired(LOCAL)
             assert rig.is_as(LOCAL)
             assert rig.machine.foreign, "it is not loaded over"
             assert (rig.enforcer.foreign_changes, rig.steps.count("repaired")) == (0, 1)
@@ -383,7 +383,7 @@ async def test_a_dead_apply_lets_nobody_rest(tmp_path: Path) -> None:
     with apply_at_work(tmp_path) as kill:
         kill()
         async with at_work() as rig:
-            await rig.wish(LOCAL)
+            await rig.desired(LOCAL)
             rig.machine.foreign = "an accept in the wrong place"
             rig.enforcer.look_again()
             await until(lambda: not rig.machine.foreign)
@@ -401,7 +401,7 @@ async def test_a_repair_names_the_stranger_and_not_our_own_nft(monkeypatch: pyte
             repairs.authors = ("nft",)  # the kernel's notice of this very load
 
         monkeypatch.setattr(machine, "transact", noticed)
-        await rig.wish(LOCAL)
+        await rig.desired(LOCAL)
         machine.foreign, repairs.authors = "an accept in the wrong place", ("firewalld",)
         rig.enforcer.look_again()
         await until(lambda: repairs.latest)
@@ -410,7 +410,7 @@ async def test_a_repair_names_the_stranger_and_not_our_own_nft(monkeypatch: pyte
 
 async def test_a_flushed_ruleset_comes_back_as_it_was() -> None:
     async with at_work() as rig:
-        await rig.wish(LOCAL)
+        await rig.desired(LOCAL)
         rig.machine.marks.clear()
         rig.enforcer.look_again()
         await until(lambda: rig.is_as(LOCAL))
@@ -419,7 +419,7 @@ async def test_a_flushed_ruleset_comes_back_as_it_was() -> None:
 @pytest.mark.parametrize("reading", [None, STANDBY])
 async def test_a_bird_that_says_otherwise_is_told_again(reading: Announcement | None) -> None:
     async with at_work() as rig:
-        await rig.wish(LOCAL)
+        await rig.desired(LOCAL)
         rig.machine.role = role_file(STANDBY)
         rig.enforcer.bird_says(reading)
         await until(lambda: rig.is_as(LOCAL))
@@ -427,7 +427,7 @@ async def test_a_bird_that_says_otherwise_is_told_again(reading: Announcement | 
 
 async def test_a_bird_that_says_the_same_is_left_alone() -> None:
     async with at_work() as rig:
-        await rig.wish(LOCAL)
+        await rig.desired(LOCAL)
         done = len(rig.machine.log)
         rig.enforcer.bird_says(LOCAL.announcement)
         await asyncio.sleep(0.02)
@@ -437,7 +437,7 @@ async def test_a_bird_that_says_the_same_is_left_alone() -> None:
 async def test_under_the_policy_without_med_a_reading_without_med_is_the_same() -> None:
     async with at_work() as rig:
         quiet = replace(LOCAL, announcement=Announcement(primary=True, med=None))
-        await rig.wish(quiet)
+        await rig.desired(quiet)
         done = len(rig.machine.log)
         rig.enforcer.look_again()
         await asyncio.sleep(0.02)
@@ -446,7 +446,7 @@ async def test_under_the_policy_without_med_a_reading_without_med_is_the_same() 
 
 async def test_the_ruleset_counts_as_good_for_as_long_as_a_repair_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     async with at_work() as rig:
-        await rig.wish(LOCAL)
+        await rig.desired(LOCAL)
         rig.machine.broken.add("nft")
         rig.enforcer.want(CLOSED)
         await until(lambda: rig.enforcer.trouble)
@@ -455,7 +455,7 @@ async def test_the_ruleset_counts_as_good_for_as_long_as_a_repair_takes(monkeypa
         assert not rig.enforcer.ruleset_ok()
 
 
-def test_before_the_first_wish_the_ruleset_is_not_known_to_be_good(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_before_the_first_desired_the_ruleset_is_not_known_to_be_good(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconciler, "_REPAIR_SECONDS", 0.0)
     made = reconciler_of(quiet, quiet)
     assert not made.ruleset_ok()
@@ -464,7 +464,7 @@ def test_before_the_first_wish_the_ruleset_is_not_known_to_be_good(monkeypatch: 
 
 async def test_what_cannot_be_looked_at_is_loaded_once() -> None:
     async with at_work() as rig:
-        await rig.wish(RELAY)
+        await rig.desired(RELAY)
         rig.machine.broken.add("look")
         rig.machine.log.clear()
         rig.enforcer.want(LOCAL)
@@ -472,7 +472,7 @@ async def test_what_cannot_be_looked_at_is_loaded_once() -> None:
         await until(lambda: rig.machine.looks > looks + 4)
         assert rig.machine.log.count("nft") == 1
         rig.machine.broken.clear()
-        await rig.wish(LOCAL)
+        await rig.desired(LOCAL)
         assert rig.is_as(LOCAL)
 
 
@@ -482,7 +482,7 @@ async def test_without_a_fork_the_nft_that_waits_carries_the_change_of_role_out(
 ) -> None:
     monkeypatch.setattr(reconciler, "_IDLE_SECONDS", 0.01)
     async with at_work() as rig:
-        await rig.wish(RELAY)
+        await rig.desired(RELAY)
         await until(lambda: rig.machine.spare)
         rig.machine.broken.add("fork")
         if looked:
@@ -493,6 +493,6 @@ async def test_without_a_fork_the_nft_that_waits_carries_the_change_of_role_out(
         await until(lambda: "temporarily" in rig.enforcer.trouble)
         assert not rig.machine.spare
         rig.machine.broken.clear()
-        await rig.wish(replace(LOCAL, duplicate=False))
+        await rig.desired(replace(LOCAL, duplicate=False))
         assert rig.is_as(replace(LOCAL, duplicate=False))
         assert (rig.enforcer.trouble, rig.enforcer.foreign_changes) == ("", 0)

@@ -1,4 +1,4 @@
-"""The repairer against things that are wrong, refuse to be mended, or are undone each time."""
+"""The repairer against things that are wrong, refuse to be repaired, or are undone each time."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ class Log:
 
 @dataclass
 class Thing:
-    """A kind with one thing. `stubborn`: refuses to be mended; `undone`: somebody undoes it at once."""
+    """A kind with one thing. `stubborn`: refuses to be repaired; `undone`: somebody undoes it at once."""
 
     value: int = 0
     stubborn: bool = False
     undone: bool = False
     blind: bool = False
-    mended: int = 0
+    repaired: int = 0
     noticed: bool = False
 
     async def findings(self) -> list[Finding]:
         if self.blind:
             raise OSError("cannot look")
-        return [Finding(Wrong("thing", str(self.value), "1"), self.mend)] if self.value != 1 else []
+        return [Finding(Wrong("thing", str(self.value), "1"), self.repair)] if self.value != 1 else []
 
-    async def mend(self) -> None:
+    async def repair(self) -> None:
         if self.stubborn:
             raise OSError("refused")
-        self.mended += 1
+        self.repaired += 1
         self.value = 0 if self.undone else 1
 
 
@@ -64,12 +64,12 @@ async def test_what_is_wrong_is_put_right_and_told_with_what_was_found(monkeypat
     assert thing.value == 1
     assert log.events("repair") == [{"thing": "thing", "found": "0", "put": "1", "suspects": ["dockerd"]}]
     assert [entry.thing for entry in repairs.latest] == ["thing"]
-    assert made.astray == ()
+    assert made.unrepaired == ()
     await made.look()
     assert len(log.lines) == 1, "a second look finds nothing"
 
 
-async def test_one_that_cannot_be_looked_at_keeps_no_other_from_being_mended() -> None:
+async def test_one_that_cannot_be_looked_at_keeps_no_other_from_being_repaired() -> None:
     made, _, _ = at_work(Thing(blind=True), thing := Thing())
     await made.look()
     assert thing.value == 1
@@ -78,14 +78,14 @@ async def test_one_that_cannot_be_looked_at_keeps_no_other_from_being_mended() -
 async def test_what_refuses_is_told_once_when_it_stays_and_makes_the_node_unfit() -> None:
     made, _, log = at_work(thing := Thing(stubborn=True))
     await made.look()
-    assert made.astray == (), "the first look may have come in the middle of something"
+    assert made.unrepaired == (), "the first look may have come in the middle of something"
     for _ in range(3):
         await made.look()
-    assert made.astray == ("thing",)
+    assert made.unrepaired == ("thing",)
     assert len(log.events("repair-not-done")) == 1
     thing.stubborn = False
     await made.look()
-    assert (thing.value, made.astray) == (1, ())
+    assert (thing.value, made.unrepaired) == (1, ())
 
 
 async def test_while_an_apply_is_at_work_nothing_is_put_right_and_nothing_held_against_the_node(
@@ -96,7 +96,7 @@ async def test_while_an_apply_is_at_work_nothing_is_put_right_and_nothing_held_a
     with lock.alone(tmp_path / "lock"):
         for _ in range(3):
             await made.look()
-    assert (thing.value, made.astray, log.lines) == (0, (), [])
+    assert (thing.value, made.unrepaired, log.lines) == (0, (), [])
     await made.look()
     assert thing.value == 1
 
@@ -118,8 +118,8 @@ async def test_a_fight_ends_after_a_few_rounds() -> None:
     made, _, log = at_work(thing := Thing(undone=True))
     for _ in range(3 * LIMIT):
         await made.look()
-    assert thing.mended == LIMIT
-    assert made.astray == ("thing",)
+    assert thing.repaired == LIMIT
+    assert made.unrepaired == ("thing",)
     assert [entry["thing"] for entry in log.events("repair-gave-up")] == ["thing"]
 
 
@@ -127,8 +127,8 @@ def test_the_kernel_names_who_changed_a_ruleset_and_nothing_else(monkeypatch: py
     monkeypatch.setattr(repairer.suspects, "running", lambda: ())
     log = Log()
     repairs = Repairs(log)
-    repairs.mended(Wrong(RULESET, "gone", "as rendered"), ("firewalld",))
-    repairs.mended(Wrong("sysctl", "0", "1"))
+    repairs.repaired(Wrong(RULESET, "gone", "as rendered"), ("firewalld",))
+    repairs.repaired(Wrong("sysctl", "0", "1"))
     assert [entry["suspects"] for entry in log.events("repair")] == [["firewalld"], []]
 
 
@@ -140,8 +140,8 @@ async def test_a_sysctl_that_the_kernel_refuses_from_the_start_is_not_fought_for
     (tmp_path / "net/forward").write_text("0\n")
     (found,) = await kept.findings()
     assert found.wrong == Wrong("sysctl net/forward", "0", "1")
-    assert found.mend is not None
-    await found.mend()
+    assert found.repair is not None
+    await found.repair()
     assert (tmp_path / "net/forward").read_text() == "1\n"
 
 
@@ -157,8 +157,8 @@ async def test_files_are_put_back_told_and_left_alone_while_another_configuratio
     assert await kept.findings() == []
     ours[0] = True
     (found,) = await kept.findings()
-    assert found.mend is not None
-    await found.mend()
+    assert found.repair is not None
+    await found.repair()
     assert (path.read_text(), path.stat().st_mode & 0o777, told) == ("right\n", 0o640, [str(path)])
     path.write_bytes(b"\xff\xfe no text")
     assert [found.wrong.found for found in await kept.findings()] == ["another text"]

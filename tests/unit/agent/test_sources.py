@@ -1,4 +1,4 @@
-"""Readings become events: each daemon may be mute, and the clock may have stood still."""
+"""Readings become events: each daemon may be unresponsive, and the clock may have stood still."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ HAS_ADDRESS = sources.links.has_address
 
 @dataclass
 class Outside:
-    """Everything that sources look at; names in `mute` do not answer."""
+    """Everything that sources look at; names in `unresponsive` do not answer."""
 
-    mute: set[str] = field(default_factory=set)
+    unresponsive: set[str] = field(default_factory=set)
     role: VrrpRole = VrrpRole.MASTER
     adverts: int = 0
     vip_here: bool = False
@@ -57,7 +57,7 @@ class Outside:
     established: int = 3
     arrived: int = 0
     relayed: int = 0
-    astray: tuple[str, ...] = ()
+    unrepaired: tuple[str, ...] = ()
     pid: int | None = None
     dumps: int = 0
     said_by_bird: list[Announcement | None] = field(default_factory=list)
@@ -67,29 +67,29 @@ class Outside:
     answered: list[bool] = field(default_factory=list)
     leaks: int = 0
 
-    def _mute(self, name: str) -> None:
-        if name in self.mute:
-            raise DaemonError(f"{name} is mute")
+    def _unresponsive(self, name: str) -> None:
+        if name in self.unresponsive:
+            raise DaemonError(f"{name} does not respond")
 
     async def dump(self) -> VrrpDump:
         self.dumps += 1
-        self._mute("keepalived")
+        self._unresponsive("keepalived")
         return VrrpDump(self.role, self.adverts)
 
     async def plain_sessions(self) -> tuple[str, ...]:
         return ()
 
     async def reading(self, **_: object) -> tuple[tuple[int, int], Announcement]:
-        self._mute("bird")
+        self._unresponsive("bird")
         return (self.established, 4), PRIMARY
 
     async def command(self, *_: object, **__: object) -> str:
-        self._mute("conntrackd")
+        self._unresponsive("conntrackd")
         return "cache internal:\ncurrent active connections:\t\t 17\n\nexternal inject: ..."
 
     def counters(self) -> dict[str, int]:
         known = {"fip_in": self.arrived, "relayed": self.relayed, "sync_in": self.synced}
-        return {} if "counters" in self.mute else known
+        return {} if "counters" in self.unresponsive else known
 
     def counter(self, name: str) -> int:
         return self.counters().get(name, 0)
@@ -114,7 +114,7 @@ class Outside:
         self.said_by_bird.append(announcement)
 
     def ruleset_ok(self) -> bool:
-        return "ruleset" not in self.mute
+        return "ruleset" not in self.unresponsive
 
     def look_at_tracks(self) -> None:
         pass
@@ -123,7 +123,7 @@ class Outside:
         self.looked += 1
 
     def others(self, health: Health) -> Health:
-        return replace(health, astray=self.astray)
+        return replace(health, unrepaired=self.unrepaired)
 
     def clients(self) -> tuple[str, ...]:
         return ("192.168.1.101",)
@@ -149,7 +149,7 @@ def outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Outside:
     monkeypatch.setattr(sources.links, "has_address", made.has_address)
     monkeypatch.setattr(sources.links, "default_gateway", made.default_gateway)
     monkeypatch.setattr(sources.links, "is_up", lambda _: made.up)
-    monkeypatch.setattr(GatewayProbe, "ask", lambda _: "gateway" not in made.mute)
+    monkeypatch.setattr(GatewayProbe, "ask", lambda _: "gateway" not in made.unresponsive)
     (tmp_path / "count").write_text("1234\n")
     monkeypatch.setattr(sources, "_FLOWS", str(tmp_path / "count"))
     return made
@@ -193,11 +193,11 @@ async def test_a_reading_has_everything(outside: Outside) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mute", "bad"),
+    ("unresponsive", "bad"),
     [("ruleset", "ruleset"), ("gateway", "gateway")],
 )
-async def test_what_does_not_answer_is_bad_and_nothing_else_is(outside: Outside, mute: str, bad: str) -> None:
-    outside.mute.add(mute)
+async def test_what_does_not_answer_is_bad_and_nothing_else_is(outside: Outside, unresponsive: str, bad: str) -> None:
+    outside.unresponsive.add(unresponsive)
     events = await collect(made_from(outside).health, readings)
     health = readings(events)[0].health
     assert not getattr(health, bad)
@@ -206,9 +206,9 @@ async def test_what_does_not_answer_is_bad_and_nothing_else_is(outside: Outside,
 
 
 async def test_what_other_tasks_have_found_is_in_it(outside: Outside) -> None:
-    outside.astray = ("ruleset",)
+    outside.unrepaired = ("ruleset",)
     events = await collect(made_from(outside).health, readings)
-    assert readings(events)[0].health.astray == ("ruleset",)
+    assert readings(events)[0].health.unrepaired == ("ruleset",)
 
 
 async def test_a_notice_is_read_at_once(outside: Outside) -> None:
@@ -242,12 +242,12 @@ async def test_the_role_is_read_back(outside: Outside) -> None:
 
 @pytest.mark.parametrize(("here", "role"), [(True, VrrpRole.MASTER), (False, VrrpRole.INIT)])
 async def test_without_keepalived_the_place_of_the_vip_tells(outside: Outside, here: bool, role: VrrpRole) -> None:
-    outside.mute.add("keepalived")
+    outside.unresponsive.add("keepalived")
     outside.vip_here = here
     made = made_from(outside)
     assert await made.vrrp_role() is role
     assert not made._facts().keepalived
-    outside.mute.clear()
+    outside.unresponsive.clear()
     await made.vrrp_role()
     assert made._facts().keepalived
 
@@ -328,8 +328,8 @@ async def test_a_gateway_that_has_not_answered_is_asked_sooner(
 ) -> None:
     asked: list[float] = []
     monkeypatch.setattr(GatewayProbe, "ask", lambda _: asked.append(0) or True)
-    monkeypatch.setattr(GatewayProbe, "doubtful", property(lambda _: True))
-    monkeypatch.setattr(sources, "_DOUBTFUL_PACE", 0.001)
+    monkeypatch.setattr(GatewayProbe, "suspect", property(lambda _: True))
+    monkeypatch.setattr(sources, "_SUSPECT_PACE", 0.001)
     running = asyncio.ensure_future(made_from(outside).health(lambda _: None))
     async with asyncio.timeout(1):  # 100 ms is its interval
         while len(asked) < 20:
@@ -403,12 +403,12 @@ async def test_what_was_relayed_before_the_first_look_is_history(
 async def test_counters_that_cannot_be_read_are_no_baseline(outside: Outside) -> None:
     made = made_from(outside)
     outside.arrived = 100
-    outside.mute.add("counters")
+    outside.unresponsive.add("counters")
     events: list[Event] = []
     running = asyncio.ensure_future(made.arrivals(events.append))
     made.preparing.set()
     await asyncio.sleep(0.05)
-    outside.mute.clear()
+    outside.unresponsive.clear()
     await asyncio.sleep(0.05)
     running.cancel()
     assert events == []
@@ -485,11 +485,11 @@ async def rounds(made: Daemons, count: int, handle: Callable[[Event], None] = la
         await asyncio.sleep(0.001)
 
 
-async def test_only_news_wakes_those_who_judge_the_health(outside: Outside) -> None:
+async def test_only_news_wakes_those_who_check_the_health(outside: Outside) -> None:
     made = asks(outside)
     assert await made.once(lambda _: None), "the first answers are news"
     assert not await made.once(lambda _: None)
-    for change in ({"established": 2}, {"mute": {"conntrackd"}}, {"mute": {"bird"}}):
+    for change in ({"established": 2}, {"unresponsive": {"conntrackd"}}, {"unresponsive": {"bird"}}):
         for name, value in change.items():
             setattr(outside, name, value)
         assert await made.once(lambda _: None), change
@@ -517,16 +517,16 @@ async def test_their_answers_are_kept(outside: Outside) -> None:
     assert made.cached == 17
 
 
-@pytest.mark.parametrize(("mute", "answers"), [("bird", ((0, 4), True)), ("conntrackd", ((3, 4), False))])
-async def test_one_that_is_mute_is_bad_and_the_other_is_not(
-    outside: Outside, mute: str, answers: tuple[tuple[int, int], bool]
+@pytest.mark.parametrize(("unresponsive", "answers"), [("bird", ((0, 4), True)), ("conntrackd", ((3, 4), False))])
+async def test_one_that_is_unresponsive_is_bad_and_the_other_is_not(
+    outside: Outside, unresponsive: str, answers: tuple[tuple[int, int], bool]
 ) -> None:
     made = asks(outside)
     await rounds(made, 1)
-    outside.mute.add(mute)
+    outside.unresponsive.add(unresponsive)
     await rounds(made, 1)
     assert (made.bgp, made.conntrackd) == answers
-    assert outside.said_by_bird[-1] == (None if mute == "bird" else PRIMARY)
+    assert outside.said_by_bird[-1] == (None if unresponsive == "bird" else PRIMARY)
 
 
 async def test_a_new_conntrackd_is_news_and_one_that_is_away_is_not(outside: Outside) -> None:
@@ -537,12 +537,12 @@ async def test_a_new_conntrackd_is_news_and_one_that_is_away_is_not(outside: Out
     assert events == [ConntrackdStarted()] * 2
 
 
-@pytest.mark.parametrize("mute", ["bird", "conntrackd"])
-async def test_one_that_is_mute_for_too_long_is_killed_once_and_one_that_is_gone_is_not(
-    outside: Outside, monkeypatch: pytest.MonkeyPatch, mute: str
+@pytest.mark.parametrize("unresponsive", ["bird", "conntrackd"])
+async def test_one_that_is_unresponsive_for_too_long_is_killed_once_and_one_that_is_gone_is_not(
+    outside: Outside, monkeypatch: pytest.MonkeyPatch, unresponsive: str
 ) -> None:
     killed = list[str]()
-    outside.mute.add(mute)
+    outside.unresponsive.add(unresponsive)
     made = asks(outside, killed)
     both = (made._bird, made._conntrackd)
     for one in both:
@@ -550,9 +550,9 @@ async def test_one_that_is_mute_for_too_long_is_killed_once_and_one_that_is_gone
     outside.pid = None
     await rounds(made, 3)
     assert killed == [], "nobody listens"
-    outside.mute.clear()
+    outside.unresponsive.clear()
     await rounds(made, 1)
-    outside.mute.add(mute)
+    outside.unresponsive.add(unresponsive)
     for one in both:
         one.patience = 600.0
     with sleeper() as listener:
@@ -562,7 +562,7 @@ async def test_one_that_is_mute_for_too_long_is_killed_once_and_one_that_is_gone
         for one in both:
             one.patience = 0.0
         await rounds(made, 1)
-        assert (listener.wait(5), killed) == (-signal.SIGKILL, [mute])
+        assert (listener.wait(5), killed) == (-signal.SIGKILL, [unresponsive])
 
 
 def sleeper() -> subprocess.Popen[bytes]:
@@ -595,7 +595,7 @@ def refusing(outside: Outside, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("refusing")
 async def test_a_kernel_that_cannot_say_where_the_vip_is_changes_nothing(outside: Outside) -> None:
     made = made_from(outside)
-    outside.mute.add("keepalived")
+    outside.unresponsive.add("keepalived")
     events: list[Event] = []
     made.look_at_vip.set()
     watching = asyncio.ensure_future(made.vip(events.append))
@@ -626,7 +626,7 @@ async def test_a_keepalived_that_does_not_answer_for_too_long_is_ended_once(
 async def test_whether_keepalived_answers_is_told_each_time(outside: Outside) -> None:
     made = made_from(outside)
     await made.vrrp_role()
-    outside.mute.add("keepalived")
+    outside.unresponsive.add("keepalived")
     await made.vrrp_role()
     assert outside.answered == [True, False]
 
@@ -639,27 +639,27 @@ def test_the_time_by_which_we_were_late_is_no_silence(
 ) -> None:
     """On a slow machine the agent starved its own BIRD and then killed it for its silence."""
     monkeypatch.setattr(daemons, "_listener", lambda _: MagicMock(running=True))
-    mute, now, ended = daemons.Mute("socket", 10.0), 0.0, False
+    unresponsive, now, ended = daemons.Unresponsive("socket", 10.0), 0.0, False
     for _ in range(questions):
-        asked, now = now, now + mute.answer_seconds + late
-        ended |= mute.silent(now, asked)
-    assert now >= mute.patience
+        asked, now = now, now + unresponsive.answer_seconds + late
+        ended |= unresponsive.silent(now, asked)
+    assert now >= unresponsive.patience
     assert ended is killed
 
 
 def test_of_one_that_is_slow_an_answer_is_waited_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(daemons, "_listener", lambda _: None)
-    mute = daemons.Mute("socket", 10.0)
+    unresponsive = daemons.Unresponsive("socket", 10.0)
     waited = []
     for n in range(4):
-        waited.append(mute.answer_seconds)
-        mute.silent(float(n), float(n))
+        waited.append(unresponsive.answer_seconds)
+        unresponsive.silent(float(n), float(n))
     assert waited == [1.0, 2.0, 4.0, 4.0]
-    mute.heard()
-    assert mute.answer_seconds == 1.0
+    unresponsive.heard()
+    assert unresponsive.answer_seconds == 1.0
 
 
-async def test_a_gateway_with_another_address_is_found_once_the_old_one_is_doubtful(
+async def test_a_gateway_with_another_address_is_found_once_the_old_one_is_suspect(
     outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     routes: list[IPv4Address | None] = [IPv4Address("203.0.113.1")]

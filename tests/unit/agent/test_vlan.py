@@ -323,7 +323,7 @@ def test_a_gateway_is_asked_by_way_of_the_interface_that_is_there_now() -> None:
     wires["eth0"].answering = {ROUTER}
     probe.ask()
     assert probe.ask()
-    assert not probe.doubtful
+    assert not probe.suspect
 
 
 async def test_a_flood_of_arp_is_read_at_a_rate_and_then_the_clients_are_heard_again() -> None:

@@ -158,7 +158,7 @@ async def test_a_whole_agent_is_ready_when_its_parts_have_looked_and_the_daemons
 def looks_and_does_nothing(agent: Agent) -> object:
     """In place of the reconciler's round, which would change this machine."""
 
-    async def look(_wish: object) -> None:
+    async def look(_desired: object) -> None:
         agent.reconciler.looked.set()
 
     return look

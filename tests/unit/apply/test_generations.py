@@ -47,7 +47,7 @@ def test_a_damaged_one_is_told_and_passed_over(tmp_path: Path, damage: str) -> N
     (tmp_path / "000002.json").write_text(damage)
     with pytest.raises(NoInput, match="no generation 2") as caught:
         generations.load(2, folder=tmp_path)
-    assert caught.value.cure == "kept generations: 1, 2"
+    assert caught.value.fix == "kept generations: 1, 2"
     newest = generations.newest(folder=tmp_path)
     assert newest is not None
     assert newest.number == 1

@@ -16,7 +16,7 @@ from natpair.core.snapshot import snapshot
 from natpair.core.state import NodeState
 from natpair.core.status import Status
 from natpair.errors import DaemonError
-from nodes import HASH, MUTE, NO_BGP, SICK, active, node, says, standby
+from nodes import HASH, NO_BGP, SICK, UNRESPONSIVE, active, node, says, standby
 from nodes import WELL as GOOD
 
 
@@ -40,7 +40,7 @@ def test_equal_is_not_worse() -> None:
         (said(standby(), "other"), "another configuration"),
         (said(node(Phase.BOOTING, says(Phase.ACTIVE))), "role is booting, it was standby"),
         (said(standby(health=SICK)), "failed health checks: gateway answers"),
-        (said(standby(health=MUTE)), "failed health checks: conntrackd answers"),
+        (said(standby(health=UNRESPONSIVE)), "failed health checks: conntrackd answers"),
         (said(standby(health=NO_BGP)), "none of the 4 BGP sessions"),
         (said(standby(said=says(Phase.STANDBY))), "neither nat-a nor nat-b serves"),
     ],

@@ -24,19 +24,19 @@ class Machine:
 
     root: Path
     told: list[Step] = field(default_factory=list)
-    judged: list[str] = field(default_factory=list)
+    checked: list[str] = field(default_factory=list)
     refuse: set[Step] = field(default_factory=set)
     interrupt: Step | None = None
     bad_file: str = ""
 
     def effects(self) -> Effects:
-        return Effects(judge=self.judge, perform=self.perform, root=self.root)
+        return Effects(check=self.check, perform=self.perform, root=self.root)
 
-    def judge(self, files: Sequence[RenderedFile], among: Sequence[RenderedFile]) -> None:
+    def check(self, files: Sequence[RenderedFile], among: Sequence[RenderedFile]) -> None:
         assert set(files) <= set(among)
-        self.judged = [file.path for file in files]
-        if self.bad_file in self.judged:
-            raise DaemonError("judged bad")
+        self.checked = [file.path for file in files]
+        if self.bad_file in self.checked:
+            raise DaemonError("checked bad")
 
     def perform(self, step: Step) -> None:
         self.told.append(step)
@@ -88,7 +88,7 @@ def test_only_those_concerned_are_told(machine: Machine) -> None:
     done = apply(FAST, machine.effects())
     assert [file.path for file in done.changed] == CHANGED
     assert machine.told == [Step.BIRD, Step.KEEPALIVED]
-    assert machine.judged == CHANGED
+    assert machine.checked == CHANGED
 
 
 def test_a_plan_changes_nothing(machine: Machine) -> None:
@@ -104,11 +104,11 @@ def test_a_wrong_mode_is_a_difference(machine: Machine) -> None:
     assert machine.effects().place(paths.BIRD_CONF).stat().st_mode & 0o777 == 0o644
 
 
-def test_a_file_judged_bad_stops_it_before_anything(machine: Machine) -> None:
+def test_a_file_checked_bad_stops_it_before_anything(machine: Machine) -> None:
     apply(BALANCED, machine.effects())
     before, machine.bad_file = machine.snapshot(), paths.BIRD_CONF
     machine.told.clear()
-    with pytest.raises(DaemonError, match="judged bad"):
+    with pytest.raises(DaemonError, match="checked bad"):
         apply(FAST, machine.effects())
     assert machine.snapshot() == before
     assert machine.told == []
@@ -158,7 +158,7 @@ def test_after_a_kill_the_next_run_goes_back_first(machine: Machine, monkeypatch
 
 def test_two_at_once_are_refused(machine: Machine) -> None:
     class Reentrant(Machine):
-        def judge(self, files: Sequence[RenderedFile], among: Sequence[RenderedFile]) -> None:
+        def check(self, files: Sequence[RenderedFile], among: Sequence[RenderedFile]) -> None:
             apply(BALANCED, machine.effects())
 
     with pytest.raises(NotReady, match="another natpair apply"):

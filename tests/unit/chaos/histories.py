@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from natpair.errors import NatpairError
-from natpair_lab.chaos.checker import Finding, judge
+from natpair_lab.chaos.checker import Finding, check
 from natpair_lab.chaos.fault import Fault, Invariant, Limits
 from natpair_lab.chaos.history import Aftermath, History, Offer, Resources, StatusSeen
-from natpair_lab.drill.records import FlowRecord, Leak, Leg, RouteChange, Seen, UdpRecord
+from natpair_lab.drill.records import FlowRecord, Leak, Link, RouteChange, Seen, UdpRecord
 from unit.drill.drill_samples import END, EVENT, MS, SECOND, START, flow, stream
 
 FIP = "192.0.2.221"
@@ -74,7 +74,7 @@ def history(**changes: object) -> History:
 
 def found(invariant: Invariant, record: History, **changes: object) -> Finding:
     """What one invariant says of a history."""
-    (finding,) = judge(record, fault(invariants=(invariant,), **changes))
+    (finding,) = check(record, fault(invariants=(invariant,), **changes))
     return finding
 
 
@@ -84,7 +84,7 @@ def at(milliseconds: float) -> int:
 
 
 def leak(source: str, *, leaving: bool = True) -> Seen[Leak]:
-    return Seen(at(5), A, Leg.PUBLIC, leaving, Leak(source, "198.51.100.10", 6))
+    return Seen(at(5), A, Link.PUBLIC, leaving, Leak(source, "198.51.100.10", 6))
 
 
 def lost(*silences: tuple[int, int]) -> UdpRecord:

@@ -1,4 +1,4 @@
-"""Each boot is judged by itself: two changes of role in one are not made up for by another with none."""
+"""Each boot is checked by itself: two changes of role in one are not made up for by another with none."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def test_a_number_that_is_missing_or_there_twice_is_refused() -> None:
 def test_what_is_scaled_says_so_and_every_bound_is_a_bound() -> None:
     for fault in CATALOGUE.values():
         assert fault.bound_ms > 0
-        assert set(fault.invariants) >= {Invariant.LEAK, Invariant.OWNERS, Invariant.RESETS, Invariant.HEALS}
+        assert set(fault.invariants) >= {Invariant.LEAK, Invariant.OWNERS, Invariant.RESETS, Invariant.RECOVERS}
 
 
 def test_a_seed_draws_the_same_schedules_however_many_are_asked_for() -> None:
@@ -56,7 +56,7 @@ def test_a_campaign_draws_nothing_that_needs_another_lab() -> None:
 def test_two_at_once_may_cost_flows_but_never_the_rest() -> None:
     both = paired(schedules(1, 1, pairable())[0])
     assert Invariant.FLOWS not in both.invariants
-    assert {Invariant.LEAK, Invariant.OWNERS, Invariant.RESETS, Invariant.UNIQUE, Invariant.HEALS} <= set(
+    assert {Invariant.LEAK, Invariant.OWNERS, Invariant.RESETS, Invariant.UNIQUE, Invariant.RECOVERS} <= set(
         both.invariants
     )
     first, second, _ = both.key.split("+")

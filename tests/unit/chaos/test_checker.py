@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from natpair_lab.chaos.checker import judge, outage_ms
+from natpair_lab.chaos.checker import check, outage_ms
 from natpair_lab.chaos.fault import WORDS, Invariant
 from natpair_lab.chaos.history import Aftermath, Check, Dark, History, Offer, Resources, StatusSeen, VipChange
 from natpair_lab.chaos.result import reason
 from natpair_lab.drill.pcap import Reset, ResetKind
-from natpair_lab.drill.records import Leg, Seen, Sighting, UdpRecord
+from natpair_lab.drill.records import Link, Seen, Sighting, UdpRecord
 from unit.chaos.histories import (
     FIP,
     A,
@@ -32,7 +32,7 @@ from unit.drill.drill_samples import END, EVENT, MS, SECOND, START, flow, rst, t
 
 
 def test_an_uneventful_history_holds_everything() -> None:
-    findings = judge(history(), fault())
+    findings = check(history(), fault())
     assert [finding for finding in findings if not finding.held] == []
     assert {finding.invariant for finding in findings} == set(WORDS)
 
@@ -41,14 +41,14 @@ def test_an_empty_history_proves_nothing() -> None:
     nothing = UdpRecord((), (), ())
     empty = history(flows=(), connections=(), statuses=(), after=(), vip_start=(), offers=(), udp=nothing)
     # I1 and I5 count what taps saw, which say themselves what they missed; I9 looks once, at the end.
-    for invariant in set(Invariant) - {Invariant.LEAK, Invariant.RESETS, Invariant.HEALS}:
+    for invariant in set(Invariant) - {Invariant.LEAK, Invariant.RESETS, Invariant.RECOVERS}:
         finding = found(invariant, empty)
         assert not finding.held, invariant
         assert finding.value is None
 
 
 @pytest.mark.parametrize(
-    ("invariant", "lacking"),
+    ("invariant", "missing"),
     [
         (Invariant.OWNERS, {"vip_start": ()}),
         (Invariant.OWNERS, {"offers": ()}),
@@ -58,8 +58,8 @@ def test_an_empty_history_proves_nothing() -> None:
         (Invariant.BOUNDED, {"after": (Resources(A, 100_000, 100, 1000),)}),
     ],
 )
-def test_a_part_that_is_missing_is_not_made_up_for_by_the_rest(invariant: Invariant, lacking: dict[str, Any]) -> None:
-    finding = found(invariant, history(**lacking))
+def test_a_part_that_is_missing_is_not_made_up_for_by_the_rest(invariant: Invariant, missing: dict[str, Any]) -> None:
+    finding = found(invariant, history(**missing))
     assert finding.value is None
     assert not finding.held
     assert finding.detail
@@ -100,7 +100,7 @@ def test_nobody_serves_though_a_node_could() -> None:
     assert found(Invariant.SERVED, history(udp=lost((0, 5_000)))).held
 
 
-def test_a_node_without_power_or_legs_could_not_have_served() -> None:
+def test_a_node_without_power_or_links_could_not_have_served() -> None:
     dark = (Dark(A, "power", at(0), at(11_000)), Dark(B, "public", at(0), at(6_000)))
     assert found(Invariant.SERVED, replace(long_silence(), dark=dark)).held, "B had five seconds"
     assert not found(Invariant.SERVED, replace(long_silence(), dark=dark[:1])).held, "B could have served"
@@ -159,9 +159,9 @@ def test_young_flows_and_kinds_that_a_fault_excuses_do_not_count() -> None:
 
 
 def test_a_reset_that_nobody_sent() -> None:
-    own = rst(at(10), f"{FIP}:5000", "198.51.100.10:7101", leaving=True, leg=Leg.PUBLIC)
+    own = rst(at(10), f"{FIP}:5000", "198.51.100.10:7101", leaving=True, link=Link.PUBLIC)
     assert not found(Invariant.RESETS, history(taps=taps(resets=(own,)))).held
-    sent = rst(at(9), "192.168.1.101:5000", "198.51.100.10:7101", leaving=False, leg=Leg.VLAN)
+    sent = rst(at(9), "192.168.1.101:5000", "198.51.100.10:7101", leaving=False, link=Link.VLAN)
     assert found(Invariant.RESETS, history(taps=taps(resets=(sent, own)))).held
 
 
@@ -175,17 +175,19 @@ def test_a_reset_that_nobody_sent() -> None:
     ],
 )
 def test_a_node_may_end_its_own_connection_to_the_api_and_no_other(source: str, to: str, held: bool) -> None:
-    ended = taps(resets=(rst(at(10), source, to, leaving=True, leg=Leg.PUBLIC),))
+    ended = taps(resets=(rst(at(10), source, to, leaving=True, link=Link.PUBLIC),))
     assert found(Invariant.RESETS, history(taps=ended, provider=frozenset({"198.51.100.20"}))).held is held
     assert not found(Invariant.RESETS, history(taps=ended)).held
 
 
-@pytest.mark.parametrize(("code", "leg", "held"), [(13, Leg.VLAN, True), (1, Leg.VLAN, False), (13, Leg.PUBLIC, False)])
-def test_only_a_client_over_its_limit_may_be_told_so(code: int, leg: Leg, held: bool) -> None:
+@pytest.mark.parametrize(
+    ("code", "link", "held"), [(13, Link.VLAN, True), (1, Link.VLAN, False), (13, Link.PUBLIC, False)]
+)
+def test_only_a_client_over_its_limit_may_be_told_so(code: int, link: Link, held: bool) -> None:
     told = Reset(
         ResetKind.ICMP_UNREACHABLE, "192.168.1.102:1", "198.51.100.13:2", code << 16, "192.168.1.1", "192.168.1.102"
     )
-    assert found(Invariant.RESETS, history(taps=taps(resets=(Seen(at(5), A, leg, True, told),)))).held is held
+    assert found(Invariant.RESETS, history(taps=taps(resets=(Seen(at(5), A, link, True, told),)))).held is held
 
 
 def test_two_live_flows_under_one_mapping() -> None:
@@ -228,8 +230,8 @@ def test_another_address_than_a_fip() -> None:
         (Aftermath(at(70_000), (A,), (A,), 50, 0), ""),
     ],
 )
-def test_a_pair_that_does_not_heal(after: Aftermath, word: str) -> None:
-    finding = found(Invariant.HEALS, history(aftermath=after))
+def test_a_pair_that_does_not_recover(after: Aftermath, word: str) -> None:
+    finding = found(Invariant.RECOVERS, history(aftermath=after))
     assert not finding.held
     assert word in finding.detail
 
@@ -238,9 +240,11 @@ def test_needless_transitions() -> None:
     flaps = tuple(
         VipChange(at(300 * n), node, owned) for n in range(1, 9) for node, owned in ((A, n % 2 == 0), (B, n % 2 == 1))
     )
-    assert not found(Invariant.HEALS, history(vips=flaps)).held
+    assert not found(Invariant.RECOVERS, history(vips=flaps)).held
     claim = (VipChange(at(100), B, True), VipChange(at(130), B, False))
-    assert found(Invariant.HEALS, history(vips=claim), limits=limits(transitions=0)).held, "a refused claim is no role"
+    assert found(Invariant.RECOVERS, history(vips=claim), limits=limits(transitions=0)).held, (
+        "a refused claim is no role"
+    )
 
 
 def test_an_agent_that_says_what_is_not_so() -> None:
@@ -262,7 +266,7 @@ def test_a_packet_lost_or_a_role_moved_is_not_untouched() -> None:
     assert not found(Invariant.UNTOUCHED, history(vips=(VipChange(at(10), B, True),))).held
 
 
-def test_what_may_be_felt_later_is_judged_until_then() -> None:
+def test_what_may_be_felt_later_is_checked_until_then() -> None:
     felt = at(1000)
     assert found(Invariant.UNTOUCHED, history(felt_ns=felt, udp=lost((1000, 1200)))).held
     assert found(Invariant.UNTOUCHED, history(felt_ns=felt, vips=(VipChange(at(1010), B, True),))).held
@@ -282,14 +286,14 @@ def test_the_outage_is_the_longest_silence_after_the_event() -> None:
 
 
 def test_why_a_fault_failed_is_one_line() -> None:
-    findings = judge(history(udp=lost((10, 2000))), fault())
+    findings = check(history(udp=lost((10, 2000))), fault())
     checks = (Check("alarm", None, 5000, "nobody told"), Check("repaired", 20.0, 1000))
     said = reason(findings, checks, 1990, 1000)
     assert "silent for 1990 ms" in said
     assert "I11: 995 of 0 packets" in said
     assert "alarm: never (nobody told)" in said
     assert "repaired" not in said
-    assert reason(judge(history(), fault()), (), 5, 1000) == ""
+    assert reason(check(history(), fault()), (), 5, 1000) == ""
 
 
 def test_statuses_are_only_compared_while_they_can_be_seen() -> None:

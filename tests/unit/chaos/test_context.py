@@ -9,7 +9,7 @@ from unittest.mock import MagicMock
 import pytest
 
 from natpair.errors import LabError
-from natpair_lab.chaos.context import LEGS, Context
+from natpair_lab.chaos.context import LINKS, Context
 from natpair_lab.testbed import switches
 
 
@@ -52,7 +52,7 @@ def test_what_cannot_be_taken_back_at_all_is_said() -> None:
         context.make_whole()
 
 
-def test_last_done_is_first_undone_and_both_legs_of_both_nodes_are_up() -> None:
+def test_last_done_is_first_undone_and_both_links_of_both_nodes_are_up() -> None:
     context = _scene(set())
     found: list[int] = []
     context.undo += [lambda: found.append(1), lambda: found.append(2)]
@@ -60,5 +60,5 @@ def test_last_done_is_first_undone_and_both_legs_of_both_nodes_are_up() -> None:
     assert found == [2, 1]
     lab: Any = context.lab
     assert [c.args for c in lab.link.call_args_list] == [
-        (node, leg, "up") for node in context.lab.nodes for leg in LEGS
+        (node, link, "up") for node in context.lab.nodes for link in LINKS
     ]

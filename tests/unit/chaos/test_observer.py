@@ -70,6 +70,6 @@ def test_a_tap_that_has_not_counted_has_not_lost_nothing(tmp_path: Path) -> None
 )
 def test_a_history_that_lacks_its_witnesses_fails(changes: dict[str, Any], word: str, tmp_path: Path) -> None:
     assert verdict_on(history(), fault(), tmp_path, 1.0, "").verdict == "passed"
-    judged = verdict_on(history(**changes), fault(invariants=()), tmp_path, 1.0, "")
-    assert judged.verdict == "failed"
-    assert word in judged.reason
+    checked = verdict_on(history(**changes), fault(invariants=()), tmp_path, 1.0, "")
+    assert checked.verdict == "failed"
+    assert word in checked.reason

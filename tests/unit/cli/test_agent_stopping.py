@@ -60,4 +60,4 @@ def test_status_without_an_agent_says_what_the_agent_waits_for(monkeypatch: pyte
     with pytest.raises(AgentUnreachable) as caught:
         client.status()
     assert "the file is missing" in caught.value.message
-    assert caught.value.cure == "put it there"
+    assert caught.value.fix == "put it there"

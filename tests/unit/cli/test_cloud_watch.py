@@ -110,11 +110,11 @@ async def test_what_cannot_be_seen_has_the_exit_code_of_its_error(
 ) -> None:
     pair.emulator.api.tokens.set(TOKEN, None)
     assert await watching(pair).once() == 77
-    assert lines(capsys.readouterr().out) == [("account-unseen", None)]
+    assert lines(capsys.readouterr().out) == [("account-unreadable", None)]
     assert TOKEN not in capsys.readouterr().out
 
 
-async def test_it_mends_shares_if_told_to_and_keeps_other_peoples(
+async def test_it_repairs_shares_if_told_to_and_keeps_other_peoples(
     pair: WatchedPair, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = pair.account.create(label="theirs", region="us-ord")
@@ -142,7 +142,7 @@ def test_findings_of_everything_at_once() -> None:
     assert lines == [
         ("share-missing", "nat-b", "192.0.2.221 is not shared to nat-b"),
         ("maintenance-ahead", "nat-a", "maintenance (reboot)"),
-        ("account-unseen", "", "events: list events: no (give it a right)"),
+        ("account-unreadable", "", "events: list events: no (give it a right)"),
     ]
     assert changes(lines, lines) == ()
     assert changes((), lines) == tuple(lines)

@@ -76,7 +76,7 @@ def test_one_timeline_has_everything_with_its_cause_and_its_length(
     assert run(["events", file]) == 0
     told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("1970")]
     assert [line.split("  ", 1)[1] for line in told[1:]] == [
-        "repair  nat-a  sysctl net/ipv4/ip_forward: found 0, put right: 1 (may have been: sysctl)",
+        "repair  nat-a  sysctl net/ipv4/ip_forward: found 0, repaired: 1 (may have been: sysctl)",
         "daemon  nat-a  BIRD was killed or crashed, and was back after 0.4 s  (for 0.4 s)",
         "condition  nat-a  critical: none of 4 (no-bgp)  (for 89 s)",
         "apply  nat-a  apply by root: 3 files changed",

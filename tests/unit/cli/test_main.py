@@ -43,7 +43,7 @@ def ending_with(error: BaseException) -> click.Command:
     [
         (ConfigError("gateway.toml", []), 78),
         (CommandFailed(["nft"], 1, "no"), 69),
-        (DaemonError("mute"), 69),
+        (DaemonError("unresponsive"), 69),
         (AgentUnreachable("nobody"), 69),
         (NotReady("later"), 75),
         (Unsupported("no root"), 77),
@@ -79,11 +79,11 @@ def test_ctx_exit_is_an_exit_code() -> None:
     assert main.run([], command) == 2
 
 
-def test_message_and_cure_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    main.run([], ending_with(NatpairError("it is broken", cure="mend it")))
+def test_message_and_fix_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    main.run([], ending_with(NatpairError("it is broken", fix="repair it")))
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err == "natpair: it is broken\n  → mend it\n"
+    assert captured.err == "natpair: it is broken\n  → repair it\n"
 
 
 def test_all_problems_of_a_file_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,7 +39,7 @@ class Agent:
         self.drained = verb == "drain"
         self.disk.touch() if self.drained else self.disk.unlink(missing_ok=True)
         refused = self.drained and self.refuses
-        return Answer(ok=False, message="nat-b is gone", cure="the drain stands") if refused else Answer(True, "done")
+        return Answer(ok=False, message="nat-b is gone", fix="the drain stands") if refused else Answer(True, "done")
 
     def _reach(self) -> None:
         if self.away:
@@ -82,7 +82,7 @@ def test_a_handover_that_is_called_off_leaves_no_drain(monkeypatch: pytest.Monke
     agent = Agent(monkeypatch, tmp_path, refuses=True)
     with pytest.raises(NotReady, match="nat-b is gone") as caught, node.drained_meanwhile():
         pytest.fail("nothing may be applied")
-    assert "drain stands" not in str(caught.value.cure)
+    assert "drain stands" not in str(caught.value.fix)
     assert not agent.drained
 
 

@@ -28,7 +28,7 @@ def status(state: NodeState, now: float = 0.0, **more: Any) -> Status:
     return replace(snapshot(state, now), **{"traffic": "local", "time": 1000.0, **more})
 
 
-def test_problems_come_first_with_their_cure() -> None:
+def test_problems_come_first_with_their_fix() -> None:
     said = lines(status(active(health=SICK)))
     assert said[0] == "✗ critical: the gateway does not answer ARP\n    check the uplink"
     assert lines(status(active()))[0] == "✓ all is well"
@@ -99,7 +99,7 @@ def test_the_last_change_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def answers(*said: Status | None) -> Iterator[Status]:
     for one in said:
         if one is None:
-            raise AgentUnreachable("no agent answers", cure="start it")
+            raise AgentUnreachable("no agent answers", fix="start it")
         yield one
 
 
@@ -112,7 +112,7 @@ def test_an_agent_that_falls_silent_leaves_its_last_word_and_its_age() -> None:
         try:
             return next(spoken)
         except StopIteration:
-            raise AgentUnreachable("no agent answers", cure="start it") from None
+            raise AgentUnreachable("no agent answers", fix="start it") from None
 
     watched = Watched(ask, lambda: clock())
     assert watched()[0].endswith("seen from nat-a 0.5 s ago")
@@ -124,7 +124,7 @@ def test_an_agent_that_falls_silent_leaves_its_last_word_and_its_age() -> None:
 
 def test_without_any_answer_the_watch_says_so_and_goes_on() -> None:
     def ask() -> Status:
-        raise AgentUnreachable("no agent answers", cure="start it")
+        raise AgentUnreachable("no agent answers", fix="start it")
 
     assert Watched(ask, time.time)()[1] == "✗ no agent answers\n    start it"
 

@@ -133,7 +133,7 @@ def test_nothing_needs_the_network_before_it_is_there(
 
 
 @SCRIPTS
-def test_the_judge_sees_a_script_that_trusts_dhcp(machine: Callable[[str], Machine], script: str) -> None:
+def test_the_check_sees_a_script_that_trusts_dhcp(machine: Callable[[str], Machine], script: str) -> None:
     at = machine(FIP)
     lines = [line for line in script.splitlines() if "network.sh" not in line or line.startswith("#")]
     assert len(lines) == len(script.splitlines()) - 1

@@ -20,9 +20,12 @@ from nodes import NO_BGP, WELL, active, changed
         ({"public_up": False}, "the public link is down"),
         ({"gateway": False}, "the public gateway does not answer ARP"),
         ({"ruleset": False}, "the ruleset is not as rendered"),
-        ({"astray": ("table inet ufw chain fchain",)}, "nat-a's client traffic is dropped by inet ufw chain fchain"),
+        (
+            {"unrepaired": ("table inet ufw chain fchain",)},
+            "nat-a's client traffic is dropped by inet ufw chain fchain",
+        ),
         ({"replies": (FipReplies("192.0.2.221", ReplyState.SILENT),)}, "no packets come back for 192.0.2.221"),
-        ({"astray": ("ruleset",)}, "ruleset cannot be put right"),
+        ({"unrepaired": ("ruleset",)}, "ruleset cannot be repaired"),
         ({}, "unhealthy"),
     ],
 )

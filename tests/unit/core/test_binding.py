@@ -1,4 +1,4 @@
-"""When a daemon has to be told that its interface is another one: judged by identities and times alone."""
+"""When a daemon has to be told that its interface is another one: checked by identities and times alone."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ TRIPS: dict[str, list[tuple[NodeState, float]]] = {
     "public-link-down": [(sees(public_up=False), 0.0)],
     "gateway-unreachable": [(sees(gateway=False), 0.0)],
     "ruleset-wrong": [(sees(ruleset=False), 0.0)],
-    "keepalived-mute": [(sees(keepalived=False), 0.0)],
+    "keepalived-not-responding": [(sees(keepalived=False), 0.0)],
     "no-bgp": [(active(health=NO_BGP), 0.0)],
     "no-replies": [
         (sees(replies=(FipReplies("192.0.2.221", ReplyState.SILENT, where),)), 0.0) for where in Where if where
@@ -87,22 +87,22 @@ TRIPS: dict[str, list[tuple[NodeState, float]]] = {
         (active(said=says(Phase.STANDBY, synced=False)), 0.0),
         (active(said=says(Phase.BOOTING)), 0.0),
     ],
-    "flows-lacking": [
-        (active(said=says(Phase.STANDBY, sampled=32, lacking=4)), 0.0),
-        (standby(health=changed(WELL, sampled=10, lacking=1)), 0.0),
+    "flows-missing": [
+        (active(said=says(Phase.STANDBY, sampled=32, missing=4)), 0.0),
+        (standby(health=changed(WELL, sampled=10, missing=1)), 0.0),
     ],
     "sync-stalled": [
         (stalled(), 9.0),
         (stalled(sync_quiet_seconds=8.0), 9.0),
         (quiet_sync(), 9.0),
-        (stalled(said_alarms=(Alarm("conntrackd-mute", "conntrackd does not respond"),)), 9.0),
+        (stalled(said_alarms=(Alarm("conntrackd-not-responding", "conntrackd does not respond"),)), 9.0),
         (replace(stalled(), phase=Phase.BOOTING), 9.0),
     ],
     "clients-dropped": [
-        (sees(astray=("table inet ufw chain fchain",)), 0.0),
+        (sees(unrepaired=("table inet ufw chain fchain",)), 0.0),
         (sees(leaking=True), 0.0),
         (sees(barred=("table inet ufw chain fchain",)), 0.0),
-        (standby(health=replace(WELL, astray=("table ip a chain b, table ip a chain c",))), 0.0),
+        (standby(health=replace(WELL, unrepaired=("table ip a chain b, table ip a chain c",))), 0.0),
     ],
     "ports-exhausted": [(sees(refusing=True), 0.0), (sees(refusing=True, crowd=CROWD), 0.0)],
     "ports-filling": [(sees(crowd=CROWD), 0.0)],
@@ -119,25 +119,25 @@ TRIPS: dict[str, list[tuple[NodeState, float]]] = {
     "peer-silent": [(standby(peer=heard(Phase.ACTIVE, private=60.0, public=60.0)), 0.0)],
     "vip-contested": [(sees(contested="02:00:00:00:00:09"), 0.0)],
     "client-limited": [(sees(limiting=True), 0.0)],
-    "repair-gave-up": [(sees(astray=("ruleset",)), 0.0)],
+    "repair-gave-up": [(sees(unrepaired=("ruleset",)), 0.0)],
     "disk-stalled": [(sees(disk=DiskTrouble("/var/lib/natpair", seconds=12.0)), 0.0)],
     "agent-failing": [(sees(failed_parts=("looks: KeyError: 'x' (sources.py:1)",)), 0.0)],
     "disk-refuses": [(sees(disk=DiskTrouble("/var/lib/natpair", error="No space left on device")), 0.0)],
-    "conntrackd-mute": [(sees(conntrackd=False), 0.0)],
+    "conntrackd-not-responding": [(sees(conntrackd=False), 0.0)],
     "bgp-degraded": [(sees(bgp_established=3), 0.0)],
     "private-path-silent": [(active(peer=heard(Phase.STANDBY, private=5.0)), 0.0)],
     "public-path-silent": [(active(peer=heard(Phase.STANDBY, public=5.0)), 0.0)],
     "claim-refused": [(node(Phase.REFUSED, says(Phase.ACTIVE)), 0.0)],
     "vrrp-fault": [(standby(vrrp=VrrpRole.FAULT, peer=heard(Phase.ACTIVE, private=-5.0, public=-5.0)), 5.0)],
     "fabric-disagrees": [(standby(health=replace(WELL, relaying_seconds=60.0)), 60.0)],
-    "vlan-leg-dead": [(active(said=says(Phase.REFUSED, sees=3), health=replace(WELL, sees=0), blind_since=-2.0), 0.0)],
+    "vlan-link-dead": [(active(said=says(Phase.REFUSED, sees=3), health=replace(WELL, sees=0), blind_since=-2.0), 0.0)],
     "resync-failed": [(active(incomplete=True), 0.0)],
     "role-held-back": [(standby(losses=5, lost_at=-1.0), 0.0)],
     "config-differs": [(active(said=says(Phase.STANDBY, config_hash="other")), 0.0)],
     "peer-version": [(active(peer=ALONE, health=changed(WELL, foreign_version=2)), 0.0)],
     "share-missing": [(active(account=Account(lacks=(Lack("192.0.2.221", "nat-b", "is not shared", True),))), 0.0)],
     "maintenance-ahead": [(active(account=Account(planned=(Work("nat-b", "key", "reboot", 7200.0),))), 0.0)],
-    "account-unseen": [(active(account=Account(troubles=(Trouble("token", "no", refused=True),))), 0.0)],
+    "account-unreadable": [(active(account=Account(troubles=(Trouble("token", "no", refused=True),))), 0.0)],
     "drained": [(node(Phase.DRAINED, says(Phase.ACTIVE), drained=True), 0.0)],
 }
 CASES = [(code, state, now) for code, cases in TRIPS.items() for state, now in cases]
@@ -174,11 +174,11 @@ def test_a_handover_under_way_is_nothing_wrong(state: NodeState) -> None:
     assert "two-active" not in codes(state)
 
 
-def test_the_catalogue_is_one_of_unique_codes_with_words_and_cures() -> None:
+def test_the_catalogue_is_one_of_unique_codes_with_words_and_fixes() -> None:
     assert len({kind.code for kind in CATALOGUE}) == len(CATALOGUE)
     for kind in CATALOGUE:
         assert kind.meaning
-        assert kind.cure
+        assert kind.fix
         assert kind.code == kind.code.lower()
         assert " " not in kind.code
 
@@ -221,7 +221,7 @@ def test_a_standby_that_hears_adverts_does_not_say_that_nobody_serves() -> None:
 def test_what_an_operator_wants_is_no_alarm() -> None:
     (found,) = conditions(active(said=says(Phase.DRAINED, drained=True)), 0.0)
     assert (found.code, found.severity) == ("no-usable-standby", Severity.INFO)
-    assert "natpair undrain" in found.cure
+    assert "natpair undrain" in found.fix
 
 
 def test_why_the_peer_could_not_take_over_is_said_in_its_own_words() -> None:
@@ -232,10 +232,10 @@ def test_why_the_peer_could_not_take_over_is_said_in_its_own_words() -> None:
 
 
 def test_a_chain_of_another_tool_is_named_with_its_fix() -> None:
-    (found,) = conditions(sees(astray=("table inet ufw chain fchain",)), 0.0)
+    (found,) = conditions(sees(unrepaired=("table inet ufw chain fchain",)), 0.0)
     assert (found.code, found.severity) == ("clients-dropped", Severity.CRITICAL)
     assert "inet ufw fchain" in found.text
-    assert "nft delete chain inet ufw fchain" in found.cure
+    assert "nft delete chain inet ufw fchain" in found.fix
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_two_with_the_same_claim_are_named_with_their_epochs() -> None:
         (stalled(large_lost=True), "large packets of nat-b", "large-packets-lost"),
         (stalled(sync_quiet_seconds=8.0), "no sync message of nat-b arrives", "ip route get"),
         (
-            stalled(said_alarms=(Alarm("conntrackd-mute", "conntrackd does not respond"),)),
+            stalled(said_alarms=(Alarm("conntrackd-not-responding", "conntrackd does not respond"),)),
             "conntrackd of nat-b does not respond",
             "log of natpair-conntrackd on nat-b",
         ),
@@ -314,7 +314,7 @@ def test_a_sync_that_does_not_progress_names_its_cause(state: NodeState, text: s
     (found,) = [one for one in conditions(state, 9.0) if one.code == "sync-stalled"]
     assert "20 of 1000 flows" in found.text
     assert text in found.text
-    assert fix in found.cure
+    assert fix in found.fix
 
 
 @pytest.mark.parametrize(

@@ -47,25 +47,25 @@ def test_only_a_node_that_has_or_takes_the_role_forwards_clients(state: NodeStat
 @settings(max_examples=200)
 @given(states())
 def test_only_a_node_that_forwards_clients_copies_what_matches_no_flow(state: NodeState) -> None:
-    wish = desired(state, NOW)
-    assert not wish.duplicate or wish.traffic is Traffic.LOCAL
+    want = desired(state, NOW)
+    assert not want.duplicate or want.traffic is Traffic.LOCAL
 
 
 @settings(max_examples=200)
 @given(states())
 def test_who_announces_as_active_will_be_reached_in_a_state_that_can_use_it(state: NodeState) -> None:
     """Never a primary route into a closed node: that would be a black hole."""
-    wish = desired(state, NOW)
-    assert not wish.announcement.primary or wish.traffic is not Traffic.CLOSED
-    assert wish.announcement.primary or wish.announcement.med == STANDBY_MED
+    want = desired(state, NOW)
+    assert not want.announcement.primary or want.traffic is not Traffic.CLOSED
+    assert want.announcement.primary or want.announcement.med == STANDBY_MED
 
 
 @settings(max_examples=200)
 @given(states())
 def test_a_closed_node_is_not_elected_beside_a_living_peer(state: NodeState) -> None:
-    wish = desired(state, NOW)
+    want = desired(state, NOW)
     alone = state.peer.silent(state.terms, NOW)
-    assert not (wish.traffic is Traffic.CLOSED and wish.eligible) or alone
+    assert not (want.traffic is Traffic.CLOSED and want.eligible) or alone
 
 
 @settings(max_examples=200)
@@ -81,7 +81,7 @@ def test_the_boost_lifts_a_node_above_its_peer_and_never_to_the_owner_of_the_add
 
 @settings(max_examples=100)
 @given(states())
-def test_the_same_state_wishes_the_same(state: NodeState) -> None:
+def test_the_same_state_wants_the_same(state: NodeState) -> None:
     assert desired(state, NOW) == desired(state, NOW)
 
 
@@ -113,9 +113,9 @@ def test_the_giver_is_out_of_the_election_once_it_has_let_go() -> None:
 def test_the_peers_mac_stands_until_a_sealed_word_tells_another(state: NodeState, later: float) -> None:
     """While the standby is away anybody could speak in its name otherwise, and be the only one who does."""
     known = changed(state, peer_mac="02:00:00:00:00:04")
-    wish = desired(known, NOW + later)
-    assert wish.peer_mac == "02:00:00:00:00:04"
-    assert wish.peer_gone is known.peer.silent(known.terms, NOW + later), "then ARP may say where it is now"
+    want = desired(known, NOW + later)
+    assert want.peer_mac == "02:00:00:00:00:04"
+    assert want.peer_gone is known.peer.silent(known.terms, NOW + later), "then ARP may say where it is now"
     said = message_of(known, NOW).model_copy(update={"mac": "02:00:00:00:00:05"})
     moved = step(known, PeerHeard(Path.PUBLIC, said), NOW).state
     assert desired(moved, NOW).peer_mac == "02:00:00:00:00:05"

@@ -18,7 +18,7 @@ from samples import gateway
 from simulation import stories, truth
 from simulation.machine import Machine
 from simulation.stories import StoryWorld, Verdict, tell
-from simulation.world import Leg, Line, World
+from simulation.world import Line, Link, World
 
 ROOT = File(__file__).parents[3]
 REFUSED_FOR_EVER = (290, 391, 571, 589, 590, 627, 709, 1045)
@@ -33,7 +33,7 @@ USELESS_AND_HEARD_BY_NOBODY = (500556, 600342, 600599)
 JOINS_WITHOUT_FLOWS = (501480, 601604)
 LAST_WORD_OF_A_PEER_THAT_IS_GONE = (700059, 800034)
 NO_REPLIES_AND_A_PEER_THAT_CLAIMS = (1000202, 1100014, 1200107)
-DRAINED_BESIDE_A_DEAD_LEG = (1000222,)
+DRAINED_BESIDE_A_DEAD_LINK = (1000222,)
 CLIENTS_TAKEN_BACK = (1200322, 1300306)
 EVIDENCE_LOST_ON_ITS_WAY = (1100442,)
 UNAWARE_OF_NEWS = (1400079, 2100035)
@@ -67,7 +67,7 @@ def told(seeds: tuple[int, ...] | range) -> list[str]:
         JOINS_WITHOUT_FLOWS,
         LAST_WORD_OF_A_PEER_THAT_IS_GONE,
         NO_REPLIES_AND_A_PEER_THAT_CLAIMS,
-        DRAINED_BESIDE_A_DEAD_LEG,
+        DRAINED_BESIDE_A_DEAD_LINK,
         CLIENTS_TAKEN_BACK,
         EVIDENCE_LOST_ON_ITS_WAY,
         UNAWARE_OF_NEWS,
@@ -107,7 +107,7 @@ def test_the_script_prints_one_story_and_a_report() -> None:
     assert (report["stories"], report["violations"]) == (3, {})
 
 
-# --- the judges can say no
+# --- the checks can say no
 
 
 def deaf(machine: Machine) -> None:
@@ -119,7 +119,7 @@ def started(seed: int = 1) -> StoryWorld:
     for machine in world.machines.values():
         machine.boot()
     world.settle()
-    world.judging = True
+    world.checking = True
     return world
 
 
@@ -131,7 +131,7 @@ def test_nobody_who_serves_though_one_could_is_noticed() -> None:
     world = started()
     ((active, standby),) = world.at_rest()
     deaf(standby)
-    world.set_leg(active.name, Path.PUBLIC, Leg.DEAD)
+    world.set_link(active.name, Path.PUBLIC, Link.DEAD)
     world.run(truth.i13_seconds(world) - 1)
     assert broken(world) == set()
     world.run(3)
@@ -139,11 +139,11 @@ def test_nobody_who_serves_though_one_could_is_noticed() -> None:
 
 
 def _uplink(world: World, name: str) -> None:
-    world.set_leg(name, Path.PUBLIC, Leg.DEAD)
+    world.set_link(name, Path.PUBLIC, Link.DEAD)
 
 
 def _vlan(world: World, name: str) -> None:
-    world.set_leg(name, Path.PRIVATE, Leg.DOWN)
+    world.set_link(name, Path.PRIVATE, Link.DOWN)
 
 
 def _ruleset(world: World, name: str) -> None:
@@ -175,11 +175,11 @@ def test_what_no_protocol_could_know_is_named() -> None:
     world = started()
     ((active, standby),) = world.at_rest()
     assert not truth.nobody_can_know(world, standby)
-    world.set_leg(active.name, Path.PRIVATE, Leg.DEAD)
+    world.set_link(active.name, Path.PRIVATE, Link.DEAD)
     assert not truth.nobody_can_know(world, standby)
     world.clients = 0
     assert truth.nobody_can_know(world, standby) == "no client answers"
-    world.set_leg(active.name, Path.PRIVATE, Leg.UP)
+    world.set_link(active.name, Path.PRIVATE, Link.UP)
     active.kill_agent()
     assert truth.nobody_can_know(world, standby) == "the master's agent is away"
 

@@ -107,7 +107,7 @@ def test_a_request_ends_with_one_reply_and_is_never_lost(state: NodeState, event
     numbers = [reply.number for reply in replies]
     if state.request is not None and outcome.state.request is None:
         assert state.request.number in numbers
-    assert all(reply.message and (reply.ok or reply.cure) for reply in replies), "a refusal says what to do"
+    assert all(reply.message and (reply.ok or reply.fix) for reply in replies), "a refusal says what to do"
 
 
 @settings(max_examples=200)

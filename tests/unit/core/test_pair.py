@@ -25,7 +25,7 @@ from simulation.faults import (
     requests,
 )
 from simulation.machine import HEALTH_SECONDS, Machine
-from simulation.world import TWO_CLAIMANTS_SECONDS, Broken, Leg, World
+from simulation.world import TWO_CLAIMANTS_SECONDS, Broken, Link, World
 
 GATEWAYS: dict[Profile, Gateway] = {
     profile: gateway(('profile = "balanced"', f'profile = "{profile}"')) for profile in Profile
@@ -44,11 +44,11 @@ def started(profile: Profile = Profile.BALANCED, seed: int = 0, converge: float 
 
 
 def live(world: World, faults: list[Fault]) -> None:
-    """Strike, heal, come to rest; the world itself watches for two claimants."""
+    """Strike, recover, come to rest; the world itself watches for two claimants."""
     for fault in faults:
         fault(world)
     world.run(0.5)
-    world.heal()
+    world.recover()
     active, standby = world.settle()
     check_rest(world, active.name, standby.name)
 
@@ -76,7 +76,7 @@ converge = st.sampled_from([None, 0.02, 0.5, 3.0])
 
 @examples
 @given(seeds, profiles, converge, st.lists(any_fault, max_size=8))
-def test_whatever_happens_a_pair_heals(
+def test_whatever_happens_a_pair_recovers(
     seed: int, profile: Profile, converge: float | None, faults: list[Fault]
 ) -> None:
     live(started(profile, seed, converge), faults)
@@ -98,7 +98,7 @@ def test_whatever_the_network_does_the_last_one_to_serve_has_the_lowest_med(
 
 @examples
 @given(seeds, profiles, st.lists(machine_faults, min_size=2, max_size=6))
-def test_whatever_fails_in_the_machines_a_pair_heals(seed: int, profile: Profile, faults: list[Fault]) -> None:
+def test_whatever_fails_in_the_machines_a_pair_recovers(seed: int, profile: Profile, faults: list[Fault]) -> None:
     live(started(profile, seed), faults)
 
 
@@ -159,34 +159,34 @@ def test_route_servers_that_are_away_for_both_move_no_role(
 
 
 @examples
-@given(seeds, profiles, st.sampled_from([Leg.DOWN, Leg.DEAD]), parts, first_is_active, parts, first_is_active)
+@given(seeds, profiles, st.sampled_from([Link.DOWN, Link.DEAD]), parts, first_is_active, parts, first_is_active)
 def test_uplinks_that_are_away_for_both_at_once_move_no_role(
-    seed: int, profile: Profile, how: Leg, gone: float, active_loses: bool, back: float, active_regains: bool
+    seed: int, profile: Profile, how: Link, gone: float, active_loses: bool, back: float, active_regains: bool
 ) -> None:
     """As when their common switch starts anew."""
     world = started(profile, seed)
     (pair,) = world.at_rest()
     promoted = len(world.promotions)
     first, second = pair if active_loses else reversed(pair)
-    world.set_leg(first.name, Path.PUBLIC, how)
+    world.set_link(first.name, Path.PUBLIC, how)
     world.run(gone * CARRIER_SPREAD / 2)
-    world.set_leg(second.name, Path.PUBLIC, how)
+    world.set_link(second.name, Path.PUBLIC, how)
     world.run(20)
     first, second = pair if active_regains else reversed(pair)
-    world.set_leg(first.name, Path.PUBLIC, Leg.UP)
+    world.set_link(first.name, Path.PUBLIC, Link.UP)
     world.run(back * HEALTH_SECONDS / 2)
-    world.set_leg(second.name, Path.PUBLIC, Leg.UP)
+    world.set_link(second.name, Path.PUBLIC, Link.UP)
     world.run(20)
     unmoved(world, promoted)
 
 
 @pytest.mark.parametrize("profile", Profile)
 def test_an_uplink_or_route_servers_that_only_the_active_loses_move_the_role_once(profile: Profile) -> None:
-    for how in (Leg.DOWN, Leg.DEAD):
+    for how in (Link.DOWN, Link.DEAD):
         world = started(profile)
         active, standby = pair_of(world)
-        world.set_leg(active.name, Path.PUBLIC, how)
-        world.run(0.5 if how is Leg.DOWN else 3.0)
+        world.set_link(active.name, Path.PUBLIC, how)
+        world.run(0.5 if how is Link.DOWN else 3.0)
         assert world.claimants() == [standby], how
     world = started(profile)
     active, standby = pair_of(world)
@@ -236,29 +236,29 @@ def test_power_cut(profile: Profile) -> None:
     assert world.settle()[0] is standby, "the old node joins without taking the role"
 
 
-def test_a_dead_vlan_leg_of_the_standby_changes_nothing(world: World) -> None:
+def test_a_dead_vlan_link_of_the_standby_changes_nothing(world: World) -> None:
     active, standby = pair_of(world)
     begun = len(world.promotions)
-    world.set_leg(standby.name, Path.PRIVATE, Leg.DEAD)
+    world.set_link(standby.name, Path.PRIVATE, Link.DEAD)
     world.run(30)
     assert len(world.promotions) == begun
     assert active.keepalived.role is VrrpRole.MASTER
-    world.heal()
+    world.recover()
     assert world.settle()[0] is active
 
 
-@pytest.mark.parametrize("how", [Leg.DEAD, Leg.DOWN])
-def test_a_dead_vlan_leg_of_the_active_moves_the_role(world: World, how: Leg) -> None:
+@pytest.mark.parametrize("how", [Link.DEAD, Link.DOWN])
+def test_a_dead_vlan_link_of_the_active_moves_the_role(world: World, how: Link) -> None:
     active, standby = pair_of(world)
-    world.set_leg(active.name, Path.PRIVATE, how)
+    world.set_link(active.name, Path.PRIVATE, how)
     world.run(1.0)
     assert [machine.name for machine in world.claimants()] == [standby.name]
 
 
-@pytest.mark.parametrize("how", [Leg.DEAD, Leg.DOWN])
-def test_a_dead_uplink_of_the_active_moves_the_role(world: World, how: Leg) -> None:
+@pytest.mark.parametrize("how", [Link.DEAD, Link.DOWN])
+def test_a_dead_uplink_of_the_active_moves_the_role(world: World, how: Link) -> None:
     active, standby = pair_of(world)
-    world.set_leg(active.name, Path.PUBLIC, how)
+    world.set_link(active.name, Path.PUBLIC, how)
     world.run(4.0)
     assert [machine.name for machine in world.claimants()] == [standby.name]
 
@@ -268,7 +268,7 @@ def test_the_internet_away_for_both_takes_neither_down(world: World) -> None:
     active, standby = pair_of(world)
     begun = len(world.promotions)
     for machine in (active, standby):
-        world.set_leg(machine.name, Path.PUBLIC, Leg.DEAD)
+        world.set_link(machine.name, Path.PUBLIC, Link.DEAD)
     world.run(2)
     for _ in range(60):
         world.run(1)
@@ -281,7 +281,7 @@ def test_a_vlan_cut_between_the_nodes_never_leaves_two_claimants(world: World) -
     world.cut[Path.PRIVATE] = True
     world.run(130)
     assert world.claimants() == [active]
-    world.heal()
+    world.recover()
     assert world.settle()[0] is active
 
 
@@ -290,7 +290,7 @@ def test_after_a_full_partition_the_newer_stays(world: World) -> None:
     world.cut = dict.fromkeys(Path, True)
     world.run(20)
     assert {machine.name for machine in world.claimants()} == {active.name, standby.name}
-    world.heal()
+    world.recover()
     world.run(TWO_CLAIMANTS_SECONDS)
     assert world.claimants() == [standby]
     assert world.settle()[0] is standby
@@ -353,7 +353,7 @@ def test_switchover_and_back(profile: Profile, converge: float | None) -> None:
         world.settle()
 
 
-def test_a_wish_of_the_standby_is_granted_and_answered_there(world: World) -> None:
+def test_a_request_of_the_standby_is_granted_and_answered_there(world: World) -> None:
     active, standby = pair_of(world)
     world.ask(standby.name, Verb.SWITCHOVER)
     world.run(2)
@@ -446,15 +446,15 @@ def test_a_standby_that_lost_its_copy_while_the_vlan_was_cut_gets_it_back_at_onc
     assert standby.state.synced(world.clock.now)
 
 
-@pytest.mark.parametrize("how", [Leg.DOWN, Leg.DEAD])
+@pytest.mark.parametrize("how", [Link.DOWN, Link.DEAD])
 @pytest.mark.parametrize("path", list(Path))
-def test_a_link_that_flaps_for_a_minute_moves_the_role_twice_at_most(world: World, path: Path, how: Leg) -> None:
+def test_a_link_that_flaps_for_a_minute_moves_the_role_twice_at_most(world: World, path: Path, how: Link) -> None:
     active, _ = pair_of(world)
     since = len(world.history)
     for _ in range(60):
-        world.set_leg(active.name, path, how)
+        world.set_link(active.name, path, how)
         world.run(0.5)
-        world.set_leg(active.name, path, Leg.UP)
+        world.set_link(active.name, path, Link.UP)
         world.run(0.5)
     assert transitions(world, since) <= 2, "\n".join(world.history[since:])
     world.settle()
@@ -465,9 +465,9 @@ def test_two_uplinks_that_fail_in_turns_do_not_move_the_role_each_time(world: Wo
     since, (one, other) = len(world.history), pair_of(world)
     for _ in range(10):
         for machine in (one, other):
-            world.set_leg(machine.name, Path.PUBLIC, Leg.DOWN)
+            world.set_link(machine.name, Path.PUBLIC, Link.DOWN)
             world.run(2.5)
-            world.set_leg(machine.name, Path.PUBLIC, Leg.UP)
+            world.set_link(machine.name, Path.PUBLIC, Link.UP)
             world.run(0.5)
     assert 2 <= transitions(world, since) <= 12, "\n".join(world.history[since:])
 

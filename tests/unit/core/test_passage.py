@@ -20,8 +20,8 @@ from natpair.core.passage import FORGOTTEN_LOOKS, LOST_PACKETS, TOLD_PACKETS, Ta
         ([(LOST_PACKETS, 5), (LOST_PACKETS + 1, 6)], False),
         ([(0, 5)], False),
     ],
-    ids=["few", "many", "little by little", "nobody sends any more", "one passed", "few since", "many since", "healed",
-         "idle"],
+    ids=["few", "many", "little by little", "nobody sends any more", "one passed", "few since", "many since",
+         "recovered", "idle"],
 )  # fmt: skip
 def test_blocked_is_many_in_a_row_of_which_none_passed(readings: list[tuple[int, int]], blocked: bool) -> None:
     tally = Tally(0, 5)
@@ -31,11 +31,11 @@ def test_blocked_is_many_in_a_row_of_which_none_passed(readings: list[tuple[int,
 
 
 def test_it_is_told_before_it_is_acted_on() -> None:
-    assert not Tally(0, 5).read(TOLD_PACKETS - 1, 5).doubtful
+    assert not Tally(0, 5).read(TOLD_PACKETS - 1, 5).suspect
     told = Tally(0, 5).read(TOLD_PACKETS, 5)
-    assert told.doubtful
+    assert told.suspect
     assert not told.blocked
-    assert not told.read(2 * TOLD_PACKETS, 6).doubtful
+    assert not told.read(2 * TOLD_PACKETS, 6).suspect
 
 
 def test_counts_that_go_back_start_anew() -> None:

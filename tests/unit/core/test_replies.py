@@ -144,7 +144,7 @@ def test_an_idle_pair_says_nothing_when_the_gateway_stops_to_answer_pings() -> N
 
 
 @pytest.mark.parametrize("sent", [0, 10])
-def test_a_chosen_target_is_the_judge(sent: int) -> None:
+def test_a_chosen_target_is_the_check(sent: int) -> None:
     story = Story(A, behind=True)
     times(4, lambda: story.round(answer=(OWN, A)))
     times(MISSES + 1, lambda: story.round(sent=sent))
@@ -152,7 +152,7 @@ def test_a_chosen_target_is_the_judge(sent: int) -> None:
     assert story.replies.want_far(story.now) == (), "nobody else is asked"
 
 
-def test_clients_without_replies_and_a_mute_gateway() -> None:
+def test_clients_without_replies_and_a_unresponsive_gateway() -> None:
     story = Story(A)
     times(4, lambda: story.round(sent=10, back=10, answer=(OWN, A)))
     story.replies = story.replies.answered(OWN, story.now)
@@ -165,7 +165,7 @@ def test_the_line_behind_the_gateway_is_cut() -> None:
     times(4, lambda: story.round(sent=10, back=10, answer=(OWN, A)))
     times(FAR_ROUNDS + 3, lambda: story.round(sent=10, answer=(OWN, A), far=3))
     assert story.state() == (ReplyState.SILENT, Where.LINE)
-    assert story.replies.doubtful
+    assert story.replies.suspect
     story.round(sent=10, back=1)
     assert story.state() == (ReplyState.ANSWERED, Where.NOWHERE)
 
@@ -326,8 +326,8 @@ def test_it_is_not_handed_back_and_forth() -> None:
 
 def test_the_memory_ends_when_the_peer_hears_again_what_it_lacked_too() -> None:
     state = standby(said=says(Phase.ACTIVE, unanswered=True), unanswered_at=-1.0)
-    healed = step(state, PeerHeard(Path.PRIVATE, says(Phase.ACTIVE)), 0.1).state
-    assert not healed.unanswered(0.1)
+    recovered = step(state, PeerHeard(Path.PRIVATE, says(Phase.ACTIVE)), 0.1).state
+    assert not recovered.unanswered(0.1)
     never = standby(unanswered_at=-1.0)
     assert step(never, PeerHeard(Path.PRIVATE, says(Phase.ACTIVE)), 0.1).state.unanswered(0.1), "the cause may be ours"
 

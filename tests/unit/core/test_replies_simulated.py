@@ -12,7 +12,7 @@ from natpair.core.wire import Path
 from simulation import truth
 from simulation.machine import Machine
 from simulation.stories import REPLIES_FROM, StoryWorld, Verdict, tell
-from simulation.world import Leg, Line
+from simulation.world import Line, Link
 
 SHARE = 40
 """Stories told that lose replies besides all else."""
@@ -26,7 +26,7 @@ def started() -> StoryWorld:
         machine.boot()
     world.settle()
     world.run(2 * max(machine.terms.hold for machine in world.machines.values()))
-    world.judging = True
+    world.checking = True
     return world
 
 
@@ -83,7 +83,7 @@ def test_after_the_repair_of_both_the_role_stays_where_it_is(what: str) -> None:
     lose(world, what, *world.machines.values())
     world.run(60.0)
     holder = world.claimants()
-    world.heal()
+    world.recover()
     assert moves(world, 30.0) == 0
     assert world.claimants() == holder
     assert truth.served(world)
@@ -93,7 +93,7 @@ def test_replies_lost_in_one_direction_of_a_dead_uplink_are_no_second_reason() -
     world = started()
     ((active, standby),) = world.at_rest()
     world.struck_at = world.clock.now
-    world.set_leg(active.name, Path.PUBLIC, Leg.DEAD)
+    world.set_link(active.name, Path.PUBLIC, Link.DEAD)
     lose(world, "shared", active)
     assert moves(world, 60.0) == 1
     assert world.claimants() == [standby]
@@ -107,7 +107,7 @@ def test_a_share_of_the_stories_that_lose_replies(part: int) -> None:
     assert found == []
 
 
-# --- the judge can say no
+# --- the check can say no
 
 
 def test_a_role_that_moves_back_and_forth_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ def test_a_newer_agent_that_says_more_is_read_as_far_as_it_is_understood() -> No
 
 
 def test_a_condition_of_a_severity_that_is_not_known_is_a_warning() -> None:
-    found = {"code": "new", "severity": "dire", "text": "it burns", "cure": "water", "node": ""}
+    found = {"code": "new", "severity": "dire", "text": "it burns", "fix": "water", "node": ""}
     (condition,) = parse({**document(), "conditions": [found]}).conditions
     assert (condition.text, condition.severity) == ("it burns", Severity.WARNING)
 

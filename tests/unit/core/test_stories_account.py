@@ -292,7 +292,7 @@ def test_a_part_that_is_seen_counts_although_another_is_not() -> None:
 # --- shares
 
 
-def test_the_active_mends_shares_if_it_may_at_every_look() -> None:
+def test_the_active_repairs_shares_if_it_may_at_every_look() -> None:
     state = watching(active(), repair_shares=True)
     failed = RepairEnded(Trouble("repair", "share addresses: HTTP 500"))
     state = play(
@@ -306,7 +306,7 @@ def test_the_active_mends_shares_if_it_may_at_every_look() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "lack", "mends"),
+    ("state", "lack", "repairs"),
     [
         (active(), GONE, True),
         (standby(), GONE, False),
@@ -321,9 +321,9 @@ def test_the_active_mends_shares_if_it_may_at_every_look() -> None:
     ],
     ids=["active", "standby", "not-ours", "nobody-first", "nobody-second", "alone"],
 )
-def test_one_node_mends(state: NodeState, lack: Lack, mends: bool) -> None:
+def test_one_node_repairs(state: NodeState, lack: Lack, repairs: bool) -> None:
     outcome = step(watching(state, repair_shares=True), seen(lacks=(lack,)), 0.1)
-    assert (RepairShares() in outcome.actions) is mends
+    assert (RepairShares() in outcome.actions) is repairs
     assert RepairShares() not in step(watching(state), seen(lacks=(lack,)), 0.1).actions, "not unless it is allowed"
 
 
@@ -357,24 +357,24 @@ def test_a_missing_share_names_fip_and_node_and_is_critical_where_it_hurts(
 # --- the account cannot be seen
 
 
-def unseen(refused: bool) -> Event:
+def unreadable(refused: bool) -> Event:
     trouble = Trouble("shares", "read an address: Invalid Token (HTTP 401)", "make a new token", refused)
     return AccountSeen(None, None, None, (trouble,))
 
 
-def test_a_refused_token_is_named_at_once_with_the_cure() -> None:
-    state = play(watching(active()), at(0.1, seen()), at(0.2, unseen(refused=True)))
-    assert "Invalid Token (HTTP 401) (make a new token)" in codes(state, 0.2)["account-unseen"][1]
+def test_a_refused_token_is_named_at_once_with_the_fix() -> None:
+    state = play(watching(active()), at(0.1, seen()), at(0.2, unreadable(refused=True)))
+    assert "Invalid Token (HTTP 401) (make a new token)" in codes(state, 0.2)["account-unreadable"][1]
 
 
 def test_a_hiccup_is_no_news_and_a_long_one_is() -> None:
-    state = play(watching(active()), at(0.1, seen()), at(0.2, unseen(refused=False)))
-    assert "account-unseen" not in codes(state, 89.0)
-    assert "not seen for 91 s" in codes(state, 91.1)["account-unseen"][1]
-    assert "account-unseen" not in codes(play(state, at(0.3, seen())), 91.1)
+    state = play(watching(active()), at(0.1, seen()), at(0.2, unreadable(refused=False)))
+    assert "account-unreadable" not in codes(state, 89.0)
+    assert "not seen for 91 s" in codes(state, 91.1)["account-unreadable"][1]
+    assert "account-unreadable" not in codes(play(state, at(0.3, seen())), 91.1)
 
 
 def test_the_account_being_away_is_no_fault_of_the_node() -> None:
-    state = play(watching(active()), at(0.1, unseen(refused=True)))
+    state = play(watching(active()), at(0.1, unreadable(refused=True)))
     assert state.phase is Phase.ACTIVE
     assert state.can_serve(0.1)

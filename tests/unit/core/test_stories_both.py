@@ -39,9 +39,9 @@ def long_ill(health: Health) -> NodeState:
 
 
 def test_a_peer_that_misses_its_gateway_too_is_no_better() -> None:
-    doubtful = hears(Phase.STANDBY, doubtful=True)
-    state = play(active(said=doubtful.message), at(0.1, HealthRead(NO_GATEWAY)))
-    assert play(state, at(0.2, doubtful)).phase is Phase.ACTIVE
+    suspect = hears(Phase.STANDBY, suspect=True)
+    state = play(active(said=suspect.message), at(0.1, HealthRead(NO_GATEWAY)))
+    assert play(state, at(0.2, suspect)).phase is Phase.ACTIVE
     play(state, at(0.2, READY, Phase.YIELDING))
 
 
@@ -55,7 +55,7 @@ def test_route_servers_that_come_back_in_time_change_nothing() -> None:
     play(state, *beats(READY, HOLD, 2 * HOLD + 1))
 
 
-@pytest.mark.parametrize("also", [{"gateway": False}, {"astray": ("ruleset",)}, {"ruleset": False}])
+@pytest.mark.parametrize("also", [{"gateway": False}, {"unrepaired": ("ruleset",)}, {"ruleset": False}])
 def test_route_servers_are_not_waited_for_when_more_is_wrong(also: dict[str, object]) -> None:
     sick = changed(NO_BGP, **also)
     play(active(), at(0.1, HealthRead(sick), Phase.YIELDING))
@@ -85,30 +85,30 @@ def test_a_carrier_is_not_waited_for_when_the_machine_itself_is_ill() -> None:
 BACK = [(NO_BGP, HOLD), (NO_GATEWAY, NOTICE), (NO_CARRIER, NOTICE), (NOTHING_OUTSIDE, NOTICE)]
 
 
-@pytest.mark.parametrize(("lacking", "spread"), BACK)
-def test_a_peer_that_has_it_back_first_is_no_better_yet(lacking: Health, spread: float) -> None:
-    early = play(long_ill(lacking), at(20.0, READY), *beats(READY, 20.0, 20.0 + spread))
+@pytest.mark.parametrize(("missing", "spread"), BACK)
+def test_a_peer_that_has_it_back_first_is_no_better_yet(missing: Health, spread: float) -> None:
+    early = play(long_ill(missing), at(20.0, READY), *beats(READY, 20.0, 20.0 + spread))
     assert early.phase is Phase.ACTIVE
     play(early, at(20.0 + spread - 0.01, HealthRead(WELL)), *beats(READY, 20.0 + spread, 40.0))
     play(early, at(20.0 + spread, READY, Phase.YIELDING))
 
 
-@pytest.mark.parametrize(("lacking", "spread"), BACK)
-def test_a_peer_that_comes_and_goes_is_never_better(lacking: Health, spread: float) -> None:
-    state = long_ill(lacking)
+@pytest.mark.parametrize(("missing", "spread"), BACK)
+def test_a_peer_that_comes_and_goes_is_never_better(missing: Health, spread: float) -> None:
+    state = long_ill(missing)
     for n in range(5):
         begin = 20.0 + n * spread
         state = play(state, at(begin, READY), *beats(READY, begin, begin + spread - 0.2))
         state = play(state, at(begin + spread - 0.1, UNREADY))
 
 
-@pytest.mark.parametrize(("lacking", "spread"), BACK)
-def test_what_a_peer_said_before_it_fell_silent_does_not_count(lacking: Health, spread: float) -> None:
-    state = play(long_ill(lacking), at(20.0, READY), at(20.0 + 2 * spread, READY))
+@pytest.mark.parametrize(("missing", "spread"), BACK)
+def test_what_a_peer_said_before_it_fell_silent_does_not_count(missing: Health, spread: float) -> None:
+    state = play(long_ill(missing), at(20.0, READY), at(20.0 + 2 * spread, READY))
     play(state, *beats(READY, 20.0 + 2 * spread, 20.0 + 3 * spread), at(20.0 + 3 * spread, READY, Phase.YIELDING))
 
 
-@pytest.mark.parametrize("own", [{"ruleset": False}, {"astray": ("ruleset",)}])
+@pytest.mark.parametrize("own", [{"ruleset": False}, {"unrepaired": ("ruleset",)}])
 def test_an_illness_of_its_own_gives_the_role_to_a_peer_that_has_just_become_ready(own: dict[str, object]) -> None:
     play(long_ill(changed(NO_BGP, **own)), at(20.0, READY, Phase.YIELDING))
 

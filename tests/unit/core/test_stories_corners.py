@@ -62,8 +62,8 @@ def released() -> NodeState:
 
 def test_a_taker_that_dies_with_the_vip_in_the_air_is_replaced_by_the_giver_who_never_stopped_forwarding() -> None:
     state = play(released(), at(0.25, Tick()), at(0.31, Tick()))
-    wish = desired(state, 0.31)
-    assert (wish.traffic, wish.eligible) == (Traffic.LOCAL, True)
+    want = desired(state, 0.31)
+    assert (want.traffic, want.eligible) == (Traffic.LOCAL, True)
     assert state.epoch > NEWER, "above what the dead taker has announced: the fabric keeps that for the hold time"
     state = play(state, at(0.9, MASTER, Phase.ACTIVE))
     assert desired(state, 0.9).traffic is Traffic.LOCAL
@@ -84,7 +84,7 @@ def test_a_vip_that_does_not_come_back_lets_the_election_decide() -> None:
 # --- the last one that can forward
 
 
-@pytest.mark.parametrize("health", [SICK, replace(WELL, public_up=False), replace(WELL, astray=("ruleset",))])
+@pytest.mark.parametrize("health", [SICK, replace(WELL, public_up=False), replace(WELL, unrepaired=("ruleset",))])
 @pytest.mark.parametrize("phase", [Phase.FAULT, Phase.BOOTING, Phase.DRAINED, Phase.STANDBY])
 def test_nobody_steps_down_for_a_peer_that_could_not_serve(phase: Phase, health: object) -> None:
     state = active(said=says(phase, ready=False, synced=False))

@@ -1,4 +1,4 @@
-"""Whoever could serve does: refused claims are judged again, drained nodes step in, a lost datagram decides nothing."""
+"""A node that can serve does: refused claims are checked again, drained nodes step in, one lost datagram is nothing."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def live(state: NodeState, begin: float, end: float, **said: Any) -> NodeState:
     return state
 
 
-# --- a refused claim (the VLAN leg of the active node is dead)
+# --- a refused claim (the VLAN link of the active node is dead)
 
 
 def refused(health: Health = SEES) -> NodeState:
@@ -137,7 +137,7 @@ def test_an_active_that_cannot_serve_yields_to_a_drained_peer_that_could() -> No
 def test_nobody_active_names_undrain_when_a_node_is_drained() -> None:
     state = node(Phase.DRAINED, says(Phase.FAULT), drained=True)
     (found,) = [c for c in conditions(state, 0.0) if c.code == "nobody-active"]
-    assert "natpair undrain" in found.cure
+    assert "natpair undrain" in found.fix
     assert "nat-a is drained" in found.text
     (found,) = [c for c in conditions(node(Phase.FAULT, says(Phase.FAULT)), 0.0) if c.code == "nobody-active"]
     assert "drained" not in found.text
@@ -373,7 +373,7 @@ def test_a_node_joins_without_the_flows_of_a_peer_that_is_not_fit_when_they_do_n
 )
 def test_an_unfit_active_makes_way_for_a_peer_that_claims_the_role(phase: Phase, moves: bool) -> None:
     """Deaf to VRRP, such a peer is never ready: it claims, is refused, and claims again."""
-    state = active(health=replace(WELL, astray=("forwarding",)), said=says(phase))
+    state = active(health=replace(WELL, unrepaired=("forwarding",)), said=says(phase))
     before = live(state, 0.25, UNFIT_SECONDS - 0.5, phase=phase, able=True, ready=False)
     assert before.phase is Phase.ACTIVE
     after = live(state, 0.25, UNFIT_SECONDS + 0.5, phase=phase, able=True, ready=False)
@@ -381,7 +381,7 @@ def test_an_unfit_active_makes_way_for_a_peer_that_claims_the_role(phase: Phase,
 
 
 @pytest.mark.parametrize(("sees", "eligible"), [(0, True), (1, False), (None, False)])
-def test_a_drained_node_steps_in_for_an_active_one_whose_leg_of_the_vlan_is_dead(
+def test_a_drained_node_steps_in_for_an_active_one_whose_link_of_the_vlan_is_dead(
     sees: int | None, eligible: bool
 ) -> None:
     heard = {Path.PRIVATE: -5.0, Path.PUBLIC: 0.0}

@@ -27,8 +27,8 @@ def booted(**changes: object) -> NodeState:
 
 
 def closed(state: NodeState, now: float) -> bool:
-    wish = desired(state, now)
-    return (wish.traffic, wish.eligible, wish.announcement.primary) == (Traffic.CLOSED, False, False)
+    want = desired(state, now)
+    return (want.traffic, want.eligible, want.announcement.primary) == (Traffic.CLOSED, False, False)
 
 
 def test_a_node_that_knows_nothing_does_nothing() -> None:

@@ -46,7 +46,7 @@ def done(action: Action) -> bool:
 
 
 def refused(action: Action) -> bool:
-    return isinstance(action, Reply) and not action.ok and action.cure != ""
+    return isinstance(action, Reply) and not action.ok and action.fix != ""
 
 
 def complete(epoch: int) -> Conntrack:
@@ -164,10 +164,10 @@ def offers(begin: float, end: float) -> list[Line]:
 
 def test_the_taker_step_by_step() -> None:
     state = preparing()
-    wish = desired(state, 0.1)
-    assert wish.announcement.primary, "replies come here first"
-    assert wish.announcement.med == 2**31 - TAKEN
-    assert (wish.traffic, wish.eligible) == (Traffic.RELAY, True)
+    want = desired(state, 0.1)
+    assert want.announcement.primary, "replies come here first"
+    assert want.announcement.med == 2**31 - TAKEN
+    assert (want.traffic, want.eligible) == (Traffic.RELAY, True)
     assert message_of(state, 0.1).prepared_for == THEIRS
     state = play(state, at(0.2, ArrivalSeen()))
     assert desired(state, 0.2).traffic is Traffic.LOCAL, "it translates before the VIP comes"
@@ -234,7 +234,7 @@ def test_every_limit_of_a_handover_is_a_timer() -> None:
     assert wakes(preparing(), MASTER, 0.3) == {DUPLICATE_WINDOW}
 
 
-# --- asked for, refused, forced, wished for
+# --- asked for, refused, forced, requested
 
 UNREADY = {
     "silent": None,
@@ -279,19 +279,19 @@ def test_force_waits_for_somebody_to_give_the_role_to_and_gives_up_in_time(said:
     play(state, at(0.1 + REQUEST_LIMIT - 0.1, Tick()), at(0.1 + REQUEST_LIMIT, Tick(), refused))
 
 
-def test_a_standby_wishes_and_the_active_grants() -> None:
+def test_a_standby_requests_and_the_active_grants() -> None:
     state = play(standby(), at(0.1, SWITCHOVER))
-    assert message_of(state, 0.1).wish
+    assert message_of(state, 0.1).asks_for_role
     state = play(state, at(0.2, hears(Phase.HANDING_OVER, handover=THEIRS), Phase.PREPARING))
     state = play(state, at(0.3, MASTER, Phase.ACTIVE, complete(TAKEN), done))
-    assert not message_of(state, 0.3).wish
-    play(active(), at(0.1, hears(Phase.STANDBY, wish=True), Phase.HANDING_OVER))
+    assert not message_of(state, 0.3).asks_for_role
+    play(active(), at(0.1, hears(Phase.STANDBY, asks_for_role=True), Phase.HANDING_OVER))
 
 
-def test_a_wish_that_is_not_granted_ends() -> None:
+def test_a_request_that_is_not_granted_ends() -> None:
     state = play(standby(), at(0.1, SWITCHOVER), *beats(0.2, 12.0, says(Phase.ACTIVE)))
     state = play(state, at(0.1 + REQUEST_LIMIT, Tick(), refused))
-    assert not message_of(state, 12.2).wish
+    assert not message_of(state, 12.2).asks_for_role
 
 
 @pytest.mark.parametrize(
@@ -305,8 +305,8 @@ def test_a_wish_that_is_not_granted_ends() -> None:
     ],
     ids=["sick", "out-of-sync", "keepalived-in-fault", "fault", "drained"],
 )
-def test_a_node_that_could_not_serve_does_not_wish(state: NodeState) -> None:
-    assert not message_of(play(state, at(0.1, SWITCHOVER, refused)), 0.1).wish
+def test_a_node_that_could_not_serve_does_not_request(state: NodeState) -> None:
+    assert not message_of(play(state, at(0.1, SWITCHOVER, refused)), 0.1).asks_for_role
 
 
 def test_there_is_nobody_to_take_the_role_from() -> None:
@@ -368,7 +368,7 @@ def test_a_drain_that_was_called_off_stands_and_is_tried_again_after_a_pause() -
     state = play(
         state,
         at(late - 0.1, hears(Phase.STANDBY)),
-        at(late, Tick(), Phase.ACTIVE, lambda a: isinstance(a, Reply) and "natpair undrain" in a.cure),
+        at(late, Tick(), Phase.ACTIVE, lambda a: isinstance(a, Reply) and "natpair undrain" in a.fix),
     )
     assert state.drained
     state = play(state, at(late + 1, hears(Phase.STANDBY)), at(late + DRAIN_PAUSE - 0.1, hears(Phase.STANDBY)))

@@ -28,7 +28,7 @@ from nodes import MINE, THEIRS, WELL, active, changed, hears, says, standby
 from script import at, play
 
 ABANDON, COMPLETE = ConntrackJob.ABANDON, ConntrackJob.COMPLETE
-LACKS = changed(WELL, sampled=32, lacking=8)
+LACKS = changed(WELL, sampled=32, missing=8)
 PULL = Conntrack(ABANDON, THEIRS)
 
 
@@ -38,11 +38,11 @@ def hearing(state: NodeState, now: float) -> NodeState:
 
 
 @pytest.mark.parametrize(
-    ("sampled", "lacking", "too_many"),
+    ("sampled", "missing", "too_many"),
     [(0, 0, False), (0, 5, False), (5, 0, False), (5, 1, True), (20, 1, False), (32, 1, False), (32, 2, True)],
 )
-def test_of_few_flows_each_one_counts_and_of_many_one_in_twenty(sampled: int, lacking: int, too_many: bool) -> None:
-    assert lacks_too_many(sampled, lacking) is too_many
+def test_of_few_flows_each_one_counts_and_of_many_one_in_twenty(sampled: int, missing: int, too_many: bool) -> None:
+    assert lacks_too_many(sampled, missing) is too_many
 
 
 def test_a_sample_speaks_for_all_flows() -> None:
@@ -91,8 +91,8 @@ def test_a_resync_under_way_is_not_asked_for_twice() -> None:
     play(hearing(state, 8.0), at(8.0, Tick()), at(8.1, ConntrackDone(ABANDON, THEIRS, True)), at(8.2, Tick()))
 
 
-def test_the_active_node_reads_its_own_kernel_anew_when_its_standby_goes_on_lacking_flows() -> None:
-    said = says(Phase.STANDBY, sampled=32, lacking=8, synced=False)
+def test_the_active_node_reads_its_own_kernel_anew_when_its_standby_goes_on_missing_flows() -> None:
+    said = says(Phase.STANDBY, sampled=32, missing=8, synced=False)
     state = play(hearing(active(said=said), RESYNC_PAUSE - 1), at(RESYNC_PAUSE - 1, Tick()))
     again = play(hearing(state, RESYNC_PAUSE), at(RESYNC_PAUSE, Tick(), Conntrack(COMPLETE, MINE)))
     assert not again.takeover.completing
@@ -113,7 +113,7 @@ def refusal(state: NodeState) -> str:
 
 
 def test_a_switchover_is_refused_with_the_number_of_flows_it_would_lose() -> None:
-    lacks = says(Phase.STANDBY, synced=False, sampled=32, lacking=8)
+    lacks = says(Phase.STANDBY, synced=False, sampled=32, missing=8)
     assert "nat-b lacks about 250 of 1000 flows (8 of 32 sampled)" in refusal(active(said=lacks))
     fewer = says(Phase.STANDBY, synced=False, flows=600)
     assert "about 400 of 1000 flows would be lost" in refusal(active(said=fewer))
@@ -124,21 +124,21 @@ def test_it_is_refused_from_the_standby_just_so() -> None:
 
 
 def test_by_force_it_goes_on() -> None:
-    lacks = says(Phase.STANDBY, synced=False, sampled=32, lacking=8)
+    lacks = says(Phase.STANDBY, synced=False, sampled=32, missing=8)
     outcome = step(active(said=lacks), Asked(1, Verb.SWITCHOVER, force=True), 0.0)
     assert outcome.state.phase is Phase.HANDING_OVER
 
 
 def test_a_frozen_conntrackd_of_the_active_node_refuses_a_switchover_too() -> None:
-    mute = active(health=replace(WELL, conntrackd=False))
-    assert "conntrackd does not answer on nat-a" in peer_unready(mute, 0.0)
-    assert "conntrackd" in refusal(mute)
-    wished = active(health=replace(WELL, conntrackd=False), said=says(Phase.STANDBY, wish=True))
-    assert step(wished, Tick(), 0.0).state.phase is Phase.ACTIVE
+    unresponsive = active(health=replace(WELL, conntrackd=False))
+    assert "conntrackd does not answer on nat-a" in peer_unready(unresponsive, 0.0)
+    assert "conntrackd" in refusal(unresponsive)
+    desired = active(health=replace(WELL, conntrackd=False), said=says(Phase.STANDBY, asks_for_role=True))
+    assert step(desired, Tick(), 0.0).state.phase is Phase.ACTIVE
 
 
 def test_status_gives_the_estimate_with_the_size_of_the_sample_on_both_nodes() -> None:
-    lacks = says(Phase.STANDBY, sampled=32, lacking=8)
+    lacks = says(Phase.STANDBY, sampled=32, missing=8)
     expected = Sync(sampled=32, missing=8, flows=1000, flows_missing=250)
     assert snapshot(active(said=lacks), 0.0).sync == expected
     assert snapshot(standby(health=LACKS), 0.0).sync == expected

@@ -24,7 +24,7 @@ from natpair.core.moves import DUPLICATE_WINDOW
 from natpair.core.rules import ASK_ALIVE, ASK_SILENT, YIELD_LIMIT
 from natpair.core.state import HEARD_LATELY, Answer, NodeState, PeerView, initial, message_of
 from natpair.core.wire import Path
-from nodes import MINE, MUTE, NEWER, SICK, TERMS, THEIRS, WELL, active, hears, node, says, standby
+from nodes import MINE, NEWER, SICK, TERMS, THEIRS, UNRESPONSIVE, WELL, active, hears, node, says, standby
 from script import at, play
 
 MASTER, BACKUP = VrrpChanged(VrrpRole.MASTER), VrrpChanged(VrrpRole.BACKUP)
@@ -71,10 +71,10 @@ def test_power_cut_is_a_takeover_after_a_challenge_that_nobody_answers() -> None
     )
     takeover = state.takeover
     assert (state.epoch, takeover.completing, takeover.fenced, takeover.boosted) == (NEXT_EPOCH, True, True, True)
-    wish = desired(state, 0.63)
-    assert (wish.traffic, wish.duplicate, wish.fence, wish.boost) == (Traffic.LOCAL, True, True, BOOST)
-    assert wish.announcement.primary
-    assert wish.announcement.med == 2**31 - NEXT_EPOCH
+    want = desired(state, 0.63)
+    assert (want.traffic, want.duplicate, want.fence, want.boost) == (Traffic.LOCAL, True, True, BOOST)
+    assert want.announcement.primary
+    assert want.announcement.med == 2**31 - NEXT_EPOCH
 
 
 def test_the_challenge_asks_to_be_woken_when_its_patience_ends() -> None:
@@ -162,14 +162,14 @@ def test_the_copies_of_the_standby_are_renewed_again_and_again() -> None:
     play(state, at(120, Tick(), conntrack(BULK, MINE)))
 
 
-# --- only the VLAN between us, or somebody's leg of it, has died
+# --- only the VLAN between us, or somebody's link of it, has died
 
 
 def answers(evidence: int | None, nonce: int, **more: object) -> PeerHeard:
     return hears(Phase.ACTIVE, Path.PUBLIC, answer=nonce, evidence=evidence, **more)
 
 
-def test_the_standby_whose_vlan_leg_died_lets_the_active_be() -> None:
+def test_the_standby_whose_vlan_link_died_lets_the_active_be() -> None:
     state = challenging(last_heard=0.55)
     nonce = challenge_of(state)
     state = play(
@@ -191,7 +191,7 @@ def test_a_tie_stays_as_it_is_and_is_counted(count: int) -> None:
     assert after.refusals == state.refusals + 1
 
 
-def test_the_active_whose_vlan_leg_died_loses_the_role_to_a_node_that_sees_clients() -> None:
+def test_the_active_whose_vlan_link_died_loses_the_role_to_a_node_that_sees_clients() -> None:
     state = challenging(last_heard=0.55)
     nonce = challenge_of(state)
     play(
@@ -266,7 +266,7 @@ def test_a_refused_node_stays_out_while_only_the_public_path_speaks() -> None:
 
 
 @pytest.mark.parametrize(("refusals", "pause"), [(1, 1.0), (2, 2.0), (4, 8.0), (7, 60.0), (30, 60.0)])
-def test_a_healed_vlan_brings_it_back_later_after_each_refusal(refusals: int, pause: float) -> None:
+def test_a_recovered_vlan_brings_it_back_later_after_each_refusal(refusals: int, pause: float) -> None:
     state = play(refused(refusals=refusals), at(pause - 0.01, hears(Phase.ACTIVE, Path.PRIVATE)))
     state = play(state, at(pause, hears(Phase.ACTIVE, Path.PRIVATE), Phase.STANDBY))
     assert desired(state, pause).eligible
@@ -401,8 +401,8 @@ def test_a_demoted_node_flushes_once_the_peer_claims_and_again_if_that_fails() -
 def test_a_frozen_machine_does_not_believe_that_it_is_still_active() -> None:
     lately = PeerView(dict.fromkeys(Path, 59.9), says(Phase.STANDBY))
     state = play(active(fenced=True, boosted=True, peer=lately), at(100.0, Frozen(40.0), Phase.BOOTING))
-    wish = desired(state, 100.0)
-    assert (wish.traffic, wish.eligible, wish.fence, wish.boost) == (Traffic.CLOSED, False, False, 0)
+    want = desired(state, 100.0)
+    assert (want.traffic, want.eligible, want.fence, want.boost) == (Traffic.CLOSED, False, False, 0)
     state = play(
         state,
         at(100.01, FAULT),
@@ -425,10 +425,10 @@ def test_an_agent_that_starts_on_a_serving_node_changes_nothing(flags: tuple[boo
     fresh = node(Phase.BOOTING, epoch=0, vrrp=VrrpRole.INIT, generation_seen=0)
     state = adopt(fresh, MINE, 5.0, boosted=boosted, fenced=fenced)
     state = play(state, at(5.0, MASTER), at(5.0, HealthRead(WELL)), at(5.1, Tick()))
-    wish = desired(state, 5.1)
-    assert (wish.traffic, wish.duplicate, wish.eligible) == (Traffic.LOCAL, False, True)
-    assert (wish.boost, wish.fence) == (BOOST if boosted else LEAD, fenced)
-    assert wish.announcement.med == 2**31 - MINE
+    want = desired(state, 5.1)
+    assert (want.traffic, want.duplicate, want.eligible) == (Traffic.LOCAL, False, True)
+    assert (want.boost, want.fence) == (BOOST if boosted else LEAD, fenced)
+    assert want.announcement.med == 2**31 - MINE
     assert state.generation_seen >= MINE // 2
 
 
@@ -461,10 +461,10 @@ def test_conntrackd_restarted_on_the_standby_is_flushed_again_and_out_of_sync_me
     assert play(state, at(0.51, hears(Phase.ACTIVE))).synced(0.51)
 
 
-def test_a_mute_conntrackd_is_asked_when_it_answers_again() -> None:
+def test_a_unresponsive_conntrackd_is_asked_when_it_answers_again() -> None:
     play(
         node(Phase.STANDBY, says(Phase.ACTIVE), flushed_for=None, flushing=THEIRS),
-        at(0.1, HealthRead(MUTE)),
+        at(0.1, HealthRead(UNRESPONSIVE)),
         at(0.2, ConntrackDone(ABANDON, THEIRS, False)),
         at(0.3, Tick()),
         at(0.4, HealthRead(WELL), conntrack(ABANDON, THEIRS)),

@@ -20,7 +20,7 @@ def test_changes_of_role_stand_among_the_rest() -> None:
     repair = line(50.0, "repair", thing="ruleset", found="changed", put="as rendered", suspects=["ufw"])
     found = timeline([*GIVER, repair])
     assert [entry.kind for entry in found] == ["repair", "switchover"]
-    assert found[0].text == "ruleset: found changed, put right: as rendered (may have been: ufw)"
+    assert found[0].text == "ruleset: found changed, repaired: as rendered (may have been: ufw)"
     assert found[1].change is not None
     assert found[1].text == "active to standby: why handing-over"
 
@@ -52,7 +52,7 @@ def test_a_daemon_is_away_from_its_end_to_its_return() -> None:
             "repair-not-done",
             {"thing": "chain", "found": "lost", "wanted": "x"},
             "repair",
-            "not put right",
+            "not repaired",
         ),
         ("repair-gave-up", {"thing": "ruleset", "suspects": []}, "repair", "again and again"),
         ("share-repaired", {"shares": ["192.0.2.1 to nat-b"]}, "repair", "192.0.2.1 to nat-b"),

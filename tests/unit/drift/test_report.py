@@ -50,10 +50,10 @@ def test_what_cannot_be_looked_at_is_said_and_nothing_is_repaired() -> None:
 
     class Seeing(Blind):
         async def findings(self) -> list[Finding]:
-            async def mend() -> None:
+            async def repair() -> None:
                 pytest.fail("a look must not repair")
 
-            return [Finding(Wrong("a", "b", "c"), mend)]
+            return [Finding(Wrong("a", "b", "c"), repair)]
 
     said = asyncio.run(report.looked([Blind(), Seeing()]))
     assert said == [Wrong("blind", "cannot be looked at: no answer", "readable"), Wrong("a", "b", "c")]

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from natpair.core.packets import ETH_ARP, ETH_IPV4, ETH_IPV6
 from natpair_lab.drill.pcap import Advert, Packet, Reset, ResetKind, Update
-from natpair_lab.drill.records import FlowRecord, Leg, Observed, RunData, Seen, Sighting, TapRecord, UdpRecord
+from natpair_lab.drill.records import FlowRecord, Link, Observed, RunData, Seen, Sighting, TapRecord, UdpRecord
 
 CLIENT_MAC = "02:00:00:00:00:01"
 MS = 1_000_000
@@ -59,18 +59,18 @@ def run(**changes: object) -> RunData:
 
 
 def advert(time_ns: int, node: str = "nat-b", priority: int = 110) -> Seen[Advert]:
-    return Seen(time_ns, node, Leg.VLAN, True, Advert("192.168.1.4", 51, priority))
+    return Seen(time_ns, node, Link.VLAN, True, Advert("192.168.1.4", 51, priority))
 
 
 def primary(time_ns: int, node: str = "nat-b", community: str = "65000:1") -> Seen[Update]:
-    return Seen(time_ns, node, Leg.PUBLIC, True, Update(("192.0.2.221/32",), (), (community,), 7))
+    return Seen(time_ns, node, Link.PUBLIC, True, Update(("192.0.2.221/32",), (), (community,), 7))
 
 
-def rst(time_ns: int, source: str, destination: str, *, leaving: bool, leg: Leg, **more: object) -> Seen[Reset]:
+def rst(time_ns: int, source: str, destination: str, *, leaving: bool, link: Link, **more: object) -> Seen[Reset]:
     node = str(more.get("node", "nat-a"))
     tag = int(str(more.get("tag", 77)))
     addresses = (source.rpartition(":")[0], destination.rpartition(":")[0])
-    return Seen(time_ns, node, leg, leaving, Reset(ResetKind.TCP_RST, source, destination, tag, *addresses))
+    return Seen(time_ns, node, link, leaving, Reset(ResetKind.TCP_RST, source, destination, tag, *addresses))
 
 
 def taps(**kinds: object) -> TapRecord:

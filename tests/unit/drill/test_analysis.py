@@ -14,7 +14,7 @@ from natpair_lab.drill.records import (
     AgentStep,
     FlowRecord,
     Leak,
-    Leg,
+    Link,
     NeighbourChange,
     Observed,
     RouteChange,
@@ -191,8 +191,8 @@ class TestFlows:
         assert analysis.analyse(run(flows=(late,))).flows_broken == 1
 
     def test_the_deadline_starts_when_the_cause_is_over(self) -> None:
-        healed = Injection(EVENT, EVENT + 130 * SECOND)
-        assert answer_by(KINDS[KindName.PARTITION], healed, EVENT + 131 * SECOND, 0.05) == EVENT + 140 * SECOND
+        recovered = Injection(EVENT, EVENT + 130 * SECOND)
+        assert answer_by(KINDS[KindName.PARTITION], recovered, EVENT + 131 * SECOND, 0.05) == EVENT + 140 * SECOND
 
     def test_a_patient_drill_waits_from_the_question(self) -> None:
         patient = replace(KINDS[KindName.CRASH], patient=True)
@@ -243,57 +243,57 @@ class TestResets:
         return analysis.analyse(run(taps=taps(resets=resets), own_addresses=own)).resets
 
     def test_a_reset_of_the_server_passes_through(self) -> None:
-        enters = rst(EVENT, SERVER, FIP, leaving=False, leg=Leg.PUBLIC)
-        leaves = rst(EVENT + MS, SERVER, CLIENT, leaving=True, leg=Leg.VLAN)
+        enters = rst(EVENT, SERVER, FIP, leaving=False, link=Link.PUBLIC)
+        leaves = rst(EVENT + MS, SERVER, CLIENT, leaving=True, link=Link.VLAN)
         assert self.count(enters, leaves) == 0
 
     def test_a_reset_of_the_client_passes_through_even_to_another_port(self) -> None:
-        enters = rst(EVENT, CLIENT, SERVER, leaving=False, leg=Leg.VLAN)
-        leaves = rst(EVENT + MS, "192.0.2.221:61000", SERVER, leaving=True, leg=Leg.PUBLIC)
+        enters = rst(EVENT, CLIENT, SERVER, leaving=False, link=Link.VLAN)
+        leaves = rst(EVENT + MS, "192.0.2.221:61000", SERVER, leaving=True, link=Link.PUBLIC)
         assert self.count(enters, leaves) == 0
 
     def test_a_relayed_reset_leaves_two_gateways(self) -> None:
-        enters = rst(EVENT, SERVER, FIP, leaving=False, leg=Leg.PUBLIC, node="nat-b")
-        handed_over = rst(EVENT + MS, SERVER, FIP, leaving=True, leg=Leg.VLAN, node="nat-b")
-        delivered = rst(EVENT + 2 * MS, SERVER, CLIENT, leaving=True, leg=Leg.VLAN)
+        enters = rst(EVENT, SERVER, FIP, leaving=False, link=Link.PUBLIC, node="nat-b")
+        handed_over = rst(EVENT + MS, SERVER, FIP, leaving=True, link=Link.VLAN, node="nat-b")
+        delivered = rst(EVENT + 2 * MS, SERVER, CLIENT, leaving=True, link=Link.VLAN)
         assert self.count(enters, handed_over, delivered) == 0
 
     def test_the_gateways_own_resets_count(self) -> None:
-        to_world = rst(EVENT, FIP, SERVER, leaving=True, leg=Leg.PUBLIC)
-        to_client = rst(EVENT, SERVER, CLIENT, leaving=True, leg=Leg.VLAN, tag=5)
+        to_world = rst(EVENT, FIP, SERVER, leaving=True, link=Link.PUBLIC)
+        to_client = rst(EVENT, SERVER, CLIENT, leaving=True, link=Link.VLAN, tag=5)
         assert self.count(to_world, to_client) == 2
 
     @pytest.mark.parametrize("tag", [76, 78, 0])
     def test_another_sequence_number_is_another_message(self, tag: int) -> None:
-        enters = rst(EVENT, SERVER, FIP, leaving=False, leg=Leg.PUBLIC)
-        leaves = rst(EVENT + MS, SERVER, CLIENT, leaving=True, leg=Leg.VLAN, tag=tag)
+        enters = rst(EVENT, SERVER, FIP, leaving=False, link=Link.PUBLIC)
+        leaves = rst(EVENT + MS, SERVER, CLIENT, leaving=True, link=Link.VLAN, tag=tag)
         assert self.count(enters, leaves) == 1
 
     def test_one_that_enters_later_explains_nothing(self) -> None:
-        leaves = rst(EVENT, SERVER, CLIENT, leaving=True, leg=Leg.VLAN)
-        enters = rst(EVENT + 10 * MS, SERVER, FIP, leaving=False, leg=Leg.PUBLIC)
+        leaves = rst(EVENT, SERVER, CLIENT, leaving=True, link=Link.VLAN)
+        enters = rst(EVENT + 10 * MS, SERVER, FIP, leaving=False, link=Link.PUBLIC)
         assert self.count(leaves, enters) == 1
 
     def test_one_that_entered_long_ago_explains_nothing(self) -> None:
-        enters = rst(EVENT, SERVER, FIP, leaving=False, leg=Leg.PUBLIC)
-        leaves = rst(EVENT + 6 * SECOND, SERVER, CLIENT, leaving=True, leg=Leg.VLAN)
+        enters = rst(EVENT, SERVER, FIP, leaving=False, link=Link.PUBLIC)
+        leaves = rst(EVENT + 6 * SECOND, SERVER, CLIENT, leaving=True, link=Link.VLAN)
         assert self.count(enters, leaves) == 1
 
     def test_between_the_nodes_themselves_is_no_clients_matter(self) -> None:
-        leaves = rst(EVENT, "192.168.1.3:3781", "192.168.1.4:3781", leaving=True, leg=Leg.VLAN)
+        leaves = rst(EVENT, "192.168.1.3:3781", "192.168.1.4:3781", leaving=True, link=Link.VLAN)
         assert self.count(leaves, own=frozenset({"192.168.1.3", "192.168.1.4"})) == 0
         assert self.count(leaves, own=frozenset({"192.168.1.3"})) == 1
 
     @given(st.integers(1, 2**32 - 1), st.integers(1024, 65535))
     def test_every_passing_reset_is_explained(self, tag: int, port: int) -> None:
-        enters = rst(EVENT, SERVER, f"192.0.2.221:{port}", leaving=False, leg=Leg.PUBLIC, tag=tag)
-        leaves = rst(EVENT + 1, SERVER, CLIENT, leaving=True, leg=Leg.VLAN, tag=tag)
+        enters = rst(EVENT, SERVER, f"192.0.2.221:{port}", leaving=False, link=Link.PUBLIC, tag=tag)
+        leaves = rst(EVENT + 1, SERVER, CLIENT, leaving=True, link=Link.VLAN, tag=tag)
         assert self.count(enters, leaves) == 0
 
 
 def test_leaks_are_counted_on_the_uplink_and_leaving_only() -> None:
     leak = Leak("192.168.1.101", "198.51.100.10", 17)
-    seen = tuple(Seen(EVENT, "nat-a", leg, leaving, leak) for leg in Leg for leaving in (True, False))
+    seen = tuple(Seen(EVENT, "nat-a", link, leaving, leak) for link in Link for leaving in (True, False))
     assert analysis.analyse(run(taps=taps(leaks=seen))).leaked_packets == 1
 
 

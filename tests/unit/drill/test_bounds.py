@@ -15,7 +15,7 @@ from natpair_lab.drill import bounds
 from natpair_lab.drill.analysis import analyse, summarise
 from natpair_lab.drill.kinds import KINDS, Conditions, KindName
 from natpair_lab.drill.machine import Machine
-from natpair_lab.drill.records import Leak, Leg, RunData, Seen
+from natpair_lab.drill.records import Leak, Link, RunData, Seen
 from natpair_lab.drill.result import Failure, Report, RunResult
 from natpair_lab.drill.stage import Durations
 from natpair_lab.drill.text import lines, picture
@@ -32,12 +32,12 @@ def gateway() -> Gateway:
     return configuration(None, None).gateway
 
 
-def judged(limits: dict[str, float], *runs: RunResult) -> tuple[Failure, ...]:
-    return bounds.judge(limits, runs, summarise(runs))
+def checked(limits: dict[str, float], *runs: RunResult) -> tuple[Failure, ...]:
+    return bounds.check(limits, runs, summarise(runs))
 
 
 def test_a_good_run_holds_all_that_always_holds() -> None:
-    assert judged(dict(bounds.ALWAYS), GOOD) == ()
+    assert checked(dict(bounds.ALWAYS), GOOD) == ()
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.floats(allow_nan=False, allow_infinity=False))
@@ -50,8 +50,8 @@ def test_what_was_not_measured_does_not_hold(value: float | None) -> None:
     assert bounds.exceeds(value, 1e9)
 
 
-LEAK = Seen(EVENT, "nat-a", Leg.PUBLIC, True, Leak("192.168.1.101", "198.51.100.10", 17))
-RST = rst(EVENT, "192.0.2.221:1", "198.51.100.10:2", leaving=True, leg=Leg.PUBLIC)
+LEAK = Seen(EVENT, "nat-a", Link.PUBLIC, True, Leak("192.168.1.101", "198.51.100.10", 17))
+RST = rst(EVENT, "192.0.2.221:1", "198.51.100.10:2", leaving=True, link=Link.PUBLIC)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ RST = rst(EVENT, "192.0.2.221:1", "198.51.100.10:2", leaving=True, leg=Leg.PUBLI
     ],
 )
 def test_every_bound_can_fail(bound: str, limit: float, data: RunData) -> None:
-    failed = judged({bound: limit}, GOOD, analyse(data))
+    failed = checked({bound: limit}, GOOD, analyse(data))
     assert {failure.bound for failure in failed} == {bound}
     assert failed[-1].run == (None if bound in bounds.OVER_ALL_RUNS else 1)
 
@@ -82,14 +82,14 @@ def test_every_bound_can_fail(bound: str, limit: float, data: RunData) -> None:
 def test_one_flow_in_a_thousand_may_break_over_all_runs_together() -> None:
     many = analyse(run(flows=(flow(error="ECONNRESET"), *[flow()] * 499)))
     whole = analyse(run(flows=tuple([flow()] * 500)))
-    assert judged({"flows_broken_ratio": 0.001}, many, whole) == ()
-    assert judged({"flows_broken_ratio": 0.001}, many)
+    assert checked({"flows_broken_ratio": 0.001}, many, whole) == ()
+    assert checked({"flows_broken_ratio": 0.001}, many)
 
 
 def test_a_run_that_measured_too_little_fails_whatever_it_saw() -> None:
     slow = analyse(run(udp=stream(every=4 * MS)))
-    assert {failure.bound for failure in judged({}, slow)} == {"packets_per_second"}
-    assert {failure.bound for failure in judged({}, analyse(run(flows=())))} == {"flows_total"}
+    assert {failure.bound for failure in checked({}, slow)} == {"packets_per_second"}
+    assert {failure.bound for failure in checked({}, analyse(run(flows=())))} == {"flows_total"}
 
 
 class TestKinds:
@@ -132,7 +132,7 @@ class TestKinds:
 
 def report(*runs: RunResult, limits: dict[str, float] | None = None) -> Report:
     limits = dict(bounds.ALWAYS) if limits is None else limits
-    failed = judged(limits, *runs)
+    failed = checked(limits, *runs)
     machine = Machine("a processor", 2, "6.1", {"bird": "2.13"}, "0.1.0")
     return Report("crash", "balanced", {}, limits, not failed, failed, summarise(runs), runs, machine, 0.5, True, 12.0)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from natpair_lab.drill.pcap import Packet
-from natpair_lab.drill.records import Leg, TapRecord
+from natpair_lab.drill.records import Link, TapRecord
 from natpair_lab.drill.taps import (
     Port,
     merge,
@@ -22,20 +22,20 @@ from natpair_lab.drill.witnesses import agent_steps
 from unit.drill.drill_samples import CLIENT_MAC, arp_packet, bgp_packet, bgp_update, ipv4, packet, tcp
 
 PRIVATE = IPv4Network("192.168.1.0/24")
-PORTS = {(Leg.PUBLIC, 3): Port("nat-a", Leg.PUBLIC), (Leg.VLAN, 3): Port("nat-b", Leg.VLAN)}
+PORTS = {(Link.PUBLIC, 3): Port("nat-a", Link.PUBLIC), (Link.VLAN, 3): Port("nat-b", Link.VLAN)}
 FIP = "192.0.2.221"
 OWNERS = {"2001:db8:100::3": "nat-a", "2001:db8:100::4": "nat-b", "203.0.113.4": "nat-b"}
 
 
-def record(*packets: Packet, leg: Leg = Leg.PUBLIC) -> TapRecord:
-    return tap_record(packets, PORTS, leg, private_networks(PRIVATE), 1000)
+def record(*packets: Packet, link: Link = Link.PUBLIC) -> TapRecord:
+    return tap_record(packets, PORTS, link, private_networks(PRIVATE), 1000)
 
 
 class TestLeaks:
     @pytest.mark.parametrize("source", ["192.168.1.101", "10.1.2.3", "172.16.0.1", "172.31.255.255"])
     def test_a_private_source_leaving_on_the_uplink(self, source: str) -> None:
         (leak,) = record(packet(ipv4(source, "198.51.100.10", 17, b"x" * 8))).leaks
-        assert (leak.node, leak.leg, leak.time_ns, leak.what.source) == ("nat-a", Leg.PUBLIC, 1001, source)
+        assert (leak.node, leak.link, leak.time_ns, leak.what.source) == ("nat-a", Link.PUBLIC, 1001, source)
 
     @pytest.mark.parametrize("source", ["192.0.2.221", "203.0.113.3", "172.32.0.1", "11.0.0.1"])
     def test_a_public_source_is_none(self, source: str) -> None:
@@ -48,7 +48,7 @@ class TestLeaks:
         assert record(packet(ipv4("10.0.0.1", "192.0.2.221", 17, b"x" * 8), interface=99)).leaks == ()
 
     def test_on_the_vlan_private_sources_are_at_home(self) -> None:
-        assert record(packet(ipv4("192.168.1.101", "198.51.100.10", 17, b"x")), leg=Leg.VLAN).leaks == ()
+        assert record(packet(ipv4("192.168.1.101", "198.51.100.10", 17, b"x")), link=Link.VLAN).leaks == ()
 
     def test_a_public_subnet_used_inside_is_private_too(self) -> None:
         assert private_networks(IPv4Network("100.64.0.0/16"))[-1] == IPv4Network("100.64.0.0/16")
@@ -61,7 +61,7 @@ def test_each_kind_of_packet_finds_its_place() -> None:
         packet(ipv4("192.168.1.4", "192.168.1.3", 112, bytes([0x31, 51, 110, 1, 0, 10, 0, 0]))),
         arp_packet("192.168.1.1", "192.168.1.1"),
         packet(ipv4("198.51.100.10", "192.168.1.101", 6, tcp(1, 2, flags=4))),
-        leg=Leg.VLAN,
+        link=Link.VLAN,
     )
     assert (len(vlan.adverts), len(vlan.arps), len(vlan.resets)) == (1, 1, 1)
     assert vlan.adverts[0].node == "nat-b"
@@ -71,7 +71,7 @@ def test_each_kind_of_packet_finds_its_place() -> None:
 
 def test_merging_keeps_all_in_order_of_time() -> None:
     seen = [packet(ipv4("10.0.0.1", "1.1.1.1", 17, b""))]
-    later, earlier = (tap_record(seen, PORTS, Leg.PUBLIC, private_networks(PRIVATE), offset) for offset in (50, 9))
+    later, earlier = (tap_record(seen, PORTS, Link.PUBLIC, private_networks(PRIVATE), offset) for offset in (50, 9))
     joined = merge([later, earlier], lost=2)
     assert [leak.time_ns for leak in joined.leaks] == [10, 51]
     assert joined.lost == 2

@@ -73,11 +73,11 @@ def test_a_name_that_cannot_be_a_file_is_refused(name: str):
         preflight.check(name)
 
 
-def test_without_root_the_cure_is_sudo(monkeypatch: pytest.MonkeyPatch):
+def test_without_root_the_fix_is_sudo(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(Unsupported) as refused:
         preflight.check("lab")
-    assert "sudo" in refused.value.cure
+    assert "sudo" in refused.value.fix
 
 
 def test_missing_programs_are_named_with_their_packages(monkeypatch: pytest.MonkeyPatch):
@@ -85,7 +85,7 @@ def test_missing_programs_are_named_with_their_packages(monkeypatch: pytest.Monk
     monkeypatch.setattr("shutil.which", lambda name: None if name in ("bird", "nft") else f"/usr/sbin/{name}")
     with pytest.raises(Unsupported) as refused:
         preflight.check("lab")
-    assert refused.value.cure == "apt-get install bird2 nftables"
+    assert refused.value.fix == "apt-get install bird2 nftables"
 
 
 def test_a_signal_waits_until_the_block_is_done():

@@ -1,4 +1,4 @@
-"""The fabric's files, judged by BIRD and nft themselves, and what is read back from BIRD."""
+"""The fabric's files, checked by BIRD and nft themselves, and what is read back from BIRD."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def test_bird_and_nft_accept_every_combination(gateway, tmp_path: Path, knobs: K
     for shares in ({fip: ("nat-a", "nat-b")}, {fip: ("nat-b",)}, {fip: ()}):
         made = fabric.configs(gateway, knobs, shares)
         for name in ("rs1", "router"):
-            judged = judge(tmp_path, made.files[f"{name}.conf"])
-            assert judged.returncode == 0, judged.stderr
+            checked = check(tmp_path, made.files[f"{name}.conf"])
+            assert checked.returncode == 0, checked.stderr
         checked = subprocess.run(
             ["unshare", "-n", "nft", "-c", "-f", "-"], input=made.files["sessions.nft"], text=True, check=False
         )
@@ -70,12 +70,12 @@ def test_bird_and_nft_accept_every_combination(gateway, tmp_path: Path, knobs: K
 
 
 @pytest.mark.root
-def test_the_judge_refuses_a_bad_file(gateway, tmp_path: Path):
+def test_the_check_refuses_a_bad_file(gateway, tmp_path: Path):
     good = fabric.configs(gateway, Knobs(), fabric.all_shared(gateway)).files["rs1.conf"]
-    assert judge(tmp_path, good.replace("passive yes", "passiv yes")).returncode != 0
+    assert check(tmp_path, good.replace("passive yes", "passiv yes")).returncode != 0
 
 
-def judge(tmp_path: Path, text: str) -> subprocess.CompletedProcess[str]:
+def check(tmp_path: Path, text: str) -> subprocess.CompletedProcess[str]:
     path = tmp_path / "bird.conf"
     path.write_text(text)
     return subprocess.run(["bird", "-p", "-c", str(path)], capture_output=True, text=True, timeout=10, check=False)

@@ -15,7 +15,7 @@ def test_no_fault_drops_nothing():
     assert "drop" not in ruleset(SwitchFaults())
 
 
-def test_a_dead_port_drops_both_ways_and_can_be_mended():
+def test_a_dead_port_drops_both_ways_and_can_be_repaired():
     dead = SwitchFaults().with_dead("nat-a", True)
     assert 'iifname "nat-a" drop' in ruleset(dead)
     assert 'oifname "nat-a" drop' in ruleset(dead)

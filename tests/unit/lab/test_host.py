@@ -133,7 +133,7 @@ def test_waiting_gives_up_with_what_was_expected_and_the_diagnosis():
     with pytest.raises(host.LabError) as failed:
         wait_until(lambda: None, deadline_seconds=0.1, what="a miracle", diagnose=lambda: "look there")
     assert time.monotonic() - started < 5
-    assert (failed.value.message, failed.value.cure) == ("a miracle did not happen within 0.1 s", "look there")
+    assert (failed.value.message, failed.value.fix) == ("a miracle did not happen within 0.1 s", "look there")
 
 
 def test_waiting_returns_the_value():

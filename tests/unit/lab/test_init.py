@@ -188,7 +188,7 @@ def test_an_unknown_service_is_answered_with_those_there_are(supervise):
     host_ = supervise(shell("daemon", "exec sleep 60"))
     with pytest.raises(LabError) as refused:
         host_.ask(op="stop", service="deamon")
-    assert refused.value.cure == "one of: daemon"
+    assert refused.value.fix == "one of: daemon"
 
 
 @pytest.mark.root

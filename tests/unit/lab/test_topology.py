@@ -122,7 +122,7 @@ def test_a_node_cannot_have_a_name_of_the_labs_own(gateway, name):
 def test_an_unknown_host_is_answered_with_those_there_are(gateway):
     with pytest.raises(LabError) as refused:
         topology.build(gateway).host("nat-c")
-    assert "nat-a, nat-b" in refused.value.cure
+    assert "nat-a, nat-b" in refused.value.fix
 
 
 def test_the_picture_shows_every_name_and_address(gateway):

@@ -61,7 +61,7 @@ async def test_a_label_that_was_there_before_is_not_taken_for_ours() -> None:
         account.serve(api)
         with pytest.raises(ApiError, match="is taken") as caught:
             await creating.create_instance(client, NEW, SOON)
-        assert "adopt" in caught.value.cure
+        assert "adopt" in caught.value.fix
         assert api.count("POST", INSTANCES) == 0
 
 
@@ -93,7 +93,7 @@ async def test_an_address_that_does_not_show_is_not_asked_for_again() -> None:
         with pytest.raises(ApiError) as caught:
             await creating.allocate_address(client, OWNER, SOON)
         assert caught.value.uncertain
-        assert "look whether" in caught.value.cure
+        assert "look whether" in caught.value.fix
         assert api.count("POST", IPS) == 1
 
 
@@ -113,7 +113,7 @@ async def test_an_account_that_may_have_no_further_address_is_told_what_to_do() 
         api.on("POST", IPS, refuse(400, "Additional IPv4 addresses require technical justification."))
         with pytest.raises(ApiError, match="justification") as caught:
             await creating.allocate_address(client, OWNER, SOON)
-        assert "support ticket" in caught.value.cure
+        assert "support ticket" in caught.value.fix
 
 
 async def test_groups_and_firewalls_are_made_the_same_way() -> None:

@@ -44,7 +44,7 @@ def test_what_a_status_means(operation: Operation, status: int, text: str, retry
 def test_what_silence_means(operation: Operation, sent: bool, retryable: bool, uncertain: bool) -> None:
     error = no_answer(operation, "silence", sent=sent)
     assert (error.retryable, error.uncertain) == (retryable, uncertain)
-    assert bool(error.cure) == (uncertain or not sent)
+    assert bool(error.fix) == (uncertain or not sent)
 
 
 def test_an_unreadable_answer_to_a_create_leaves_it_open() -> None:
@@ -70,7 +70,7 @@ def test_retry_after(value: str | None, seconds: float | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "reason", "cure"),
+    ("status", "reason", "fix"),
     [
         (401, "Invalid Token", "new token"),
         (401, "Your OAuth token is not authorized to use this endpoint.", "linodes:read_write"),
@@ -78,12 +78,12 @@ def test_retry_after(value: str | None, seconds: float | None) -> None:
         (429, "Too many requests", "wait"),
     ],
 )
-def test_cures(status: int, reason: str, cure: str) -> None:
-    assert cure in refused(MAKE, status, {}, json.dumps({"errors": [{"reason": reason}]})).cure
+def test_fixes(status: int, reason: str, fix: str) -> None:
+    assert fix in refused(MAKE, status, {}, json.dumps({"errors": [{"reason": reason}]})).fix
 
 
 def test_only_a_call_without_rights_to_name_says_so() -> None:
-    assert "to be valid" in refused(op.LIST_REGIONS, 401, {}, "").cure
+    assert "to be valid" in refused(op.LIST_REGIONS, 401, {}, "").fix
 
 
 @given(

@@ -297,6 +297,6 @@ def _fits(value: object, argument: Argument) -> bool:
         ({"ips": [], "linode_id": 1, "linode": 1}, "linode is unknown"),
     ],
 )
-def test_the_judge_can_say_no(body: dict[str, Any], complaint: str, table: tuple[Published, ...]) -> None:
+def test_the_check_can_say_no(body: dict[str, Any], complaint: str, table: tuple[Published, ...]) -> None:
     theirs = one_of(table, "POST", "/networking/ips/share")
     assert list(complaints(body, theirs.arguments)) == [complaint]

@@ -29,7 +29,7 @@ async def test_a_name_that_is_not_found_is_an_error_of_the_api() -> None:
             await transport.call(op.LIST_REGIONS)
 
 
-MUTE = """
+UNRESPONSIVE = """
 import asyncio, socket, sys, time
 from natpair.linode.resolver import DaemonResolver
 from aiohttp import ThreadedResolver
@@ -48,10 +48,10 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize(("resolver", "held_up"), [("DaemonResolver", False), ("ThreadedResolver", True)])
-def test_a_mute_name_server_holds_no_process_up(resolver: str, held_up: bool) -> None:
+def test_a_unresponsive_name_server_holds_no_process_up(resolver: str, held_up: bool) -> None:
     """The second line is aiohttp's own resolver, so that the first one means something."""
     process = subprocess.Popen(
-        [sys.executable, "-c", MUTE.format(resolver=resolver)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", UNRESPONSIVE.format(resolver=resolver)], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "gave up\n"

@@ -93,7 +93,7 @@ async def test_a_share_that_never_shows_is_told() -> None:
         api.on("POST", SHARE, ok())
         with pytest.raises(NotReady, match=f"Linode {B}") as caught:
             await sharing.share(client, B, [V4], SOON)
-        assert "Terraform" in caught.value.cure
+        assert "Terraform" in caught.value.fix
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -103,7 +103,7 @@ async def test_a_missing_right_is_a_clear_word(status: int) -> None:
         api.on("POST", SHARE, refuse(status, "Your OAuth token is not authorized to use this endpoint."))
         with pytest.raises(ApiError, match="not authorized") as caught:
             await sharing.share(client, B, [V4], SOON)
-        assert "ips:read_write linodes:read_write" in caught.value.cure
+        assert "ips:read_write linodes:read_write" in caught.value.fix
         assert caught.value.exit_code == 77
 
 
@@ -160,8 +160,8 @@ def test_merging_adds_ours_and_takes_nothing(
     after = before.having(ours)
     assert set(after.listed()) == theirs | ours | ranges
     assert after.having(ours) == after
-    assert after.lacking(ours) == before.lacking(ours)
-    assert set(before.lacking(ours).listed()) == (theirs - ours) | ranges
+    assert after.missing(ours) == before.missing(ours)
+    assert set(before.missing(ours).listed()) == (theirs - ours) | ranges
 
 
 @given(ADDRESSES, st.dictionaries(st.integers(1, 3), ADDRESSES, min_size=1), st.integers(1, 4))
@@ -176,6 +176,6 @@ def test_drift_is_exactly_what_is_missing(
         for linode, addresses in shared.items()
     }
     drifts = find_drift(fips, owners, found, "us-ord")
-    lacking = {(fip, linode) for fip in fips for linode in shared if linode != owner and fip not in shared[linode]}
-    assert {(drift.address, drift.receiver) for drift in drifts} == lacking
+    missing = {(fip, linode) for fip in fips for linode in shared if linode != owner and fip not in shared[linode]}
+    assert {(drift.address, drift.receiver) for drift in drifts} == missing
     assert all(drift.repairable for drift in drifts)

@@ -38,7 +38,7 @@ def test_what_cannot_be_a_token_is_refused(text: str) -> None:
 def test_no_token_says_where_to_put_one() -> None:
     with pytest.raises(Unsupported) as caught:
         read_token(None, {})
-    assert "NATPAIR_LINODE_TOKEN" in caught.value.cure
+    assert "NATPAIR_LINODE_TOKEN" in caught.value.fix
 
 
 def test_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
     file.chmod(0o640)
     with pytest.raises(Unsupported, match="others than its owner") as caught:
         read_token(file, {})
-    assert "chmod 600" in caught.value.cure
+    assert "chmod 600" in caught.value.fix
     with pytest.raises(Unsupported, match="No such file"):
         read_token(tmp_path / "none", {})
 

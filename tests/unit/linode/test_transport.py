@@ -183,7 +183,7 @@ async def test_a_redirect_is_not_followed() -> None:
         api.on("GET", ONE, ok({}, 302, {"Location": f"{api.url}/elsewhere"}))
         with pytest.raises(ApiError, match="302") as caught:
             await client.instance(7)
-        assert "redirect" in caught.value.cure
+        assert "redirect" in caught.value.fix
         assert api.count("GET", "/elsewhere") == 0
 
 
@@ -276,7 +276,7 @@ async def test_when_time_is_up_between_two_tries_the_last_answer_is_told() -> No
     async with Transport(None, base_url="http://127.0.0.1:9", limits=limits) as transport:
         with pytest.raises(ApiError, match="cannot connect") as caught:
             await transport.call(op.LIST_REGIONS)
-    assert caught.value.cure
+    assert caught.value.fix
 
 
 async def test_reading_keeps_its_connection_and_writing_takes_a_new_one_each_time() -> None:

@@ -132,7 +132,7 @@ async def test_a_token_without_the_scope_is_told_which_one() -> None:
         emulator.api.tokens.set(CANARY, Granted(frozenset({"linodes:read_write"})))
         with pytest.raises(ApiError, match="not authorized") as caught:
             await client.replace_shares(a, [])
-        assert "ips:read_write" in caught.value.cure
+        assert "ips:read_write" in caught.value.fix
 
 
 async def test_maintenance_events_regions_and_prices_are_read() -> None:

@@ -34,7 +34,7 @@ def text(manager: Manager, client: Client = CLIENT) -> str:
 
 
 def test_netplan_says_address_route_mtu_and_resolvers() -> None:
-    """Read by a YAML parser; netplan's own reads it in tests/judges, where it is at hand."""
+    """Read by a YAML parser; netplan's own reads it in tests/checks, where it is at hand."""
     (interface,) = yaml.safe_load(text(Manager.NETPLAN))["network"]["ethernets"].items()
     assert interface == (
         "eth1",

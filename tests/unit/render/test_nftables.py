@@ -182,7 +182,7 @@ def test_clients_leave_with_a_fip_and_the_node_with_its_own_address() -> None:
     assert guard == [
         'oifname != "eth0" accept',
         'counter name ip saddr map { 192.0.2.221 : "passed_192.0.2.221" } accept',
-        'iifname "eth1" update @astray { ct reply ip daddr }',
+        'iifname "eth1" update @misrouted { ct reply ip daddr }',
         'iifname "eth1" counter name leak_guard drop',
         "ip saddr 192.168.1.0/24 counter name own_leak drop",
         "ip saddr != 203.0.113.3 counter name leak_guard drop",

@@ -74,7 +74,7 @@ async def test_a_refusal_is_an_error_with_birds_words(tmp_path: Path, code: int)
 
 
 @pytest.mark.parametrize("answer", ["", "1000-half a reply\n"])
-async def test_a_bird_that_ends_in_the_middle_is_mute(tmp_path: Path, answer: str) -> None:
+async def test_a_bird_that_ends_in_the_middle_is_unresponsive(tmp_path: Path, answer: str) -> None:
     async with playing(tmp_path, lambda line: answer) as socket:
         with pytest.raises(DaemonError, match="does not answer"):
             await bird.command("configure", socket=socket)
@@ -87,10 +87,10 @@ async def test_a_bird_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest
             await bird.command("configure", socket=socket)
 
 
-async def test_no_bird_is_an_error_with_a_cure(tmp_path: Path) -> None:
+async def test_no_bird_is_an_error_with_a_fix(tmp_path: Path) -> None:
     with pytest.raises(DaemonError) as caught:
         await bird.command("configure", socket=str(tmp_path / "none"))
-    assert caught.value.cure
+    assert caught.value.fix
 
 
 async def test_sessions_are_counted_by_protocol_and_state(tmp_path: Path, control: Callable[[str], None]) -> None:

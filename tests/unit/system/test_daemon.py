@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from natpair.agent import daemons
-from natpair.agent.daemons import Mute
+from natpair.agent.daemons import Unresponsive
 from natpair.system import daemon
 from natpair.system.daemon import Process, named
 
@@ -67,16 +67,16 @@ def test_whoever_got_the_number_of_a_silent_daemon_lives_on(monkeypatch: pytest.
     silent, stranger = sleeper(), sleeper()
     numbers = [silent.pid]
     monkeypatch.setattr(daemons, "listener_of", lambda _socket: numbers[0])
-    mute = Mute("socket", patience=10.0)
+    unresponsive = Unresponsive("socket", patience=10.0)
     try:
-        assert not mute.silent(1.0)
+        assert not unresponsive.silent(1.0)
         silent.kill()
         silent.wait()
-        if (held := getattr(mute, "listener", None)) is not None:
+        if (held := getattr(unresponsive, "listener", None)) is not None:
             assert isinstance(held, Process)
         else:
-            mute.pid = stranger.pid  # type: ignore[attr-defined] - what the number means by now
-        assert not mute.silent(12.0), "nobody was killed"
+            unresponsive.pid = stranger.pid  # type: ignore[attr-defined] - what the number means by now
+        assert not unresponsive.silent(12.0), "nobody was killed"
         with pytest.raises(subprocess.TimeoutExpired):
             stranger.wait(0.2)
     finally:
@@ -88,6 +88,6 @@ def test_whoever_got_the_number_of_a_silent_daemon_lives_on(monkeypatch: pytest.
 def test_a_daemon_that_stays_silent_is_killed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     silent = sleeper()
     monkeypatch.setattr(daemons, "listener_of", lambda _socket: silent.pid)
-    mute = Mute("socket", patience=10.0)
-    assert [mute.silent(now) for now in (1.0, 5.0, 12.0)] == [False, False, True]
+    unresponsive = Unresponsive("socket", patience=10.0)
+    assert [unresponsive.silent(now) for now in (1.0, 5.0, 12.0)] == [False, False, True]
     assert silent.wait(5) == -signal.SIGKILL

@@ -189,7 +189,7 @@ async def test_a_dump_that_never_becomes_whole_is_no_state(tmp_path: Path, monke
 async def test_without_keepalived_there_is_no_state(tmp_path: Path) -> None:
     with pytest.raises(DaemonError) as caught:
         await dump(str(tmp_path / "pid"), str(tmp_path / "json"))
-    assert caught.value.cure
+    assert caught.value.fix
 
 
 def test_the_sample_is_json() -> None:

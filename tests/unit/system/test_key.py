@@ -1,4 +1,4 @@
-"""The pair's key: judged before somebody relies on it, and never shown."""
+"""The pair's key: checked before somebody relies on it, and never shown."""
 
 from __future__ import annotations
 

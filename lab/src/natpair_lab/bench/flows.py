@@ -107,7 +107,7 @@ def bench_flows(lab: Lab, many: int, runs: int, machine: Machine, progress: Prog
 
 
 def report(profile: Profile, few: Size, many: Size, back: Return, machine: Machine) -> FlowsReport:
-    """The bars judged. Pure."""
+    """The bars checked. Pure."""
     ratio = round(many.outage_ms.p50 / few.outage_ms.p50, 3)
     bars = (
         Bar("outage_ratio", MAX_OUTAGE_RATIO, ratio, ratio <= MAX_OUTAGE_RATIO),

@@ -84,7 +84,7 @@ def open_results(path: Path, machine: Machine, flows: int) -> ResultsFile:
         what for what, same in (("flows", found.flows == flows), ("machine", found.machine == machine)) if not same
     ]
     if differing:
-        raise LabError(f"{path} holds results of another {differing[0]}", cure=_OTHER_FILE)
+        raise LabError(f"{path} holds results of another {differing[0]}", fix=_OTHER_FILE)
     text = path.read_text(encoding="utf-8")
     if not text.endswith("\n"):  # the run that was being written when the machine died
         path.write_text(text[: text.rindex("\n") + 1], encoding="utf-8")
@@ -94,11 +94,11 @@ def open_results(path: Path, machine: Machine, flows: int) -> ResultsFile:
 def read_results(path: Path) -> ResultsFile:
     """The results at `path`, wherever they were measured; LabError if they are none."""
     if not path.exists():
-        raise LabError(f"there is no {path}", cure="measure first: natpair bench failover --results FILE")
+        raise LabError(f"there is no {path}", fix="measure first: natpair bench failover --results FILE")
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     head = _parsed(lines[0]) if lines else {}
     if head.get("schema") != SCHEMA:
-        raise LabError(f"{path} holds no results of a bench", cure=_OTHER_FILE)
+        raise LabError(f"{path} holds no results of a bench", fix=_OTHER_FILE)
     return ResultsFile(path, Machine(**head["machine"]), head["flows"], _runs(path, lines[1:]))
 
 
@@ -112,7 +112,7 @@ def _runs(path: Path, lines: Sequence[str]) -> list[Measured]:
             named = {"contestant": Contestant(raw["contestant"]), "event": Event(raw["event"])}
             runs.append(Measured(**(raw | named)))
         except (KeyError, TypeError, ValueError) as error:
-            raise LabError(f"{path} line {number} is no run of a bench", cure="remove that line") from error
+            raise LabError(f"{path} line {number} is no run of a bench", fix="remove that line") from error
     return runs
 
 

@@ -42,7 +42,7 @@ class Labs:
         if contestant not in self.up:
             name = f"{self.name}-{contestant}"
             if (netns.LABS / name).exists():
-                self.up[contestant] = _healed(_fitting(_attached(name), contestant))
+                self.up[contestant] = _recovered(_fitting(_attached(name), contestant))
             else:
                 self.build(contestant, name)
         return self.up[contestant]
@@ -54,7 +54,7 @@ class Labs:
         self.built.add(contestant)
 
     def rebuild(self, contestant: Contestant) -> None:
-        """Replace a lab that did not heal; one that was up before is not ours to remove."""
+        """Replace a lab that did not recover; one that was up before is not ours to remove."""
         if contestant not in self.built:
             return
         self.up[contestant].down()
@@ -74,10 +74,10 @@ def _attached(name: str) -> Lab:
     try:
         return Lab.attach(name)
     except LabError as error:
-        raise LabError(f"the lab {name} is there, half built", cure=f"natpair lab down --name {name}") from error
+        raise LabError(f"the lab {name} is there, half built", fix=f"natpair lab down --name {name}") from error
 
 
-def _healed(lab: Lab) -> Lab:
+def _recovered(lab: Lab) -> Lab:
     """A lab that was left behind in the middle of a run, made whole; its pair gets ready by itself then."""
     for node in lab.nodes:
         for kind in (POWER_CUT, "vlan-down", "public-down"):
@@ -90,7 +90,7 @@ def _fitting(lab: Lab, contestant: Contestant) -> Lab:
     wanted = contestant.profile or lab.gateway.pair.profile
     if lab.design is not contestant.design or lab.gateway.pair.profile is not wanted:
         raise LabError(
-            f"the lab {lab.name} is up and is no {contestant} pair", cure=f"natpair lab down --name {lab.name}"
+            f"the lab {lab.name} is up and is no {contestant} pair", fix=f"natpair lab down --name {lab.name}"
         )
     return lab
 
@@ -143,7 +143,7 @@ def _one(lab: Lab, cell: Cell, flows: int) -> Measured:
 def seen_by_all(run: RunResult) -> RunResult:
     """The run; LabError if a tap missed packets in it: its resets and leaks would be too few, and count as measured."""
     if run.taps_lost:
-        raise LabError(f"the taps missed {run.taps_lost} packets", cure="measure on a machine that has less to do")
+        raise LabError(f"the taps missed {run.taps_lost} packets", fix="measure on a machine that has less to do")
     return run
 
 

@@ -1,1 +1,1 @@
-"""Faults on purpose: each one of a catalogue, judged by invariants over what independent witnesses recorded."""
+"""Faults on purpose: each one of a catalogue, checked by invariants over what independent witnesses recorded."""

@@ -25,11 +25,11 @@ from natpair_lab.testbed.topology import Design
 from natpair_lab.testbed.world import Lab
 
 PAIRED_BOUND_MS = 120_000.0
-"""Two faults at once may take the whole pair down until one is mended; what must hold is everything else."""
+"""Two faults at once may take the whole pair down until one is repaired; what must hold is everything else."""
 _MOST_LATER_SECONDS = 2.0
 _CLASSIC_SECONDS = 5.0
-_CLASSIC_HEAL_SECONDS = 5.0
-"""It heals by itself in that time or, as its description has it, by hand."""
+_CLASSIC_RECOVER_SECONDS = 5.0
+"""It recovers by itself in that time or, as its description has it, by hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One thing to run and judge: a fault, or a schedule as a fault of its own."""
+    """One thing to run and check: a fault, or a schedule as a fault of its own."""
 
     fault: Fault
     again: str
@@ -81,10 +81,10 @@ def pairable() -> tuple[int, ...]:
 
 
 def paired(schedule: Schedule) -> Fault:
-    """A schedule as one fault: the first injected, a pause, the second; judged by what two at once may not break.
+    """A schedule as one fault: the first injected, a pause, the second; checked by what two at once may not break.
 
     Flows may die and the outage may last until repair when both nodes are hit; leaks, two owners, resets, clashing
-    mappings, foreign addresses, and a pair that does not heal are never all right.
+    mappings, foreign addresses, and a pair that does not recover are never all right.
     """
     first, second = row(schedule.first), row(schedule.second)
 
@@ -105,13 +105,13 @@ def paired(schedule: Schedule) -> Fault:
         Invariant.RESETS,
         Invariant.UNIQUE,
         Invariant.FIP_ONLY,
-        Invariant.HEALS,
+        Invariant.RECOVERS,
         Invariant.STATUS,
         Invariant.BOUNDED,
     )
     name = f"{first.name} + {schedule.later_seconds:g} s + {second.name}"
     grace = max(first.limits.fip_grace_ms, second.limits.fip_grace_ms)
-    bends = Limits(transitions=8, heal_seconds=90, fip_grace_ms=grace and 20_000)
+    bends = Limits(transitions=8, recover_seconds=90, fip_grace_ms=grace and 20_000)
     key = f"{schedule.first}+{schedule.second}+{schedule.later_seconds:g}"
     return Fault(schedule.number, name, PAIRED_BOUND_MS, inject, repair, kept, bends, pair=key)
 
@@ -136,11 +136,11 @@ def jobs(options: Options) -> tuple[Job, ...]:
         command = f"natpair chaos --campaign {options.campaign} --seed {options.seed}{word} --schedule"
         wanted = [s for s in drawn if options.schedule in (None, s.number)]
         if not wanted:
-            raise Usage(f"there is no schedule {options.schedule}", cure=f"one of 1 to {options.campaign}")
+            raise Usage(f"there is no schedule {options.schedule}", fix=f"one of 1 to {options.campaign}")
         return tuple(Job(paired(s), f"{command} {s.number}") for s in wanted)
     ids = tuple(CATALOGUE) if options.everything else options.faults
     if not ids:
-        raise Usage("nothing to break was named", cure="--fault N, --all or --campaign N; natpair chaos --list")
+        raise Usage("nothing to break was named", fix="--fault N, --all or --campaign N; natpair chaos --list")
     return tuple(Job(row(n), f"natpair chaos --fault {n}{word}") for n in ids)
 
 
@@ -176,13 +176,13 @@ def _one(job: Job, labs: _Labs, options: Options) -> FaultResult:
         why = f"no agent of the lab {options.name} watches an account; for another --name, chaos builds one that does"
         return FaultResult(fault.id, fault.name, Verdict.NOT_POSSIBLE, None, None, reason=why, again=job.again)
     if options.design != Design.NATPAIR.value:
-        fault = replace(fault, limits=replace(fault.limits, heal_seconds=_CLASSIC_HEAL_SECONDS))
+        fault = replace(fault, limits=replace(fault.limits, recover_seconds=_CLASSIC_RECOVER_SECONDS))
     kind = "schedule" if options.campaign is not None else "fault"
     return run_fault(labs.ready(watched=fault.watched), fault, options.folder / f"{kind}-{fault.id}", again=job.again)
 
 
 class _Labs:
-    """The lab in use: one for as long as it heals, a new one when it does not."""
+    """The lab in use: one for as long as it recovers, a new one when it does not."""
 
     def __init__(self, options: Options, progress: Progress) -> None:
         self._options = options
@@ -210,8 +210,8 @@ class _Labs:
             self._lab = self._new() if self._ours else self._found()
         elif not self._is_ready(self._lab):
             if not self._ours:
-                raise LabError(f"the lab {self._lab.name} did not heal", cure=self._lab.diagnose())
-            self._progress(f"the pair did not heal ({self._lab.diagnose()}): building a new lab")
+                raise LabError(f"the lab {self._lab.name} did not recover", fix=self._lab.diagnose())
+            self._progress(f"the pair did not recover ({self._lab.diagnose()}): building a new lab")
             self._lab.down()
             self._lab = self._new()
         self.profile = self._lab.gateway.pair.profile.value
@@ -220,9 +220,7 @@ class _Labs:
     def _found(self) -> Lab:
         lab = Lab.attach(self._options.name)
         if lab.design.value != self._options.design:
-            raise LabError(
-                f"the lab {lab.name} has the {lab.design} design", cure=f"natpair lab down --name {lab.name}"
-            )
+            raise LabError(f"the lab {lab.name} has the {lab.design} design", fix=f"natpair lab down --name {lab.name}")
         return lab
 
     def can_watch(self) -> bool:
@@ -261,7 +259,7 @@ def report(options: Options, found: tuple[FaultResult, ...], seconds: float, pro
 
 
 def again(folder: Path, options: Options) -> Report:
-    """Judge the history kept in `folder` again, without any lab."""
+    """Check the history kept in `folder` again, without any lab."""
     record = histories.read(folder)
     first, *rest = record.fault.split("+")
     fault = paired(Schedule(0, int(first), int(rest[0]), float(rest[1]))) if rest else row(int(first))

@@ -37,5 +37,5 @@ def row(number: int) -> Fault:
     """The row with a number; Usage if there is none."""
     found = CATALOGUE.get(number)
     if found is None:
-        raise Usage(f"there is no fault {number}", cure=f"one of 1 to {max(CATALOGUE)}; natpair chaos --list")
+        raise Usage(f"there is no fault {number}", fix=f"one of 1 to {max(CATALOGUE)}; natpair chaos --list")
     return found

@@ -24,7 +24,7 @@ class Group:
     def __init__(self, controller: str, name: str) -> None:
         hierarchy = ROOT / controller
         if not (hierarchy / "cgroup.procs").exists():
-            raise LabError(f"this machine has no {controller} control groups of version 1", cure=f"mount {hierarchy}")
+            raise LabError(f"this machine has no {controller} control groups of version 1", fix=f"mount {hierarchy}")
         self._parent = hierarchy
         self.folder = hierarchy / f"natpair-chaos-{name}"
         self.folder.mkdir(exist_ok=True)

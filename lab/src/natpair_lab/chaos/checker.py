@@ -26,7 +26,7 @@ from natpair_lab.drill.analysis import (
     union,
 )
 from natpair_lab.drill.pcap import Reset, ResetKind
-from natpair_lab.drill.records import Leak, Leg, Seen
+from natpair_lab.drill.records import Leak, Link, Seen
 
 NEW_SLACK_MS = 500.0
 ANSWER_WITHIN_NS = 10_000_000_000
@@ -38,7 +38,7 @@ _NO_VIP = "nobody saw who had the VIP"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One invariant's judgement. `value` None: it could not be judged, which counts as not held."""
+    """One invariant's check. `value` None: it could not be checked, which counts as not held."""
 
     invariant: str
     held: bool
@@ -48,7 +48,7 @@ class Finding:
     detail: str = ""
 
 
-def judge(history: History, fault: Fault) -> tuple[Finding, ...]:
+def check(history: History, fault: Fault) -> tuple[Finding, ...]:
     """Every invariant the fault names."""
     return tuple(_RULES[invariant](history, fault) for invariant in fault.invariants)
 
@@ -89,7 +89,7 @@ def path(history: History, fault: Fault) -> Finding:
     """I3: the kernel that has the VIP against the fabric's route."""
     if not history.vip_seen:
         return _finding(Invariant.PATH, None, fault.limits.path_ms, "ms", _NO_VIP)
-    longest = timeline.longest_after(timeline.astray(history), history.event_ns)
+    longest = timeline.longest_after(timeline.misrouted(history), history.event_ns)
     return _finding(Invariant.PATH, to_ms(longest), fault.limits.path_ms, "ms")
 
 
@@ -102,7 +102,7 @@ def flows(history: History, fault: Fault) -> Finding:
         if flow.opened_ns and flow.opened_ns <= history.event_ns - OLD_FLOW_NS and flow.kind in limits.flow_kinds
     ]
     if not old:
-        return _finding(Invariant.FLOWS, None, limits.broken_ratio, "of flows", "no flow was old enough to be judged")
+        return _finding(Invariant.FLOWS, None, limits.broken_ratio, "of flows", "no flow was old enough to be checked")
     deadline = max(history.calm_ns, history.probe_ns) + ANSWER_WITHIN_NS
     broken = [f"{flow.kind}: {why}" for flow in old if (why := fault_of(flow, deadline))]
     detail = [f"{len(broken)} of {len(old)}", *sorted(set(broken))] if broken else ""
@@ -116,7 +116,7 @@ def resets(history: History, _fault: Fault) -> Finding:
     end of a node's own connection, from its own address, to the provider's API.
     """
     unexplained = unexplained_resets(history.taps.resets, history.own_addresses | history.provider)
-    found = [seen for seen in unexplained if not (seen.leg is Leg.VLAN and _prohibited(seen.what))]
+    found = [seen for seen in unexplained if not (seen.link is Link.VLAN and _prohibited(seen.what))]
     detail = (f"{seen.node}: {seen.what.kind} {seen.what.source} to {seen.what.destination}" for seen in found)
     return _finding(Invariant.RESETS, len(found), 0, "packets", detail)
 
@@ -175,10 +175,10 @@ def fip_only(history: History, fault: Fault) -> Finding:
     return _finding(Invariant.FIP_ONLY, len(wrong), 0, "sightings", sorted(set(wrong)))
 
 
-def heals(history: History, fault: Fault) -> Finding:
+def recovers(history: History, fault: Fault) -> Finding:
     """I9: the time from the beginning of the repair to a whole pair, its flows on both nodes, few changes of role."""
     after, limits = history.aftermath, fault.limits
-    bound = limits.heal_seconds * 1000
+    bound = limits.recover_seconds * 1000
     value = None if after.ready_ns is None else to_ms(max(0, after.ready_ns - history.repair_ns))
     wrong = unlike_a_pair(after)
     taken = timeline.takings(history)
@@ -186,7 +186,7 @@ def heals(history: History, fault: Fault) -> Finding:
         wrong.append(f"the VIP was taken {taken} times, {limits.transitions} are allowed")
     if value is None:
         wrong.append("the pair did not get ready again")
-    finding = _finding(Invariant.HEALS, value, bound, "ms", wrong)
+    finding = _finding(Invariant.RECOVERS, value, bound, "ms", wrong)
     return Finding(finding.invariant, finding.held and not wrong, value, bound, "ms", finding.detail)
 
 
@@ -194,9 +194,11 @@ def status(history: History, _fault: Fault) -> Finding:
     """I10: for how long an agent's role and a kernel disagreed."""
     if not history.agents_speak:
         return _finding(Invariant.STATUS, 0, STATUS_LAG_MS, "ms", "this design says nothing of itself")
-    mute = set(history.nodes) - {seen.node for seen in history.statuses}
-    if mute:
-        return _finding(Invariant.STATUS, None, STATUS_LAG_MS, "ms", f"{' and '.join(sorted(mute))} said nothing")
+    unresponsive = set(history.nodes) - {seen.node for seen in history.statuses}
+    if unresponsive:
+        return _finding(
+            Invariant.STATUS, None, STATUS_LAG_MS, "ms", f"{' and '.join(sorted(unresponsive))} said nothing"
+        )
     wrong = [interval for node in history.nodes for interval in _lies(history, node)]
     return _finding(Invariant.STATUS, to_ms(longest_gap_ns(wrong)), STATUS_LAG_MS, "ms")
 
@@ -213,8 +215,8 @@ def _lies(history: History, node: str) -> list[tuple[int, int]]:
     silent = timeline.subtract([(history.baseline_ns, history.end_ns)], union(_heard(history, node)))
     real = timeline.holds_vip(history, node)
     differ = [*timeline.subtract(claimed, real), *timeline.subtract(real, claimed)]
-    judged = timeline.subtract(union(differ), [*silent, *timeline.dark(history, node, "vlan")])
-    return overlap(judged, [(history.event_ns, history.end_ns)])
+    checked = timeline.subtract(union(differ), [*silent, *timeline.dark(history, node, "vlan")])
+    return overlap(checked, [(history.event_ns, history.end_ns)])
 
 
 def _heard(history: History, node: str) -> Iterable[tuple[int, int]]:
@@ -242,9 +244,9 @@ def _before(history: History, moment_ns: int) -> History:
 def bounded(history: History, fault: Fault) -> Finding:
     """I12: what the nodes used before and after; a node that was booted in between counts from zero."""
     before = {use.node: use for use in history.before}
-    unseen = set(history.nodes) - (before.keys() & {use.node for use in history.after})
-    if unseen:
-        nodes = " and ".join(sorted(unseen))
+    unreadable = set(history.nodes) - (before.keys() & {use.node for use in history.after})
+    if unreadable:
+        nodes = " and ".join(sorted(unreadable))
         return _finding(Invariant.BOUNDED, None, fault.limits.rss_growth_kb, "kB", f"nobody looked at {nodes}")
     worst, wrong = 0, []
     for use in history.after:
@@ -256,7 +258,7 @@ def bounded(history: History, fault: Fault) -> Finding:
 
 
 def served(history: History, fault: Fault) -> Finding:
-    """I13: the longest silence of the stream in which one and the same node had power and both its legs all the time.
+    """I13: the longest silence of the stream in which one and the same node had power and both its links all the time.
 
     What else may keep a node from serving does not excuse the pair: whoever gives a fault to both nodes says so in
     its limits.
@@ -294,7 +296,7 @@ _RULES: Mapping[Invariant, Rule] = {
     Invariant.UNIQUE: unique,
     Invariant.NEW: new_connections,
     Invariant.FIP_ONLY: fip_only,
-    Invariant.HEALS: heals,
+    Invariant.RECOVERS: recovers,
     Invariant.STATUS: status,
     Invariant.UNTOUCHED: untouched,
     Invariant.BOUNDED: bounded,

@@ -21,11 +21,11 @@ from natpair_lab.testbed.host import program
 from natpair_lab.testbed.node import PROGRAM
 from natpair_lab.testbed.topology import SWITCHES
 from natpair_lab.testbed.wait import wait_until
-from natpair_lab.testbed.world import Leg, LinkState
+from natpair_lab.testbed.world import Link, LinkState
 
 _ASK_SECONDS = 30.0
 _GRANTED_SECONDS = 10.0
-LEGS: tuple[Leg, Leg] = ("vlan", "public")
+LINKS: tuple[Link, Link] = ("vlan", "public")
 _END_SECONDS = 5.0
 _ECHO_SECONDS = 2.0
 _OPEN = -1
@@ -161,20 +161,20 @@ class Context(Scene):
         self.observer.leave(node)
         self.lab.power_cut(node)
 
-    def boot(self, node: str, late: Leg | None = None) -> None:
-        """Power is back, if it was gone; the card of the leg `late` is not there yet."""
+    def boot(self, node: str, late: Link | None = None) -> None:
+        """Power is back, if it was gone; the card of the link `late` is not there yet."""
         if not self.lab.powered(node):
             self.lab.boot(node, **({"late": late} if late else {}))
             self._lighten(node, "power")
             self.observer.enter(node)
 
-    def link(self, node: str, leg: Leg, state: LinkState) -> None:
+    def link(self, node: str, link: Link, state: LinkState) -> None:
         """A node's cable."""
         if state != "up":
-            self._darken(node, leg)
-        self.lab.link(node, leg, state)
+            self._darken(node, link)
+        self.lab.link(node, link, state)
         if state == "up":
-            self._lighten(node, leg)
+            self._lighten(node, link)
 
     def make_whole(self) -> None:
         """Undo all that is still undone: frozen things, nodes without power, rules in switches, dead cables.
@@ -186,13 +186,13 @@ class Context(Scene):
             self.boot(node)
         for undo in later:
             undo()
-        for switch in LEGS:
+        for switch in LINKS:
             self.drop(switch)
         if self.lab.switch_faults("vlan").partition is not None:
             self.lab.partition(False)
         for node in self.lab.nodes:
-            for leg in LEGS:
-                self.link(node, leg, "up")
+            for link in LINKS:
+                self.link(node, link, "up")
 
     def _refusing(self) -> Iterator[Callable[[], object]]:
         """Take everything back, last done first; what could not be."""
@@ -203,23 +203,23 @@ class Context(Scene):
             except LabError:
                 yield undo
 
-    def drop(self, switch: Leg, *rules: str, entering: Sequence[str] = ()) -> None:
+    def drop(self, switch: Link, *rules: str, entering: Sequence[str] = ()) -> None:
         """Make a switch drop what the nft matches say; without any it forwards all again."""
         switches.load(self.lab.switch_netns(switch), switches.dropping(rules, entering))
 
-    def port(self, host: str, switch: Leg) -> str:
+    def port(self, host: str, switch: Link) -> str:
         """The quoted switch port of a host, for nft."""
         return f'"{self.lab.port(host, switch)}"'
 
-    def _darken(self, node: str, leg: str) -> None:
-        self.dark.append(Dark(node, leg, time.monotonic_ns(), _OPEN))
+    def _darken(self, node: str, link: str) -> None:
+        self.dark.append(Dark(node, link, time.monotonic_ns(), _OPEN))
 
-    def _lighten(self, node: str, leg: str) -> None:
+    def _lighten(self, node: str, link: str) -> None:
         # In place, one by one: two nodes that boot at once are noted by two threads, and neither may undo the other's.
         for place, d in enumerate(self.dark):
-            if (d.node, d.leg, d.to_ns) == (node, leg, _OPEN):
-                self.dark[place] = Dark(node, leg, d.from_ns, time.monotonic_ns())
+            if (d.node, d.link, d.to_ns) == (node, link, _OPEN):
+                self.dark[place] = Dark(node, link, d.from_ns, time.monotonic_ns())
 
     def darkness(self, end_ns: int) -> tuple[Dark, ...]:
         """All darkness, what lasts still until `end_ns`."""
-        return tuple(Dark(d.node, d.leg, d.from_ns, end_ns if d.to_ns == _OPEN else d.to_ns) for d in self.dark)
+        return tuple(Dark(d.node, d.link, d.from_ns, end_ns if d.to_ns == _OPEN else d.to_ns) for d in self.dark)

@@ -10,7 +10,7 @@ from natpair_lab.chaos.context import Context
 
 
 class Invariant(StrEnum):
-    """What must be true of the pair whatever happens; judged from outside."""
+    """What must be true of the pair whatever happens; checked from outside."""
 
     LEAK = "I1"
     OWNERS = "I2"
@@ -20,7 +20,7 @@ class Invariant(StrEnum):
     UNIQUE = "I6"
     NEW = "I7"
     FIP_ONLY = "I8"
-    HEALS = "I9"
+    RECOVERS = "I9"
     STATUS = "I10"
     UNTOUCHED = "I11"
     BOUNDED = "I12"
@@ -36,16 +36,16 @@ WORDS: Mapping[Invariant, str] = {
     Invariant.UNIQUE: "no two live flows share protocol, public address, port and remote",
     Invariant.NEW: "new connections work within the bound",
     Invariant.FIP_ONLY: "the outside sees only a FIP",
-    Invariant.HEALS: "after repair one active and one synced standby, by themselves, with no needless transition",
+    Invariant.RECOVERS: "after repair one active and one synced standby, by themselves, with no needless transition",
     Invariant.STATUS: "what the agents say of their role is what the kernel shows",
     Invariant.UNTOUCHED: "not one packet is lost and no role moves",
     Invariant.BOUNDED: "memory, flow tables and logs stay bounded",
-    Invariant.SERVED: "while a node has power and both its legs, somebody serves clients within 10 s",
+    Invariant.SERVED: "while a node has power and both its links, somebody serves clients within 10 s",
 }
 """What each invariant says, in words."""
 
 ALWAYS = tuple(i for i in Invariant if i is not Invariant.UNTOUCHED)
-"""Judged under every fault."""
+"""Checked under every fault."""
 UNTOUCHED = tuple(Invariant)
 """For a fault that no client may notice at all."""
 
@@ -62,7 +62,7 @@ class Limits:
     """Longest time without a new connection; None: the fault's bound plus half a second."""
     served_ms: float = 10_000
     transitions: int = 1
-    heal_seconds: float = 60
+    recover_seconds: float = 60
     broken_ratio: float = 0.001
     flow_kinds: tuple[str, ...] = ("echo", "idle", "push", "bulk")
     fip_grace_ms: float = 0

@@ -35,10 +35,10 @@ class VipChange:
 
 @dataclass(frozen=True, slots=True)
 class Dark:
-    """A time in which a node could not be heard on a leg ("vlan", "public") or had no power ("power")."""
+    """A time in which a node could not be heard on a link ("vlan", "public") or had no power ("power")."""
 
     node: str
-    leg: str
+    link: str
     from_ns: int
     to_ns: int
 
@@ -116,7 +116,7 @@ def unlike_a_pair(after: Aftermath) -> list[str]:
     if after.flows_missing > MISSING_SLACK + MISSING_RATIO * after.flows_active:
         wrong.append(f"the standby lacks {after.flows_missing} of {after.flows_active} flows")
     if len(after.owners) == 1 and not after.flows_active:
-        wrong.append("the active node has no flow of a client by which to judge its standby")
+        wrong.append("the active node has no flow of a client by which to check its standby")
     return wrong
 
 

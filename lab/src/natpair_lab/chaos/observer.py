@@ -23,7 +23,7 @@ from natpair.system.process import run
 from natpair_lab.chaos.history import Aftermath, Offer, Resources, StatusSeen, VipChange
 from natpair_lab.drill import pcap
 from natpair_lab.drill.programs import Opened
-from natpair_lab.drill.records import Leak, Leg, Seen
+from natpair_lab.drill.records import Leak, Link, Seen
 from natpair_lab.drill.taps import Monitor, Tap, timed_lines
 from natpair_lab.testbed.fabric import node_session, server_names
 from natpair_lab.testbed.routers import bird
@@ -145,7 +145,7 @@ class Observer(Opened):
         """Every change of the VIP's owner that was seen, in order; after `close`. LabError if a look ended early."""
         # A thread that an exception ends tells nobody else, and what was said last would stand until the end.
         if not self._sampled:
-            raise LabError("the look at route servers and agents ended before its time: nothing can be judged")
+            raise LabError("the look at route servers and agents ended before its time: nothing can be checked")
         return tuple(sorted(self._read, key=lambda change: change.time_ns))
 
     def aliens(self) -> tuple[Seen[Leak], ...]:
@@ -210,7 +210,7 @@ def has_vip(lab: Lab, node: str) -> bool:
 def words(lab: Lab, node: str) -> dict[str, Any] | None:
     """A node's status as its agent wrote it; None without an answer.
 
-    Not by natpair's own reader: what judges natpair reads for itself.
+    Not by natpair's own reader: what checks natpair reads for itself.
     """
     try:
         said = agentsocket.status_document(timeout=_STATUS_SECONDS, socket_path=lab.ref(node).path(AGENT_SOCKET))
@@ -290,4 +290,4 @@ def alien_packets(packets: Iterable[pcap.Packet], ports: Mapping[int, str], offs
         layer, node = pcap.ipv4(packet), ports.get(packet.interface)
         if layer is not None and node is not None and packet.leaving_host:
             leak = Leak(layer.source, layer.destination, layer.protocol)
-            yield Seen(packet.time_ns + offset_ns, node, Leg.PUBLIC, True, leak)
+            yield Seen(packet.time_ns + offset_ns, node, Link.PUBLIC, True, leak)

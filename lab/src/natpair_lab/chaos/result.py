@@ -97,7 +97,7 @@ def reason(findings: Iterable[Finding], checks: Iterable[Check], measured: float
     wrong = [] if measured <= bound else [f"silent for {measured:.0f} ms, {bound:.0f} are allowed"]
     for finding in findings:
         if not finding.held:
-            value = "not judged" if finding.value is None else f"{finding.value:g} of {finding.bound:g} {finding.unit}"
+            value = "not checked" if finding.value is None else f"{finding.value:g} of {finding.bound:g} {finding.unit}"
             wrong.append(f"{finding.invariant}: {value}" + (f" ({finding.detail})" if finding.detail else ""))
     for check in checks:
         if not check.held:

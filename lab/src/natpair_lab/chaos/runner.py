@@ -1,6 +1,6 @@
-"""Runs faults: each one under traffic and witnesses in a lab that is whole, repaired, and judged afterwards.
+"""Runs faults: each one under traffic and witnesses in a lab that is whole, repaired, and checked afterwards.
 
-One lab serves many faults for as long as it heals to a ready pair; when it does not, it is built anew. The order
+One lab serves many faults for as long as it recovers to a ready pair; when it does not, it is built anew. The order
 inside one fault matters: taps open before the traffic and close before it ends, flows stand two seconds before
 the event, and are asked for proof while the fault still lasts.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from natpair.errors import LabError, NatpairError
 from natpair_lab.chaos import history as histories
-from natpair_lab.chaos.checker import judge, outage_ms
+from natpair_lab.chaos.checker import check, outage_ms
 from natpair_lab.chaos.context import Context
 from natpair_lab.chaos.fault import Fault
 from natpair_lab.chaos.history import Aftermath, History, Resources
@@ -77,8 +77,8 @@ def run_fault(lab: Lab, fault: Fault, folder: Path, *, again: str) -> FaultResul
 
 
 def verdict_on(record: History, fault: Fault, folder: Path, seconds: float, again: str) -> FaultResult:
-    """Judge a history; a tap that missed packets makes it worthless, and so does a stream that never was."""
-    findings, measured = judge(record, fault), outage_ms(record)
+    """Check a history; a tap that missed packets makes it worthless, and so does a stream that never was."""
+    findings, measured = check(record, fault), outage_ms(record)
     why = reason(findings, record.checks, measured, fault.bound_ms)
     blind = f"the taps missed {record.taps.lost} packets" if record.taps.lost else ""
     blind = blind if record.udp.sent_ns else "no echo stream was sent"
@@ -145,7 +145,7 @@ def _carry_through(context: Context, fault: Fault, marks: _Marks, witnesses: Wit
     context.make_whole()
     witnesses.learn_ports()
     with suppress(LabError):
-        context.observer.wait_ready(fault.limits.heal_seconds)
+        context.observer.wait_ready(fault.limits.recover_seconds)
         marks.ready = time.monotonic_ns()
     context.traffic.wait_echoed_after(time.monotonic_ns(), _RECOVERED_WITHIN_SECONDS)
     context.pass_time(_CALM_SECONDS)

@@ -22,9 +22,9 @@ def subtract(whole: Sequence[Interval], holes: Sequence[Interval]) -> list[Inter
     return union(left)
 
 
-def dark(history: History, node: str, *legs: str) -> list[Interval]:
-    """When a node was without power, or cut off on one of `legs`."""
-    return union((d.from_ns, d.to_ns) for d in history.dark if d.node == node and d.leg in ("power", *legs))
+def dark(history: History, node: str, *links: str) -> list[Interval]:
+    """When a node was without power, or cut off on one of `links`."""
+    return union((d.from_ns, d.to_ns) for d in history.dark if d.node == node and d.link in ("power", *links))
 
 
 def holds_vip(history: History, node: str) -> list[Interval]:
@@ -65,7 +65,7 @@ def best_path(history: History) -> list[tuple[int, int, tuple[str, ...]]]:
     return [(a.time_ns, b.time_ns, a.nodes) for a, b in pairwise(changes) if b.time_ns > a.time_ns]
 
 
-def astray(history: History) -> list[Interval]:
+def misrouted(history: History) -> list[Interval]:
     """When exactly one node owned the VIP and the fabric sent replies only elsewhere, a FIP without route included."""
     one, other = history.nodes
     wrong: list[Interval] = []

@@ -44,7 +44,7 @@ DEFAULT_FOLDER = "/var/tmp/natpair-chaos"  # noqa: S108 - meant to outlive the r
 )
 @click.option("--schedule", type=click.IntRange(1), help="Only this schedule of the campaign.")
 @click.option("--list", "listing", is_flag=True, help="Only list the faults.")
-@click.option("--judge", type=click.Path(path_type=Path, exists=True), help="Check a saved history again.")
+@click.option("--check", type=click.Path(path_type=Path, exists=True), help="Check a saved history again.")
 @click.option("--design", type=click.Choice(DESIGNS), default="natpair", show_default=True, help="The pair to test.")
 @click.option("--name", default="chaos", show_default=True, help="Name of the lab.")
 @click.option(
@@ -69,8 +69,8 @@ def command(as_json: bool, **given: object) -> int:
         folder=Path(str(given["folder"])),
         resume=bool(given["resume"]),
     )
-    judged = given["judge"]
-    report = again(judged, options) if isinstance(judged, Path) else run(options, _progress)
+    checked = given["check"]
+    report = again(checked, options) if isinstance(checked, Path) else run(options, _progress)
     if as_json:
         emit_json(report)
     else:

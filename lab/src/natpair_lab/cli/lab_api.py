@@ -102,7 +102,7 @@ async def _serve(store: Store, port: int, lab: CloudLab | None = None, doors: Do
                     await _in_lab(lab, url)
     except OSError as error:
         raise LabError(
-            f"cannot listen on {_HOST}:{port}: {error.strerror or error}", cure="choose another --port"
+            f"cannot listen on {_HOST}:{port}: {error.strerror or error}", fix="choose another --port"
         ) from error
 
 

@@ -33,7 +33,7 @@ def command(name: str, region: str, fabric: tuple[str, ...], **given: object) ->
     record = apirecord.read(netns.LABS / name)
     if record is None or not record.alive:
         raise LabError(
-            f"the lab {name} has no emulated account", cure=f"run natpair lab api --lab {name} in another terminal"
+            f"the lab {name} has no emulated account", fix=f"run natpair lab api --lab {name} in another terminal"
         )
     knobs = Knobs(**{knob.replace("-", "_"): True for knob in fabric})
     api = Api(f"{record.url}/v4", Token(_TOKEN))

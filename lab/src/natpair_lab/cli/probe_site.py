@@ -31,7 +31,7 @@ class LabChannel:
         try:
             ref = Lab.attach(self._lab).ref(self.name)
         except LabError as error:
-            raise CommandFailed(argv, None, error.message, cure=error.cure) from error
+            raise CommandFailed(argv, None, error.message, fix=error.fix) from error
         try:
             return await arun(host.command(ref, argv), stdin=stdin, timeout=timeout_seconds, ok=ok)
         except CommandFailed as error:  # name the requested program, not the one that enters the host

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from natpair_lab.drill.pcap import Reset
-from natpair_lab.drill.records import FlowRecord, Leg, RunData, Seen, UdpRecord
+from natpair_lab.drill.records import FlowRecord, Link, RunData, Seen, UdpRecord
 from natpair_lab.drill.result import RunResult, Spread, Steps, Summary
 
 LOST_AFTER_NS = 1_000_000_000
@@ -267,7 +267,7 @@ def analyse(data: RunData) -> RunResult:
         stalled_new=sum(1 for flow in data.connections if connect_stalled(flow, data.end_ns)),
         slowest_new_ms=to_ms(max(((f.opened_ns or data.end_ns) - f.started_ns for f in data.connections), default=0)),
         resets=len(unexplained_resets(data.taps.resets, data.own_addresses)),
-        leaked_packets=sum(1 for leak in data.taps.leaks if leak.leg is Leg.PUBLIC and leak.leaving),
+        leaked_packets=sum(1 for leak in data.taps.leaks if leak.link is Link.PUBLIC and leak.leaving),
         address_before=before_address,
         address_after=after_address,
         steps_ms=steps(data),

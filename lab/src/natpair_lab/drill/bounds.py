@@ -1,4 +1,4 @@
-"""The bars a drill is judged by, and the judgement. Pure. Every bound is "at most"; a missing figure fails it."""
+"""The bars a drill is checked by, and the check. Pure. Every bound is "at most"; a missing figure fails it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CRASH_MS: Mapping[Profile, float] = {Profile.FAST: 200, Profile.BALANCED: 900, P
 """Worst outage of a power cut. Conservative: three adverts of 1 s, skew (256-100)/256 s, and half a second."""
 
 LINK_MS: Mapping[Profile, float] = {Profile.FAST: 1000, Profile.BALANCED: 1500, Profile.CONSERVATIVE: 5000}
-"""Worst outage when a leg of the active loses carrier."""
+"""Worst outage when a link of the active loses carrier."""
 
 DEAD_LINK_MS: Mapping[Profile, float] = {Profile.FAST: 2500, Profile.BALANCED: 2500, Profile.CONSERVATIVE: 6000}
 """The same with the carrier still up: only a probe can notice (500 ms x 3 by default)."""
@@ -41,7 +41,7 @@ TWO_CLAIMANTS_MS = 3000.0
 BACK_AND_FORTH_MS = 5000.0
 
 
-def judge(limits: Mapping[str, float], runs: Sequence[RunResult], summary: Summary) -> tuple[Failure, ...]:
+def check(limits: Mapping[str, float], runs: Sequence[RunResult], summary: Summary) -> tuple[Failure, ...]:
     """Every bound that did not hold, run by run, then those over all runs."""
     failures = [
         Failure(name, limit, value, number)

@@ -19,7 +19,7 @@ from natpair_lab.testbed import faults
 from natpair_lab.testbed.fabric import Knobs
 from natpair_lab.testbed.topology import Design
 from natpair_lab.testbed.wait import wait_until
-from natpair_lab.testbed.world import Lab, Leg
+from natpair_lab.testbed.world import Lab, Link
 
 READY_SECONDS = 90.0
 _REPAIR_SECONDS = 10.0
@@ -122,7 +122,7 @@ def _back_and_forth(_: Conditions) -> Mapping[str, float]:
     return {**bounds.ALWAYS, "moved_back_ms": bounds.BACK_AND_FORTH_MS, "role_changes": 2}
 
 
-def _leg(conditions: Conditions) -> Mapping[str, float]:
+def _link(conditions: Conditions) -> Mapping[str, float]:
     table = bounds.DEAD_LINK_MS if conditions.durations.dead else bounds.LINK_MS
     worst = table[conditions.gateway.pair.profile] + conditions.fabric.converge_ms
     return {**bounds.ALWAYS, "outage_ms": worst, "role_changes": 1}
@@ -200,22 +200,22 @@ def there_and_back(stage: Stage) -> Injection:
     return Injection(first.event_ns, now, moved_back_ns=now, refusals=tuple(refusals))
 
 
-def cable(leg: Leg, *, dead: bool = False) -> Inject:
-    """A leg of the node that is hit goes down, or dies with its carrier up; `Durations.dead` has the last word."""
+def cable(link: Link, *, dead: bool = False) -> Inject:
+    """A link of the node that is hit goes down, or dies with its carrier up; `Durations.dead` has the last word."""
 
     def inject(stage: Stage) -> Injection:
         chosen = dead if stage.durations.dead is None else stage.durations.dead
-        return sudden(f"{leg}-{'dead' if chosen else 'down'}")(stage)
+        return sudden(f"{link}-{'dead' if chosen else 'down'}")(stage)
 
     return inject
 
 
-VLAN = Kind(KindName.VLAN, "the active node's VLAN leg goes down", _leg, restore=_replug)(cable("vlan"))
+VLAN = Kind(KindName.VLAN, "the active node's VLAN link goes down", _link, restore=_replug)(cable("vlan"))
 
 
 STANDBY_VLAN = Kind(
     KindName.STANDBY_VLAN,
-    "the standby's VLAN leg dies, carrier up",
+    "the standby's VLAN link dies, carrier up",
     _untouched,
     hits=Side.STANDBY,
     restore=_replug,
@@ -223,12 +223,12 @@ STANDBY_VLAN = Kind(
 )(cable("vlan", dead=True))
 
 
-UPLINK = Kind(KindName.UPLINK, "the active node's public leg goes down", _leg, restore=_replug)(cable("public"))
+UPLINK = Kind(KindName.UPLINK, "the active node's public link goes down", _link, restore=_replug)(cable("public"))
 
 
-@Kind(KindName.PARTITION, "the VLAN is cut between the nodes, then healed", _partition, hits=Side.STANDBY)
+@Kind(KindName.PARTITION, "the VLAN is cut between the nodes, then recovered", _partition, hits=Side.STANDBY)
 def split(stage: Stage) -> Injection:
-    """The VLAN is cut between the nodes only, for a while, then healed."""
+    """The VLAN is cut between the nodes only, for a while, then recovered."""
     event = time.monotonic_ns()
     stage.lab.partition(True)
     try:

@@ -1,4 +1,4 @@
-"""Reads capture files and takes the few protocols apart that a drill judges by. Pure: bytes in, records out.
+"""Reads capture files and takes the few protocols apart that a drill checks by. Pure: bytes in, records out.
 
 Captures are made with `tcpdump -i any`, whose link type LINUX_SLL2 says for each packet which switch port
 it passed and in which direction: what comes *in* at a switch port has *left* the host behind it.
@@ -36,7 +36,7 @@ class Packet:
 
 @dataclass(frozen=True, slots=True)
 class Ipv4:
-    """The parts of an IPv4 packet that are judged."""
+    """The parts of an IPv4 packet that are checked."""
 
     source: str
     destination: str

@@ -48,7 +48,7 @@ class FlowRecord:
     proven_ns: int = 0
 
 
-class Leg(StrEnum):
+class Link(StrEnum):
     """The two sides of a node."""
 
     VLAN = "vlan"
@@ -57,11 +57,11 @@ class Leg(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Seen(Generic[T]):
-    """Something a tap saw at the switch port of a node's leg, and whether it left or entered the node."""
+    """Something a tap saw at the switch port of a node's link, and whether it left or entered the node."""
 
     time_ns: int
     node: str
-    leg: Leg
+    link: Link
     leaving: bool
     what: T
 

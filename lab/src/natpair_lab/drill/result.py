@@ -65,7 +65,7 @@ class RunResult:
     broken: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def figure(self, name: str) -> float | None:
-        """The figure that the bound called `name` judges; None if this run has none."""
+        """The figure that the bound called `name` checks; None if this run has none."""
         derived = {
             "address_changed": float(not self.address_after or self.address_before != self.address_after),
             "standby_not_synced": None if self.standby_synced is None else float(not self.standby_synced),

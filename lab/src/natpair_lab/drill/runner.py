@@ -1,4 +1,4 @@
-"""Runs a drill: finds or builds a lab, repeats the event under traffic, has the records judged.
+"""Runs a drill: finds or builds a lab, repeats the event under traffic, has the records checked.
 
 The order inside a run matters: the taps open before the traffic and close before it ends, the flows stand at
 least `BASELINE_SECONDS` before the event, and nothing is computed while something is measured.
@@ -15,7 +15,7 @@ from pathlib import Path
 from natpair.core.model import Profile
 from natpair.errors import LabError
 from natpair_lab.drill.analysis import analyse, summarise
-from natpair_lab.drill.bounds import judge
+from natpair_lab.drill.bounds import check
 from natpair_lab.drill.kinds import KINDS, READY_SECONDS, Conditions, Kind, KindName, Side
 from natpair_lab.drill.machine import load, this_machine
 from natpair_lab.drill.records import Observed, RunData
@@ -92,9 +92,9 @@ def drill_in(lab: Lab, options: Options, progress: Progress, *, kind: Kind | Non
 
 def _check(options: Options) -> None:
     if options.runs < 1:
-        raise LabError("a drill needs at least one run", cure="--runs 1 or more")
+        raise LabError("a drill needs at least one run", fix="--runs 1 or more")
     if not 1 <= options.flows <= MAX_FLOWS:
-        raise LabError(f"{options.flows} flows are not possible", cure=f"--flows 1 to {MAX_FLOWS}")
+        raise LabError(f"{options.flows} flows are not possible", fix=f"--flows 1 to {MAX_FLOWS}")
 
 
 @contextmanager
@@ -115,12 +115,12 @@ def a_lab(options: Options, progress: Progress) -> Iterator[Lab]:
 
 
 def _fits(lab: Lab, options: Options) -> None:
-    cure = f"natpair lab down --name {lab.name}, or another --name"
+    fix = f"natpair lab down --name {lab.name}, or another --name"
     if options.config is not None:
-        raise LabError(f"the lab {lab.name} is up already and has a configuration of its own", cure=cure)
+        raise LabError(f"the lab {lab.name} is up already and has a configuration of its own", fix=fix)
     profile = lab.gateway.pair.profile
     if options.profile not in (None, profile):
-        raise LabError(f"the lab {lab.name} runs the profile {profile}, not {options.profile}", cure=cure)
+        raise LabError(f"the lab {lab.name} runs the profile {profile}, not {options.profile}", fix=fix)
 
 
 @contextmanager
@@ -234,7 +234,7 @@ def answer_by(kind: Kind, injection: Injection, probe_ns: int, asking_seconds: f
 
 def _prove(stage: Stage, kind: Kind, injection: Injection, answer_by_ns: int) -> None:
     """Wait for the proof of every flow, and at least as long as the kind wants to be watched."""
-    # Half a second beyond the limit: a late answer should be seen and judged late, not go unseen.
+    # Half a second beyond the limit: a late answer should be seen and checked late, not go unreadable.
     stage.traffic.wait_proven(answer_by_ns / 1e9 + _PROVE_MARGIN_SECONDS)
     stage.pass_time(injection.event_ns / 1e9 + kind.after_seconds - time.monotonic())
 
@@ -291,7 +291,7 @@ def _report(
 ) -> Report:
     limits = kind.limits(Conditions(lab.gateway, lab.knobs(), options.durations))
     summary = summarise(results)
-    failed = judge(limits, results, summary)
+    failed = check(limits, results, summary)
     return Report(
         kind=kind.name.value,
         profile=lab.gateway.pair.profile.value,

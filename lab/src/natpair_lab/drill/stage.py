@@ -19,12 +19,12 @@ _SLACK_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Durations:
-    """How long the long kinds last, and how a leg dies. Seconds."""
+    """How long the long kinds last, and how a link dies. Seconds."""
 
     partition_seconds: float = 130.0
     stop_seconds: float = 60.0
     dead: bool | None = None
-    """Kill a leg with its carrier still up (True) or with it (False); None: as the kind has it."""
+    """Kill a link with its carrier still up (True) or with it (False); None: as the kind has it."""
 
 
 @dataclass(frozen=True, slots=True)

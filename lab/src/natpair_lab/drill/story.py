@@ -75,7 +75,7 @@ def _one_address(lab: Lab, narrator: Narrator, active: str) -> None:
         record = traffic.finish()
     seen = {flow.address.rpartition(":")[0] for flow in record.flows if flow.address}
     if not seen:
-        raise LabError("the clients do not reach the internet host", cure=lab.diagnose())
+        raise LabError("the clients do not reach the internet host", fix=lab.diagnose())
     count = sum(1 for flow in record.flows if flow.address)
     narrator.tell(f"client-2 opened {count} connections through {active}. The internet host saw them come")
     narrator.tell(f"from {' and '.join(sorted(seen))}, not from a private address.")

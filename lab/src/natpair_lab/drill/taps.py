@@ -1,6 +1,6 @@
 """Independent witnesses: captures on both switches, and the fabric's and a client's routing news.
 
-A tap is a tcpdump in a switch's namespace with a filter that lets only the judged packets through, so that
+A tap is a tcpdump in a switch's namespace with a filter that lets only the checked packets through, so that
 the traffic of the drill costs it nothing. Nothing here asks a node what it believes.
 """
 
@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from natpair.errors import LabError
 from natpair_lab.drill import pcap
-from natpair_lab.drill.records import Leak, Leg, NeighbourChange, RouteChange, Seen, TapRecord
+from natpair_lab.drill.records import Leak, Link, NeighbourChange, RouteChange, Seen, TapRecord
 
 _START_SECONDS = 5.0
 _STOP_SECONDS = 5.0
@@ -47,10 +47,10 @@ def public_filter(private: IPv4Network) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """The switch port behind which one leg of a node lies."""
+    """The switch port behind which one link of a node lies."""
 
     node: str
-    leg: Leg
+    link: Link
 
 
 class Tap:
@@ -152,8 +152,8 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 def tap_record(
     packets: Iterable[pcap.Packet],
-    ports: Mapping[tuple[Leg, int], Port],
-    leg: Leg,
+    ports: Mapping[tuple[Link, int], Port],
+    link: Link,
     private: Sequence[IPv4Network],
     offset_ns: int,
 ) -> TapRecord:
@@ -164,11 +164,11 @@ def tap_record(
     arps: list[Seen[pcap.Arp]] = []
     updates: list[Seen[pcap.Update]] = []
     for packet in packets:
-        port = ports.get((leg, packet.interface))
+        port = ports.get((link, packet.interface))
         if port is None:
             continue
-        where = (packet.time_ns + offset_ns, port.node, port.leg, packet.leaving_host)
-        if (leak := _leak(packet, private)) is not None and leg is Leg.PUBLIC and packet.leaving_host:
+        where = (packet.time_ns + offset_ns, port.node, port.link, packet.leaving_host)
+        if (leak := _leak(packet, private)) is not None and link is Link.PUBLIC and packet.leaving_host:
             leaks.append(Seen(*where, leak))
         if (reset := pcap.reset(packet)) is not None:
             resets.append(Seen(*where, reset))
@@ -176,7 +176,7 @@ def tap_record(
             adverts.append(Seen(*where, advert))
         if (arp := pcap.arp(packet)) is not None and packet.leaving_host:
             arps.append(Seen(*where, arp))
-        if packet.leaving_host and leg is Leg.PUBLIC:
+        if packet.leaving_host and link is Link.PUBLIC:
             updates.extend(Seen(*where, update) for update in pcap.updates(packet))
     return TapRecord(tuple(leaks), tuple(resets), tuple(adverts), tuple(arps), tuple(updates))
 

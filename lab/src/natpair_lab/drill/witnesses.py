@@ -13,7 +13,7 @@ from pathlib import Path
 from natpair.core import paths
 from natpair.system.process import run
 from natpair_lab.drill.programs import Opened
-from natpair_lab.drill.records import AgentStep, Leg, NeighbourChange, RouteChange, TapRecord
+from natpair_lab.drill.records import AgentStep, Link, NeighbourChange, RouteChange, TapRecord
 from natpair_lab.drill.taps import (
     VLAN_FILTER,
     Monitor,
@@ -56,16 +56,16 @@ class Witnesses(Opened):
         self._lab = lab
         self._folder = folder
         super().__init__()
-        self._ports: dict[tuple[Leg, int], Port] = {}
+        self._ports: dict[tuple[Link, int], Port] = {}
         self._diary_sizes = {node: _size(self._diary(node)) for node in lab.nodes}
 
     def _open(self) -> None:
         folder = self._folder or Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="natpair-drill-")))
         private = self._lab.gateway.private_network
-        expressions = {Leg.VLAN: VLAN_FILTER, Leg.PUBLIC: public_filter(private)}
-        self._taps: dict[Leg, Tap] = {}
-        for leg, expression in expressions.items():
-            self._taps[leg] = tap = Tap(self._lab.switch_netns(leg.value), expression, folder / f"{leg}.pcap")
+        expressions = {Link.VLAN: VLAN_FILTER, Link.PUBLIC: public_filter(private)}
+        self._taps: dict[Link, Tap] = {}
+        for link, expression in expressions.items():
+            self._taps[link] = tap = Tap(self._lab.switch_netns(link.value), expression, folder / f"{link}.pcap")
             self._stack.callback(tap.stop)
         self._routes = self._monitor(FABRIC, "route", folder)
         self._neighbours = self._monitor(STREAM_CLIENT, "neigh", folder)
@@ -80,22 +80,22 @@ class Witnesses(Opened):
 
     def learn_ports(self) -> None:
         """Note which interface of each switch leads to which node; a booted node has new ones."""
-        for leg in Leg:
+        for link in Link:
             shown = run(
-                ["ip", "-j", "-n", self._lab.switch_netns(leg.value), "link", "show"], timeout=_COMMAND_SECONDS
+                ["ip", "-j", "-n", self._lab.switch_netns(link.value), "link", "show"], timeout=_COMMAND_SECONDS
             ).stdout
             numbers = {link["ifname"]: int(link["ifindex"]) for link in json.loads(shown)}
             for node in self._lab.nodes:
-                name = self._lab.port(node, leg.value)
+                name = self._lab.port(node, link.value)
                 if name in numbers:
-                    self._ports[leg, numbers[name]] = Port(node, leg)
+                    self._ports[link, numbers[name]] = Port(node, link)
 
     def _diary(self, node: str) -> Path:
         inside = Path(paths.EVENTS).relative_to("/var/lib")
         return self._lab.folder / "nodes" / node / "var-lib" / inside
 
     def stop(self) -> None:
-        """Close the taps. Before the traffic ends, or its closing connections would be judged too."""
+        """Close the taps. Before the traffic ends, or its closing connections would be checked too."""
         self.learn_ports()
         for tap in self._taps.values():
             tap.stop()
@@ -107,7 +107,7 @@ class Witnesses(Opened):
         offset_ns = time.monotonic_ns() - time.time_ns()
         gateway = self._lab.gateway
         private = private_networks(gateway.private_network)
-        records = [tap_record(tap.packets(), self._ports, leg, private, offset_ns) for leg, tap in self._taps.items()]
+        records = [tap_record(tap.packets(), self._ports, link, private, offset_ns) for link, tap in self._taps.items()]
         lost = sum(tap.lost for tap in self._taps.values())
         hops = {str(node.public_address6.ip): node.name for node in gateway.node}
         hops |= {str(node.public_address.ip): node.name for node in gateway.node}

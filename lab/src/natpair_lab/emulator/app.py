@@ -22,7 +22,7 @@ from natpair_lab.emulator.api import Api, Reply, Request, error_reply, read_body
 from natpair_lab.emulator.control import Control, Served
 from natpair_lab.emulator.faults import Fault, Kind
 from natpair_lab.emulator.refused import Refused, error_body
-from natpair_lab.emulator.tokens import lacking_scope
+from natpair_lab.emulator.tokens import missing_scope
 from natpair_lab.emulator.world import Boot, Notice, NoWorld, ShutDown, World, tell
 
 _VERSIONED = re.compile(r"/v4(?:beta)?(/.*)")
@@ -111,7 +111,7 @@ class Emulator:
             case Kind.RATE_LIMIT:
                 return error_reply(429, "Too many requests", extra)
             case Kind.SCOPE:
-                refused = lacking_scope()
+                refused = missing_scope()
                 return reply(refused.status, error_body(*refused.complaints), {})
             case Kind.HTML:
                 return Reply(200, _page(asked), {}, "text/html")

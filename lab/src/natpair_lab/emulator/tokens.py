@@ -67,10 +67,10 @@ def authorize(token: Token | None, scopes: tuple[str, ...] | None) -> Token:
     if token is None:
         raise Refused(401, Complaint("Invalid Token"))
     if not all(token.allows(scope) for scope in scopes):
-        raise lacking_scope()
+        raise missing_scope()
     return token
 
 
-def lacking_scope() -> Refused:
+def missing_scope() -> Refused:
     """401: the token is good, but not for this."""
     return Refused(401, Complaint("Your OAuth token is not authorized to use this endpoint."))

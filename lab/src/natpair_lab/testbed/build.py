@@ -42,10 +42,10 @@ def configuration(path: Path | None, profile: Profile | None, design: Design = D
     """
     if design is Design.CLASSIC:
         if profile not in (None, Profile.CONSERVATIVE):
-            raise LabError(f"the classic design has no profile {profile}", cure="leave --profile out")
+            raise LabError(f"the classic design has no profile {profile}", fix="leave --profile out")
         profile = Profile.CONSERVATIVE
     if path is None and not _EXAMPLE.exists():
-        raise LabError("this natpair came without its example", cure="natpair lab up --config FILE")
+        raise LabError("this natpair came without its example", fix="natpair lab up --config FILE")
     source = path or _EXAMPLE
     gateway = load(source)
     text = source.read_text(encoding="utf-8")
@@ -54,7 +54,7 @@ def configuration(path: Path | None, profile: Profile | None, design: Design = D
     text = with_profile(text, profile)
     changed = parse(text, source=f"{source} with profile {profile}")
     if changed.pair.profile is not profile:
-        raise LabError(f"the profile cannot be changed in {source}", cure=f'write profile = "{profile}" below [pair]')
+        raise LabError(f"the profile cannot be changed in {source}", fix=f'write profile = "{profile}" below [pair]')
     return Configuration(changed, text)
 
 
@@ -85,7 +85,7 @@ def claim(folder: Path, name: str) -> None:
         what = "is up already" if known is not None and known.phase == state.UP else "is there already, half built"
         if known is None and apirecord.read(folder) is not None:
             what = "is there already, with an emulated account"
-        raise LabError(f"a lab called {name} {what}", cure=f"natpair lab down{name_option(name)}") from None
+        raise LabError(f"a lab called {name} {what}", fix=f"natpair lab down{name_option(name)}") from None
 
 
 def world(
@@ -104,7 +104,7 @@ def world(
     namespaces = tuple(netns.name_of(name, h.name) for h in plan.hosts)
     taken = set(namespaces) & netns.present()
     if taken:
-        raise LabError(f"a network namespace {min(taken)} exists and is not ours", cure=f"ip netns del {min(taken)}")
+        raise LabError(f"a network namespace {min(taken)} exists and is not ours", fix=f"ip netns del {min(taken)}")
     now = plan if provider is None else plan.without_nodes()
     provider = provider or Provider(source.gateway, Knobs(), fabric.all_shared(source.gateway))
     state.write(

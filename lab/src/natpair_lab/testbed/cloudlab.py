@@ -68,7 +68,7 @@ def _found(name: str) -> Lab | None:
         what = (
             f"has an account already, at {record.url}/v4" if record.alive else "has lost its account: its API is gone"
         )
-        raise LabError(f"the lab {name} {what}", cure=f"natpair lab down{build.name_option(name)}")
+        raise LabError(f"the lab {name} {what}", fix=f"natpair lab down{build.name_option(name)}")
     return Lab.attach(name)
 
 

@@ -15,7 +15,7 @@ from natpair.render.services import HANDOVER, PREPARE
 from natpair.system.process import run
 from natpair_lab.testbed import host
 from natpair_lab.testbed.topology import SWITCHES
-from natpair_lab.testbed.world import Lab, Leg, LinkState
+from natpair_lab.testbed.world import Lab, Link, LinkState
 
 POWER_CUT = "power-cut"
 PARTITION = "partition"
@@ -36,8 +36,8 @@ class Kind:
     repair: Act
 
 
-def _link(leg: Leg, state: LinkState) -> Act:
-    return lambda lab, node: lab.link(node, leg, state)
+def _link(link: Link, state: LinkState) -> Act:
+    return lambda lab, node: lab.link(node, link, state)
 
 
 def _partition(on: bool) -> Act:
@@ -96,7 +96,7 @@ def kind_named(name: str) -> Kind:
     if colon and service and verb in SERVICE_KINDS:
         return _service_kind(verb, service.removeprefix(_PREFIX))
     known = ", ".join([*KINDS, *(f"{verb}:SERVICE" for verb in SERVICE_KINDS)])
-    raise Usage(f"there is no fault called {name}", cure=f"one of: {known}")
+    raise Usage(f"there is no fault called {name}", fix=f"one of: {known}")
 
 
 def node_meant(lab: Lab, target: str | None, kind: str) -> str:
@@ -106,11 +106,11 @@ def node_meant(lab: Lab, target: str | None, kind: str) -> str:
     if target is None and kind == "boot":
         return next((node for node in lab.nodes if not lab.powered(node)), lab.nodes[0])
     if target not in (None, ACTIVE, STANDBY):
-        raise Usage(f"{target} is not a node of this lab", cure=f"{', '.join(lab.nodes)}, active or standby")
+        raise Usage(f"{target} is not a node of this lab", fix=f"{', '.join(lab.nodes)}, active or standby")
     wanted = target or ACTIVE
     found = [node for node in lab.nodes if lab.role(node) == wanted]
     if len(found) != 1:
-        raise LabError(f"the lab has {len(found)} nodes that are {wanted} now", cure=f"say {' or '.join(lab.nodes)}")
+        raise LabError(f"the lab has {len(found)} nodes that are {wanted} now", fix=f"say {' or '.join(lab.nodes)}")
     return found[0]
 
 
@@ -121,7 +121,7 @@ def broken_nodes(lab: Lab, kind: str) -> tuple[str, ...]:
     """
     wanted = {_shown_as(kind)}
     if kind == POWER_CUT:
-        halves = {f"{leg}-dead" for leg in SWITCHES}
+        halves = {f"{link}-dead" for link in SWITCHES}
         return tuple(node for node in lab.nodes if wanted & (found := set(damage(lab, node))) or halves <= found)
     return tuple(node for node in lab.nodes if wanted & set(damage(lab, node)))
 

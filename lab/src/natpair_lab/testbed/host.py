@@ -100,7 +100,7 @@ def end(ref: InitRef) -> None:
         signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         # A pidfd becomes readable when its process has ended, and an init ends after all of its namespace.
         if not select.select([descriptor], [], [], _END_SECONDS)[0]:
-            raise LabError(f"process {ref.pid} of the lab does not die", cure="look at it with ps; a reboot removes it")
+            raise LabError(f"process {ref.pid} of the lab does not die", fix="look at it with ps; a reboot removes it")
     finally:
         os.close(descriptor)
 
@@ -144,8 +144,8 @@ def control(ref: InitRef, request: Mapping[str, str], *, timeout: float = 15) ->
     answer: dict[str, object] = json.loads(text or b'{"ok": false, "error": "no answer"}')
     if not answer.get("ok"):
         known = answer.get("known")
-        cure = f"one of: {', '.join(known)}" if isinstance(known, list) and known else ""
-        raise LabError(str(answer.get("error", "refused")), cure=cure)
+        fix = f"one of: {', '.join(known)}" if isinstance(known, list) and known else ""
+        raise LabError(str(answer.get("error", "refused")), fix=fix)
     return answer
 
 

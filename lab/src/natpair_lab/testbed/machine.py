@@ -88,7 +88,7 @@ DIFFERENCES: tuple[Difference, ...] = (
         "router advertisements on the public interface",
         "sent by the provider; often the default route comes from them",
         "none are sent; a static default route, as Linode's Network Helper writes it",
-        "by effect: a default route that expires is judged by tests/contract/test_ways_for_real.py",
+        "by effect: a default route that expires is checked by tests/contract/test_ways_for_real.py",
     ),
     Difference(
         "network manager",

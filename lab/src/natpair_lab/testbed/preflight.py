@@ -1,4 +1,4 @@
-"""Can this machine hold a lab? Each missing thing is an Unsupported with its cure, before anything is made."""
+"""Can this machine hold a lab? Each missing thing is an Unsupported with its fix, before anything is made."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ _NAME_LIMIT = 20
 def check(name: str, design: Design = Design.NATPAIR) -> None:
     """Unsupported or LabError if a lab called `name` cannot be built here."""
     if not name or len(name) > _NAME_LIMIT or not all(c.isascii() and (c.isalnum() or c == "-") for c in name):
-        raise LabError(f"{name!r} cannot be the name of a lab", cure="1 to 20 letters, digits and hyphens")
+        raise LabError(f"{name!r} cannot be the name of a lab", fix="1 to 20 letters, digits and hyphens")
     if platform.system() != "Linux":
-        raise Unsupported("the lab needs a Linux kernel", cure="run it in a Linux machine, such as Debian 12")
+        raise Unsupported("the lab needs a Linux kernel", fix="run it in a Linux machine, such as Debian 12")
     if os.geteuid() != 0:
-        raise Unsupported("the lab needs root, to make network namespaces", cure="run it again with sudo")
+        raise Unsupported("the lab needs root, to make network namespaces", fix="run it again with sudo")
     wanted = PROGRAMS | (CLASSIC_PROGRAMS if design is Design.CLASSIC else {})
     missing = sorted({package for program, package in wanted.items() if shutil.which(program) is None})
     if missing:
-        raise Unsupported("programs are missing: " + ", ".join(missing), cure=f"apt-get install {' '.join(missing)}")
+        raise Unsupported("programs are missing: " + ", ".join(missing), fix=f"apt-get install {' '.join(missing)}")
     absent = [ns for ns in _NAMESPACES if not Path("/proc/self/ns", ns).exists()]
     if absent:
-        raise Unsupported(f"this kernel has no {', '.join(absent)} namespaces", cure="use a distribution kernel")
+        raise Unsupported(f"this kernel has no {', '.join(absent)} namespaces", fix="use a distribution kernel")
 
 
 def check_bridge_filter(netns: str) -> None:
@@ -49,5 +49,5 @@ def check_bridge_filter(netns: str) -> None:
     if tried.rc != 0:
         raise Unsupported(
             "this kernel cannot filter on a bridge, which the lab needs to break cables",
-            cure="load nf_tables_bridge, or use a kernel with CONFIG_NF_TABLES_BRIDGE",
+            fix="load nf_tables_bridge, or use a kernel with CONFIG_NF_TABLES_BRIDGE",
         )

@@ -15,13 +15,13 @@ from natpair_lab.testbed.world import Lab
 
 SCHEMA = "natpair/lab/v1"
 OFF = "off"
-MUTE = "mute"
+UNRESPONSIVE = "unresponsive"
 _NOTHING = "-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSeen:
-    """One node. `role` is `off` without power and `mute` if its agent does not answer."""
+    """One node. `role` is `off` without power and `unresponsive` if its agent does not answer."""
 
     name: str
     role: str
@@ -115,7 +115,7 @@ def _node(lab: Lab, name: str) -> NodeSeen:
     status = lab.status(name) if powered else None
     faults, failing = ", ".join(_faults(lab, name)) or _NOTHING, tuple(_failing(lab, name)) if powered else ()
     if status is None:
-        return NodeSeen(name=name, role=MUTE if powered else OFF, faults=faults, failing=failing)
+        return NodeSeen(name=name, role=UNRESPONSIVE if powered else OFF, faults=faults, failing=failing)
     return NodeSeen(
         name=name,
         role=status.role,

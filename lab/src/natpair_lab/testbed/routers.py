@@ -27,7 +27,7 @@ _REPLY_END = re.compile(rb"^(\d{4}) .*\n\Z", re.MULTILINE)
 
 
 def bird(ref: InitRef, daemon: str, command: str) -> str:
-    """Give one of the fabric's BIRDs a command; its reply. LabError if it is mute or refuses."""
+    """Give one of the fabric's BIRDs a command; its reply. LabError if it does not respond or refuses."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
         line.settimeout(_SECONDS)
         try:

@@ -143,7 +143,7 @@ class Topology:
         for host in self.hosts:
             if host.name == name:
                 return host
-        raise LabError(f"the lab has no host {name}", cure="one of: " + ", ".join(h.name for h in self.hosts))
+        raise LabError(f"the lab has no host {name}", fix="one of: " + ", ".join(h.name for h in self.hosts))
 
     def links_of(self, host: str) -> tuple[Link, ...]:
         """The cables that have an end in `host`."""
@@ -218,7 +218,7 @@ def _refuse_reserved_names(gateway: Gateway) -> None:
     if taken:
         raise LabError(
             f"the lab has a host {taken[0]} of its own",
-            cure=f"name the node anything but {', '.join(sorted(RESERVED_NAMES))}",
+            fix=f"name the node anything but {', '.join(sorted(RESERVED_NAMES))}",
         )
 
 
@@ -230,8 +230,8 @@ def _client_addresses(gateway: Gateway) -> tuple[tuple[str, IPv4Interface], ...]
     free = list(islice(_free_hosts(network, used | set(fits)), len(CLIENTS)))
     addresses = (fits + free)[: len(CLIENTS)]
     if len(addresses) < len(CLIENTS):
-        cure = "use a private subnet of /29 or larger"
-        raise LabError(f"{network} has no room for two clients beside the pair", cure=cure)
+        fix = "use a private subnet of /29 or larger"
+        raise LabError(f"{network} has no room for two clients beside the pair", fix=fix)
     interfaces = (IPv4Interface(f"{address}/{network.prefixlen}") for address in addresses)
     return tuple(zip(CLIENTS, interfaces, strict=True))
 
@@ -272,7 +272,7 @@ def _gateway4(node: Node, gateway: Gateway) -> IPv4Interface:
     if address is None or network.prefixlen > 30:
         raise LabError(
             f"the public subnet {network} of {node.name} has no room for a default gateway",
-            cure="give public_address the prefix length of its subnet, such as /24",
+            fix="give public_address the prefix length of its subnet, such as /24",
         )
     return IPv4Interface(f"{address}/{network.prefixlen}")
 
@@ -317,7 +317,7 @@ def _interface_sysctls(interfaces: Iterable[str], *, router: bool = False) -> tu
     """
     settings = [("ipv6", "accept_dad", "0"), ("ipv6", "accept_ra", "0")]
     if router:
-        # A packet with a private source must stay visible: the fabric judges nothing.
+        # A packet with a private source must stay visible: the fabric checks nothing.
         settings += [("ipv4", "rp_filter", "0"), ("ipv4", "send_redirects", "0")]
     return tuple((f"net/{family}/conf/{i}/{key}", value) for i in interfaces for family, key, value in settings)
 

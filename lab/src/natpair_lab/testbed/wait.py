@@ -30,5 +30,5 @@ def wait_until(
     """
     value = poll(condition, deadline_seconds=deadline_seconds, poll_seconds=poll_seconds)
     if value is None:
-        raise LabError(f"{what} did not happen within {deadline_seconds:g} s", cure=diagnose())
+        raise LabError(f"{what} did not happen within {deadline_seconds:g} s", fix=diagnose())
     return value

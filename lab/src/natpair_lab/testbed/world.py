@@ -39,7 +39,7 @@ from natpair_lab.testbed.routers import Provider, best_paths, heard, reconfigure
 from natpair_lab.testbed.topology import Design
 from natpair_lab.testbed.wait import wait_until
 
-Leg = Literal["vlan", "public"]
+Link = Literal["vlan", "public"]
 LinkState = Literal["up", "down", "dead"]
 
 DEFAULT_NAME = "lab"
@@ -110,11 +110,11 @@ class Lab:
         known = state.read(folder)
         api = apirecord.read(folder)
         if known is None and api is not None and api.alive:
-            raise LabError(f"the account of the lab {name} has no machine yet", cure=f"create one by {api.url}/v4")
+            raise LabError(f"the account of the lab {name} has no machine yet", fix=f"create one by {api.url}/v4")
         if known is None or known.phase != state.UP:
             others = ", ".join(sorted(netns.labs() - {name}))
             there = f"; there is {others}: give its --name" if others else ""
-            raise LabError(f"no lab called {name} is up{there}", cure=f"natpair lab up{build.name_option(name)}")
+            raise LabError(f"no lab called {name} is up{there}", fix=f"natpair lab up{build.name_option(name)}")
         return cls(name, build.gateway_of(folder), known.design)
 
     @staticmethod
@@ -163,7 +163,7 @@ class Lab:
         self.topology.host(host_name)
         found = host.read_record(self.folder / teardown.RECORDS / host_name)
         if found is None:
-            raise LabError(f"{host_name} is powered off", cure=f"natpair lab fault boot {host_name}")
+            raise LabError(f"{host_name} is powered off", fix=f"natpair lab fault boot {host_name}")
         return found
 
     def powered(self, host_name: str) -> bool:
@@ -235,7 +235,7 @@ class Lab:
         ref = self.ref(self.gateway.node_named(node).name)
         cut = self._record_dead(node)
         with ThreadPoolExecutor(len(topology.SWITCHES)) as both:
-            list(both.map(lambda leg: self._filter(leg, cut[leg]), topology.SWITCHES))
+            list(both.map(lambda link: self._filter(link, cut[link]), topology.SWITCHES))
         host.end(ref)
         self.unplug(node)
 
@@ -244,21 +244,21 @@ class Lab:
         netns.unplug(self.name, self.topology.links_of(node))
         netns.remove([netns.name_of(self.name, node)])
 
-    def take_out(self, node: str, leg: Leg) -> None:
+    def take_out(self, node: str, link: Link) -> None:
         """A node's card is unplugged."""
-        cards.take_out(self.name, self.topology, node, leg)
+        cards.take_out(self.name, self.topology, node, link)
 
-    def put_in(self, node: str, leg: Leg, *, configured: bool = False) -> None:
+    def put_in(self, node: str, link: Link, *, configured: bool = False) -> None:
         """A card comes: the same name and MAC, another index; no addresses unless `configured` as at a boot."""
-        self._apply_faults(leg, operator.methodcaller("without", self.port(node, leg)))
-        cards.put_in(self.name, self.topology, node, leg, configured=configured)
+        self._apply_faults(link, operator.methodcaller("without", self.port(node, link)))
+        cards.put_in(self.name, self.topology, node, link, configured=configured)
 
-    def boot(self, node: str, *, late: Leg | None = None) -> None:
-        """Power on: fresh network namespace and cables, the disk as the node left it; no card in the leg `late`."""
+    def boot(self, node: str, *, late: Link | None = None) -> None:
+        """Power on: fresh network namespace and cables, the disk as the node left it; no card in the link `late`."""
         if self.powered(node):
-            raise LabError(f"{node} is running", cure=f"natpair lab fault power-cut {node}")
-        for leg in topology.SWITCHES:
-            self._apply_faults(leg, operator.methodcaller("without", self.port(node, leg)))
+            raise LabError(f"{node} is running", fix=f"natpair lab fault power-cut {node}")
+        for link in topology.SWITCHES:
+            self._apply_faults(link, operator.methodcaller("without", self.port(node, link)))
         try:
             build.boot(self.folder, self.name, self.topology, node, late)
         except LabError:
@@ -273,23 +273,23 @@ class Lab:
             host.end(left)
         self.unplug(node)
 
-    def link(self, node: str, leg: Leg, state: LinkState) -> None:
+    def link(self, node: str, link: Link, state: LinkState) -> None:
         """A node's cable: `down` takes the carrier away, `dead` keeps it and drops every frame."""
-        port = self.port(node, leg)
-        self._apply_faults(leg, lambda old: old.with_dead(port, state == "dead"))
-        netns.set_carrier(self.switch_netns(leg), port, state != "down")
+        port = self.port(node, link)
+        self._apply_faults(link, lambda old: old.with_dead(port, state == "dead"))
+        netns.set_carrier(self.switch_netns(link), port, state != "down")
 
-    def loss(self, node: str, leg: Leg, per_mille: int) -> None:
+    def loss(self, node: str, link: Link, per_mille: int) -> None:
         """Lose so many of a thousand frames on a cable, in each direction; 0 ends it."""
-        port = self.port(node, leg)
-        self._apply_faults(leg, lambda old: old.with_loss(port, per_mille))
+        port = self.port(node, link)
+        self._apply_faults(link, lambda old: old.with_loss(port, per_mille))
 
     def partition(self, on: bool) -> None:
         """Cut the VLAN between the two nodes only; both still reach the clients."""
         one, other = (self.port(node, topology.VLAN) for node in self.nodes)
         self._apply_faults(topology.VLAN, lambda old: old.with_partition((one, other) if on else None))
 
-    def switch_faults(self, switch: Leg | str) -> switches.SwitchFaults:
+    def switch_faults(self, switch: Link | str) -> switches.SwitchFaults:
         """What a switch drops now."""
         return self._state().faults.get(switch, switches.SwitchFaults())
 
@@ -305,9 +305,9 @@ class Lab:
         # dead cables. A boot puts in new ones.
         with state.locked(self.folder):
             known = self._state()
-            cut = {leg: self.switch_faults(leg).with_dead(self.port(node, leg), True) for leg in topology.SWITCHES}
-            for leg, wanted in cut.items():
-                known = known.with_fault(leg, wanted)
+            cut = {link: self.switch_faults(link).with_dead(self.port(node, link), True) for link in topology.SWITCHES}
+            for link, wanted in cut.items():
+                known = known.with_fault(link, wanted)
             state.write(self.folder, known)
         return cut
 
@@ -339,7 +339,7 @@ class Lab:
         address = IPv4Address(fip)
         known = self._state()
         if address not in known.shares:
-            raise LabError(f"{address} is not a FIP of this pair", cure="one of: " + ", ".join(map(str, known.shares)))
+            raise LabError(f"{address} is not a FIP of this pair", fix="one of: " + ", ".join(map(str, known.shares)))
         self.share_all({**known.shares, address: tuple(self.gateway.node_named(n).name for n in nodes)})
 
     def share_all(self, shares: Shares) -> None:
@@ -387,20 +387,20 @@ class Lab:
         """The network namespace of a host or switch, for `ip netns exec`."""
         return netns.name_of(self.name, self.topology.host(host_name).name)
 
-    def switch_netns(self, which: Leg | str) -> str:
+    def switch_netns(self, which: Link | str) -> str:
         """The network namespace of a switch."""
         return netns.name_of(self.name, which)
 
-    def port(self, node: str, leg: Leg | str) -> str:
+    def port(self, node: str, link: Link | str) -> str:
         """The switch-side interface of a host's cable."""
-        return self.topology.port(node, leg)
+        return self.topology.port(node, link)
 
     # Inside
 
     def _state(self) -> state.LabState:
         known = state.read(self.folder)
         if known is None:
-            raise LabError(f"the lab {self.name} is gone", cure=f"natpair lab up{build.name_option(self.name)}")
+            raise LabError(f"the lab {self.name} is gone", fix=f"natpair lab up{build.name_option(self.name)}")
         return known
 
     def _write(self, **changes: Any) -> None:
@@ -420,4 +420,4 @@ class Lab:
         what = f"the boot of {host_name}"
         boot = wait_until(booted, deadline_seconds=READY_SECONDS, what=what, diagnose=self.diagnose)
         if boot != "done":
-            raise LabError(f"{host_name} did not boot: {boot.removeprefix('failed: ')}", cure=self.diagnose())
+            raise LabError(f"{host_name} did not boot: {boot.removeprefix('failed: ')}", fix=self.diagnose())

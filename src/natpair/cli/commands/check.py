@@ -38,8 +38,8 @@ def command(file: Path, strict: bool, as_json: bool) -> int:
     try:
         text = _text(file, source)
         gateway = parse(text, source=source)
-        _judge_placement(gateway, source, text)
-        _judge_key(gateway, file)
+        _check_placement(gateway, source, text)
+        _check_key(gateway, file)
     except ConfigError as error:
         if not as_json:
             raise
@@ -87,7 +87,7 @@ def _warn(warnings: list[Problem], source: str) -> None:
         talk(problem_block(warning, source, label="suggested"))
 
 
-def _judge_key(gateway: Gateway, file: Path) -> None:
+def _check_key(gateway: Gateway, file: Path) -> None:
     """Raise ConfigError if `file` is this node's own configuration and its copy of the key cannot be used."""
     if not file.exists() or file.resolve() != Path(paths.CONFIG).resolve():
         return
@@ -114,7 +114,7 @@ def _drift(gateway: Gateway, file: Path) -> Iterator[Problem]:
             yield Problem("", changed.path, message, "run 'natpair diff', then 'natpair apply'")
 
 
-def _judge_placement(gateway: Gateway, source: str, text: str) -> None:
+def _check_placement(gateway: Gateway, source: str, text: str) -> None:
     """On a node of this pair: raise ConfigError if an own address is on another interface than the file says."""
     from natpair.cli.node import this_node
     from natpair.config.load import with_lines

@@ -104,8 +104,8 @@ def only_one(file: Path) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        cure = "wait until it has ended, then run this command again"
-        raise NotReady(f"another natpair cloud command is running in {file.resolve().parent}", cure=cure) from None
+        fix = "wait until it has ended, then run this command again"
+        raise NotReady(f"another natpair cloud command is running in {file.resolve().parent}", fix=fix) from None
     finally:
         os.close(descriptor)
 
@@ -135,9 +135,9 @@ def existing_key(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     if mode & _OTHERS:
-        raise Unsupported(f"{path}: other users can read the pair's key", cure=f"chmod 600 {path}")
+        raise Unsupported(f"{path}: other users can read the pair's key", fix=f"chmod 600 {path}")
     if not text.strip():
-        raise Unsupported(f"{path}: the pair's key is empty", cure="remove the file; natpair creates a new key")
+        raise Unsupported(f"{path}: the pair's key is empty", fix="remove the file; natpair creates a new key")
     return text
 
 
@@ -184,12 +184,12 @@ def confirm(question: str, *, yes: bool) -> None:
 
 def remark_lines(found: Iterable[Remark], sign: str) -> list[str]:
     """Remarks as text, each with its fix on a line of its own."""
-    return [f"{sign} {one.text}" + (f"\n    {one.cure}" if one.cure else "") for one in found]
+    return [f"{sign} {one.text}" + (f"\n    {one.fix}" if one.fix else "") for one in found]
 
 
 def plain_remarks(found: Iterable[Remark]) -> list[dict[str, str]]:
     """Remarks for JSON."""
-    return [{"text": one.text, "cure": one.cure} for one in found]
+    return [{"text": one.text, "fix": one.fix} for one in found]
 
 
 def price_lines(prices: Iterable[PriceLine]) -> list[str]:

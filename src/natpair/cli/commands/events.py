@@ -107,7 +107,7 @@ def _lab_files(name: str) -> tuple[Path, ...]:
     found = tuple(sorted(Path("/run/natpair-lab", name, "nodes").glob("*/var-lib/natpair/events.jsonl")))
     if not found:
         raise LabError(
-            f"no lab called {name} has events", cure="start one with natpair lab up, or give another --lab NAME"
+            f"no lab called {name} has events", fix="start one with natpair lab up, or give another --lab NAME"
         )
     return found
 
@@ -133,14 +133,14 @@ def _lines(file: Path, *, follow: bool) -> Iterator[dict[str, object]]:
     older = file.with_suffix(".1.jsonl")
     there = [path for path in (older, file) if path.exists()]
     if not there and not follow:
-        cure = "the agent writes this file on a node; give the path of a copy, or --lab NAME"
-        raise NoInput(f"{file} does not exist", cure=cure)
+        fix = "the agent writes this file on a node; give the path of a copy, or --lab NAME"
+        raise NoInput(f"{file} does not exist", fix=fix)
     for path in there:
         lines = _text(path).splitlines()
         found = [parsed for line in lines if (parsed := _parsed(line)) is not None]
         if lines and not found:
-            cure = "give the agent's /var/lib/natpair/events.jsonl, a copy of it, or --lab NAME"
-            raise NoInput(f"{path} is not an event log: none of its lines is an event", cure=cure)
+            fix = "give the agent's /var/lib/natpair/events.jsonl, a copy of it, or --lab NAME"
+            raise NoInput(f"{path} is not an event log: none of its lines is an event", fix=fix)
         yield from found
 
 
@@ -148,9 +148,9 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except PermissionError as error:
-        raise Unsupported(f"{path}: no permission to read it", cure="run this command again as root") from error
+        raise Unsupported(f"{path}: no permission to read it", fix="run this command again as root") from error
     except IsADirectoryError as error:
-        raise NoInput(f"{path} is a folder", cure="give a file in it, such as events.jsonl") from error
+        raise NoInput(f"{path} is a folder", fix="give a file in it, such as events.jsonl") from error
 
 
 def _parsed(line: str) -> dict[str, object] | None:

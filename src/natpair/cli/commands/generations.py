@@ -112,7 +112,7 @@ def _previous() -> int:
     kept = [load(number) for number in numbers()]
     earlier = [one.number for one in kept if one.digest != kept[-1].digest]
     if not earlier:
-        raise NoInput("there is no earlier generation to roll back to", cure="natpair generations lists what is kept")
+        raise NoInput("there is no earlier generation to roll back to", fix="natpair generations lists what is kept")
     return earlier[-1]
 
 
@@ -187,14 +187,14 @@ def confirm() -> None:
     from natpair.apply.transaction import alone
 
     machine.require_root()
-    cure = "natpair generations shows which configuration is in force, and why"
+    fix = "natpair generations shows which configuration is in force, and why"
     if confirm.read() is None:  # before taking the lock, so that a machine that is no node gets no lock file
-        raise NotReady("there is nothing to confirm", cure=cure)
+        raise NotReady("there is nothing to confirm", fix=fix)
     with alone():  # a rollback that is running holds this lock
         found = confirm.read()
         if found is None:
-            raise NotReady("there is nothing to confirm", cure=cure)
+            raise NotReady("there is nothing to confirm", fix=fix)
         if found.due:
-            raise NotReady("too late: the time to confirm is over, and this node rolls back", cure=cure)
+            raise NotReady("too late: the time to confirm is over, and this node rolls back", fix=fix)
         confirm.clear()
     say(f"{symbols().good} confirmed: this configuration is kept")

@@ -104,7 +104,7 @@ def command(file: Path, force: bool, key: bool, as_json: bool, **given: object) 
     64). The file passes `natpair check`; if it does not, the answers are kept in FILE.draft.
     """
     if file.exists() and not force:
-        raise Usage(f"{file} exists already", cure="choose another FILE, or overwrite it with --force")
+        raise Usage(f"{file} exists already", fix="choose another FILE, or overwrite it with --force")
     answers = _answers(given)
     text = _composed(answers, file)
     from natpair.system.files import write_atomic
@@ -167,7 +167,7 @@ def _answers(given: Mapping[str, object]) -> dict[str, str]:
     if missing:
         raise Usage(
             f"not a terminal, and these options are missing: {', '.join(missing)}",
-            cure="give these options, or run the command in a terminal",
+            fix="give these options, or run the command in a terminal",
         )
     return answers
 
@@ -260,6 +260,6 @@ def _composed(answers: Mapping[str, str], file: Path) -> str:
     except ConfigError as error:
         draft.parent.mkdir(parents=True, exist_ok=True)
         draft.write_text(text, encoding="utf-8")
-        error.cure = f"correct the answers in {draft}, then run natpair check {draft}"
+        error.fix = f"correct the answers in {draft}, then run natpair check {draft}"
         raise
     return text

@@ -56,11 +56,11 @@ def failback(wait: bool, timeout: float, as_json: bool) -> None:
     status = client.status()
     preferred = status.preferred
     if not preferred:
-        raise NotReady("pair.prefer is not set", cure='set pair.prefer = "NAME" in gateway.toml and apply it')
+        raise NotReady("pair.prefer is not set", fix='set pair.prefer = "NAME" in gateway.toml and apply it')
     if status.active_node == preferred:
         message = f"{preferred} is active already"
         if as_json:
-            emit_json({"schema": "natpair/failback/v1", "ok": True, "message": message, "cure": ""})
+            emit_json({"schema": "natpair/failback/v1", "ok": True, "message": message, "fix": ""})
         else:
             say(f"{symbols().good} {message}")
         return
@@ -99,7 +99,7 @@ def _ask(verb: str, *, force: bool, until: float, as_json: bool, shown: str = ""
         emit_json({"schema": f"natpair/{shown or verb}/v1", **asdict(answer)})
     if not answer.ok:
         _say_what_is_lost()
-        raise NotReady(answer.message or "refused", cure=answer.cure)
+        raise NotReady(answer.message or "refused", fix=answer.fix)
     if not as_json:
         say(f"{symbols().good} {answer.message}")
 

@@ -83,7 +83,7 @@ class Watched:
         try:
             self._last = self._ask()
         except AgentUnreachable as error:
-            problem = f"{sign.bad} {error.message}\n    {error.cure}"
+            problem = f"{sign.bad} {error.message}\n    {error.fix}"
         stamp = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(self._clock()))
         if self._last is None:
             return [stamp, problem]
@@ -96,7 +96,7 @@ def lines(status: Status, *, verbose: bool = False) -> list[str]:
     """The status as text, problems first."""
     sign = symbols()
     signs = {Severity.CRITICAL: sign.bad, Severity.WARNING: sign.warning, Severity.INFO: sign.info}
-    found = [f"{signs[c.severity]} {c.severity}: {c.text}\n    {c.cure}" for c in status.conditions]
+    found = [f"{signs[c.severity]} {c.severity}: {c.text}\n    {c.fix}" for c in status.conditions]
     # INFO is what an operator requested, not a problem.
     well = all(c.severity is Severity.INFO for c in status.conditions)
     head = [*([f"{sign.good} all is well"] if well else []), *found]

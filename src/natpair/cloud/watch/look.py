@@ -138,7 +138,7 @@ async def repair(
         return Trouble("repair", f"not finished within {seconds} s")
     except NatpairError as error:
         refused = isinstance(error, ApiError) and error.status in {401, 403}
-        return Trouble("repair", error.message, error.cure, refused)
+        return Trouble("repair", error.message, error.fix, refused)
     return None
 
 
@@ -165,7 +165,7 @@ async def _owners(client: LinodeClient, nodes: Sequence[Node]) -> dict[str, Addr
 
 def _not_ours(node: Node) -> ApiError:
     reason = f"{node.public_address.ip}, the public address of {node.name}, belongs to no Linode of this account"
-    return ApiError("read an address", 404, (reason,), cure="use a token of the account that owns both nodes")
+    return ApiError("read an address", 404, (reason,), fix="use a token of the account that owns both nodes")
 
 
 def _linode_of(node: Node, owners: Mapping[str, Address]) -> int:
@@ -180,7 +180,7 @@ def _lack(drift: Drift, linodes: Mapping[int, str]) -> Lack:
 def _trouble(part: str, error: ApiError) -> Trouble:
     status = error.status
     refused = status is not None and 400 <= status < 500 and not error.retryable
-    return Trouble(part, error.message, error.cure, refused)
+    return Trouble(part, error.message, error.fix, refused)
 
 
 def _works(works: Iterable[Work | None]) -> tuple[Work, ...]:

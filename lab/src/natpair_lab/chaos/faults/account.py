@@ -37,7 +37,7 @@ plain_http = true
 enabled = true
 interval_seconds = 2
 """
-_UNSEEN = "account-unseen"
+_UNREADABLE = "account-unreadable"
 _ASK_SECONDS = 10.0
 _SEEN_MS = 30_000.0
 """After three looks that failed the next comes 16 s later, and a tenth."""
@@ -98,7 +98,7 @@ class Account:
     def __init__(self, context: Context) -> None:
         served = context.lab.api()
         if served is None:
-            raise LabError(f"the lab {context.lab.name} has no account", cure="natpair lab up --api")
+            raise LabError(f"the lab {context.lab.name} has no account", fix="natpair lab up --api")
         self._scene = context
         self._address = urlsplit(served.url).netloc
         self.token = f"chaos{secrets.token_hex(16)}"
@@ -121,16 +121,16 @@ class Account:
     def begin(self) -> None:
         """Both agents see the account, with a token of ours."""
         self._scene.undo.append(lambda: put_token(self._scene, "lab"))
-        self._scene.undo.append(self.mend)
+        self._scene.undo.append(self.repair)
         put_token(self._scene, self.token)
         self.wait_seen("the account is seen")
 
     def spoil(self, mode: Mode) -> None:
         """From now on the API does this wrong, and nothing else."""
-        self.mend()
+        self.repair()
         self.ask("POST", "/faults", {**mode.fault, "times": None})
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """The API does nothing wrong any more."""
         self.ask("DELETE", "/faults")
 
@@ -153,7 +153,7 @@ class Account:
             looked = [_account(context, node) for node in context.lab.nodes]
             age_ms = (time.monotonic() - began) * 1000
             return all(one.seen_ms is not None and one.seen_ms < age_ms for one in looked) and not any(
-                _UNSEEN in context.conditions(node) or one.trouble
+                _UNREADABLE in context.conditions(node) or one.trouble
                 for node, one in zip(context.lab.nodes, looked, strict=True)
             )
 
@@ -180,13 +180,13 @@ class Account:
         context.check(f"{mode.name}: agents answer", slowest, _STALL_MS)
 
     def wait_alarm(self, mode: Mode, *nodes: str) -> None:
-        """These agents tell that the account is unseen, why, and what to do."""
+        """These agents tell that the account is unreadable, why, and what to do."""
         context = self._scene
         alarms: list[list[Condition]] = []
 
         def told() -> bool:
             alarms[:] = [_alarms(context, node) for node in nodes]
-            return all(any(mode.says in one.text and one.cure for one in told) for told in alarms)
+            return all(any(mode.says in one.text and one.fix for one in told) for told in alarms)
 
         context.check(f"{mode.name}: alarm", context.wait(told, mode.known_ms / 1000), mode.known_ms, f"{alarms}")
 
@@ -220,7 +220,7 @@ def _account(context: Context, node: str) -> AccountStatus:
 
 
 def _alarms(context: Context, node: str) -> list[Condition]:
-    return [one for one in context.standing(node) if one.code == _UNSEEN]
+    return [one for one in context.standing(node) if one.code == _UNREADABLE]
 
 
 # The faults
@@ -229,7 +229,7 @@ def _alarms(context: Context, node: str) -> list[Condition]:
 def api_well(context: Context) -> None:
     """The API is well and the power back: both agents see the account again."""
     account = Account(context)
-    account.mend()
+    account.repair()
     for node in context.lab.nodes:
         context.boot(node)
     account.wait_seen("seen after all")
@@ -255,7 +255,7 @@ def api_unwell(context: Context) -> None:
         if mode is _PAGE:  # it shows the token it was sent: now it would be in the words, and in the log of conditions
             account.wait_alarm(mode, *context.lab.nodes)
             account.require_secret()
-        account.mend()
+        account.repair()
         account.wait_seen(f"seen after {mode.name}")
     _limited(context, account)
     account.spoil(_SLOW)
@@ -277,7 +277,7 @@ def _limited(context: Context, account: Account) -> None:
     for node, count in before.items():
         asked = account.requests_of(node) - count
         context.require(f"{node} backs off", 0 < asked <= _MOST_REQUESTS, f"{asked} requests in {_LIMITED_SECONDS:g} s")
-    account.mend()
+    account.repair()
     account.wait_seen(f"seen after {_LIMITED.name}")
 
 
@@ -303,7 +303,7 @@ def token_refused(context: Context) -> None:
     account.begin()
     account.spoil(_NO_RIGHT)
     account.wait_alarm(_NO_RIGHT, *context.lab.nodes)
-    account.mend()
+    account.repair()
     account.ask("POST", "/tokens", {"token": account.token, "scopes": None})
     account.wait_alarm(_REVOKED, *context.lab.nodes)
     context.may_be_felt()

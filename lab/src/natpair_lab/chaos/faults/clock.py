@@ -26,7 +26,7 @@ _BEFORE_2038_SECONDS = 3
     50,
     "clock jumps by an hour, steps every second, year 2038, then power cut of the active node",
     bound_ms=900,
-    limits=Limits(transitions=2, heal_seconds=90),
+    limits=Limits(transitions=2, recover_seconds=90),
     scale="changes the clock that a node's programs see, with a preloaded library; the kernel's clock is the machine's",
     agents=True,
     needs="gcc",
@@ -66,7 +66,7 @@ def _compiled() -> str:
         argv = ["gcc", "-shared", "-fPIC", "-O2", "-o", str(made), str(_SOURCE), "-ldl"]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=_COMPILE_SECONDS, check=False)
         if done.returncode:
-            raise LabError(f"gcc refuses {_SOURCE.name}: {done.stderr.strip()}", cure="apt-get install gcc libc6-dev")
+            raise LabError(f"gcc refuses {_SOURCE.name}: {done.stderr.strip()}", fix="apt-get install gcc libc6-dev")
         return base64.b64encode(made.read_bytes()).decode()
 
 

@@ -81,7 +81,7 @@ def freeze(context: Context, node: str) -> subprocess.Popen[bytes]:
     )
     if guard.stdout is None or guard.stdout.readline() != b"frozen\n":
         thaw(guard)
-        raise LabError(f"the disk of {node} cannot be frozen", cure="it needs loop devices, ext4 and FIFREEZE")
+        raise LabError(f"the disk of {node} cannot be frozen", fix="it needs loop devices, ext4 and FIFREEZE")
     return guard
 
 

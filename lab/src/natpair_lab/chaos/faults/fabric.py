@@ -19,7 +19,7 @@ _BGP = (
     "oifname {0} tcp sport 179",
 )
 _GRACEFUL_RESTART, _LONG_LIVED = 64, 71
-_ASTRAY = Limits(transitions=0, path_ms=20_000)
+_MISROUTED = Limits(transitions=0, path_ms=20_000)
 _KEEPALIVE = 4
 
 
@@ -145,7 +145,7 @@ def _only_standby(context: Context) -> None:
     context.lab.share(fip, [context.standby])
 
 
-@Fault(29, "share of the FIP removed for the active node", bound_ms=NO_OUTAGE_MS, limits=_ASTRAY, agents=True)
+@Fault(29, "share of the FIP removed for the active node", bound_ms=NO_OUTAGE_MS, limits=_MISROUTED, agents=True)
 def share_revoked(context: Context) -> None:
     """The FIP is no longer shared to the active node; replies come to the standby, and somebody must say so."""
     _only_standby(context)
@@ -154,7 +154,7 @@ def share_revoked(context: Context) -> None:
     context.pass_time(1)
 
 
-@Fault(62, "replies arrive at the standby", bound_ms=NO_OUTAGE_MS, invariants=UNTOUCHED, limits=_ASTRAY)
+@Fault(62, "replies arrive at the standby", bound_ms=NO_OUTAGE_MS, invariants=UNTOUCHED, limits=_MISROUTED)
 def replies_at_standby(context: Context) -> None:
     """The fabric sends all replies to the standby for a while."""
     _only_standby(context)

@@ -16,7 +16,7 @@ _REPAIR_MS = 1000.0
 _SETTINGS_MS = 5000.0
 _LOCAL = "natpair traffic=local"
 _SYNC_MS = 5000.0
-_LACKING = 0.1
+_MISSING = 0.1
 """Of the flows that are younger than the watch some have only just begun."""
 _EX_UNAVAILABLE = 69
 _EX_CONFIG = 78
@@ -110,7 +110,7 @@ def _restore(context: Context, node: str, key: str, value: str) -> None:
 
 @Fault(38, "default route deleted, then a foreign policy rule added", bound_ms=2000, limits=Limits(transitions=2))
 def routes_changed(context: Context) -> None:
-    """The default route of the active node is deleted; later, of the then active, a rule sends all astray."""
+    """The default route of the active node is deleted; later, of the then active, a rule sends all misrouted."""
     node = context.active
     default = context.run(node, "ip", "-4", "route", "show", "default").strip().splitlines()[0].split()
     context.run(node, "ip", "route", "del", *default)
@@ -194,15 +194,15 @@ def address_renewed(context: Context) -> None:
 
     def replicated() -> bool:
         news = _clients_flows(context, node.name) - before
-        return bool(news) and len(news - _clients_flows(context, peer.name)) <= _LACKING * len(news)
+        return bool(news) and len(news - _clients_flows(context, peer.name)) <= _MISSING * len(news)
 
     context.pass_time(3)
     context.check("flows that began since are on the standby", context.wait(replicated, 10), _SYNC_MS)
-    lacking = set.union(*(context.conditions(name) for name in context.lab.nodes)) & {
-        "flows-lacking",
+    missing = set.union(*(context.conditions(name) for name in context.lab.nodes)) & {
+        "flows-missing",
         "no-usable-standby",
     }
-    context.require("no condition", not lacking, ", ".join(sorted(lacking)))
+    context.require("no condition", not missing, ", ".join(sorted(missing)))
 
 
 def _clients_flows(context: Context, node: str) -> set[tuple[str, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from natpair_lab.chaos.cgroups import Group, pids
-from natpair_lab.chaos.context import LEGS, Context
+from natpair_lab.chaos.context import LINKS, Context
 from natpair_lab.chaos.fault import NO_OUTAGE_MS, OUTBOUND_FIRST, Fault, Limits
 from natpair_lab.chaos.observer import owners
 from natpair_lab.testbed.faults import service_named
@@ -101,13 +101,13 @@ def stalled(context: Context) -> None:
         group = Group("freezer", f"{context.lab.name}-{node}")
         context.undo.append(group.close)
         group.add(pids(context.lab, node))
-        for leg in LEGS:
-            context.link(node, leg, "dead")
+        for link in LINKS:
+            context.link(node, link, "dead")
         group.set("freezer.state", "FROZEN")
         context.pass_time(seconds)
         group.set("freezer.state", "THAWED")
-        for leg in LEGS:
-            context.link(node, leg, "up")
+        for link in LINKS:
+            context.link(node, link, "up")
         context.pass_time(1)
         context.undo.pop()()
         context.wait_ready()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from natpair.core.status import Role
-from natpair_lab.chaos.context import LEGS, Context
+from natpair_lab.chaos.context import LINKS, Context
 from natpair_lab.chaos.fault import NO_OUTAGE_MS, STAYS, UNTOUCHED, Fault, Limits
 from natpair_lab.chaos.observer import tracked
 from natpair_lab.testbed.netns import batch
 from natpair_lab.testbed.topology import CLIENT_INTERFACE, UPLINK, mac_of
-from natpair_lab.testbed.world import Leg
+from natpair_lab.testbed.world import Link
 
 _SYNCED_RATIO = 0.95
 _AWAY_SECONDS, _WELL_SECONDS = 3.0, 15.0
@@ -32,16 +32,16 @@ def public_down(context: Context) -> None:
     bound_ms=2000,
     limits=Limits(transitions=2),
 )
-def dead_legs(context: Context) -> None:
-    """The VLAN leg of the active node dies with its carrier up; then, after mending, the public leg of the active."""
-    for leg in LEGS:
-        _dead(context, leg)
+def dead_links(context: Context) -> None:
+    """The VLAN link of the active node dies with its carrier up; once repaired, the public link of the active."""
+    for link in LINKS:
+        _dead(context, link)
 
 
-def _dead(context: Context, leg: Leg) -> None:
-    context.link(context.active, leg, "dead")
+def _dead(context: Context, link: Link) -> None:
+    context.link(context.active, link, "dead")
     context.pass_time(4)
-    context.link(context.active, leg, "up")
+    context.link(context.active, link, "up")
     context.wait_ready()
 
 
@@ -154,14 +154,14 @@ def narrow_path(context: Context) -> None:
 )
 def late_cards(context: Context) -> None:
     """The standby boots without a card, which comes later: VLAN, then uplink; then the active node loses power."""
-    for leg in LEGS:
+    for link in LINKS:
         node = context.standby
         context.power_cut(node)
-        context.boot(node, late=leg)
+        context.boot(node, late=link)
         context.pass_time(_AWAY_SECONDS)
-        context.lab.put_in(node, leg, configured=True)
+        context.lab.put_in(node, link, configured=True)
         well = context.wait(lambda node=node: _is_well(context, node), _WELL_SECONDS)  # type: ignore[misc]
-        context.check(f"late card of the {leg}: standby in sync", well, _WELL_SECONDS * 1000)
+        context.check(f"late card of the {link}: standby in sync", well, _WELL_SECONDS * 1000)
         context.wait_ready()
     context.may_be_felt()
     context.power_cut(context.active)
@@ -177,13 +177,13 @@ def late_cards(context: Context) -> None:
 )
 def cards_made_anew(context: Context) -> None:
     """The standby's card is unplugged and plugged again: VLAN, then uplink; then the active node loses power."""
-    for leg in LEGS:
+    for link in LINKS:
         node = context.standby
-        context.lab.take_out(node, leg)
+        context.lab.take_out(node, link)
         context.pass_time(_AWAY_SECONDS)
-        context.lab.put_in(node, leg)
+        context.lab.put_in(node, link)
         well = context.wait(lambda node=node: _is_well(context, node), _WELL_SECONDS)  # type: ignore[misc]
-        context.check(f"new card of the {leg}: standby in sync", well, _WELL_SECONDS * 1000)
+        context.check(f"new card of the {link}: standby in sync", well, _WELL_SECONDS * 1000)
         context.wait_ready()
     context.may_be_felt()
     context.power_cut(context.active)

@@ -95,7 +95,7 @@ def sync_killed_and_frozen(context: Context) -> None:
     context.wait_ready(20)
     context.kill(context.active, "conntrackd", signal.SIGSTOP)
     context.undo.append(lambda: context.kill(context.active, "conntrackd", signal.SIGCONT))
-    told = context.alarm(("conntrackd-mute", "no-usable-standby", "sync-stalled"), _ALARM_MS / 1000)
+    told = context.alarm(("conntrackd-not-responding", "no-usable-standby", "sync-stalled"), _ALARM_MS / 1000)
     context.check("alarm", told, _ALARM_MS, "no agent tells that replication stands still")
     done, said = context.order(context.active, "switchover")
     context.require("switchover refused", not done, said or "it was carried out")

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from checks.scratch import Scratch, scratch_node
 from golden.cases import CASES, Case
-from judges.scratch import Scratch, scratch_node
-from natpair.apply.validation import judge
+from natpair.apply.validation import check
 from natpair.core import paths
 from natpair.core.model import Node
 from natpair.core.rendered import Checker, RenderedFile
@@ -20,14 +20,14 @@ from natpair.render.services import KEEPALIVED, services
 
 pytestmark = pytest.mark.root
 
-JUDGE_INSIDE = """
+CHECK_INSIDE = """
 from pathlib import Path
 from natpair.config.load import load
 from natpair.errors import DaemonError
 from natpair.render.bundle import render_all
-from natpair.apply.validation import judge
+from natpair.apply.validation import check
 files = render_all(load(Path(sys.argv[1])), sys.argv[2])
-judge(files, among=files)
+check(files, among=files)
 """
 
 BREAK_INSIDE = """
@@ -36,13 +36,13 @@ from pathlib import Path
 from natpair.config.load import load
 from natpair.errors import DaemonError
 from natpair.render.bundle import render_all
-from natpair.apply.validation import judge
+from natpair.apply.validation import check
 config, node, name, old, new = sys.argv[1:]
 files = render_all(load(Path(config)), node)
 (file,) = [f for f in files if f.path.endswith("/" + name)]
 assert old in file.text
 try:
-    judge([replace(file, text=file.text.replace(old, new))], among=files)
+    check([replace(file, text=file.text.replace(old, new))], among=files)
 except DaemonError as error:
     print(error.message)
 else:
@@ -61,9 +61,9 @@ def example() -> Iterator[Scratch]:
 
 
 @pytest.mark.parametrize(("case", "node"), each_node(), ids=lambda value: value.name)
-def test_every_file_passes_its_judge(case: Case, node: Node) -> None:
+def test_every_file_passes_its_check(case: Case, node: Node) -> None:
     with scratch_node(node) as scratch:
-        scratch.python(JUDGE_INSIDE, str(case.config), node.name)
+        scratch.python(CHECK_INSIDE, str(case.config), node.name)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_every_file_passes_its_judge(case: Case, node: Node) -> None:
         ("conntrackd.conf", "FTFW", "FTWF", "syntax error"),
     ],
 )
-def test_every_judge_refuses_a_bad_file(example: Scratch, name: str, old: str, new: str, says: str) -> None:
+def test_every_check_refuses_a_bad_file(example: Scratch, name: str, old: str, new: str, says: str) -> None:
     verdict = example.python(BREAK_INSIDE, str(CASES[0].config), "nat-a", name, old, new).stdout
     assert verdict != "accepted\n"
     assert says in verdict
@@ -94,15 +94,15 @@ def test_keepalived_starts_without_its_interface_which_may_come_late(example: Sc
     assert "eth7" not in verdict.stdout
 
 
-def test_a_file_without_a_judge_is_taken_as_it_is() -> None:
-    judge([RenderedFile("/etc/x", "anything")], among=())
+def test_a_file_without_a_check_is_taken_as_it_is() -> None:
+    check([RenderedFile("/etc/x", "anything")], among=())
 
 
 def test_refusals_are_gathered() -> None:
     """Both files are named, not only the first."""
     bad = [RenderedFile(f"/etc/{n}.conf", "nonsense {", checker=Checker.BIRD) for n in ("one", "two")]
     with pytest.raises(DaemonError, match=r"(?s)/etc/one\.conf.*/etc/two\.conf"):
-        judge(bad, among=bad)
+        check(bad, among=bad)
 
 
 def test_conntrackd_stays_up_with_its_file_and_ends_with_a_bad_one(example: Scratch) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from judges.scratch import Scratch
-from judges.test_traffic import FIP, World, built
+from checks.scratch import Scratch
+from checks.test_traffic import FIP, World, built
 
 pytestmark = pytest.mark.root
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from checks.scratch import Scratch, scratch_node
 from golden.cases import CASES
-from judges.scratch import Scratch, scratch_node
 from natpair.core import paths
 from natpair.render.base import Sides
 from natpair.render.nftables import peer_guard
@@ -20,7 +20,7 @@ from natpair.render.nftables import peer_guard
 pytestmark = pytest.mark.root
 
 EXAMPLE = CASES[0]
-MUTE = """
+UNRESPONSIVE = """
 import socket, sys, time
 line = socket.socket(socket.AF_UNIX); line.bind(sys.argv[1]); line.listen()
 print("up", flush=True); time.sleep(60)
@@ -117,7 +117,7 @@ def test_bird_is_told(machine: Scratch) -> None:
 
 
 def test_a_refusal_after_the_rename_brings_everything_back(machine: Scratch) -> None:
-    """The running BIRD refuses: its role file, which the judge does not see, has been damaged."""
+    """The running BIRD refuses: its role file, which the check does not see, has been damaged."""
     machine.natpair("apply", str(EXAMPLE.config))
     kept = machine.run("cat", paths.BIRD_CONF).stdout
     with bird(machine):
@@ -137,12 +137,12 @@ def test_an_end_in_the_middle_leaves_no_half(machine: Scratch, number: signal.Si
     machine.natpair("apply", str(EXAMPLE.config))
     changed = variant(machine, ('profile = "balanced"', 'profile = "fast"'))
     # `birdc` hangs on a socket nobody serves: the apply stands between the rename and the end.
-    mute = subprocess.Popen(
-        machine.argv([sys.executable, "-c", MUTE, paths.BIRD_CTL]), stdout=subprocess.PIPE, text=True
+    unresponsive = subprocess.Popen(
+        machine.argv([sys.executable, "-c", UNRESPONSIVE, paths.BIRD_CTL]), stdout=subprocess.PIPE, text=True
     )
-    assert mute.stdout is not None
+    assert unresponsive.stdout is not None
     try:
-        assert mute.stdout.readline() == "up\n"
+        assert unresponsive.stdout.readline() == "up\n"
         running = subprocess.Popen(
             machine.argv([sys.executable, "-m", "natpair", "apply", changed]), stderr=subprocess.PIPE
         )
@@ -151,8 +151,8 @@ def test_an_end_in_the_middle_leaves_no_half(machine: Scratch, number: signal.Si
         running.send_signal(number)
         running.communicate(timeout=30)
     finally:
-        mute.kill()
-        mute.communicate()
+        unresponsive.kill()
+        unresponsive.communicate()
     left = json.loads(machine.natpair("apply", str(EXAMPLE.config), "--json").stdout)
     assert left["changed"] == []
     assert "hold time 6" in machine.run("cat", paths.BIRD_CONF).stdout

@@ -9,8 +9,8 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from checks.scratch import Scratch, scratch_node
 from golden.cases import CASES
-from judges.scratch import Scratch, scratch_node
 from natpair.cloud.network import Uplink, network_files
 
 NETWORKD = "/lib/systemd/systemd-networkd"

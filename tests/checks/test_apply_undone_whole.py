@@ -1,7 +1,7 @@
 """An apply that goes back leaves the machine as it was: compared before and after, over random configurations.
 
 Every way back: undone by itself, cut off and resumed by the next apply or the next boot, never confirmed, rolled back.
-More of them by hand: UNDO_SEEDS=40 pytest tests/judges/test_apply_undone_whole.py
+More of them by hand: UNDO_SEEDS=40 pytest tests/checks/test_apply_undone_whole.py
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from checks.scratch import Scratch, scratch_node
+from checks.test_apply_for_real import LISTENER, UNRESPONSIVE
 from golden.cases import CASES
-from judges.scratch import Scratch, scratch_node
-from judges.test_apply_for_real import LISTENER, MUTE
 from natpair.core import paths
 
 pytestmark = pytest.mark.root
@@ -134,12 +134,12 @@ def undone_by_itself(machine: Scratch, other: str, options: list[str]) -> None:
 
 def _killed(machine: Scratch, other: str, options: list[str]) -> None:
     """By SIGKILL, when all files are renamed and the kernel has been told, but for what BIRD hangs on."""
-    mute = subprocess.Popen(
-        machine.argv([sys.executable, "-c", MUTE, paths.BIRD_CTL]), stdout=subprocess.PIPE, text=True
+    unresponsive = subprocess.Popen(
+        machine.argv([sys.executable, "-c", UNRESPONSIVE, paths.BIRD_CTL]), stdout=subprocess.PIPE, text=True
     )
-    assert mute.stdout is not None
+    assert unresponsive.stdout is not None
     try:
-        assert mute.stdout.readline() == "up\n"
+        assert unresponsive.stdout.readline() == "up\n"
         running = subprocess.Popen(
             machine.argv([sys.executable, "-m", "natpair", "apply", other, *options]), stderr=subprocess.PIPE
         )
@@ -149,8 +149,8 @@ def _killed(machine: Scratch, other: str, options: list[str]) -> None:
         running.kill()
         running.communicate(timeout=30)
     finally:
-        mute.kill()
-        mute.communicate()
+        unresponsive.kill()
+        unresponsive.communicate()
         machine.run("rm", "-f", paths.BIRD_CTL)
 
 
@@ -206,7 +206,7 @@ def test_a_first_apply_that_is_undone_leaves_a_machine_that_never_saw_natpair(ma
 
 
 def test_what_differs_is_seen(machine: Scratch) -> None:
-    """The judge must see an address, a route, a neighbour, a sysctl, a filter, a file, or it proves nothing."""
+    """The check must see an address, a route, a neighbour, a sysctl, a filter, a file, or it proves nothing."""
     machine.natpair("apply", str(EXAMPLE.config))
     for part, command in {
         "addresses": "ip address add 203.0.113.44/24 dev eth1",

@@ -1,6 +1,6 @@
 """What `natpair client-config` prints, before the programs that read it: networkd, and netplan and ifupdown if there.
 
-netplan and ifupdown are fetched for this, without being installed, by scripts/client-config-judges.
+netplan and ifupdown are fetched for this, without being installed, by scripts/client-config-checks.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from checks.scratch import Scratch, scratch_node
 from golden.cases import CASES
-from judges.scratch import Scratch, scratch_node
 from natpair.render.client import Client, Manager, client_file
 from natpair_lab.testbed.wait import wait_until
 from samples import gateway

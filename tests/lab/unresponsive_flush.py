@@ -1,4 +1,4 @@
-"""A proxy in front of conntrackd's control socket that swallows some commands: `mute_flush.py SOCKET REAL NUMBER…`.
+"""A proxy at conntrackd's control socket that swallows some commands: `unresponsive_flush.py SOCKET REAL NUMBER…`.
 
 Run as a file inside a node. Moves SOCKET to REAL, listens in its place, and ends when standard input closes.
 """
@@ -12,9 +12,9 @@ import struct
 import sys
 
 
-def pass_on(client: socket.socket, real: str, muted: set[int]) -> None:
+def pass_on(client: socket.socket, real: str, swallowed: set[int]) -> None:
     request = client.recv(4)
-    if len(request) < 4 or struct.unpack("=i", request)[0] in muted:
+    if len(request) < 4 or struct.unpack("=i", request)[0] in swallowed:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as daemon:
         daemon.connect(real)
@@ -23,7 +23,7 @@ def pass_on(client: socket.socket, real: str, muted: set[int]) -> None:
             client.sendall(answer)
 
 
-def main(path: str, real: str, muted: set[int]) -> None:
+def main(path: str, real: str, swallowed: set[int]) -> None:
     os.rename(path, real)  # noqa: PTH104 - no more than the standard library's basics inside a node
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(path)
@@ -32,7 +32,7 @@ def main(path: str, real: str, muted: set[int]) -> None:
             if listener in ready:
                 client, _ = listener.accept()
                 with client:
-                    pass_on(client, real, muted)
+                    pass_on(client, real, swallowed)
     os.rename(real, path)  # noqa: PTH104
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from checks.scratch import Scratch, scratch_node
 from golden.cases import CASES
-from judges.scratch import Scratch, scratch_node
 from natpair.core import paths
 from natpair.core.model import Node
 from natpair.render.base import Sides
@@ -456,7 +456,7 @@ def test_a_flow_of_another_source_is_noted_and_its_client_is_heard_when_it_is_de
         assert world.ask("lost") == "silence"
         assert world.node.python(SWEEP).stdout == "203.0.113.3 1\n"
         assert world.ask("again") == "again"
-        world.node.run("nft", "flush", "set", "ip", "natpair", "astray")
+        world.node.run("nft", "flush", "set", "ip", "natpair", "misrouted")
         assert world.node.python(SWEEP).stdout == "\n", "the control: nothing is noted of flows that are right"
     world.node.run("nft", "delete", "table", "ip", "nat")
     assert asked == ["203.0.113.3:40000 before", f"{FIP}:40000 again"]
@@ -499,12 +499,12 @@ def test_a_stranger_cannot_fill_the_table_with_what_it_begins_at_the_node(world:
     assert all(int(line.split()[2]) <= 10 for line in listed), listed
 
 
-@pytest.mark.parametrize("leg", ["vlan", "wan"])
-def test_heartbeats_come_no_faster_than_a_peer_sends_them(world: World, leg: str) -> None:
+@pytest.mark.parametrize("link", ["vlan", "wan"])
+def test_heartbeats_come_no_faster_than_a_peer_sends_them(world: World, link: str) -> None:
     there, source, target = {
         "vlan": (world.client, "192.168.1.4", "192.168.1.3"),
         "wan": (world.server, "203.0.113.4", "203.0.113.3"),
-    }[leg]
+    }[link]
     datagram = "0ec50ec5" + "0030" + "0000" + "00" * 40
     there.run(sys.executable, "-c", RAW, source, target, "17", "5000", datagram)
     assert 2500 < world.counter("over_peer") < 5000
