@@ -62,7 +62,7 @@ async def test_an_account_that_may_have_no_further_address_is_measured_without(t
     async with desk() as at:
         at.store.policy = replace(at.store.policy, public_ipv4_per_linode=1)
         probe, _ = await made(at, tmp_path)
-        assert "may not have a further IPv4 address" in probe.no_fip
+        assert "may not have another IPv4 address" in probe.no_fip
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 405])

@@ -145,13 +145,13 @@ def test_a_failure_half_way_removes_what_is_there(account: Account) -> None:
 def test_nothing_is_made_without_a_yes_or_where_it_cannot_be(account: Account) -> None:
     with account.start("--region", REGION) as process:
         assert process.wait(60) == 130
-    assert "$0.0075 an hour each" in account.talk()  # the price stands before the question
+    assert "$0.0075 per hour each" in account.talk()  # the price stands before the question
     with account.start("--region", "mars-1", "--yes") as process:
         assert process.wait(60) == 77
     assert "mars-1 is not a region" in account.talk()
     with account.start("--region", "de-fra-2", "--yes") as process:
         assert process.wait(60) == 77
-    assert "number of de-fra-2 is not published" in account.talk()
+    assert "route servers of de-fra-2 are not published" in account.talk()
     account.assert_as_it_was()
 
 

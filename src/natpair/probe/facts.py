@@ -1,4 +1,4 @@
-"""What the probe finds out, as values: each fact with its evidence, or with why it was not measured."""
+"""What the probe measures, as values: each fact with its evidence, or the reason why it was not measured."""
 
 from __future__ import annotations
 
@@ -43,26 +43,26 @@ class Name(StrEnum):
 WORDS: Mapping[Name, str] = MappingProxyType(
     {
         Name.SESSIONS_BEFORE_SHARE: "BGP sessions before the FIP is shared",
-        Name.SESSIONS_AFTER_SHARE: "BGP sessions after",
-        Name.SHARE_TO_SESSIONS_SECONDS: "from the share to all sessions, seconds",
-        Name.HOLD_NEGOTIATED_SECONDS: "BGP hold time agreed on, seconds",
-        Name.HOLD_OFFERED_SECONDS: "hold time the route servers offer, seconds",
+        Name.SESSIONS_AFTER_SHARE: "BGP sessions after the FIP is shared",
+        Name.SHARE_TO_SESSIONS_SECONDS: "time from the share to all sessions, seconds",
+        Name.HOLD_NEGOTIATED_SECONDS: "negotiated BGP hold time, seconds",
+        Name.HOLD_OFFERED_SECONDS: "hold time that the route servers offer, seconds",
         Name.GRACEFUL_RESTART_OFFERED: "graceful restart offered by the route servers",
         Name.HOPS_TO_ROUTE_SERVERS: "hops to the farthest route server",
         Name.COMMUNITIES: "communities 65000:1 and 65000:2",
         Name.MED: "MED",
         Name.ORIGIN: "ORIGIN",
-        Name.TIE: "of two equal primaries wins",
-        Name.REROUTE_AFTER_UPDATE: "from UPDATE to rerouted packets",
-        Name.REROUTE_AFTER_TAKEOVER: "from a better UPDATE beside a standing primary to rerouted packets",
-        Name.REROUTE_AFTER_WITHDRAWAL: "from withdrawal to rerouted packets",
-        Name.REROUTE_AFTER_POWER_CUT: "from power cut to rerouted packets, nobody doing anything",
-        Name.STANDBY_SENDS_FROM_FIP: "the standby may send from the FIP",
+        Name.TIE: "winner of two equal primary routes",
+        Name.REROUTE_AFTER_UPDATE: "time from UPDATE to rerouted packets",
+        Name.REROUTE_AFTER_TAKEOVER: "time from a better UPDATE beside the old primary to rerouted packets",
+        Name.REROUTE_AFTER_WITHDRAWAL: "time from withdrawal to rerouted packets",
+        Name.REROUTE_AFTER_POWER_CUT: "time from power cut to rerouted packets, without a takeover",
+        Name.STANDBY_SENDS_FROM_FIP: "the standby can send from the FIP",
         Name.VRRP_UNICAST: "VRRP unicast passes the VLAN",
         Name.VRRP_MULTICAST: "VRRP multicast passes the VLAN",
         Name.VLAN_WORST_GAP_MS: "worst gap that the VLAN adds between adverts, milliseconds",
-        Name.GRATUITOUS_ARP: "gratuitous ARP passes the VLAN and is believed",
-        Name.FOREIGN_MAC: "frames from a made-up hardware address pass the VLAN",
+        Name.GRATUITOUS_ARP: "gratuitous ARP passes the VLAN and is accepted",
+        Name.FOREIGN_MAC: "frames from a foreign MAC address pass the VLAN",
         Name.VLAN_MTU: "largest IPv4 packet on the VLAN, bytes",
         Name.SAME_HOST: "both probe machines on one physical host",
     }

@@ -1,7 +1,7 @@
-"""The two machines of a probe: what they cost, how they are made, and how they are taken away again.
+"""The two machines of a probe: their price, their creation and their removal.
 
-The order is the platform's: create them switched off, learn the addresses, allocate the FIP, rebuild with user data
-that holds it all, boot. Every label and tag carries the stamp of the probe; what lacks it is never touched.
+The platform determines the order: create them switched off, read their addresses, allocate the FIP, rebuild with user
+data, boot. Every label and tag contains the probe's stamp; anything without it is left alone.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PRIVATE = (IPv4Interface("192.168.1.3/24"), IPv4Interface("192.168.1.4/24"))
 IMAGE = "linode/debian12"
 _VIP = "192.168.1.1/24"
 _NO_FIP = "192.0.2.1"
-"""Stands in probe.toml where the account may not have a further address; it is announced to nobody."""
+"""Placeholder in probe.toml if the account may not have another address. It is never announced."""
 _NEEDED = ("Linodes", "Vlans", "Metadata")
 _LOOK_SECONDS = 0.5
 _SETTLE_SECONDS = 300.0
@@ -46,8 +46,8 @@ _LATE_CREATE_SECONDS = 10.0
 
 INSTALL = f"""\
 #!/bin/sh
-# What a probe needs: its own address, for DHCP may give out the shared one; BIRD, which must not run by itself; and
-# tcpdump for a curious person.
+# What a probe needs: its own static address, because DHCP may assign the shared one; BIRD, whose own unit must not run;
+# and tcpdump for debugging.
 sh {NETWORK_SCRIPT} || exit 1
 systemctl mask bird.service
 export DEBIAN_FRONTEND=noninteractive
@@ -65,7 +65,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What will be made and what it costs, in US dollars before tax; a price is None where the API tells none."""
+    """What will be created and what it costs, in US dollars before tax; a price is None if the API gives none."""
 
     region: str
     plan: str
@@ -75,29 +75,25 @@ class Offer:
     resolvers: tuple[IPv4Address | IPv6Address, ...] = ()
 
     def words(self) -> tuple[str, ...]:
-        """It for people."""
-        each = f"${self.hourly:g} an hour each" if self.hourly is not None else "a price that the API does not tell"
-        extra = (
-            f"${self.address_hourly:g} an hour"
-            if self.address_hourly is not None
-            else "at a price the API does not tell"
-        )
+        """The offer as lines of text."""
+        each = f"${self.hourly:g} per hour each" if self.hourly is not None else "no price in the API"
+        extra = f"${self.address_hourly:g} per hour" if self.address_hourly is not None else "no price in the API"
         return (
-            f"two Linodes {self.plan} in {self.region}, {each}; a started hour counts as one",
-            f"one further IPv4 address, {extra}, if the account may have one",
+            f"two Linodes {self.plan} in {self.region}, {each}; a started hour counts as a full hour",
+            f"one additional IPv4 address, {extra}, if the account may have one",
             "a VLAN, which is free",
-            "all of it is removed at the end, also after Ctrl-C or a failure",
+            "everything is removed at the end, also after Ctrl-C or a failure",
         )
 
 
 async def offer(client: LinodeClient, region: str, plan: str | None) -> Offer:
-    """What a probe in `region` makes; the cheapest plan if none is named. Unsupported for what is not to be had."""
+    """What a probe in `region` creates; the default plan is the cheapest. Raise Unsupported if something is missing."""
     regions = {one.id: one for one in await client.regions()}
     if region not in regions:
         raise Unsupported(f"{region} is not a region of Linode", fix="one of: " + ", ".join(sorted(regions)))
     if region not in DCIDS:
         fix = "one of: " + ", ".join(sorted(DCIDS.keys() & regions.keys()))
-        raise Unsupported(f"the number of {region} is not published, and with it its route servers", fix=fix)
+        raise Unsupported(f"the route servers of {region} are not published", fix=fix)
     missing = [word for word in _NEEDED if word not in regions[region].capabilities]
     if missing:
         raise Unsupported(f"{region} has no {', '.join(missing)}", fix="choose another region")
@@ -128,7 +124,7 @@ class Made:
 async def make(
     client: LinodeClient, record: Record, offered: Offer, image: str, public_key: str, progress: Progress
 ) -> Made:
-    """Make both machines and boot them. What is made is on record first, by its tag, and then by its number."""
+    """Create both machines and boot them. Each is recorded before its creation by tag, and afterwards by number."""
     keys = (public_key,) if public_key else ()
     linodes: list[Instance] = []
     for index, name in enumerate(NODES):
@@ -158,12 +154,12 @@ async def make(
     text = probe_toml(record.region, fip, found, fip)
     gateway = parse(text, source="probe.toml")
     for index, (linode, node, addresses) in enumerate(zip(linodes, gateway.node, found, strict=True)):
-        progress(f"{node.name} gets its user data and boots")
+        progress(f"rebuilding {node.name} with its user data and booting it")
         data = user_data(text, node, Uplink(_router(_own(addresses, fip)), offered.resolvers))
         rebuilt = await power.rebuild(
             client, linode.id, Rebuild(image, secrets.token_urlsafe(32), keys, data, booted=False), _PATIENCE
         )
-        # A rebuild gives the older generation a new profile without the VLAN.
+        # A rebuild creates a new configuration profile (older generation), without the VLAN.
         await plug_in(client, rebuilt, _vlan(record, index))
         await power.boot(client, linode.id, _PATIENCE)
     return Made(gateway, (linodes[0].id, linodes[1].id), no_fip)
@@ -174,7 +170,7 @@ def _vlan(record: Record, index: int) -> VlanAttachment:
 
 
 async def _create(client: LinodeClient, new: NewInstance) -> Instance:
-    """A machine, of the other generation if the account refuses this one: a token may not read its settings."""
+    """Create a machine. If the account refuses this generation, use the other: the token may not read the settings."""
     try:
         return await create_instance(client, new)
     except ApiError as error:
@@ -187,14 +183,14 @@ async def _create(client: LinodeClient, new: NewInstance) -> Instance:
 async def _allocate(
     client: LinodeClient, record: Record, linode: Instance, progress: Progress
 ) -> tuple[IPv4Address, str]:
-    """A further address of the first machine, or why the account may have none. Any other error ends the probe."""
+    """An additional address of the first machine, or the reason why there is none. Any other error ends the probe."""
     try:
         record.fip = str(await allocate_address(client, linode))
     except ApiError as error:
         if not no_more_addresses(error):
             raise
-        progress(f"no further address: {error.message}")
-        return IPv4Address(_NO_FIP), f"the account may not have a further IPv4 address: {error.message}"
+        progress(f"no additional address: {error.message}")
+        return IPv4Address(_NO_FIP), f"the account may not have another IPv4 address: {error.message}"
     record.write()
     return IPv4Address(record.fip), ""
 
@@ -233,11 +229,11 @@ def _public(addresses: InstanceAddresses, not_own: IPv4Address) -> tuple[IPv4Int
 
 
 def _incomplete(what: str) -> NotReady:
-    return NotReady(f"a new Linode has no public {what}", fix="see natpair cloud probe --clean-up")
+    return NotReady(f"a new Linode has no public {what}", fix="run natpair cloud probe --clean-up, then try again")
 
 
 def user_data(text: str, node: Node, uplink: Uplink) -> bytes:
-    """What a machine reads at its first boot: probe.toml, which makes no node of it, its network, and the packages."""
+    """A machine's user data: probe.toml, its network and its packages. It does not become a node of a pair."""
     seeds: Sequence[Seed] = (
         Seed(PROBE_TOML, text),
         Seed(NETWORK_SCRIPT, network_script()),
@@ -248,14 +244,14 @@ def user_data(text: str, node: Node, uplink: Uplink) -> bytes:
 
 
 async def remains(client: LinodeClient, record: Record) -> tuple[Instance, ...]:
-    """The Linodes of this probe that the account has, by their tag."""
+    """The Linodes of this probe that the account still has, found by tag."""
     return tuple(one for one in await client.instances() if record.tag in one.tags)
 
 
 async def remove(client: LinodeClient, record: Record, progress: Progress) -> tuple[str, ...]:
-    """Delete all Linodes of this probe, and with them address and VLAN; what is left after patient trying, in words."""
+    """Delete all Linodes of this probe, and with them address and VLAN. Return what is left after retries, as text."""
     begin, problem = time.monotonic(), ""
-    # A create that was cut off may take effect after the first look.
+    # An interrupted create may take effect after the first look.
     earliest = begin + (_LATE_CREATE_SECONDS if record.creating else 0)
     end = begin + _SETTLE_SECONDS
     while True:
@@ -278,7 +274,7 @@ async def remove(client: LinodeClient, record: Record, progress: Progress) -> tu
 
 
 def summary(record: Record) -> str:
-    """The record in one line, for a person who must decide."""
+    """The record as one line of text."""
     return json.dumps(
         {"stamp": record.stamp, "region": record.region, "began": record.began, "linodes": record.linodes}
     )

@@ -1,4 +1,4 @@
-"""The whole measurement in its order, on any site. What fails is a fact not measured; the rest goes on."""
+"""The complete measurement, on any site. If a part fails, its facts are not measured and the rest continues."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _first(error: BaseException) -> BaseException:
 async def measure(site: Site, pace: Pace, eye_folder: str, findings: Findings, progress: Progress) -> None:
     """Measure everything into `findings`."""
     ground = Ground.at(site, pace, eye_folder, progress)
-    progress("bringing the probe's programs to the machines")
+    progress("copying the probe's programs to the machines")
     for hand in ground.hands:
         await hand.prepare()
     await ground.eye.prepare()
@@ -102,7 +102,7 @@ async def measure_without_fip(
 async def measure_routing(ground: Ground, findings: Findings) -> None:
     """What needs sessions: times first, because they say how long to wait for a choice, then the choices."""
     update, withdrawal = Name.REROUTE_AFTER_UPDATE, Name.REROUTE_AFTER_WITHDRAWAL
-    ground.progress("how fast packets follow an UPDATE and a withdrawal")
+    ground.progress("measuring how fast packets follow an UPDATE and a withdrawal")
     words = (routing.WEAK, None)
     await _gather(findings, (update,), lambda: _one(routing.measure_update(ground, update, words, routing.STRONG)))
     await _gather(findings, (withdrawal,), lambda: _one(routing.measure_withdrawal(ground)))
@@ -118,7 +118,7 @@ async def measure_routing(ground: Ground, findings: Findings) -> None:
 async def _takeover(ground: Ground, findings: Findings) -> Fact:
     if findings.value(Name.MED) != Lever.HONOURED.value:
         return missing(Name.REROUTE_AFTER_TAKEOVER, "MED is not honoured: a better UPDATE beats no standing primary")
-    ground.progress("how fast a promotion beats a standing primary")
+    ground.progress("measuring how fast a promotion replaces an existing primary route")
     words = (STANDING_PRIMARY, STANDING_SECONDARY)
     return await routing.measure_update(ground, Name.REROUTE_AFTER_TAKEOVER, words, TAKING_OVER)
 

@@ -1,4 +1,4 @@
-"""The report: a document for programs and bug trackers, and lines for people. Pure; no token or key ever gets here."""
+"""The report: a JSON document for programs and issues, and text. Pure; it never contains a token or a key."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _KEPT = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """Where, when and with what the facts were found. `began` in UTC; `ended` is how it ended, in words."""
+    """Where, when and with what the facts were measured. `began` is in UTC; `ended` says how the probe ended."""
 
     region: str
     plan: str
@@ -76,7 +76,7 @@ def _fact(fact: Fact) -> dict[str, Any]:
 
 
 def masked(text: str) -> str:
-    """`text` with each public address replaced, always by the same one; private ones and route servers stay."""
+    """`text` with each public address consistently replaced; private addresses and route servers are kept."""
     known: dict[str, str] = {}
 
     def replace(found: re.Match[str]) -> str:
@@ -93,7 +93,7 @@ def masked(text: str) -> str:
 
 
 def fragment(recommendation: Recommendation) -> str:
-    """The settings as lines of gateway.toml, reasons as comments."""
+    """The settings as lines of gateway.toml, with the reasons as comments."""
     lines: list[str] = []
     for table in dict.fromkeys(setting.table for setting in recommendation.settings):
         lines += [""] * bool(lines) + [f"[{table}]"]
@@ -103,10 +103,10 @@ def fragment(recommendation: Recommendation) -> str:
 
 
 def shown(value: Value) -> str:
-    """A value for people."""
+    """A value as text."""
     match value:
         case Spread(median_ms, worst_ms, runs):
-            return f"{median_ms:g} ms, worst {worst_ms:g} of {runs}"
+            return f"{median_ms:g} ms (median of {runs}; worst {worst_ms:g} ms)"
         case bool():
             return "yes" if value else "no"
         case float():
@@ -137,7 +137,7 @@ def _lines(report: Report) -> Iterator[str]:
     yield from (f"  {line}".rstrip() for line in fragment(report.recommendation).splitlines())
     yield ""
     if about.left_behind:
-        yield "LEFT BEHIND, and costing money: " + ", ".join(about.left_behind)
-        yield "  remove it: natpair cloud probe --clean-up"
+        yield "LEFT BEHIND, which costs money: " + ", ".join(about.left_behind)
+        yield "  to remove it, run: natpair cloud probe --clean-up"
     else:
-        yield "Everything that the probe made is removed."
+        yield "Everything that the probe created is removed."

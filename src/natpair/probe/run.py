@@ -1,4 +1,4 @@
-"""One probe from its first call to its last: make, measure, remove, whatever happens in between."""
+"""One complete probe: create, measure, and remove everything, whatever happens in between."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """The account: where its API is, and the token for it."""
+    """The account: the URL of its API, and the token."""
 
     url: str
     token: Token
@@ -54,13 +54,13 @@ class Order:
 
 
 async def price(api: Api, region: str, plan: str | None) -> machines.Offer:
-    """What a probe would make, before anything is made."""
+    """What a probe would create, with prices; it creates nothing."""
     async with api.client() as client:
         return await machines.offer(client, region, plan)
 
 
 class Probe:
-    """One probe. `reach` is made in the probe's own folder, where a key may lie."""
+    """One probe. `reach` is created in the probe's own folder, which may contain a key."""
 
     def __init__(
         self, api: Api, order: Order, base: Path, began: str, reach: Callable[[Path], Reach], progress: Progress
@@ -76,12 +76,12 @@ class Probe:
         self.left: tuple[str, ...] = ()
 
     def run(self) -> None:
-        """Make, measure, remove. Whatever ends it, everything is removed before this returns or raises."""
+        """Create, measure, remove. Everything is removed before this returns or raises, whatever ends it."""
         try:
             asyncio.run(self._work())
         finally:
             with undisturbed():
-                self._progress("removing everything that the probe made; Ctrl-C waits for that")
+                self._progress("removing everything that the probe created; Ctrl-C is ignored until that is done")
                 self.left = remove(self._api, self.record, self._progress)
 
     async def _work(self) -> None:
@@ -126,7 +126,7 @@ class Probe:
 
 
 def remove(api: Api, record: Record, progress: Progress) -> tuple[str, ...]:
-    """Remove what is on record, and the record with it when nothing is left; what is left otherwise."""
+    """Remove what is on record. If nothing is left, remove the record too; else return what is left."""
 
     async def work() -> tuple[str, ...]:
         async with api.client() as client:
@@ -135,7 +135,7 @@ def remove(api: Api, record: Record, progress: Progress) -> tuple[str, ...]:
     try:
         left = asyncio.run(work())
     except NatpairError as error:
-        progress(f"it could not be removed: {error.message}")
+        progress(f"could not remove everything: {error.message}")
         left = (f"Linodes tagged {record.tag} ({error.message})",)
     if left:
         record.release()
@@ -145,20 +145,20 @@ def remove(api: Api, record: Record, progress: Progress) -> tuple[str, ...]:
 
 
 def leftovers(api: Api, base: Path) -> tuple[Record, ...]:
-    """The records of probes in this account that no process is at work on any more, each locked for us."""
+    """The records of this account's probes whose process has ended, each locked by this process."""
     return tuple(record for record in records(base) if same_api(record.api_url, api.url) and record.lock())
 
 
 def same_api(one: str, other: str) -> bool:
-    """Whether two URLs are the same account's door."""
+    """Whether two URLs belong to the same API."""
     return urlsplit(one)[:3] == urlsplit(other)[:3]
 
 
 def clean_up(api: Api, found: tuple[Record, ...], progress: Progress) -> None:
-    """Remove what probes left behind; NotReady with all that could not be removed."""
+    """Remove what probes left behind. Raise NotReady with everything that could not be removed."""
     left: list[str] = []
     for record in found:
         with undisturbed():
             left += remove(api, record, progress)
     if left:
-        raise NotReady(f"still there: {', '.join(left)}", fix="run it again, or remove them in Cloud Manager")
+        raise NotReady(f"not removed: {', '.join(left)}", fix="run this again, or remove them in Cloud Manager")

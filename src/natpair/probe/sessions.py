@@ -34,7 +34,7 @@ async def measure_sessions(ground: Ground) -> list[Fact]:
     for hand in ground.hands:
         await hand.start_bird(HOLD_TRIED[0])
     before = await _before_share(ground)
-    ground.progress("sharing the FIP to both and waiting for the sessions")
+    ground.progress("sharing the FIP to both nodes and waiting for the BGP sessions")
     begin = time.monotonic()
     await ground.site.share()
     try:
@@ -60,13 +60,13 @@ async def measure_sessions(ground: Ground) -> list[Fact]:
 
 async def _before_share(ground: Ground) -> Fact:
     seconds = ground.pace.before_share_seconds
-    ground.progress(f"watching for {seconds:g} s whether sessions come up without a share")
+    ground.progress(f"checking for {seconds:g} s that no session comes up without a share")
     end = time.monotonic() + seconds
     found = await _all_sessions(ground)
     while time.monotonic() < end and any(s.established < s.total for s in found):
         await asyncio.sleep(min(1.0, seconds / 10))
         found = await _all_sessions(ground)
-    return Fact(Name.SESSIONS_BEFORE_SHARE, _words(found), f"after up to {seconds:g} s; the FIP shared to nobody")
+    return Fact(Name.SESSIONS_BEFORE_SHARE, _words(found), f"after up to {seconds:g} s; the FIP not shared to any node")
 
 
 async def _with_accepted_hold(ground: Ground) -> int:
@@ -76,7 +76,7 @@ async def _with_accepted_hold(ground: Ground) -> int:
             await hand.start_bird(hold)
         if await _established(ground):
             return hold
-        ground.progress(f"a hold time of {hold} s is refused")
+        ground.progress(f"the route servers refuse a hold time of {hold} s")
     raise NotReady(f"the route servers refuse hold times of {', '.join(map(str, HOLD_TRIED))} s")
 
 

@@ -25,7 +25,7 @@ _MS_NS = 1_000_000
 
 async def measure_vlan(ground: Ground) -> list[Fact]:
     """Everything about the VLAN, both ways where a way matters."""
-    ground.progress("VRRP adverts, gratuitous ARP and large packets on the VLAN")
+    ground.progress("testing VRRP adverts, gratuitous ARP and large packets on the VLAN")
     one, other = ground.hands
     return [
         *await _adverts(ground, one, other),

@@ -57,23 +57,23 @@ def test_a_fabric_that_ignores_med() -> None:
     found = recommend(facts({Name.MED: "ignored"}))
     assert found.value("policy") == "primary-secondary"
     assert found.value("hold_seconds") == 3  # it bounds a takeover now
-    assert "levers left are communities and origin" in told({Name.MED: "ignored"})
+    assert "only communities and origin can be used" in told({Name.MED: "ignored"})
 
 
 def test_a_fabric_that_shares_load() -> None:
     assert recommend(facts({Name.TIE: "load-shared"})).value("policy") == "newest-wins"
-    assert "never let two routes tie" in told({Name.TIE: "load-shared"})
+    assert "do not let two routes be equal" in told({Name.TIE: "load-shared"})
     assert "part of the flows goes to the dead node" in told({Name.TIE: "load-shared", Name.MED: "ignored"})
 
 
 def test_a_fabric_that_keeps_the_older_route() -> None:
     assert not recommend(facts({Name.TIE: "older"})).warnings  # MED beats age
-    assert "older of two equal primaries wins" in told({Name.TIE: "older", Name.MED: "ignored"})
+    assert "two equal primary routes the older wins" in told({Name.TIE: "older", Name.MED: "ignored"})
 
 
 def test_a_fabric_that_honours_nothing_is_not_to_be_used() -> None:
     nothing: dict[Name, Value] = dict.fromkeys((Name.COMMUNITIES, Name.MED, Name.ORIGIN), "ignored")
-    assert "Do not use it there" in told(nothing)
+    assert "Do not use it here" in told(nothing)
 
 
 @pytest.mark.parametrize("med", ["inverted", "unclear", None])
@@ -103,12 +103,12 @@ def test_far_route_servers_get_more_hops() -> None:
     [
         (Name.VRRP_UNICAST, False, "VRRP unicast does not pass"),
         (Name.GRATUITOUS_ARP, False, "Gratuitous ARP is lost"),
-        (Name.VLAN_MTU, 1400, "1400 bytes only"),
+        (Name.VLAN_MTU, 1400, "at most 1400 bytes"),
         (Name.SAME_HOST, True, "one physical host"),
         (Name.GRACEFUL_RESTART_OFFERED, True, "offer graceful restart"),
         (Name.REROUTE_AFTER_POWER_CUT, Spread(9000.0, 9000.0, 2), "longer than the hold time"),
-        (Name.STANDBY_SENDS_FROM_FIP, False, "may not send from the FIP"),
-        (Name.FOREIGN_MAC, False, "no virtual MAC"),
+        (Name.STANDBY_SENDS_FROM_FIP, False, "cannot send from the FIP"),
+        (Name.FOREIGN_MAC, False, "a virtual MAC for VRRP is impossible"),
     ],
 )
 def test_what_is_odd_is_said(name: Name, value: Value, words: str) -> None:
@@ -206,7 +206,7 @@ def test_the_masked_document_is_still_one() -> None:
 
 
 def test_values_for_people() -> None:
-    assert shown(Spread(1.5, 3.0, 2)) == "1.5 ms, worst 3 of 2"
+    assert shown(Spread(1.5, 3.0, 2)) == "1.5 ms (median of 2; worst 3 ms)"
     assert (shown(True), shown(False), shown(3.0), shown("x")) == ("yes", "no", "3", "x")
 
 
