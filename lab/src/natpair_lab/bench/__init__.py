@@ -1,1 +1,1 @@
-"""Benches: natpair beside the architecture people run today, in one run on one machine."""
+"""Benches: compare natpair with the classic design, in one run on one machine."""

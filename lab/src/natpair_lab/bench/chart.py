@@ -1,4 +1,4 @@
-"""The picture of a failover bench: every run a dot on a logarithmic scale of time, as one SVG. Pure."""
+"""Draws the chart of a failover bench as one SVG: each run is a dot on a logarithmic time scale. Pure."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _TICKS = ((1, "1 ms"), (10, "10 ms"), (100, "100 ms"), (1000, "1 s"), (10_000, "
 
 
 def x_of(value_ms: float) -> float:
-    """Where a time stands on the scale; what lies outside of it stands at its edge."""
+    """The position of a time on the scale; times beyond its ends are drawn at the edge."""
     low, high = math.log10(LOWEST_MS), math.log10(HIGHEST_MS)
     share = (math.log10(max(value_ms, LOWEST_MS)) - low) / (high - low)
     return LEFT + min(share, 1.0) * (WIDTH - LEFT - RIGHT)
 
 
 def svg(report: Report) -> str:
-    """The whole picture."""
+    """The whole SVG."""
     events = [event for event in Event if any(event in cells for cells in report.designs.values())]
     bottom = TOP + len(events) * (len(Contestant) * ROW + GAP)
     notes = textwrap.wrap(machine_line(report), _NOTE_LETTERS)

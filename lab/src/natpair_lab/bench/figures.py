@@ -1,4 +1,4 @@
-"""From runs to figures: percentiles, ratios, bars. Pure arithmetic."""
+"""Computes figures from runs: percentiles, ratios, bars. Pure arithmetic."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ RATIO_BARS: Mapping[Contestant, float] = MappingProxyType({Contestant.BALANCED: 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One cell. Outages in milliseconds; percentiles are nearest rank, so below 100 runs p99 is the maximum.
+    """The figures of one cell, in milliseconds. Percentiles are nearest rank, so below 100 runs p99 is the maximum.
 
-    A figure is None where the run of that rank never recovered: it is only known to be above `censored_over_ms`.
+    A figure is None if the run of that rank never recovered: it is only known to be above `censored_over_ms`.
     """
 
     runs: int
@@ -46,7 +46,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar of the bench: `value` None means that it could not be measured, which fails it."""
+    """One bar of the bench. `value` None: it could not be measured, and so fails."""
 
     name: str
     limit: float
@@ -105,7 +105,7 @@ def _finite(value: float) -> float | None:
 def ratio(slow: Figures | None, quick: Figures | None) -> float | None:
     """How many times longer the median outage of `slow` is.
 
-    None where either is missing or has no number, and where `quick` lost no packet: its silences are the machine's.
+    None if either is missing or has no figure, or if `quick` lost no packet: then its silences are the machine's.
     """
     if slow is None or quick is None or slow.p50 is None or not quick.p50 or not quick.packets_lost:
         return None
@@ -113,7 +113,7 @@ def ratio(slow: Figures | None, quick: Figures | None) -> float | None:
 
 
 def report(runs: Sequence[Measured], wanted: Sequence[Cell], rounds: int, flows: int, machine: Machine) -> Report:
-    """All that the chosen cells show. It is complete when each has `rounds` runs."""
+    """Summarise the chosen cells. The report is complete when each has `rounds` runs."""
     table: dict[Contestant, dict[Event, Figures]] = {}
     for cell in wanted:
         mine = [run for run in runs if run.cell == cell]
@@ -137,7 +137,7 @@ def report(runs: Sequence[Measured], wanted: Sequence[Cell], rounds: int, flows:
 
 
 def _ratios(table: Mapping[Contestant, Mapping[Event, Figures]]) -> dict[Event, dict[Contestant, float | None]]:
-    """Of each event that both were hit by."""
+    """The ratios of all events that both contestants ran."""
     classic = table.get(Contestant.CLASSIC, {})
     found: dict[Event, dict[Contestant, float | None]] = {}
     for event in Event:

@@ -1,7 +1,7 @@
-"""What a hundred thousand live connections cost: a power cut with few and with many, and the way back into sync.
+"""Measures what 100,000 live connections cost: power cuts with few and with many, and the resync of a returning node.
 
-A live flow is a TCP connection that a client and a server hold open, whose client has an answer to a message
-sent after the cut, or data that still comes.
+A live flow is a TCP connection that a client and a server hold open, and whose client received an answer to a message
+sent after the cut, or still receives data.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Sync:
-    """The replication just before a cut: entries on both nodes, and the resident memory of both conntrackd."""
+    """The replication just before a cut: entries on both nodes, and the resident memory of each conntrackd."""
 
     entries_active: int
     entries_standby: int
@@ -64,7 +64,8 @@ class Size:
 class Return:
     """A node that comes back while the other carries all connections.
 
-    `resync_ms` is from power on to a standby that calls itself synced, `sync` what both nodes hold at that moment.
+    `resync_ms` is the time from power on to a standby that reports itself synced. `sync` is what both nodes hold at
+    that moment.
     """
 
     flows: int
@@ -95,7 +96,7 @@ class FlowsReport:
 
 
 def bench_flows(lab: Lab, many: int, runs: int, machine: Machine, progress: Progress) -> FlowsReport:
-    """Cut the power with few and with many connections in turn, `runs` times each, then let a node come back."""
+    """Cut the power with few and with many connections in turn, `runs` times each, then boot a node again."""
     results: dict[int, list[tuple[RunResult, Sync]]] = {FEW: [], many: []}
     for number in range(runs):
         for count in (FEW, many):
@@ -107,7 +108,7 @@ def bench_flows(lab: Lab, many: int, runs: int, machine: Machine, progress: Prog
 
 
 def report(profile: Profile, few: Size, many: Size, back: Return, machine: Machine) -> FlowsReport:
-    """The bars checked. Pure."""
+    """Summarise the runs and check the bars. Pure."""
     ratio = round(many.outage_ms.p50 / few.outage_ms.p50, 3)
     bars = (
         Bar("outage_ratio", MAX_OUTAGE_RATIO, ratio, ratio <= MAX_OUTAGE_RATIO),
@@ -117,7 +118,7 @@ def report(profile: Profile, few: Size, many: Size, back: Return, machine: Machi
 
 
 def size(count: int, results: Sequence[tuple[RunResult, Sync]]) -> Size:
-    """The runs with one number of connections together; ValueError without any."""
+    """Summarise the runs with one number of connections; ValueError without any."""
     runs = [result for result, _ in results]
     total, broken = sum(r.flows_total for r in runs), sum(r.flows_broken for r in runs)
     return Size(
@@ -161,13 +162,13 @@ def _drill(lab: Lab, name: KindName, count: int, inject: Inject) -> RunResult:
     kind = replace(KINDS[name], inject=inject)
     run = seen_by_all(drill_in(lab, Options(name, flows=count), lambda _: None, kind=kind).runs[0])
     if not run.recovered:
-        # With few flows it would make the ratio of the outages small, and so hold the bar.
+        # With few flows it would make the ratio of the outages small, and so the bar would hold.
         raise LabError(f"with {count:,} connections the stream did not come back: there is no outage to compare")
     return run
 
 
 def look(lab: Lab, active: str, standby: str) -> Sync:
-    """Count both tables and weigh both conntrackd."""
+    """Count both tables and read the memory of both conntrackd."""
     return Sync(_entries(lab, active), _entries(lab, standby), _resident_mb(lab, active), _resident_mb(lab, standby))
 
 

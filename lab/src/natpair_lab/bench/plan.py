@@ -1,4 +1,4 @@
-"""What a failover bench runs and in which order. Pure."""
+"""The plan of a failover bench: what runs, and in which order. Pure."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Contestant(StrEnum):
 
     @property
     def design(self) -> Design:
-        """Whose pair stands in this contestant's lab."""
+        """The design of the pair in this contestant's lab."""
         return Design.CLASSIC if self is Contestant.CLASSIC else Design.NATPAIR
 
     @property
     def profile(self) -> Profile | None:
-        """The profile of natpair's pair; the classic one has none."""
+        """The profile of natpair's pair; None for the classic design."""
         return None if self is Contestant.CLASSIC else Profile(self.value)
 
 
@@ -54,14 +54,14 @@ DRILLS: Mapping[Event, KindName] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, order=True)
 class Cell:
-    """One event with one contestant; a bench fills each with a number of runs."""
+    """One event with one contestant; a bench does a number of runs of each."""
 
     contestant: Contestant
     event: Event
 
 
 def cells(contestants: Collection[Contestant] = (), events: Collection[Event] = ()) -> tuple[Cell, ...]:
-    """The chosen cells (all where nothing is chosen), contestants alternating within each event."""
+    """The chosen cells (all if nothing is chosen); contestants alternate within each event."""
     return tuple(
         Cell(contestant, event)
         for event in Event
@@ -71,9 +71,9 @@ def cells(contestants: Collection[Contestant] = (), events: Collection[Event] = 
 
 
 def pending(wanted: Sequence[Cell], runs: int, done: Mapping[Cell, int]) -> Iterator[Cell]:
-    """The cells still to run, each as often as it lacks runs, round by round: all cells have n runs before one has n+1.
+    """The cells still to run, once per missing run, round by round: all cells have n runs before one has n+1.
 
-    Contestants meet the same hour of the machine that way, and a bench that is interrupted has measured all alike.
+    So all contestants run under similar load, and an interrupted bench has measured all of them equally often.
     """
     for number in range(runs):
         yield from (cell for cell in wanted if done.get(cell, 0) <= number)

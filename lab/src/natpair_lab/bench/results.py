@@ -1,4 +1,4 @@
-"""The results file: what was measured, one JSON object a line, so that a bench can stop and go on at any run."""
+"""The results file: one JSON object for each run, so that a bench can stop and resume after any run."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _OTHER_FILE = "move it away, or give another --results"
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One run. `recovered` False: the stream was still silent at the end, `outage_ms` is a lower bound.
+    """One run. `recovered` False: the stream was still silent at the end, and `outage_ms` is a lower bound.
 
-    `repeats`: attempts before it that could not be carried through, each in a lab that was then built anew.
+    `repeats` counts earlier attempts that failed, each in a lab that was then built again.
     """
 
     contestant: Contestant
@@ -46,7 +46,7 @@ class Measured:
 
     @property
     def cell(self) -> Cell:
-        """The cell the run belongs to."""
+        """The cell to which the run belongs."""
         return Cell(self.contestant, self.event)
 
 
@@ -60,11 +60,11 @@ class ResultsFile:
     runs: list[Measured] = field(default_factory=list)
 
     def done(self) -> Mapping[Cell, int]:
-        """How many runs each cell has."""
+        """The number of runs of each cell."""
         return Counter(run.cell for run in self.runs)
 
     def add(self, run: Measured) -> None:
-        """Put a run on disk; only then it counts as done."""
+        """Write a run to disk; it counts as done only afterwards."""
         if not self.path.exists() or not self.path.stat().st_size:
             _append(self.path, {"schema": SCHEMA, "machine": asdict(self.machine), "flows": self.flows})
         _append(self.path, asdict(run))
@@ -72,10 +72,10 @@ class ResultsFile:
 
 
 def open_results(path: Path, machine: Machine, flows: int) -> ResultsFile:
-    """Begin the results at `path`, or go on where they end.
+    """Begin the results at `path`, or continue where they end.
 
-    LabError if they come from another machine, another natpair or other traffic, or are no results at all: figures
-    of two worlds must not be mixed.
+    LabError if the file holds no results, or results of another machine, another natpair or other traffic: such figures
+    must not be mixed.
     """
     if not path.exists() or not path.stat().st_size:
         return ResultsFile(path, machine, flows)
@@ -86,13 +86,13 @@ def open_results(path: Path, machine: Machine, flows: int) -> ResultsFile:
     if differing:
         raise LabError(f"{path} holds results of another {differing[0]}", fix=_OTHER_FILE)
     text = path.read_text(encoding="utf-8")
-    if not text.endswith("\n"):  # the run that was being written when the machine died
+    if not text.endswith("\n"):  # the run that was being written when the machine stopped
         path.write_text(text[: text.rindex("\n") + 1], encoding="utf-8")
     return found
 
 
 def read_results(path: Path) -> ResultsFile:
-    """The results at `path`, wherever they were measured; LabError if they are none."""
+    """The results at `path`, from any machine; LabError if the file holds none."""
     if not path.exists():
         raise LabError(f"there is no {path}", fix="measure first: natpair bench failover --results FILE")
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)

@@ -1,4 +1,7 @@
-"""Runs a failover bench: one lab for each contestant, drills in turn, each result on disk before the next begins."""
+"""Runs a failover bench: one lab for each contestant, drills in turn.
+
+Each result is on disk before the next run begins.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from natpair_lab.testbed.topology import Design
 from natpair_lab.testbed.world import Lab
 
 BASELINE_SECONDS = 2.6
-"""Undisturbed time before each event: flows count from two seconds of age."""
+"""Undisturbed time before each event: only flows that are two seconds old count."""
 
 CLASSIC_WATCH_SECONDS = 20.0
 """How long a classic run is watched at least: a restarted speaker takes 5 to 9 s to come back, and may then do harm."""
@@ -30,7 +33,7 @@ Progress = Callable[[str], None]
 
 @dataclass(slots=True)
 class Labs:
-    """The contestants' labs, built when first needed, kept up for all runs, removed at the end."""
+    """The contestants' labs: built when first needed, kept for all runs, removed at the end."""
 
     name: str
     progress: Progress
@@ -38,7 +41,7 @@ class Labs:
     built: set[Contestant] = field(default_factory=set)
 
     def of(self, contestant: Contestant) -> Lab:
-        """The contestant's lab; one of that name that is up already is used, and left up."""
+        """The contestant's lab. A lab of that name that is already up is used and stays up."""
         if contestant not in self.up:
             name = f"{self.name}-{contestant}"
             if (netns.LABS / name).exists():
@@ -54,7 +57,7 @@ class Labs:
         self.built.add(contestant)
 
     def rebuild(self, contestant: Contestant) -> None:
-        """Replace a lab that did not recover; one that was up before is not ours to remove."""
+        """Replace a lab that did not recover. A lab that was up before is never removed."""
         if contestant not in self.built:
             return
         self.up[contestant].down()
@@ -78,7 +81,7 @@ def _attached(name: str) -> Lab:
 
 
 def _recovered(lab: Lab) -> Lab:
-    """A lab that was left behind in the middle of a run, made whole; its pair gets ready by itself then."""
+    """Repair a lab that was left in the middle of a run; its pair then becomes ready by itself."""
     for node in lab.nodes:
         for kind in (POWER_CUT, "vlan-down", "public-down"):
             kind_named(kind).repair(lab, node)
@@ -106,7 +109,7 @@ def labs(name: str, progress: Progress) -> Iterator[Labs]:
 
 
 def failover(wanted: Sequence[Cell], rounds: int, results: ResultsFile, name: str, progress: Progress) -> None:
-    """Run what `results` lack of `rounds` runs a cell. LabError when a lab cannot be made to work, twice in a row."""
+    """Run what is missing in `results` to `rounds` runs per cell. LabError when a lab fails twice in a row."""
     todo = list(pending(wanted, rounds, results.done()))
     with labs(name, progress) as held:
         for number, cell in enumerate(todo, start=1):
@@ -141,21 +144,21 @@ def _one(lab: Lab, cell: Cell, flows: int) -> Measured:
 
 
 def seen_by_all(run: RunResult) -> RunResult:
-    """The run; LabError if a tap missed packets in it: its resets and leaks would be too few, and count as measured."""
+    """The run; LabError if a tap missed packets: resets and leaks in them would go uncounted."""
     if run.taps_lost:
         raise LabError(f"the taps missed {run.taps_lost} packets", fix="measure on a machine that has less to do")
     return run
 
 
 def drill_for(cell: Cell) -> Kind:
-    """The drill of a cell: the same event, traffic and witnesses for every contestant, and patience for all."""
+    """The drill of a cell: every contestant gets the same event, traffic, witnesses and time limits."""
     kind = KINDS[DRILLS[cell.event]]
     watch = CLASSIC_WATCH_SECONDS if cell.contestant.design is Design.CLASSIC else kind.after_seconds
     return replace(kind, patient=True, after_seconds=watch)
 
 
 def measured(cell: Cell, run: RunResult, load: float, time: str) -> Measured:
-    """What a bench keeps of a drill's run."""
+    """The part of a drill's run that a bench keeps."""
     same = (
         *("outage_ms", "baseline_gap_ms", "recovered", "packets_sent", "packets_lost", "flows_total", "flows_broken"),
         *("young_flows_total", "young_flows_broken", "resets", "leaked_packets", "taps_lost", "victim"),

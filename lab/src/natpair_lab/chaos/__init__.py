@@ -1,1 +1,1 @@
-"""Faults on purpose: each one of a catalogue, checked by invariants over what independent witnesses recorded."""
+"""Chaos: injects the faults of a catalogue and checks invariants over the history that independent observers record."""

@@ -1,4 +1,7 @@
-"""Many faults: a choice, all of them, or schedules of two at a time drawn from a seed. Resumable, histories kept."""
+"""A campaign: runs chosen faults, all of them, or schedules of two drawn from a seed.
+
+It can resume, and keeps histories.
+"""
 
 from __future__ import annotations
 
@@ -25,16 +28,16 @@ from natpair_lab.testbed.topology import Design
 from natpair_lab.testbed.world import Lab
 
 PAIRED_BOUND_MS = 120_000.0
-"""Two faults at once may take the whole pair down until one is repaired; what must hold is everything else."""
+"""Two faults at once may take the whole pair down until one is repaired. Everything else must hold."""
 _MOST_LATER_SECONDS = 2.0
 _CLASSIC_SECONDS = 5.0
 _CLASSIC_RECOVER_SECONDS = 5.0
-"""It recovers by itself in that time or, as its description has it, by hand."""
+"""The pair recovers within that time, by itself or, where the fault's description says so, by hand."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line asks for."""
+    """The options of the command line."""
 
     faults: tuple[int, ...] = ()
     everything: bool = False
@@ -57,7 +60,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Two faults, the second so many seconds after the first has begun to be felt."""
+    """Two faults; the second starts so many seconds after the first has begun to take effect."""
 
     number: int
     first: int
@@ -66,8 +69,8 @@ class Schedule:
 
 
 def schedules(total: int, seed: int, ids: tuple[int, ...]) -> tuple[Schedule, ...]:
-    """The campaign that a seed draws out of the faults `ids`; the n-th is the same however many are asked for."""
-    chance = random.Random(seed)  # noqa: S311 - a repeatable draw, no secret
+    """The campaign drawn by a seed from the faults `ids`. The n-th schedule does not depend on `total`."""
+    chance = random.Random(seed)  # noqa: S311 - a repeatable draw, not a secret
     drawn = []
     for number in range(1, total + 1):
         first, second = chance.sample(ids, 2)
@@ -76,27 +79,27 @@ def schedules(total: int, seed: int, ids: tuple[int, ...]) -> tuple[Schedule, ..
 
 
 def pairable() -> tuple[int, ...]:
-    """The faults a campaign draws from."""
+    """The faults from which a campaign draws."""
     return tuple(n for n, fault in CATALOGUE.items() if not fault.alone and not fault.watched)
 
 
 def paired(schedule: Schedule) -> Fault:
-    """A schedule as one fault: the first injected, a pause, the second; checked by what two at once may not break.
+    """A schedule as one fault: inject the first, wait, inject the second.
 
-    Flows may die and the outage may last until repair when both nodes are hit; leaks, two owners, resets, clashing
-    mappings, foreign addresses, and a pair that does not recover are never all right.
+    Flows may die, and the outage may last until the repair when both nodes are hit. Leaks, two owners, resets, clashing
+    mappings, foreign addresses and a pair that does not recover are never acceptable.
     """
     first, second = row(schedule.first), row(schedule.second)
 
     def inject(context: Context) -> None:
         first.inject(context)
-        context.checks.clear()  # a fault's own figures are bounds for it alone
+        context.checks.clear()  # a fault's own checks have bounds that hold for it alone
         context.pass_time(schedule.later_seconds)
         _patiently(second, context)
 
     def repair(context: Context) -> None:
         for fault in (second, first):
-            with suppress(NatpairError):  # its node may be gone by the other's doing; the context makes all whole
+            with suppress(NatpairError):  # the other fault may have removed its node; the context undoes everything
                 fault.repair(context)
 
     kept = (
@@ -117,7 +120,7 @@ def paired(schedule: Schedule) -> Fault:
 
 
 def _patiently(fault: Fault, context: Context) -> None:
-    """Inject the second; that the first has taken its object away is no failure of the pair, but is written down."""
+    """Inject the second fault. If the first removed its target, record it: that is no failure of the pair."""
     left_out = ""
     try:
         fault.inject(context)
@@ -129,7 +132,7 @@ def _patiently(fault: Fault, context: Context) -> None:
 
 
 def jobs(options: Options) -> tuple[Job, ...]:
-    """What is to be run; Usage if the options do not say it."""
+    """The faults and schedules to run; Usage if the options name none."""
     word = "" if options.design == "natpair" else f" --design {options.design}"
     if options.campaign is not None:
         drawn = schedules(options.campaign, options.seed, pairable())
@@ -145,7 +148,7 @@ def jobs(options: Options) -> tuple[Job, ...]:
 
 
 def run(options: Options, progress: Progress) -> Report:
-    """Run all jobs that have no result yet; whatever happens, the lab is removed if it was built here."""
+    """Run all jobs that have no result yet. The lab is always removed if it was built here."""
     todo = jobs(options)
     options.folder.mkdir(parents=True, exist_ok=True)
     done = {r.again: r for r in results.earlier(options.folder)} if options.resume else {}
@@ -182,7 +185,7 @@ def _one(job: Job, labs: _Labs, options: Options) -> FaultResult:
 
 
 class _Labs:
-    """The lab in use: one for as long as it recovers, a new one when it does not."""
+    """The lab in use: one as long as it recovers, a new one when it does not."""
 
     def __init__(self, options: Options, progress: Progress) -> None:
         self._options = options
@@ -201,7 +204,7 @@ class _Labs:
             self._lab.down()
 
     def ready(self, *, watched: bool) -> Lab:
-        """A lab whose pair is ready, with an account that its agents watch or without."""
+        """A lab whose pair is ready, with or without an account that its agents watch."""
         self._watched, before = watched, self._watched
         if self._lab is not None and self._ours and watched is not before:
             self._lab.down()
@@ -224,7 +227,7 @@ class _Labs:
         return lab
 
     def can_watch(self) -> bool:
-        """Whether there can be a lab whose agents watch an account: one of ours, or the one that was found."""
+        """Whether a lab whose agents watch an account is possible: one of ours, or the existing one."""
         return self._ours or account.is_watched(self._found())
 
     def _new(self) -> Lab:
@@ -234,7 +237,7 @@ class _Labs:
         return Lab.up(None, name=self._options.name, design=design, progress=self._progress)
 
     def _is_ready(self, lab: Lab) -> bool:
-        """Whole, by its own word if it has one, and the clients get through: nobody repairs a classic node's rules."""
+        """The pair is ready and clients get through. A classic pair needs the second check: it repairs no rules."""
         with suppress(LabError):
             lab.wait_ready(PREPARE_SECONDS if self._options.design == Design.NATPAIR.value else _CLASSIC_SECONDS)
             return lab.warm()
@@ -242,7 +245,7 @@ class _Labs:
 
 
 def report(options: Options, found: tuple[FaultResult, ...], seconds: float, profile: str) -> Report:
-    """The document of a run."""
+    """The JSON document of a run."""
     return Report(
         schema=SCHEMA,
         design=options.design,
@@ -259,7 +262,7 @@ def report(options: Options, found: tuple[FaultResult, ...], seconds: float, pro
 
 
 def again(folder: Path, options: Options) -> Report:
-    """Check the history kept in `folder` again, without any lab."""
+    """Check the history in `folder` again; this needs no lab."""
     record = histories.read(folder)
     first, *rest = record.fault.split("+")
     fault = paired(Schedule(0, int(first), int(rest[0]), float(rest[1]))) if rest else row(int(first))

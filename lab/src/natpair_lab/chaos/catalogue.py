@@ -1,4 +1,4 @@
-"""The fault matrix: every row that stands in a module of `faults`, in the order of their numbers.
+"""The catalogue of faults: every row from the modules of `faults`, in the order of their numbers.
 
 It has a module of its own because it imports every module of faults, which import `fault`.
 """
@@ -17,12 +17,12 @@ from natpair_lab.chaos.fault import Fault
 def _rows() -> Iterator[Fault]:
     for found in pkgutil.iter_modules(faults.__path__, f"{faults.__name__}."):
         for value in vars(import_module(found.name)).values():
-            if isinstance(value, Fault) and value.inject.__module__ == found.name:  # what one imports is another's row
+            if isinstance(value, Fault) and value.inject.__module__ == found.name:  # not an imported row
                 yield value
 
 
 def numbered(rows: Iterable[Fault]) -> Mapping[int, Fault]:
-    """The rows by their numbers; ValueError unless these are 1 to their number, each once."""
+    """The rows by number. ValueError unless the numbers run from 1 without gaps or repeats."""
     ordered = sorted(rows, key=lambda row: row.id)
     if (numbers := [row.id for row in ordered]) != list(range(1, len(ordered) + 1)):
         raise ValueError(f"the faults are not numbered from 1 without a gap, each number once: {numbers}")
@@ -34,7 +34,7 @@ CATALOGUE = numbered(_rows())
 
 
 def row(number: int) -> Fault:
-    """The row with a number; Usage if there is none."""
+    """The row with this number; Usage if there is none."""
     found = CATALOGUE.get(number)
     if found is None:
         raise Usage(f"there is no fault {number}", fix=f"one of 1 to {max(CATALOGUE)}; natpair chaos --list")

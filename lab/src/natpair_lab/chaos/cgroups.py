@@ -1,6 +1,7 @@
-"""Control groups of the campaign's own, for what only the kernel can do to processes: freeze, starve, refuse forks.
+"""Control groups of chaos, for what only the kernel can do to processes: freeze them, limit memory, refuse forks.
 
-Version 1 hierarchies, as this kernel's container has them; a machine with version 2 alone is told so.
+These are version 1 hierarchies, as this kernel's container has them. On a machine with version 2 alone it raises an
+error.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _SECONDS = 10.0
 
 
 class Group:
-    """One group of one controller; `close` sets its members free again and removes it."""
+    """One group of one controller. `close` releases its members and removes it."""
 
     def __init__(self, controller: str, name: str) -> None:
         hierarchy = ROOT / controller
@@ -30,26 +31,26 @@ class Group:
         self.folder.mkdir(exist_ok=True)
 
     def add(self, pids: Iterable[int]) -> None:
-        """Take processes in; those that are gone do not matter."""
+        """Add processes to the group; processes that have ended are ignored."""
         for pid in pids:
             with suppress(ProcessLookupError):
                 (self.folder / "cgroup.procs").write_text(f"{pid}\n")
 
     def set(self, key: str, value: object) -> None:
-        """Write one of the controller's files."""
+        """Write a file of the controller."""
         (self.folder / key).write_text(f"{value}\n")
 
     def read(self, key: str) -> str:
-        """Read one of the controller's files."""
+        """Read a file of the controller."""
         return (self.folder / key).read_text().strip()
 
     def close(self) -> None:
-        """Set free and remove."""
+        """Release the members and remove the group."""
         wait_until(self._removed, deadline_seconds=_SECONDS, what=f"the end of the control group {self.folder}")
 
     def _removed(self) -> bool:
         with suppress(OSError):
-            # Each time anew: what a member starts before it is set free is born a member.
+            # Read again each time: a process that a member starts before its release is born a member.
             for pid in (self.folder / "cgroup.procs").read_text().split():
                 (self._parent / "cgroup.procs").write_text(f"{pid}\n")
             self.folder.rmdir()
@@ -57,12 +58,12 @@ class Group:
 
 
 def pids(lab: Lab, node: str, word: str = "") -> list[int]:
-    """The processes of a node as this machine numbers them, those whose command line has `word` in it."""
+    """The process ids of a node as this machine numbers them, of those with `word` in their command line."""
     found = []
     for text in run(["ip", "netns", "pids", lab.netns_of(node)], timeout=_SECONDS).stdout.split():
         with suppress(OSError):
             told = Path(f"/proc/{text}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            # What watches the namespace from outside is no process of the node.
+            # An observer in the namespace is no process of the node.
             if word in told and "monitor address" not in told:
                 found.append(int(text))
     return found

@@ -1,7 +1,7 @@
-"""The checker: I1 to I13 as functions of a history. Pure, and written without looking at the pair's own code.
+"""The checker: I1 to I13 as functions of a history. Pure, and independent of the pair's own code.
 
-Each returns a `Finding`: the figure, the bound, and what to look at. Where a history lacks what an invariant
-needs, the finding says so and does not hold: silence is no proof.
+Each returns a `Finding`: the figure, the bound, and what to look at. If a history misses what an invariant needs, the
+finding says so and does not hold: no data is no proof.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _NO_VIP = "nobody saw who had the VIP"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One invariant's check. `value` None: it could not be checked, which counts as not held."""
+    """The check of one invariant. `value` None: it could not be checked, which counts as not held."""
 
     invariant: str
     held: bool
@@ -49,7 +49,7 @@ class Finding:
 
 
 def check(history: History, fault: Fault) -> tuple[Finding, ...]:
-    """Every invariant the fault names."""
+    """Check every invariant that the fault names."""
     return tuple(_RULES[invariant](history, fault) for invariant in fault.invariants)
 
 
@@ -94,7 +94,7 @@ def path(history: History, fault: Fault) -> Finding:
 
 
 def flows(history: History, fault: Fault) -> Finding:
-    """I4: flows at least 2 s old at the event, which were asked for proof when the fault had run its course."""
+    """I4: flows that were at least 2 s old at the event and were asked for proof after the injection."""
     limits = fault.limits
     old = [
         flow
@@ -110,10 +110,10 @@ def flows(history: History, fault: Fault) -> Finding:
 
 
 def resets(history: History, _fault: Fault) -> Finding:
-    """I5: resets that left a node though none like it had entered one.
+    """I5: resets that left a node without a matching reset having entered one.
 
-    Not one of them is the answer to a client of ours that it is over its limit (RFC 5508 REQ-8, RFC 6888 REQ-4), or the
-    end of a node's own connection, from its own address, to the provider's API.
+    Two kinds do not count: the answer to one of our clients that is over its limit (RFC 5508 REQ-8, RFC 6888 REQ-4),
+    and the end of a node's own connection, from its own address, to the provider's API.
     """
     unexplained = unexplained_resets(history.taps.resets, history.own_addresses | history.provider)
     found = [seen for seen in unexplained if not (seen.link is Link.VLAN and _prohibited(seen.what))]
@@ -122,12 +122,15 @@ def resets(history: History, _fault: Fault) -> Finding:
 
 
 def _prohibited(reset: Reset) -> bool:
-    """ICMP 3/13, "communication administratively prohibited"; the code stands above the packet's identification."""
+    """ICMP 3/13, "communication administratively prohibited".
+
+    The code is in the byte before the packet's identification.
+    """
     return reset.kind is ResetKind.ICMP_UNREACHABLE and reset.tag >> 16 == _PROHIBITED
 
 
 def unique(history: History, _fault: Fault) -> Finding:
-    """I6: the public address and port that servers saw, for flows that lived at the same time."""
+    """I6: the public address and port seen by servers, for flows that lived at the same time."""
     lives: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for flow in (*history.flows, *history.connections):
         if flow.address and flow.opened_ns:
@@ -143,9 +146,9 @@ def unique(history: History, _fault: Fault) -> Finding:
 
 
 def new_connections(history: History, fault: Fault) -> Finding:
-    """I7: the longest time in which no new connection came about, and none may be refused.
+    """I7: the longest time without a new connection; none may be refused.
 
-    The clients open no more once they have been asked for proof, so the time after that does not count.
+    The clients open no more connections after they were asked for proof, so the time after that does not count.
     """
     bound = fault.bound_ms + NEW_SLACK_MS if fault.limits.new_ms is None else fault.limits.new_ms
     opened = sorted(flow.opened_ns for flow in history.connections if flow.opened_ns)
@@ -160,7 +163,7 @@ def new_connections(history: History, fault: Fault) -> Finding:
 
 
 def fip_only(history: History, fault: Fault) -> Finding:
-    """I8: every address under which the servers saw a client."""
+    """I8: every client address that the servers saw."""
     grace = (history.event_ns, history.event_ns + int(fault.limits.fip_grace_ms * 1e6))
     seen = [(moment.time_ns, moment.address) for moment in history.udp.seen]
     for flow in (*history.flows, *history.connections):
@@ -176,7 +179,7 @@ def fip_only(history: History, fault: Fault) -> Finding:
 
 
 def recovers(history: History, fault: Fault) -> Finding:
-    """I9: the time from the beginning of the repair to a whole pair, its flows on both nodes, few changes of role."""
+    """I9: the time from the start of the repair to a complete pair with its flows on both nodes. Few role changes."""
     after, limits = history.aftermath, fault.limits
     bound = limits.recover_seconds * 1000
     value = None if after.ready_ns is None else to_ms(max(0, after.ready_ns - history.repair_ns))
@@ -191,7 +194,7 @@ def recovers(history: History, fault: Fault) -> Finding:
 
 
 def status(history: History, _fault: Fault) -> Finding:
-    """I10: for how long an agent's role and a kernel disagreed."""
+    """I10: how long an agent's role and the kernel disagreed."""
     if not history.agents_speak:
         return _finding(Invariant.STATUS, 0, STATUS_LAG_MS, "ms", "this design says nothing of itself")
     unresponsive = set(history.nodes) - {seen.node for seen in history.statuses}
@@ -204,12 +207,12 @@ def status(history: History, _fault: Fault) -> Finding:
 
 
 def _lies(history: History, node: str) -> list[tuple[int, int]]:
-    """The times in which what a node's agent said of its role differed from its kernel."""
+    """The times in which a node's agent reported another role than its kernel shows."""
     said = [seen for seen in history.statuses if seen.node == node]
     claimed = union(
         (a.time_ns, b.time_ns)
         for a, b in pairwise(said)
-        # Nothing was heard from it for longer than a look takes: then it said nothing.
+        # The agent was not heard for longer than one poll takes, so at that time it reported nothing.
         if a.role == "active" and b.time_ns - a.time_ns < 1_000_000_000
     )
     silent = timeline.subtract([(history.baseline_ns, history.end_ns)], union(_heard(history, node)))
@@ -225,7 +228,7 @@ def _heard(history: History, node: str) -> Iterable[tuple[int, int]]:
 
 
 def untouched(history: History, _fault: Fault) -> Finding:
-    """I11: packets of the stream that were lost, and roles that moved, up to the moment when it may be felt."""
+    """I11: packets of the stream that were lost and roles that moved, until the fault may take effect."""
     if not history.udp.sent_ns or not history.vip_seen:
         return _finding(Invariant.UNTOUCHED, None, 0, "packets", _NO_VIP if history.udp.sent_ns else "no stream")
     calm = history if history.felt_ns is None else _before(history, history.felt_ns)
@@ -235,14 +238,14 @@ def untouched(history: History, _fault: Fault) -> Finding:
 
 
 def _before(history: History, moment_ns: int) -> History:
-    """What was sent and what moved before a moment."""
+    """What was sent and what moved before a given time."""
     sent = sum(1 for at in history.udp.sent_ns if at < moment_ns)
     udp = replace(history.udp, sent_ns=history.udp.sent_ns[:sent], received_ns=history.udp.received_ns[:sent])
     return replace(history, udp=udp, vips=tuple(v for v in history.vips if v.time_ns < moment_ns))
 
 
 def bounded(history: History, fault: Fault) -> Finding:
-    """I12: what the nodes used before and after; a node that was booted in between counts from zero."""
+    """I12: what the nodes used before and after. A node that booted in between counts from zero."""
     before = {use.node: use for use in history.before}
     unreadable = set(history.nodes) - (before.keys() & {use.node for use in history.after})
     if unreadable:
@@ -258,10 +261,9 @@ def bounded(history: History, fault: Fault) -> Finding:
 
 
 def served(history: History, fault: Fault) -> Finding:
-    """I13: the longest silence of the stream in which one and the same node had power and both its links all the time.
+    """I13: the longest silence of the stream in which one and the same node had power and both links all the time.
 
-    What else may keep a node from serving does not excuse the pair: whoever gives a fault to both nodes says so in
-    its limits.
+    No other reason that keeps a node from serving excuses the pair. A fault that hits both nodes says so in its limits.
     """
     if not history.udp.sent_ns:
         return _finding(Invariant.SERVED, None, fault.limits.served_ms, "ms", "no stream")
@@ -269,7 +271,7 @@ def served(history: History, fault: Fault) -> Finding:
     longest, who = 0, ""
     for node in history.nodes:
         able = timeline.subtract([(history.event_ns, history.end_ns)], timeline.dark(history, node, "vlan", "public"))
-        # Pair by pair: silences touch each other, and joined they would be one.
+        # Pair by pair: silences touch each other and would count as one if they were joined.
         gap = longest_gap_ns((max(a, c), min(b, d)) for a, b in silent for c, d in able)
         longest, who = max((longest, who), (gap, node))
     detail = f"{who} could have served" if to_ms(longest) > fault.limits.served_ms else ""

@@ -1,4 +1,4 @@
-"""What a fault has in its hands: the lab, who is who, and the notes that the checker will need."""
+"""What a fault can use: the lab, the nodes and their roles, and the notes that the checker will need."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ _PROGRAMS = "natpair_lab.chaos.programs"
 
 @dataclass(slots=True)
 class Context(Scene):
-    """One fault's context. Nodes go dark only through it, so that the checker knows when a claim was none."""
+    """One fault's context.
+
+    All power and link changes go through it, so that the checker knows which node was unreachable when.
+    """
 
     active: str
     standby: str
@@ -42,13 +45,13 @@ class Context(Scene):
     checks: list[Check] = field(default_factory=list)
     dark: list[Dark] = field(default_factory=list)
     undo: list[Callable[[], object]] = field(default_factory=list)
-    """Taken back last to first when the fault is over, whatever happened."""
+    """Undo steps, run last to first when the fault is over, whatever happened."""
     felt_ns: int | None = None
 
     # Time
 
     def wait(self, condition: Callable[[], object], seconds: float) -> float | None:
-        """Milliseconds until `condition` is true; None if it is not within `seconds`."""
+        """Milliseconds until `condition` is true; None if that takes longer than `seconds`."""
         start = time.monotonic()
 
         def outcome() -> str:
@@ -60,22 +63,22 @@ class Context(Scene):
         return (time.monotonic() - start) * 1000 if said == "yes" else None
 
     def may_be_felt(self) -> None:
-        """From now on. What was sent until now is answered before this returns, or counts as lost before it."""
+        """From now on the fault may take effect. Waits until everything sent so far is answered or counts as lost."""
         self.felt_ns = now = time.monotonic_ns()
         self.traffic.wait_echoed_after(now, _ECHO_SECONDS)
 
     def check(self, name: str, value_ms: float | None, bound_ms: float, detail: str = "") -> None:
-        """Note a figure of the fault's own that must be at most `bound_ms`; None: it never came."""
+        """Record a figure of the fault's own that must be at most `bound_ms`; None: it never came."""
         self.checks.append(Check(name, value_ms, bound_ms, detail))
 
     def require(self, name: str, held: bool, detail: str = "") -> None:
-        """Note something of the fault's own that must be so."""
+        """Record a statement of the fault's own that must be true."""
         self.checks.append(Check(name, 0.0 if held else None, 0.0, detail))
 
     # Nodes and services
 
     def kill(self, node: str, word: str, number: signal.Signals) -> None:
-        """Signal all processes of a service; one that is not running at this moment is no error."""
+        """Signal all processes of a service. It is no error if none is running."""
         try:
             self.lab.kill(node, service_named(self.lab, word), number)
         except LabError as error:
@@ -83,7 +86,7 @@ class Context(Scene):
                 raise
 
     def freeze(self, node: str, word: str, seconds: float) -> None:
-        """SIGSTOP a service for a while."""
+        """Stop a service with SIGSTOP for some time."""
         self.kill(node, word, signal.SIGSTOP)
         try:
             self.pass_time(seconds)
@@ -95,13 +98,16 @@ class Context(Scene):
         return self.lab.exec(node, argv, stdin=stdin, check=check, timeout=_ASK_SECONDS).stdout
 
     def script(self, host: str, name: str, *arguments: object, seconds: float = 60) -> Any:
-        """Run one of the programs here inside a host to its end; the JSON of its last line, None if there is none."""
+        """Run one of the programs here inside a host to its end.
+
+        Returns the JSON of its last line, None if there is none.
+        """
         argv = program(f"{_PROGRAMS}.{name}", *arguments)
         said = self.lab.exec(host, argv, timeout=seconds).stdout.splitlines()
         return json.loads(said[-1]) if said else None
 
     def start(self, host: str, name: str, *arguments: object) -> subprocess.Popen[bytes]:
-        """Start one of the campaign's programs inside a host or a switch; it ends when the fault is undone."""
+        """Start one of the chaos programs inside a host or a switch. It ends when the fault is undone."""
         argv = program(f"{_PROGRAMS}.{name}", *arguments)
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         if host in SWITCHES:
@@ -124,7 +130,7 @@ class Context(Scene):
         return self.lab.exec(node, [*PROGRAM, *arguments], check=False, timeout=_ASK_SECONDS)
 
     def hand_over(self, name: str = "switchover") -> None:
-        """Ask for a switchover until it is granted, as an operator would, and wait until the pair is whole again."""
+        """Ask for a switchover until it is granted, as an operator would, and wait until the pair is complete again."""
         said: list[str] = []
 
         def done() -> bool:
@@ -137,39 +143,39 @@ class Context(Scene):
         self.wait_ready()
 
     def standing(self, node: str) -> tuple[Condition, ...]:
-        """The conditions a node's agent tells now."""
+        """The conditions that a node's agent reports now."""
         status = self.lab.status(node)
         return () if status is None else status.conditions
 
     def conditions(self, node: str) -> set[str]:
-        """The names of the conditions a node's agent tells now."""
+        """The names of the conditions that a node's agent reports now."""
         return {one.code for one in self.standing(node)}
 
     def alarm(self, names: Sequence[str], seconds: float) -> float | None:
-        """Milliseconds until either agent tells one of these conditions; None if neither does."""
+        """Milliseconds until either agent reports one of these conditions; None if neither does."""
         return self.wait(lambda: any(set(names) & self.conditions(node) for node in self.lab.nodes), seconds)
 
     def wait_ready(self, seconds: float = 60) -> None:
-        """Wait in the middle of a fault until the pair is whole again, and note who is who now."""
+        """During a fault, wait until the pair is complete again, and record the roles anew."""
         self.active, self.standby = self.observer.wait_ready(seconds)
 
     # Darkness
 
     def power_cut(self, node: str) -> None:
-        """The node loses power; its observer are closed first, or they would keep its kernel alive."""
+        """Cut the node's power. Its observers stop first; otherwise they would keep its kernel alive."""
         self._darken(node, "power")
         self.observer.leave(node)
         self.lab.power_cut(node)
 
     def boot(self, node: str, late: Link | None = None) -> None:
-        """Power is back, if it was gone; the card of the link `late` is not there yet."""
+        """Give the node power if it has none. The card of the link `late` is still missing."""
         if not self.lab.powered(node):
             self.lab.boot(node, **({"late": late} if late else {}))
             self._lighten(node, "power")
             self.observer.enter(node)
 
     def link(self, node: str, link: Link, state: LinkState) -> None:
-        """A node's cable."""
+        """Set a node's cable up or down."""
         if state != "up":
             self._darken(node, link)
         self.lab.link(node, link, state)
@@ -177,9 +183,9 @@ class Context(Scene):
             self._lighten(node, link)
 
     def make_whole(self) -> None:
-        """Undo all that is still undone: frozen things, nodes without power, rules in switches, dead cables.
+        """Undo everything that is left: frozen processes, nodes without power, rules in switches, dead cables.
 
-        A node that comes back finds its peer well. What was done inside a node without power waits until it has some.
+        A node that comes back finds a healthy peer. Changes inside a node without power are undone once it has power.
         """
         later = list(self._refusing())
         for node in self.lab.nodes:
@@ -195,7 +201,7 @@ class Context(Scene):
                 self.link(node, link, "up")
 
     def _refusing(self) -> Iterator[Callable[[], object]]:
-        """Take everything back, last done first; what could not be."""
+        """Undo everything, last change first; returns what could not be undone."""
         while self.undo:
             undo = self.undo.pop()
             try:
@@ -204,7 +210,7 @@ class Context(Scene):
                 yield undo
 
     def drop(self, switch: Link, *rules: str, entering: Sequence[str] = ()) -> None:
-        """Make a switch drop what the nft matches say; without any it forwards all again."""
+        """Make a switch drop what the nft matches select; without matches it forwards everything again."""
         switches.load(self.lab.switch_netns(switch), switches.dropping(rules, entering))
 
     def port(self, host: str, switch: Link) -> str:
@@ -215,11 +221,11 @@ class Context(Scene):
         self.dark.append(Dark(node, link, time.monotonic_ns(), _OPEN))
 
     def _lighten(self, node: str, link: str) -> None:
-        # In place, one by one: two nodes that boot at once are noted by two threads, and neither may undo the other's.
+        # In place, one by one: two threads record two nodes that boot at once, and neither may undo the other's entry.
         for place, d in enumerate(self.dark):
             if (d.node, d.link, d.to_ns) == (node, link, _OPEN):
                 self.dark[place] = Dark(node, link, d.from_ns, time.monotonic_ns())
 
     def darkness(self, end_ns: int) -> tuple[Dark, ...]:
-        """All darkness, what lasts still until `end_ns`."""
+        """All periods without power or link; those that still last end at `end_ns`."""
         return tuple(Dark(d.node, d.link, d.from_ns, end_ns if d.to_ns == _OPEN else d.to_ns) for d in self.dark)

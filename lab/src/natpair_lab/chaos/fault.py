@@ -1,4 +1,4 @@
-"""What a fault is: data. Whom to ask, what to do, what must hold and for how long it may not."""
+"""What a fault is: the hosts it needs, the code that injects it, the invariants that must hold, and their bounds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from natpair_lab.chaos.context import Context
 
 
 class Invariant(StrEnum):
-    """What must be true of the pair whatever happens; checked from outside."""
+    """What must always be true of the pair, checked from outside."""
 
     LEAK = "I1"
     OWNERS = "I2"
@@ -42,7 +42,7 @@ WORDS: Mapping[Invariant, str] = {
     Invariant.BOUNDED: "memory, flow tables and logs stay bounded",
     Invariant.SERVED: "while a node has power and both its links, somebody serves clients within 10 s",
 }
-"""What each invariant says, in words."""
+"""What each invariant demands, in words."""
 
 ALWAYS = tuple(i for i in Invariant if i is not Invariant.UNTOUCHED)
 """Checked under every fault."""
@@ -54,7 +54,7 @@ Act = Callable[[Context], None]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How far the invariants may bend under a fault. What is not said keeps the strict value."""
+    """How far a fault relaxes the invariants. A limit that is not set keeps its strict value."""
 
     owners_ms: float = 3000
     path_ms: float = 2000
@@ -72,15 +72,15 @@ class Limits:
 
 
 NO_OUTAGE_MS = 250.0
-"""The stream's silence that still counts as none: the worst undisturbed gap on two busy cores, and some more."""
+"""The longest silence of the stream that counts as none: above the worst undisturbed gap on two busy cores."""
 OUTBOUND_FIRST = ("echo", "idle")
-"""Flows whose client speaks first: without any entry only these can be picked up again."""
+"""Flows in which the client speaks first: without a conntrack entry, only these can be picked up again."""
 STAYS = Limits(transitions=0)
 """No role may move."""
 
 
 def nothing(_scene: Context) -> None:
-    """The pair has to repair this by itself."""
+    """No action by the nemesis: the pair has to repair this by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,8 @@ class Fault:
     """One row of the catalogue.
 
     `bound_ms` is the longest silence of the echo stream that is allowed after the event. `scale` says what was
-    shortened against the real thing. `agents` faults need natpair's agent and make no sense on another design;
-    `watched` ones a lab with an emulated account that the agents watch.
+    shortened compared with reality. `agents`: the fault needs natpair's agent and makes no sense on another design.
+    `watched`: it needs a lab with an emulated account that the agents watch.
     """
 
     id: int
@@ -104,17 +104,17 @@ class Fault:
     agents: bool = False
     watched: bool = False
     needs: str = ""
-    """A program of this machine without which the fault is not possible."""
+    """A program of this machine that the fault needs."""
     alone: bool = False
-    """It takes the pair through several lives by itself: no other fault can be timed against it."""
+    """The fault reboots or switches the pair several times, so no other fault can be timed against it."""
     pair: str = ""
-    """Of a schedule of two faults: "first+second+seconds between"."""
+    """For a schedule of two faults: "first+second+seconds between"."""
 
     @property
     def key(self) -> str:
-        """What a history calls it."""
+        """The name of the fault in a history."""
         return self.pair or str(self.id)
 
     def __call__(self, inject: Act) -> Fault:
-        """As a decorator: this row with the function that injects it, so that a row stands where its code is."""
+        """Use a row as the decorator of the function that injects it, so that a row stands where its code is."""
         return replace(self, inject=inject)

@@ -1,7 +1,7 @@
-"""What is kept of one fault: everything the checker reads, as frozen values, and as a file beside the captures.
+"""The history of one fault: everything the checker reads, as frozen values and as a file beside the captures.
 
-Nothing in here was computed by the pair about itself but `statuses`, which the checker only compares with the
-rest (I10). All times are monotonic nanoseconds of this machine, which all namespaces share.
+The pair itself computed nothing in here except `statuses`, which the checker only compares with the rest (I10). All
+times are nanoseconds of this machine's monotonic clock, which all namespaces share.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FILE = "history.json"
 
 @dataclass(frozen=True, slots=True)
 class VipChange:
-    """A node's kernel got or lost the VIP."""
+    """A node's kernel gained or lost the VIP."""
 
     time_ns: int
     node: str
@@ -35,7 +35,7 @@ class VipChange:
 
 @dataclass(frozen=True, slots=True)
 class Dark:
-    """A time in which a node could not be heard on a link ("vlan", "public") or had no power ("power")."""
+    """A period in which a node could not be heard on a link ("vlan", "public") or had no power ("power")."""
 
     node: str
     link: str
@@ -45,7 +45,7 @@ class Dark:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """From a moment on, some route server held the FIP as primary (65000:1) from exactly these nodes."""
+    """From this time on, some route server held the FIP as primary (65000:1) from exactly these nodes."""
 
     time_ns: int
     nodes: tuple[str, ...]
@@ -53,7 +53,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class StatusSeen:
-    """What a node's agent said at a moment: its role, its community, and the names of its conditions."""
+    """What a node's agent reported at one time: its role, its community, and the names of its conditions."""
 
     time_ns: int
     node: str
@@ -64,7 +64,7 @@ class StatusSeen:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Something a fault itself looked at; it holds if `value_ms` is there and at most `bound_ms`."""
+    """A check made by the fault itself. It holds if `value_ms` is there and at most `bound_ms`."""
 
     name: str
     value_ms: float | None
@@ -73,7 +73,7 @@ class Check:
 
     @property
     def held(self) -> bool:
-        """Whether it was as it must be."""
+        """Whether the check passed."""
         return self.value_ms is not None and self.value_ms <= self.bound_ms
 
 
@@ -89,10 +89,10 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class Aftermath:
-    """The look from outside once everything was repaired; `ready_ns` None: the pair never got ready again.
+    """The observer's last look, after the repair. `ready_ns` None: the pair never became ready again.
 
-    `flows_active` are the clients' established flows in the active node's kernel, `flows_missing` those of them
-    that the other node's kernel lacks.
+    `flows_active` counts the clients' established flows in the active node's kernel, `flows_missing` those of them that
+    are missing in the other node's kernel.
     """
 
     ready_ns: int | None
@@ -107,7 +107,7 @@ MISSING_SLACK = 2
 
 
 def unlike_a_pair(after: Aftermath) -> list[str]:
-    """What keeps two nodes from being one active and one standby with its flows, by kernels and fabric."""
+    """What shows that the nodes are not one active and one synced standby, according to kernels and fabric."""
     wrong = []
     if len(after.owners) != 1:
         wrong.append(f"the VIP is on {' and '.join(after.owners) or 'no node'}")
@@ -122,13 +122,13 @@ def unlike_a_pair(after: Aftermath) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """One fault from the first undisturbed second to the last look.
+    """The history of one fault, from the first undisturbed second to the last look.
 
-    `event_ns` ends the undisturbed time, `calm_ns` is when the injection had run its course, `repair_ns` when the
-    repair began. `vip_start` and `path_start` say how things stood when the taps opened. `agents_speak` is False for
-    a design without agents: then I10 has nothing to compare. `felt_ns`: before it the fault must not be felt at all
-    though it may be later; None if it is one or the other throughout. `provider` are hosts that the nodes themselves
-    talk to, such as an API.
+    The undisturbed time ends at `event_ns`. The injection is complete at `calm_ns`, and the repair begins at
+    `repair_ns`. `vip_start` and `path_start` are the state when the taps opened. `agents_speak` is False for a design
+    without agents: then I10 has nothing to compare. Before `felt_ns` the fault must have no effect, though it may have
+    one later; None if one of the two holds throughout. `provider` are hosts that the nodes themselves connect to, such
+    as an API.
     """
 
     fault: str
@@ -165,7 +165,10 @@ class History:
 
     @property
     def vip_seen(self) -> bool:
-        """Some node was ever seen to have the VIP: else the watch on it saw nothing, and proves nothing."""
+        """Whether any node was ever seen with the VIP.
+
+        If not, the observer saw nothing and its record proves nothing.
+        """
         return bool(self.vip_start) or any(change.owned for change in self.vips)
 
 
@@ -173,11 +176,11 @@ _ADAPTER = TypeAdapter(History)
 
 
 def write(history: History, folder: Path) -> None:
-    """Keep `history` in `folder`, beside the captures it was read from."""
+    """Write `history` to `folder`, beside the captures it was made from."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FILE).write_bytes(_ADAPTER.dump_json(history))
 
 
 def read(folder: Path) -> History:
-    """The history kept in `folder`; ValueError if what lies there is none, FileNotFoundError without any."""
+    """The history in `folder`. ValueError if the file is not a history, FileNotFoundError if there is none."""
     return _ADAPTER.validate_json((folder / FILE).read_bytes())

@@ -1,7 +1,7 @@
-"""The outside look at the nodes: whose kernel has the VIP, what the route servers hold, who has which flows.
+"""The observer: records from outside who has the VIP, what the route servers hold, who has which flows.
 
-Kernels are read in their network namespaces and route servers by their own sockets. The agents are asked
-too, but only so that their words can be compared with the rest.
+It reads kernels in their network namespaces and route servers through their own sockets. It also asks the agents, but
+only to compare their answers with the rest.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _FLOW = re.compile(r"src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+) ")
 
 
 class Observer(Opened):
-    """All outside looks of one fault, as a context manager. `leave` and `enter` follow a node's power."""
+    """Everything that observes one fault, as a context manager. `leave` and `enter` follow a node's power."""
 
     def __init__(self, lab: Lab, folder: Path) -> None:
         self._lab = lab
@@ -70,7 +70,7 @@ class Observer(Opened):
         return self._folder / "aliens.pcap"
 
     def close(self) -> None:
-        """End every look; what was seen is kept."""
+        """Stop observing; the records are kept."""
         self._stop.set()
         if self._sampler.is_alive():
             self._sampler.join(_SECONDS)
@@ -79,16 +79,16 @@ class Observer(Opened):
         super().close()
 
     def enter(self, node: str) -> None:
-        """Begin to watch a node's addresses."""
+        """Start watching a node's addresses."""
         self._count += 1
         file = self._folder / f"{node}-address-{self._count}.txt"
         self._monitors[node] = Monitor(self._lab.netns_of(node), "address", file)
-        if self._count > len(self._lab.nodes) and node in owners(self._lab):  # it was quicker than the watch
+        if self._count > len(self._lab.nodes) and node in owners(self._lab):  # added before the watch began
             self._read.append(VipChange(time.monotonic_ns(), node, True))
         self._learn_port(node)
 
     def leave(self, node: str) -> None:
-        """End the watch of a node's addresses: a process inside would keep a dead node's namespace."""
+        """Stop watching a node's addresses: a process inside would keep a dead node's namespace alive."""
         monitor = self._monitors.pop(node, None)
         if monitor is not None:
             monitor.stop()
@@ -112,7 +112,7 @@ class Observer(Opened):
         self._sampled = True
 
     def sample(self) -> None:
-        """One look at the route servers' tables and at what the agents say."""
+        """Record the route servers' tables and the agents' status once."""
         now = time.monotonic_ns()
         nodes = self.primaries()
         if not self.offers or self.offers[-1].nodes != nodes:
@@ -125,40 +125,40 @@ class Observer(Opened):
                 self.statuses.append(StatusSeen(time.monotonic_ns(), node, str(said["role"]), community, codes))
 
     def primaries(self) -> tuple[str, ...]:
-        """The nodes whose announcement some route server holds as primary."""
+        """The nodes whose announcement at least one route server holds as primary."""
         gateway, found = self._lab.gateway, set()
         sessions = {node_session(gateway, node): node for node in self._lab.nodes}
         for server in server_names(gateway):
-            with suppress(LabError):  # one that a fault has stopped
+            with suppress(LabError):  # a route server that a fault has stopped
                 shown = bird(self._lab.ref(FABRIC), server, "show route all table master4")
                 found |= {sessions[name] for name in primary_sessions(shown) if name in sessions}
         return tuple(sorted(found))
 
     def news(self) -> tuple[VipChange, ...]:
-        """Every change of the VIP's owner that was seen up to now, in order."""
+        """Every change of the VIP's owner up to now, in order."""
         running = [change for node, monitor in self._monitors.items() for change in self._changes(node, monitor)]
         return tuple(sorted([*self._read, *running], key=lambda change: change.time_ns))
 
     # Ends
 
     def vips(self) -> tuple[VipChange, ...]:
-        """Every change of the VIP's owner that was seen, in order; after `close`. LabError if a look ended early."""
-        # A thread that an exception ends tells nobody else, and what was said last would stand until the end.
+        """Every change of the VIP's owner, in order; call it after `close`. LabError if an observer ended early."""
+        # An exception in a thread is reported nowhere else, and its last sample would count until the end.
         if not self._sampled:
             raise LabError("the look at route servers and agents ended before its time: nothing can be checked")
         return tuple(sorted(self._read, key=lambda change: change.time_ns))
 
     def aliens(self) -> tuple[Seen[Leak], ...]:
-        """Packets that left a node's uplink with a source that is not its to use; after `close`."""
+        """Packets that left a node's uplink with a source address that it may not use; call it after `close`."""
         return tuple(alien_packets(self._tap.packets(), self._ports, _offset_ns()))
 
     @property
     def lost(self) -> int:
-        """Packets the tap for foreign sources missed."""
+        """The number of packets that the tap for foreign sources missed."""
         return self._tap.lost
 
     def wait_ready(self, seconds: float) -> tuple[str, str]:
-        """Wait until the pair is whole as seen from outside, and says so itself if it speaks: (active, standby)."""
+        """Wait until the pair is complete as seen from outside, and reports so if it has agents: (active, standby)."""
         start = time.monotonic()
         active, standby = wait_until(
             lambda: whole(self._lab), deadline_seconds=seconds, what="one owner of the VIP that is the best path"
@@ -169,7 +169,7 @@ class Observer(Opened):
         return active, standby
 
     def aftermath(self, ready_ns: int | None) -> Aftermath:
-        """The last look."""
+        """Take the last look, after the repair."""
         lab = self._lab
         have = owners(lab)
         path = lab.best_path()
@@ -179,12 +179,12 @@ class Observer(Opened):
         standby = next(node for node in lab.nodes if node != active)
         first = flows_of(lab, active)
         missing = first - (flows_of(lab, standby) if lab.powered(standby) else frozenset())
-        # What ended in between is not missing, and what began has had no time yet.
+        # A flow that ended in between is not missing, and a new one had no time to be replicated.
         missing &= flows_of(lab, active)
         return Aftermath(ready_ns, have, path, len(first), len(missing))
 
     def resources(self) -> tuple[Resources, ...]:
-        """What the nodes use now."""
+        """What the nodes use now: memory, flows, files."""
         return tuple(resources(self._lab, node) for node in self._lab.nodes if self._lab.powered(node))
 
 
@@ -208,9 +208,9 @@ def has_vip(lab: Lab, node: str) -> bool:
 
 
 def words(lab: Lab, node: str) -> dict[str, Any] | None:
-    """A node's status as its agent wrote it; None without an answer.
+    """A node's status as its agent wrote it; None if there is none.
 
-    Not by natpair's own reader: what checks natpair reads for itself.
+    This does not use natpair's own reader: the checker must not depend on the code that it checks.
     """
     try:
         said = agentsocket.status_document(timeout=_STATUS_SECONDS, socket_path=lab.ref(node).path(AGENT_SOCKET))
@@ -220,7 +220,7 @@ def words(lab: Lab, node: str) -> dict[str, Any] | None:
 
 
 def whole(lab: Lab) -> tuple[str, str] | None:
-    """(active, standby) if both have power and the only owner of the VIP is the fabric's best path."""
+    """(active, standby) if both have power and the fabric's best path is the only owner of the VIP."""
     have = owners(lab)
     if len(have) != 1 or lab.best_path() != have or not all(lab.powered(node) for node in lab.nodes):
         return None
@@ -228,7 +228,7 @@ def whole(lab: Lab) -> tuple[str, str] | None:
 
 
 def vip_changes(lines: Iterable[str], vip: str, node: str, offset_ns: int) -> Iterator[VipChange]:
-    """The news about `vip` in the lines of an `ip -ts -o monitor address`."""
+    """The changes of `vip` in the lines of `ip -ts -o monitor address`."""
     for time_ns, text in timed_lines(lines, offset_ns):
         if f" inet {vip}/" in text:
             yield VipChange(time_ns, node, not text.startswith("Deleted "))
@@ -245,7 +245,10 @@ def primary_sessions(shown: str) -> Iterator[str]:
 
 
 def flows_of(lab: Lab, node: str) -> frozenset[str]:
-    """The clients' established TCP flows in a node's kernel; CommandFailed if it cannot be asked: that is no "none"."""
+    """The clients' established TCP flows in a node's kernel.
+
+    CommandFailed if the kernel cannot be read; that is not "none".
+    """
     argv = ["ip", "netns", "exec", lab.netns_of(node), "conntrack", "-L", "-p", "tcp", "--state", "ESTABLISHED"]
     listed = run(argv, timeout=_SECONDS).stdout
     clients = {str(address.ip) for _, address in lab.topology.clients}
@@ -276,7 +279,7 @@ def _rss_kb(pid: str) -> int:
 
 
 def alien_filter(gateway: Gateway, lab: Lab) -> str:
-    """The tap's filter: IPv4 whose source is nobody's on the public side."""
+    """The tap's filter: IPv4 packets whose source address belongs to no host on the public side."""
     known = [f"src host {fip}" for fip in gateway.pair.fips]
     known += [f"src host {node.public_address.ip}" for node in gateway.node]
     known += [f"src net {lab.topology.internet_gateway.network}"]
@@ -285,7 +288,7 @@ def alien_filter(gateway: Gateway, lab: Lab) -> str:
 
 
 def alien_packets(packets: Iterable[pcap.Packet], ports: Mapping[int, str], offset_ns: int) -> Iterator[Seen[Leak]]:
-    """The packets that left a node, out of those the filter let through."""
+    """The packets among those the filter let through that left a node."""
     for packet in packets:
         layer, node = pcap.ipv4(packet), ports.get(packet.interface)
         if layer is not None and node is not None and packet.leaving_host:

@@ -1,4 +1,4 @@
-"""What comes out: the verdict on each fault, and the file that lets a long run be taken up again."""
+"""The results of a run: the verdict on each fault, and the file from which a long run resumes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FILE = "results.jsonl"
 
 
 class Verdict(StrEnum):
-    """The word for a fault's outcome."""
+    """How a fault ended."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -27,7 +27,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FaultResult:
-    """One fault, or one schedule of a campaign. `measured_ms` is the echo stream's longest silence after the event."""
+    """The result of one fault or one schedule. `measured_ms` is the echo stream's longest silence after the event."""
 
     id: int
     name: str
@@ -41,7 +41,7 @@ class FaultResult:
     seconds: float = 0.0
     history: str = ""
     again: str = ""
-    """The command that repeats exactly this."""
+    """The command that repeats exactly this run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +70,16 @@ _ADAPTER = TypeAdapter(FaultResult)
 
 
 def append(folder: Path, result: FaultResult) -> None:
-    """Add one result to the file at once: what is done stays done if the next fault ends everything."""
+    """Append one result to the file at once, so that it is kept if the next fault ends everything."""
     with (folder / FILE).open("ab") as file:
         file.write(_ADAPTER.dump_json(result) + b"\n")
 
 
 def earlier(folder: Path) -> list[FaultResult]:
-    """The results of the run before in this folder; a torn last line is cut off, or the next would be glued to it."""
+    """The results of the earlier run in this folder.
+
+    A torn last line is cut off; otherwise the next one would be joined to it.
+    """
     path = folder / FILE
     if not path.exists():
         return []

@@ -1,8 +1,8 @@
-"""Runs faults: each one under traffic and witnesses in a lab that is whole, repaired, and checked afterwards.
+"""Runs the nemesis: injects each fault in a ready lab under traffic, repairs it, and checks the history.
 
-One lab serves many faults for as long as it recovers to a ready pair; when it does not, it is built anew. The order
-inside one fault matters: taps open before the traffic and close before it ends, flows stand two seconds before
-the event, and are asked for proof while the fault still lasts.
+One lab serves many faults as long as it recovers to a ready pair. If it does not, it is built again. The order within
+one fault matters: taps open before the traffic and close after it; flows are at least two seconds old at the event; and
+they are asked for proof while the fault still lasts.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Progress = Callable[[str], None]
 
 @dataclass(slots=True)
 class _Marks:
-    """The moments of one fault, as they come."""
+    """The times of one fault, set as they happen."""
 
     baseline: int = 0
     event: int = 0
@@ -49,13 +49,13 @@ class _Marks:
 
 
 def run_fault(lab: Lab, fault: Fault, folder: Path, *, again: str) -> FaultResult:
-    """One fault in a lab that is up; its history is kept in `folder`. LabError if the pair is not ready for it."""
+    """Run one fault in a lab that is up and keep its history in `folder`. LabError if the pair is not ready for it."""
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     try:
         record = _record(lab, fault, folder)
     except NatpairError as error:
-        # A fault that could not be carried through proves nothing: it counts as failed, and says why.
+        # A fault that could not be injected to its end proves nothing: it counts as failed, with the reason.
         why = f"not carried through: {error.message}"
         seconds = round(time.monotonic() - started, 1)
         return FaultResult(
@@ -77,7 +77,7 @@ def run_fault(lab: Lab, fault: Fault, folder: Path, *, again: str) -> FaultResul
 
 
 def verdict_on(record: History, fault: Fault, folder: Path, seconds: float, again: str) -> FaultResult:
-    """Check a history; a tap that missed packets makes it worthless, and so does a stream that never was."""
+    """Check a history. It is worthless if a tap missed packets or the stream never ran."""
     findings, measured = check(record, fault), outage_ms(record)
     why = reason(findings, record.checks, measured, fault.bound_ms)
     blind = f"the taps missed {record.taps.lost} packets" if record.taps.lost else ""
@@ -111,7 +111,7 @@ def _record(lab: Lab, fault: Fault, folder: Path) -> History:
             try:
                 _carry_through(context, fault, marks, witnesses)
             finally:
-                # Whatever happened: the next fault, or whoever looks at this lab, finds nothing of ours in the way.
+                # Whatever happened: the next fault must find nothing of this one left in the lab.
                 context.make_whole()
             ended = _Ended(observer.aftermath(marks.ready), observer.resources())
             marks.end = time.monotonic_ns()

@@ -1,4 +1,4 @@
-"""Results as text. Pure."""
+"""Renders results as text. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def lines(report: Report) -> Iterator[str]:
 
 
 def line(result: FaultResult, width: int = 0) -> str:
-    """One result in one line."""
+    """One result as one line."""
     measured = "-" if result.measured_ms is None else f"{result.measured_ms:.0f}"
     bound = "-" if result.bound_ms is None else f"{result.bound_ms:.0f}"
     return f"{result.id:>4} {result.name:<{width}}  {_WORDS[result.verdict]:<12}  {measured:>6} ms, bound {bound} ms"

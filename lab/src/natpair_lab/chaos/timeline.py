@@ -1,4 +1,4 @@
-"""Who owned what when, out of a history: pure arithmetic on intervals."""
+"""Who owned what and when, computed from a history: pure arithmetic on intervals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from natpair_lab.drill.analysis import Interval, longest_gap_ns, overlap, union
 from natpair_lab.drill.records import RouteChange
 
 CLAIM_NS = 100_000_000
-"""A VIP that is held for less was a claim, and no role."""
+"""A VIP that is held for a shorter time was a claim, not a role."""
 
 
 def subtract(whole: Sequence[Interval], holes: Sequence[Interval]) -> list[Interval]:
@@ -23,12 +23,12 @@ def subtract(whole: Sequence[Interval], holes: Sequence[Interval]) -> list[Inter
 
 
 def dark(history: History, node: str, *links: str) -> list[Interval]:
-    """When a node was without power, or cut off on one of `links`."""
+    """When a node had no power, or was cut off on one of `links`."""
     return union((d.from_ns, d.to_ns) for d in history.dark if d.node == node and d.link in ("power", *links))
 
 
 def holds_vip(history: History, node: str) -> list[Interval]:
-    """When a node's kernel had the VIP and the VLAN could notice."""
+    """When a node's kernel had the VIP and the VLAN could reach it."""
     had: list[Interval] = []
     since = history.baseline_ns if node in history.vip_start else None
     for change in history.vips:
@@ -45,7 +45,7 @@ def holds_vip(history: History, node: str) -> list[Interval]:
 
 
 def announces(history: History, node: str) -> list[Interval]:
-    """When the route servers held a node's announcement as primary and the node could be reached there."""
+    """When the route servers held a node's announcement as primary and the node was reachable there."""
     last = Offer(history.end_ns, ())
     said = ((a.time_ns, b.time_ns) for a, b in pairwise((*history.offers, last)) if node in a.nodes)
     return subtract(union(said), dark(history, node, "public"))
@@ -66,7 +66,7 @@ def best_path(history: History) -> list[tuple[int, int, tuple[str, ...]]]:
 
 
 def misrouted(history: History) -> list[Interval]:
-    """When exactly one node owned the VIP and the fabric sent replies only elsewhere, a FIP without route included."""
+    """When exactly one node owned the VIP and the fabric sent replies only elsewhere, or nowhere."""
     one, other = history.nodes
     wrong: list[Interval] = []
     for node, rival in ((one, other), (other, one)):
@@ -77,15 +77,15 @@ def misrouted(history: History) -> list[Interval]:
 
 
 def longest_after(intervals: Iterable[Interval], moment_ns: int) -> int:
-    """The longest of the intervals' parts after a moment, 0 for none."""
+    """The longest part of the intervals after a given time; 0 if there is none."""
     return longest_gap_ns((max(a, moment_ns), b) for a, b in intervals if b > moment_ns)
 
 
 def takings(history: History) -> int:
-    """How often a node took the VIP after the event, where the VLAN could notice, and kept it.
+    """How often a node took the VIP after the event, while it could be reached on the VLAN, and kept it.
 
-    One that is given back within `CLAIM_NS` was a claim that the other node refused, and a VIP that is away for no
-    longer was never given up.
+    A VIP that is given back within `CLAIM_NS` was a claim that the other node refused. A VIP that is away for no longer
+    than that was never given up.
     """
     taken = 0
     for node in history.nodes:

@@ -1,1 +1,1 @@
-"""The faults, one module a kind: each row of the catalogue with its code."""
+"""The faults, one module for each kind. Each module holds rows of the catalogue together with their code."""

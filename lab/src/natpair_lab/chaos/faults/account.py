@@ -1,7 +1,7 @@
-"""Faults of the provider's API and of the token for it, in a lab whose agents watch an emulated account.
+"""Faults of the provider's API and of its token, in a lab whose agents watch an emulated account.
 
-The account is the emulator's, which can be told what to do wrong. The token on the nodes is a word of our own, so that
-it can be looked for where no secret belongs.
+The account is the emulator's, and control requests make it fail. The token on the nodes is a fixed word of ours, so
+that a search can show whether it appears anywhere it must not.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from natpair_lab.testbed import build, topology
 from natpair_lab.testbed.cloudlab import serve_in_background
 from natpair_lab.testbed.world import Lab
 
-TOKEN_FILE = "/etc/natpair/linode.token"  # noqa: S105 - where it lies, not what it says
+TOKEN_FILE = "/etc/natpair/linode.token"  # noqa: S105 - the path of the token, not the token
 _WATCHING = f"""
 [linode]
 api_url = "http://{topology.api_address(topology.INTERNET_NETWORK).ip}/v4"
@@ -40,22 +40,25 @@ interval_seconds = 2
 _UNREADABLE = "account-unreadable"
 _ASK_SECONDS = 10.0
 _SEEN_MS = 30_000.0
-"""After three looks that failed the next comes 16 s later, and a tenth."""
+"""After three failed looks the next one comes 16 s later, plus up to a tenth."""
 _STALL_MS = 500.0
 _LIMITED_SECONDS = 20.0
 _MOST_REQUESTS = 10
-"""Of one agent in that time: three looks of three tries, pauses of 4 and 8 s. Without back-off there are five looks."""
+"""For one agent in that time: three looks of three tries each, with pauses of 4 and 8 s.
+
+Without back-off: five looks.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """Something the API does wrong: for people, for the emulator, and what an agent must say of it."""
+    """One way the API fails: its name, the emulator's setting, and what an agent must report."""
 
     name: str
     fault: Mapping[str, object]
     says: str
     known_ms: float = 15_000
-    """A look each 2 s, and a second or two of tries: a bound against never, on two busy cores."""
+    """One look each 2 s plus 1 to 2 s of tries. The bound only excludes "never", on two busy cores."""
 
 
 _PAGE = Mode("a page of HTML", {"kind": "html"}, "the answer is not JSON")
@@ -75,7 +78,7 @@ _REVOKED = Mode("401", {}, "make a new token")
 
 
 def watched_lab(folder: Path, name: str, progress: Callable[[str], None]) -> Lab:
-    """A lab with the account of its pair, which both agents watch."""
+    """A lab with an emulated account of its pair. Both agents watch it."""
     file = folder / "watched.toml"
     file.write_text(build.configuration(None, None).text + _WATCHING)
     lab = Lab.up(file, name=name, progress=progress)
@@ -88,12 +91,12 @@ def watched_lab(folder: Path, name: str, progress: Callable[[str], None]) -> Lab
 
 
 def is_watched(lab: Lab) -> bool:
-    """Whether the agents of this lab watch an account that is there."""
+    """Whether the agents of this lab watch an account that exists."""
     return lab.gateway.watch.enabled and lab.api() is not None
 
 
 class Account:
-    """The emulated account and the token, for one fault; what was changed is undone with the context."""
+    """The emulated account and the token, for one fault. The context undoes every change."""
 
     def __init__(self, context: Context) -> None:
         served = context.lab.api()
@@ -104,7 +107,7 @@ class Account:
         self.token = f"chaos{secrets.token_hex(16)}"
 
     def ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        """One request to the emulator's levers."""
+        """Send one control request to the emulator."""
         link = http.client.HTTPConnection(self._address, timeout=_ASK_SECONDS)
         try:
             link.request(method, f"/_emulator{path}", None if body is None else json.dumps(body))
@@ -119,33 +122,33 @@ class Account:
         return document
 
     def begin(self) -> None:
-        """Both agents see the account, with a token of ours."""
+        """Wait until both agents see the account with our token."""
         self._scene.undo.append(lambda: put_token(self._scene, "lab"))
         self._scene.undo.append(self.repair)
         put_token(self._scene, self.token)
         self.wait_seen("the account is seen")
 
     def spoil(self, mode: Mode) -> None:
-        """From now on the API does this wrong, and nothing else."""
+        """From now on the API fails in this way, and in no other."""
         self.repair()
         self.ask("POST", "/faults", {**mode.fault, "times": None})
 
     def repair(self) -> None:
-        """The API does nothing wrong any more."""
+        """Stop every failure of the API."""
         self.ask("DELETE", "/faults")
 
     def requests_of(self, node: str) -> int:
-        """How many requests a node has sent, answered or not."""
+        """The number of requests a node has sent, answered or not."""
         client = str(self._scene.lab.gateway.node_named(node).public_address.ip)
         return int(self.ask("GET", "/state")["asked"].get(client, 0))
 
     def waiting(self) -> bool:
-        """Whether both nodes wait for an answer at this moment."""
+        """Whether both nodes are waiting for an answer right now."""
         nodes = {str(node.public_address.ip) for node in self._scene.lab.gateway.node}
         return nodes <= set(self.ask("GET", "/state")["waiting"])
 
     def wait_seen(self, name: str) -> None:
-        """Both agents see all of the account again, and complain no more."""
+        """Wait until both agents see the whole account again and report no condition about it."""
         context = self._scene
         began = time.monotonic()
 
@@ -162,7 +165,7 @@ class Account:
         )
 
     def wait_trouble(self, mode: Mode, *nodes: str) -> None:
-        """These agents know what is wrong, and answer as fast as ever meanwhile."""
+        """Wait until these agents report the failure, and check that they answer as fast as before."""
         context, slowest = self._scene, 0.0
 
         def told() -> bool:
@@ -180,7 +183,7 @@ class Account:
         context.check(f"{mode.name}: agents answer", slowest, _STALL_MS)
 
     def wait_alarm(self, mode: Mode, *nodes: str) -> None:
-        """These agents tell that the account is unreadable, why, and what to do."""
+        """Wait until these agents report that the account is unreadable, the cause and the fix."""
         context = self._scene
         alarms: list[list[Condition]] = []
 
@@ -191,7 +194,7 @@ class Account:
         context.check(f"{mode.name}: alarm", context.wait(told, mode.known_ms / 1000), mode.known_ms, f"{alarms}")
 
     def require_secret(self) -> None:
-        """The token is in its file on each node, which shows that it would be found, and nowhere else."""
+        """Check that the token is in its file on each node, so that the search works, and nowhere else."""
         context, word = self._scene, self.token.encode()
         disks = {node: build.node_disk(context.lab.folder, node) for node in context.lab.nodes}
         found = [
@@ -208,7 +211,7 @@ class Account:
 
 
 def put_token(context: Context, word: str) -> None:
-    """Write the token's file on the nodes that have power."""
+    """Write the token's file on all nodes that have power."""
     for node in context.lab.nodes:
         if context.lab.powered(node):
             context.run(node, "sh", "-c", f"umask 077; cat > {TOKEN_FILE}", stdin=word)
@@ -227,7 +230,7 @@ def _alarms(context: Context, node: str) -> list[Condition]:
 
 
 def api_well(context: Context) -> None:
-    """The API is well and the power back: both agents see the account again."""
+    """The API works and power is back: both agents see the account again."""
     account = Account(context)
     account.repair()
     for node in context.lab.nodes:
@@ -246,13 +249,13 @@ def api_well(context: Context) -> None:
     watched=True,
 )
 def api_unwell(context: Context) -> None:
-    """The API fails in every way in turn; while both agents wait for an answer of it, the active node loses power."""
+    """The API fails in each way in turn. While both agents wait for an answer, the active node loses power."""
     account = Account(context)
     account.begin()
     for mode in _SICK:
         account.spoil(mode)
         account.wait_trouble(mode, *context.lab.nodes)
-        if mode is _PAGE:  # it shows the token it was sent: now it would be in the words, and in the log of conditions
+        if mode is _PAGE:  # the page holds the token, which a bad message would now show
             account.wait_alarm(mode, *context.lab.nodes)
             account.require_secret()
         account.repair()
@@ -267,7 +270,7 @@ def api_unwell(context: Context) -> None:
 
 
 def _limited(context: Context, account: Account) -> None:
-    """429 without Retry-After: the agents say so, and ask less and less often."""
+    """429 without Retry-After: check that the agents report it and ask less and less often."""
     before = {node: account.requests_of(node) for node in context.lab.nodes}
     account.spoil(_LIMITED)
     end = time.monotonic() + _LIMITED_SECONDS
@@ -282,7 +285,7 @@ def _limited(context: Context, account: Account) -> None:
 
 
 def token_new(context: Context) -> None:
-    """A new token on both nodes, and nothing else."""
+    """Put a new token on both nodes and change nothing else."""
     account = Account(context)
     put_token(context, account.token)
     account.wait_seen("seen with a new token")
@@ -298,7 +301,7 @@ def token_new(context: Context) -> None:
     watched=True,
 )
 def token_refused(context: Context) -> None:
-    """The token first lacks a right, then is revoked; meanwhile an operator asks for a switchover."""
+    """The token first misses a scope, then is revoked; meanwhile an operator asks for a switchover."""
     account = Account(context)
     account.begin()
     account.spoil(_NO_RIGHT)

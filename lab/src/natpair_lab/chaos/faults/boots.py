@@ -1,6 +1,6 @@
-"""Both nodes boot at nearly the same moment: what came of it by kernels, fabric, a client and the agents.
+"""Boots both nodes at nearly the same time and records the result: kernels, fabric, a client, the agents.
 
-A boot is told apart from the ones before and after it: a sum over many of them could hide two changes in one.
+Each boot is recorded on its own. A total over many boots could hide two changes of role in one of them.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from natpair_lab.testbed.host import program
 
 SERVES_MS = 5000.0
 SYNCED_MS = 15_000.0
-"""From the end of the second boot: the machines' own start is not the pair's doing."""
+"""Counted from the end of the second boot. The time that a machine itself takes to start is not the pair's."""
 ALLOWED_CHANGES = 1
 _SKEWS_SECONDS = (0.05, 0.5, 3.0)
-"""Most often a boot is a matter of seconds; the tightest races are worth as many tries."""
+"""Each skew is drawn between 0 and one of these, so that the tightest races are tried as often as the others."""
 _PATIENCE_SECONDS = 20.0
 _SETTLE_SECONDS = 2.0
-"""A role that moves once more does so soon after the standby is there to take it."""
+"""If a role moves once more, it does so soon after the standby is ready."""
 
 
 @dataclass(frozen=True, slots=True)
 class Boot:
     """One boot. Times count from the moment when both nodes had power; None: it did not happen.
 
-    `up_ms` is when both supervisors had started all, `changes` how often each node's kernel got or lost the VIP.
+    `up_ms` is when both supervisors had started everything. `changes` is how often each node's kernel gained or lost
+    the VIP.
     """
 
     number: int
@@ -49,7 +50,7 @@ class Boot:
 
     @property
     def name(self) -> str:
-        """What a check calls it."""
+        """The name of this boot in a check."""
         return f"boot {self.number}, {self.second} {self.skew_ms:.0f} ms later"
 
 
@@ -57,11 +58,11 @@ Tell = Callable[[Boot], None]
 
 
 def untold(_boot: Boot) -> None:
-    """Nobody follows the boots one by one."""
+    """A listener that ignores each boot."""
 
 
 def changes(news: Iterable[VipChange], node: str, from_ns: int, to_ns: int) -> int:
-    """How often `node`, without the VIP at `from_ns`, got or lost it until `to_ns`; news that repeats is none."""
+    """How often `node`, without the VIP at `from_ns`, gained or lost it until `to_ns`. Repeated events count once."""
     owned, count = False, 0
     for change in sorted(news, key=lambda change: change.time_ns):
         if change.node == node and from_ns <= change.time_ns <= to_ns and change.owned is not owned:
@@ -70,7 +71,7 @@ def changes(news: Iterable[VipChange], node: str, from_ns: int, to_ns: int) -> i
 
 
 def wrong_with(boot: Boot) -> tuple[str, ...]:
-    """What a boot must not be: a node whose role changed more than once, not exactly one taker, no pair at its end."""
+    """What was wrong with a boot: a node's role changed more than once, not exactly one taker, no ready pair."""
     wrong = [
         f"{node} got or lost the VIP {count} times" for node, count in boot.changes.items() if count > ALLOWED_CHANGES
     ]
@@ -81,10 +82,10 @@ def wrong_with(boot: Boot) -> tuple[str, ...]:
 
 
 def boots(times: int, seed: int, tell: Tell = untold) -> Callable[[Context], None]:
-    """An injection: both nodes lose power and come back at nearly the same moment, so many times, by a seed's skews."""
+    """An injection: both nodes lose power and return at nearly the same time, `times` times, with skews by a seed."""
 
     def inject(context: Context) -> None:
-        chance = random.Random(seed)  # noqa: S311 - a repeatable draw, no secret
+        chance = random.Random(seed)  # noqa: S311 - a repeatable draw, not a secret
         for number in range(1, times + 1):
             skew = chance.random() * chance.choice(_SKEWS_SECONDS)
             first, second = chance.sample(context.lab.nodes, 2)
@@ -130,7 +131,7 @@ def _one(context: Context, number: int, nodes: tuple[str, str], skew: float) -> 
 
 
 def _client_served(context: Context) -> int | None:
-    """When the internet first answered a client's ping; None if it did not."""
+    """When the internet first answered a client's ping; None if it never did."""
     client, _ = context.lab.topology.clients[0]
     argv = program("natpair_lab.testbed.ping", _PATIENCE_SECONDS, context.lab.topology.internet[0].ip)
     code = context.lab.popen(client, argv, stdout=subprocess.DEVNULL).wait(_PATIENCE_SECONDS * 2)
@@ -151,7 +152,10 @@ def _ms_since(moment_ns: int) -> float:
 
 
 def boots_fault(times: int, seed: int, tell: Tell = untold) -> Fault:
-    """Fault 56 with so many boots: exactly one node takes the VIP in each, and keeps it. `tell` hears of each."""
+    """Fault 56 with this many boots: in each, exactly one node takes the VIP and keeps it.
+
+    `tell` is called for each.
+    """
     return Fault(
         56,
         "both nodes boot at once, with random skew",

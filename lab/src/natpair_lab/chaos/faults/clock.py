@@ -1,4 +1,4 @@
-"""The fault of a wall clock that jumps: a node's own, as a preloaded library shows it to every program there."""
+"""The fault of a wall clock that jumps. A preloaded library gives all programs of a node a clock of their own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LIBRARY, _PRELOAD, _STEP = "/etc/clock-shim.so", "/etc/ld.so.preload", "/etc/cl
 _COMPILE_SECONDS = 60
 _HOUR = 3600
 _YEAR_2038 = 2**31
-"""Seconds since 1970 at which 32 bits with a sign are full."""
+"""Seconds since 1970 at which a signed 32-bit number overflows."""
 _BEFORE_2038_SECONDS = 3
 
 
@@ -33,7 +33,7 @@ _BEFORE_2038_SECONDS = 3
     alone=True,
 )
 def clock_jumps(context: Context) -> None:
-    """Both clocks an hour back, two forward, each second another way, over the end of 32 bits; then a power cut."""
+    """Both clocks jump 1 h back and 1 h ahead, change every second, and pass the year 2038; then a power cut."""
     for node in context.lab.nodes:
         give_own_clock(context, node)
     rolling_restart.inject(context)
@@ -53,14 +53,14 @@ def clock_jumps(context: Context) -> None:
 
 
 def give_own_clock(context: Context, node: str) -> None:
-    """Programs that start on the node from now on see a clock that `step` can put wrong."""
+    """Programs that start on the node from now on read a clock that `step` can set wrong."""
     context.undo.append(lambda: context.run(node, "rm", "-f", _PRELOAD, _LIBRARY, _STEP, check=False))
     context.run(node, "sh", "-c", f"base64 -d > {_LIBRARY} && echo 0 > {_STEP}", stdin=_compiled())
     context.run(node, "sh", "-c", f"chmod 755 {_LIBRARY} && echo {_LIBRARY} > {_PRELOAD}")
 
 
 def _compiled() -> str:
-    """The library, in base64."""
+    """The compiled library, in base64."""
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "clock.so"
         argv = ["gcc", "-shared", "-fPIC", "-O2", "-o", str(made), str(_SOURCE), "-ldl"]
@@ -71,8 +71,8 @@ def _compiled() -> str:
 
 
 def step(context: Context, node: str, seconds: int) -> None:
-    """The node's clock is so far ahead of the machine's from now on."""
-    # In place by rename: nobody reads half a number.
+    """Set the node's clock this far ahead of the machine's."""
+    # Replaced by rename, so that no program reads half a number.
     context.run(node, "sh", "-c", f"echo {seconds} > {_STEP}.new && mv {_STEP}.new {_STEP}")
 
 

@@ -1,7 +1,7 @@
-"""The fault of a disk that hangs: an ext4 on a loop device below a node's own folders, frozen as a hung volume is.
+"""The fault of a hanging disk: an ext4 on a loop device below a node's own folders, frozen like a hung volume.
 
-A frozen file system that nobody thaws keeps whoever touches it for ever, also from being killed. So it is frozen by a
-process of its own outside the node, which thaws it as soon as this process lets go of it or is gone.
+If nobody thaws a frozen file system, every process that touches it hangs for ever and cannot be killed. So a separate
+process outside the node freezes it, and thaws it as soon as this process closes its input or ends.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _MOUNT = "set -e; " + "; ".join(
         *(f"mount --bind {_DISK}/{name} {folder}" for name, folder in _FOLDERS.items()),
     ]
 )
-# Lazily: whoever has a file open there keeps the loop device until it closes it, and nothing longer.
+# Lazily: a process that has a file open there keeps the loop device until it closes the file, and no longer.
 _UNMOUNT = "; ".join(
     [
         *(f"! grep -q ' {folder} ext4 ' /proc/mounts || umount -l {folder}" for folder in _FOLDERS.values()),
@@ -53,7 +53,7 @@ _UNMOUNT = "; ".join(
     bound_ms=900,
 )
 def disk_stalled(context: Context) -> None:
-    """The standby's disk hangs; when it is known to, the active node loses power."""
+    """The standby's disk hangs. Once the agent reports it, the active node loses power."""
     node = context.standby
     put_on_disk(context, node)
     guard = freeze(context, node)
@@ -65,14 +65,14 @@ def disk_stalled(context: Context) -> None:
 
 
 def put_on_disk(context: Context, node: str) -> None:
-    """Give a node's folders a disk of their own."""
+    """Put a node's folders on a disk of their own."""
     context.undo.append(lambda: context.run(node, "sh", "-c", _UNMOUNT, check=False))
     context.run(node, "sh", "-c", _MOUNT)
 
 
 def freeze(context: Context, node: str) -> subprocess.Popen[bytes]:
-    """Let that disk hang until `thaw`."""
-    # A session of its own: an interrupt at the terminal is for us, and ends it by the end of its input.
+    """Freeze that disk until `thaw`."""
+    # A session of its own: Ctrl-C at the terminal reaches only us. The process ends when its input closes.
     guard = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", _GUARD, str(context.lab.ref(node).path(_DISK))],
         stdin=subprocess.PIPE,
@@ -86,5 +86,5 @@ def freeze(context: Context, node: str) -> subprocess.Popen[bytes]:
 
 
 def thaw(guard: subprocess.Popen[bytes]) -> None:
-    """Let the disk go on."""
+    """Let the disk continue."""
     guard.communicate(timeout=_THAW_SECONDS)

@@ -1,4 +1,4 @@
-"""Faults of the provider: route servers that vanish, lie or hang up, a share that is revoked, names without answer."""
+"""Faults of the provider: route servers that vanish, misbehave or close sessions, a revoked share, dead DNS."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ _KEEPALIVE = 4
 
 
 def no_bgp_of(context: Context, *nodes: str) -> None:
-    """From now on no BGP packet of these nodes passes."""
+    """Drop all BGP packets of these nodes from now on."""
     rules = [rule.format(context.port(node, "public")) for node in nodes for rule in _BGP]
     context.drop("public", *rules)
 
 
 @Fault(18, "active node loses all route servers, but not the internet", bound_ms=2000, limits=Limits(path_ms=9000))
 def active_without_servers(context: Context) -> None:
-    """The active node loses all four route servers; the internet is fine."""
+    """The active node cannot reach any of the four route servers; the internet still works."""
     no_bgp_of(context, context.active)
     context.pass_time(10)
 
 
 @Fault(19, "1, 2, then 3 of 4 route servers lost", bound_ms=NO_OUTAGE_MS, invariants=UNTOUCHED, limits=STAYS)
 def some_servers_lost(context: Context) -> None:
-    """One, two, then three of the four route servers cannot be reached by either node."""
+    """Neither node can reach one, then two, then three of the four route servers."""
     gone: list[str] = []
     for server in route_servers(context.lab.gateway)[:3]:
         gone += [f"ip6 daddr {server} tcp dport 179", f"ip6 saddr {server} tcp sport 179"]
@@ -54,7 +54,7 @@ def some_servers_lost(context: Context) -> None:
     limits=Limits(transitions=0, path_ms=9000),
 )
 def all_servers_lost(context: Context) -> None:
-    """Neither node reaches any route server, for longer than the hold time."""
+    """Neither node can reach any route server for longer than the hold time."""
     no_bgp_of(context, *context.lab.nodes)
     context.pass_time(context.lab.gateway.timing.bgp_hold_seconds + 3)
     context.drop("public")
@@ -77,7 +77,7 @@ def sessions_reset(context: Context) -> None:
 
 
 def bad_server(context: Context, *modes: str) -> list[dict[str, object]]:
-    """Put a program of ours in the place of the last route server; what each session with a node was like."""
+    """Replace the last route server by a program of ours; returns what each session with a node was like."""
     gateway = context.lab.gateway
     name, address = server_names(gateway)[-1], route_servers(gateway)[-1]
     context.lab.service(FABRIC, name, "stop")
@@ -95,7 +95,7 @@ def bad_server(context: Context, *modes: str) -> list[dict[str, object]]:
 
 @Fault(25, "malformed OPEN and UPDATE, 4 kB NOTIFICATION", bound_ms=NO_OUTAGE_MS, limits=STAYS)
 def nonsense(context: Context) -> None:
-    """A route server sends a malformed OPEN, a malformed UPDATE, and a NOTIFICATION of 4 kB."""
+    """A route server sends a malformed OPEN, a malformed UPDATE and a NOTIFICATION of 4 kB."""
     before = _pids(context)
     bad_server(context, "malformed-open", "malformed", "notification", "malformed-open", "malformed", "notification")
     context.require("the speakers live", _pids(context) == before, "a BGP speaker was started anew")
@@ -121,7 +121,7 @@ def _routes(context: Context, node: str) -> list[str]:
 
 @Fault(27, "a route server proposes hold times of 3, 0, 65535 s", bound_ms=NO_OUTAGE_MS, limits=STAYS)
 def odd_hold_times(context: Context) -> None:
-    """A route server wants a hold time of 3 s, of none, and of 65535 s."""
+    """A route server proposes hold times of 3 s, 0 and 65535 s."""
     said = bad_server(context, *["hold:3", "hold:0", "hold:65535"] * 2)
     short = [one for one in said if one.get("mode") == "hold:3" and "heard" in one]
     kept = [one for one in short if list(one["heard"]).count(_KEEPALIVE) >= 2]  # type: ignore[call-overload]
@@ -130,7 +130,7 @@ def odd_hold_times(context: Context) -> None:
 
 @Fault(28, "stale-route trap: graceful restart", bound_ms=NO_OUTAGE_MS, limits=STAYS)
 def stale_routes(context: Context) -> None:
-    """Do the nodes ask for graceful restart, which would keep the routes of a dead node?"""
+    """Checks that the nodes do not ask for graceful restart, which would keep the routes of a dead node."""
     said = [one for one in bad_server(context, *["hold:240"] * 4) if one.get("capabilities")]
     asked = {int(str(code)) for one in said for code in one["capabilities"]}  # type: ignore[attr-defined]
     context.require("an OPEN was read", bool(asked), f"{said}")
@@ -147,7 +147,7 @@ def _only_standby(context: Context) -> None:
 
 @Fault(29, "share of the FIP removed for the active node", bound_ms=NO_OUTAGE_MS, limits=_MISROUTED, agents=True)
 def share_revoked(context: Context) -> None:
-    """The FIP is no longer shared to the active node; replies come to the standby, and somebody must say so."""
+    """The FIP is no longer shared to the active node. Replies go to the standby, and an agent must report it."""
     _only_standby(context)
     told = context.alarm(("fabric-disagrees", "share-missing", "share-drift", "no-bgp"), 10)
     context.check("alarm", told, 10_000, "no agent tells that the fabric prefers the standby")
@@ -156,14 +156,14 @@ def share_revoked(context: Context) -> None:
 
 @Fault(62, "replies arrive at the standby", bound_ms=NO_OUTAGE_MS, invariants=UNTOUCHED, limits=_MISROUTED)
 def replies_at_standby(context: Context) -> None:
-    """The fabric sends all replies to the standby for a while."""
+    """The fabric sends all replies to the standby for some time."""
     _only_standby(context)
     context.pass_time(5)
 
 
 @Fault(33, "DNS, metadata and web unreachable, and a switchover", bound_ms=NO_OUTAGE_MS, agents=True)
 def no_names(context: Context) -> None:
-    """DNS, the metadata service and the web are dead for both nodes, and a switchover is asked for."""
+    """Neither node can reach DNS, the metadata service or the web, and an operator asks for a switchover."""
     dead = ("udp dport 53", "tcp dport { 53, 80, 443 }", "ip daddr 169.254.169.254")
     context.drop("public", *dead)
     done, said = context.order(context.active, "switchover")

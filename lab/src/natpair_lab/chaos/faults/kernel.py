@@ -1,4 +1,4 @@
-"""Faults of the kernel's state: rules, addresses, routes, settings, flow entries and files changed by somebody else."""
+"""Faults of the kernel's state: rules, addresses, routes, settings, flow entries and files changed by others."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _SETTINGS_MS = 5000.0
 _LOCAL = "natpair traffic=local"
 _SYNC_MS = 5000.0
 _MISSING = 0.1
-"""Of the flows that are younger than the watch some have only just begun."""
+"""Some of the flows that are younger than the watch have only just begun."""
 _EX_UNAVAILABLE = 69
 _EX_CONFIG = 78
 _SETTINGS = {
     "net.ipv4.ip_forward": ("0", "1"),
     "net.netfilter.nf_conntrack_tcp_loose": ("0", "1"),
 }
-"""Each setting with the value a stranger gives it and the one that must come back."""
+"""Each setting, the value that the fault writes, and the value that must come back."""
 _HARM = ("net.ipv4.conf.all.rp_filter=1", "net.ipv4.conf.all.accept_redirects=1")
 
 
 @Fault(30, "VIP and blackhole route deleted by hand on the active node", bound_ms=_REPAIR_MS)
 def address_deleted(context: Context) -> None:
-    """The VIP is deleted by hand from the active node, and the FIP's blackhole route."""
+    """Somebody deletes the VIP and the FIP's blackhole route by hand on the active node."""
     node = context.lab.gateway.node_named(context.active)
     fip = context.lab.gateway.pair.fips[0]
     context.run(node.name, "ip", "route", "del", "blackhole", f"{fip}/32", check=False)
@@ -53,7 +53,7 @@ def address_deleted(context: Context) -> None:
 
 @Fault(34, "nft flush ruleset on the active node", bound_ms=_REPAIR_MS, limits=STAYS)
 def ruleset_flushed(context: Context) -> None:
-    """Another tool throws the whole ruleset of the active node away."""
+    """Another tool flushes the whole ruleset of the active node."""
     kind_named(FLUSH).inject(context.lab, context.active)
     if context.observer.agents_speak:
         context.check("repaired", context.wait(lambda: _in_place(context), 10), _REPAIR_MS)
@@ -65,7 +65,7 @@ def _in_place(context: Context) -> bool:
 
 @Fault(35, "another tool adds a table that drops everything", bound_ms=5000)
 def foreign_table(context: Context) -> None:
-    """Another tool adds a table of its own that drops all that is forwarded."""
+    """Another tool adds its own table, which drops everything that is forwarded."""
     table = "table ip stranger { chain forward { type filter hook forward priority -10; policy drop; }; }"
     context.run(context.active, "nft", "-f", "-", stdin=table)
     node = context.active
@@ -81,7 +81,7 @@ def foreign_table(context: Context) -> None:
     agents=True,
 )
 def translation_altered(context: Context) -> None:
-    """Somebody makes the active node translate to its own address in place of the FIP."""
+    """Somebody changes the active node's rule so that it translates to the node's own address instead of the FIP."""
     node, private = context.lab.gateway.node_named(context.active), context.lab.gateway.private_network
     listed = context.run(node.name, "nft", "-a", "list", "chain", "ip", "natpair", "nat_postrouting")
     handle = re.findall(r"snat.* # handle (\d+)", listed)[0]
@@ -95,7 +95,7 @@ def translation_altered(context: Context) -> None:
 
 @Fault(37, "forwarding and other kernel settings changed on the active node", bound_ms=_SETTINGS_MS)
 def settings_flipped(context: Context) -> None:
-    """Somebody switches forwarding and mid-stream pick-up off, strict reverse path and redirects on."""
+    """Somebody turns forwarding and mid-stream pick-up off, and strict reverse path and redirects on."""
     node = context.active
     context.run(node, "sysctl", "-qw", *(f"{key}={bad}" for key, (bad, _) in _SETTINGS.items()), *_HARM)
     for key, (bad, good) in _SETTINGS.items():
@@ -110,7 +110,7 @@ def _restore(context: Context, node: str, key: str, value: str) -> None:
 
 @Fault(38, "default route deleted, then a foreign policy rule added", bound_ms=2000, limits=Limits(transitions=2))
 def routes_changed(context: Context) -> None:
-    """The default route of the active node is deleted; later, of the then active, a rule sends all misrouted."""
+    """The active node's default route is deleted. Later, a rule there discards packets to the internet."""
     node = context.active
     default = context.run(node, "ip", "-4", "route", "show", "default").strip().splitlines()[0].split()
     context.run(node, "ip", "route", "del", *default)
@@ -132,7 +132,7 @@ def flows_flushed(context: Context) -> None:
 
 @Fault(40, "the nodes have different VRRP router ids", bound_ms=NO_OUTAGE_MS, limits=STAYS, agents=True)
 def nodes_disagree(context: Context) -> None:
-    """The standby gets another VRRP router id than the active node, by its file and natpair apply."""
+    """The standby gets another VRRP router id than the active node, in its file and by natpair apply."""
     node = context.standby
     before = context.run(node, "cat", paths.CONFIG)
     changed = re.sub(r"(?m)^router_id = \d+", "router_id = 77", before)
@@ -141,7 +141,7 @@ def nodes_disagree(context: Context) -> None:
     context.run(node, "tee", paths.CONFIG, stdin=changed)
     context.undo.append(lambda: _put_back(context, node, before))
     with ThreadPoolExecutor(1) as other:
-        # It may be taken back: a standby that does not hear the active node is not as well as before.
+        # The apply may be rolled back: a standby that does not hear the active node is not as healthy as before.
         applying = other.submit(context.natpair, node, "apply", paths.CONFIG, "--health-seconds", "6")
         told = context.alarm(("config-differs",), 5)
         done = applying.result()
@@ -157,7 +157,10 @@ def _put_back(context: Context, node: str, text: str) -> None:
 
 @Fault(41, "an invalid file applied, then a power cut while a valid one is applied", bound_ms=900, agents=True)
 def bad_file(context: Context) -> None:
-    """A bad file is refused and changes nothing; a good one is applied again and again while the other loses power."""
+    """An invalid file is refused and changes nothing.
+
+    A valid one is applied repeatedly while the other node loses power.
+    """
     node = context.standby
     good = context.run(node, "cat", paths.CONFIG)
     generated = context.run(node, "sh", "-c", f"cat {paths.GENERATED}/* | sha256sum")
@@ -182,10 +185,10 @@ def bad_file(context: Context) -> None:
     agents=True,
 )
 def address_renewed(context: Context) -> None:
-    """What `networkctl reconfigure` does: the active node's own VLAN address goes, and comes back after the VIP."""
+    """Does what `networkctl reconfigure` does: removes the active node's own VLAN address and adds it after the VIP."""
     node, peer = context.lab.gateway.node_named(context.active), context.lab.gateway.node_named(context.standby)
     before = _clients_flows(context, node.name)
-    # In one go: the agent puts back what is missing for longer.
+    # In one command: the agent restores what is missing for longer.
     lines = [f"address {verb} {node.private_address} dev {node.private_interface}\n" for verb in ("del", "add")]
     context.run(node.name, "ip", "-batch", "-", stdin="".join(lines))
     way = ("ip", "route", "get", str(peer.private_address.ip))
@@ -206,7 +209,7 @@ def address_renewed(context: Context) -> None:
 
 
 def _clients_flows(context: Context, node: str) -> set[tuple[str, ...]]:
-    """The TCP connections of clients that a node's kernel knows: addresses and ports as the client sees them."""
+    """The clients' TCP connections in a node's kernel: addresses and ports as the client sees them."""
     listed = context.run(node, "conntrack", "-L", "-p", "tcp", check=False).splitlines()
     found = (re.findall(r"(?:src|dst|sport|dport)=(\S+)", line)[:4] for line in listed)
     network = context.lab.gateway.private_network
@@ -230,4 +233,4 @@ _EMPTY = (
     f"! grep -q '^chaos {paths.VAR} ' /proc/mounts || umount {paths.VAR}"
     "; mount -o remount,bind,rw /etc; rm -rf /tmp/kept"
 )
-"""A node that was booted since has its own /var again, which must stay."""
+"""A node that has booted since has its own /var again, and that must stay."""

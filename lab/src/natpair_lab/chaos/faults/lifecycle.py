@@ -13,13 +13,13 @@ _SERVICES = ("conntrackd", "speaker", "keepalived", "agent")
 
 @Fault(68, "power cut of the active node", bound_ms=900)
 def power_cut(context: Context) -> None:
-    """The active node loses power: cables first, then everything on it."""
+    """The active node loses power: its cables go down first, then everything on it ends."""
     context.power_cut(context.active)
 
 
 @Fault(55, "standby without power, then the active node's gateway does not respond", bound_ms=NO_OUTAGE_MS)
 def last_node_doubts(context: Context) -> None:
-    """The standby is without power, and then the active node's gateway no longer answers ARP, but still forwards."""
+    """The standby has no power. Then the active node's gateway stops answering ARP, but still forwards."""
     context.power_cut(context.standby)
     context.pass_time(2)
     node = context.lab.gateway.node_named(context.active)
@@ -53,7 +53,7 @@ def flapping(context: Context) -> None:
     alone=True,
 )
 def rolling_restart(context: Context) -> None:
-    """Every daemon is restarted as an upgrade does: on the standby, then, roles changed, on the other."""
+    """Every daemon is restarted as in an upgrade: on the standby, then, after a switchover, on the other node."""
     for last in (False, True):
         for word in _SERVICES:
             context.lab.service(context.standby, service_named(context.lab, word), "restart")
@@ -78,7 +78,7 @@ def reboots(context: Context) -> None:
     65, "power cut of the active node, return, power cut of the other node", bound_ms=900, limits=Limits(transitions=2)
 )
 def there_and_back(context: Context) -> None:
-    """The active node loses power and returns, and as soon as the pair is whole the other loses power."""
+    """The active node loses power and returns. As soon as the pair is complete, the other node loses power."""
     first = context.active
     context.power_cut(first)
     context.pass_time(1.5)
@@ -95,7 +95,7 @@ def there_and_back(context: Context) -> None:
     scale="without the stall of 60 s",
 )
 def stalled(context: Context) -> None:
-    """The hypervisor stops the active node, its cables go nowhere meanwhile, and it wakes as if nothing had been."""
+    """The hypervisor stops the active node and its cables go down. It resumes without noticing the pause."""
     for seconds in (1, 3, 10):
         node = context.active
         group = Group("freezer", f"{context.lab.name}-{node}")
@@ -122,7 +122,7 @@ def stalled(context: Context) -> None:
     alone=True,
 )
 def both_cut_one_returns(context: Context) -> None:
-    """Both nodes lose power; only one comes back, and must serve alone."""
+    """Both nodes lose power. Only one comes back; it must serve alone."""
     for node in context.lab.nodes:
         context.power_cut(node)
     context.pass_time(1)

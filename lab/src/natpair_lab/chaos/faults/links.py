@@ -1,4 +1,4 @@
-"""Faults of a cable: pulled, dead, deaf in one direction, lossy, slow, too small."""
+"""Faults of a link: pulled, dead, one-way, lossy, slow, with a small MTU."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def public_down(context: Context) -> None:
     limits=Limits(transitions=2),
 )
 def dead_links(context: Context) -> None:
-    """The VLAN link of the active node dies with its carrier up; once repaired, the public link of the active."""
+    """The active node's VLAN link fails with its carrier up; after the repair, the public link of the active node."""
     for link in LINKS:
         _dead(context, link)
 
@@ -47,7 +47,7 @@ def _dead(context: Context, link: Link) -> None:
 
 @Fault(14, "standby receives nothing from the active node on the VLAN", bound_ms=2000, limits=Limits(owners_ms=2000))
 def standby_deaf(context: Context) -> None:
-    """The standby hears nothing of the active node on the VLAN; the other direction works."""
+    """The standby receives nothing from the active node on the VLAN. The other direction works."""
     rule = f"iifname {context.port(context.active, 'vlan')} oifname {context.port(context.standby, 'vlan')}"
     context.drop("vlan", rule)
     context.pass_time(6)
@@ -55,7 +55,7 @@ def standby_deaf(context: Context) -> None:
 
 @Fault(15, "active node receives nothing from the standby on the VLAN", bound_ms=NO_OUTAGE_MS, limits=STAYS)
 def active_deaf(context: Context) -> None:
-    """The active node hears nothing of the standby on the VLAN."""
+    """The active node receives nothing from the standby on the VLAN."""
     rule = f"iifname {context.port(context.standby, 'vlan')} oifname {context.port(context.active, 'vlan')}"
     context.drop("vlan", rule)
     context.pass_time(6)
@@ -65,7 +65,7 @@ def active_deaf(context: Context) -> None:
     16, "VRRP adverts lost: 10 %, then 30 %", bound_ms=NO_OUTAGE_MS, limits=STAYS, scale="10 s each instead of an hour"
 )
 def adverts_lost(context: Context) -> None:
-    """Of VRRP's adverts, one in ten is lost for a while, then three in ten."""
+    """10 % of the VRRP adverts are lost for some time, then 30 %."""
     for per_mille in (100, 300):
         context.drop("vlan", f"ip protocol 112 numgen random mod 1000 < {per_mille}")
         context.pass_time(10)
@@ -78,7 +78,7 @@ def adverts_lost(context: Context) -> None:
     scale="15 s; natpair drill partition takes 130 s",
 )
 def partition(context: Context) -> None:
-    """The VLAN is cut between the two nodes; both still reach the clients."""
+    """The VLAN is cut between the two nodes; both can still reach the clients."""
     context.lab.partition(True)
     try:
         context.pass_time(15)
@@ -88,7 +88,7 @@ def partition(context: Context) -> None:
 
 @Fault(21, "peer link with 200 ms +- 100 delay, reordering and 5 % duplicates", bound_ms=NO_OUTAGE_MS, limits=STAYS)
 def slow_and_disordered(context: Context) -> None:
-    """Between the nodes frames take 100 to 300 ms, overtake each other, and one in twenty comes twice."""
+    """Frames between the nodes take 100 to 300 ms, are reordered, and 5 % arrive twice."""
     ports = []
     for node in context.lab.nodes:
         interface = context.lab.gateway.node_named(node).private_interface
@@ -110,7 +110,7 @@ def slow_and_disordered(context: Context) -> None:
     agents=True,
 )
 def large_lost(context: Context) -> None:
-    """Between the nodes frames above 1400 bytes vanish, while many new flows want to be replicated."""
+    """Frames above 1400 bytes are lost between the nodes while many new flows have to be replicated."""
     one, other = (context.port(node, "vlan") for node in context.lab.nodes)
     rule = "iifname {} oifname {} meta length > 1400"
     context.drop("vlan", rule.format(one, other), rule.format(other, one))
@@ -130,7 +130,7 @@ def large_lost(context: Context) -> None:
 
 @Fault(23, "MTU 9000 on the VLAN, 1500 on the uplink, 1280 on the path", bound_ms=NO_OUTAGE_MS, limits=STAYS)
 def narrow_path(context: Context) -> None:
-    """The private side has 9000 bytes, the uplink 1500, and somewhere beyond only 1280 pass."""
+    """The private side has an MTU of 9000, the uplink 1500, and a hop on the path to the server only 1280."""
     for host, interface in _wide(context):
         context.run(host, "ip", "link", "set", interface, "mtu", "9000")
         context.undo.append(lambda h=host, i=interface: _narrow(context, h, i))  # type: ignore[misc]
@@ -153,7 +153,7 @@ def narrow_path(context: Context) -> None:
     alone=True,
 )
 def late_cards(context: Context) -> None:
-    """The standby boots without a card, which comes later: VLAN, then uplink; then the active node loses power."""
+    """The standby boots without one card, which appears later: VLAN, then uplink. Then the active node loses power."""
     for link in LINKS:
         node = context.standby
         context.power_cut(node)
@@ -176,7 +176,7 @@ def late_cards(context: Context) -> None:
     alone=True,
 )
 def cards_made_anew(context: Context) -> None:
-    """The standby's card is unplugged and plugged again: VLAN, then uplink; then the active node loses power."""
+    """The standby's card is removed and added again: VLAN, then uplink. Then the active node loses power."""
     for link in LINKS:
         node = context.standby
         context.lab.take_out(node, link)

@@ -1,4 +1,4 @@
-"""Faults by mass: floods, full tables, large datagrams, many flows, and takeovers in the midst of them."""
+"""Faults by load: floods, full tables, large datagrams, many flows, and takeovers during these."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from natpair_lab.chaos.observer import tracked
 TENANT, OUTSIDE = "client-2", "internet"
 _CALM_MS = 1000.0
 _CROWDED = Limits(transitions=0, flows_growth=300_000, new_ms=2000)
-"""A flood may make single packets late, but must not look like a failure."""
+"""A flood may delay single packets, but must not look like a failure of the node."""
 _FLOW_SHARE = 0.99
 _ONE_TARGET = 60_000
 _FLOOD = 1000
-"""Fewer flows than that were no attempt on the table."""
+"""With fewer flows the fault would not have tested the table."""
 _CROWD, _EACH_RATE = 10, 900
-"""So many clients, each opening so many flows a second: below the default limit of 1024."""
+"""This many clients, each opening this many flows per second: below the default limit of 1024."""
 _BULK = 20_000
 _SWITCHOVERS = 5
 _OLDER_BY_SECONDS = 130
@@ -35,13 +35,13 @@ def _spray(context: Context, count: int, rate: int, sources: Sequence[str], port
 
 
 def _crowd(context: Context) -> tuple[str, ...]:
-    """Clients that are nobody else, so many that each stays below its limits while they open `_ONE_TARGET` flows."""
+    """Extra clients, so many that each stays below its limits while together they open `_ONE_TARGET` flows."""
     hosts = context.lab.gateway.private_network.broadcast_address
     return tuple(str(hosts - 1 - number) for number in range(_CROWD))
 
 
 def forget(context: Context) -> None:
-    """Delete the flows that a flood has made, on both nodes: waiting for them to time out takes five minutes."""
+    """Delete the flows of a flood on both nodes. Otherwise they time out only after five minutes."""
     for node in context.lab.nodes:
         if context.lab.powered(node):
             for source in (_tenant(context), *_crowd(context)):
@@ -51,7 +51,7 @@ def forget(context: Context) -> None:
 
 @Fault(42, "one client tries to fill the flow table", bound_ms=_CALM_MS, repair=forget, limits=_CROWDED)
 def table_full(context: Context) -> None:
-    """One client opens more flows than the table holds; it must not get more than its share."""
+    """One client opens more flows than the table holds. It must not get more than its share."""
     table = int(context.run(context.active, "sysctl", "-n", "net.netfilter.nf_conntrack_max"))
     _spray(context, int(table * 1.05), 40_000, (_tenant(context),))
     listed = f"conntrack -L -p udp --orig-src {_tenant(context)} 2>/dev/null | wc -l"
@@ -61,7 +61,7 @@ def table_full(context: Context) -> None:
 
 @Fault(43, "60,000 flows to one target", bound_ms=_CALM_MS, repair=forget, limits=_CROWDED)
 def ports_used_up(context: Context) -> None:
-    """60,000 flows to one and the same port of one target, of as many clients as their limits demand."""
+    """60,000 flows to one port of one target, from as many clients as their limits require."""
     before = tracked(context.lab, context.active)
     _spray(context, _ONE_TARGET, _CROWD * _EACH_RATE, _crowd(context), port=9)
     made = tracked(context.lab, context.active) - before
@@ -107,7 +107,7 @@ def cut_while_syncing(context: Context) -> None:
     61, "idle flows during a power cut", bound_ms=900, scale="compares remaining lifetimes instead of 30 min of silence"
 )
 def idle_flows(context: Context) -> None:
-    """The active node loses power; flows that say nothing must have as long to live on the standby as they had."""
+    """The active node loses power. Idle flows must have as much lifetime left on the standby as they had before."""
     have, copies = (_lifetimes(context, node) for node in (context.active, context.standby))
     short = [flow for flow, left in have.items() if flow in copies and copies[flow] < left - _OLDER_BY_SECONDS]
     shared = have.keys() & copies.keys()
@@ -136,7 +136,7 @@ def large_datagrams(context: Context) -> None:
     context.wait(lambda: sender.poll() is not None, 15)
     said = sender.stdout.read().decode() if sender.stdout is not None else ""
     lost = int(said.rpartition('"lost": ')[2].rstrip("}\n") or 10**6)
-    # 20 a second: as many as the longest outage that is allowed swallows, and one more.
+    # 20 a second: the longest allowed outage loses this many, plus one.
     context.require("datagrams lost", lost <= 0.9 * 20 + 1, f"{lost} of 100")
 
 
@@ -151,7 +151,7 @@ def large_datagrams(context: Context) -> None:
     alone=True,
 )
 def many_switchovers(context: Context) -> None:
-    """Switchovers under thousands of flows, one after the other."""
+    """Repeated switchovers under thousands of flows."""
     for number in range(_SWITCHOVERS):
         if not context.observer.agents_speak:
             raise LabError("this design has no switchover")

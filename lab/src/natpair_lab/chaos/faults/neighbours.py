@@ -1,4 +1,4 @@
-"""Faults by neighbours on the VLAN: forged ARP, VRRP and sync packets, doubled addresses, lost announcements."""
+"""Faults by neighbours on the VLAN: forged ARP, VRRP and sync packets, duplicate addresses, lost announcements."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _VRRP_GROUP = "224.0.0.18"
 
 @Fault(51, "a client claims the VIP by ARP", bound_ms=5000, limits=STAYS, agents=True)
 def vip_claimed(context: Context) -> None:
-    """A client claims the VIP by gratuitous ARP, a few times."""
+    """A client claims the VIP by gratuitous ARP several times."""
     vip = context.lab.gateway.pair.vip.ip
     context.script(ATTACKER, "attack", "garp", "--source", vip, "--count", 3, "--rate", 100)
     told = context.alarm(("vip-contested",), 5)
@@ -21,7 +21,7 @@ def vip_claimed(context: Context) -> None:
 
 @Fault(52, "a client forges VRRP adverts", bound_ms=NO_OUTAGE_MS, limits=STAYS)
 def adverts_forged(context: Context) -> None:
-    """A client sends adverts of priority 255, 0, and of a wrong router id: as itself, and in the peer's name."""
+    """A client sends adverts of priority 255, 0 and of a wrong router id: from its own address, and from the peer's."""
     gateway = context.lab.gateway
     own, router = str(context.lab.topology.clients[1][1].ip), gateway.vrrp.router_id
     for target in (context.standby, context.active):
@@ -51,7 +51,7 @@ def address_doubled(context: Context) -> None:
 
 @Fault(54, "a client misses the gratuitous ARP", bound_ms=5000)
 def announcement_missed(context: Context) -> None:
-    """A client hears no ARP while the role moves, and keeps the old hardware address of the VIP."""
+    """A client receives no ARP while the role moves, and keeps the VIP's old hardware address."""
     context.drop("vlan", f"oifname {context.port('client-1', 'vlan')} ether type arp")
     context.undo.append(lambda: context.drop("vlan"))
     if context.observer.agents_speak:
@@ -64,7 +64,7 @@ def announcement_missed(context: Context) -> None:
 
 @Fault(67, "a client forges sync and heartbeat packets", bound_ms=NO_OUTAGE_MS, limits=STAYS)
 def sync_forged(context: Context) -> None:
-    """A client sends noise to the ports of replication and heartbeat, in the peer's name."""
+    """A client sends random data to the ports of replication and heartbeat, with the peer's source address."""
     gateway = context.lab.gateway
     before = _pids(context)
     for target in context.lab.nodes:
@@ -78,12 +78,12 @@ def sync_forged(context: Context) -> None:
 
 @Fault(71, "a client announces itself as the IPv6 router", bound_ms=NO_OUTAGE_MS, limits=STAYS)
 def routers_forged(context: Context) -> None:
-    """A client calls itself the IPv6 router, to nodes that take advertisements, as the kernel of a machine does."""
+    """A client announces itself as the IPv6 router to nodes that accept advertisements, as a kernel does by default."""
     for node in context.lab.nodes:
         private = context.lab.gateway.node_named(node).private_interface
         context.run(node, "sysctl", "-qw", f"net.ipv6.conf.{private}.accept_ra=1", check=False)
     context.script(ATTACKER, "attack", "routers", "--source", "-", "--count", 60, "--rate", 20)
-    # As long as BGP sessions that have lost their way live on, and a little longer.
+    # BGP sessions live on for the hold time after they lose their path; wait slightly longer.
     context.pass_time(context.lab.gateway.timing.bgp_hold_seconds + 4)
     for node in context.lab.nodes:
         routes = context.run(node, "ip", "-6", "route", "show", "default")
@@ -93,7 +93,7 @@ def routers_forged(context: Context) -> None:
 
 @Fault(72, "a client forges VRRP adverts while the standby is off", bound_ms=NO_OUTAGE_MS, limits=STAYS)
 def adverts_while_alone(context: Context) -> None:
-    """The standby is without power for longer than anybody would keep its place; then a client speaks in its name."""
+    """The standby loses power for longer than the BGP hold time. Then a client sends adverts with its address."""
     gateway, router = context.lab.gateway, context.lab.gateway.vrrp.router_id
     address = gateway.node_named(context.active).private_address.ip
     peer = gateway.node_named(context.standby).private_address.ip

@@ -1,4 +1,4 @@
-"""Faults of one process: killed, frozen, starved of memory or of children."""
+"""Faults of one process: killed, frozen, without memory, files or child processes."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ _HOGS = 30
 
 @Fault(1, "Keepalived terminated on the active node", bound_ms=1000)
 def keepalived_terminated(context: Context) -> None:
-    """SIGTERM: it says goodbye with priority 0."""
+    """Ends Keepalived with SIGTERM: it sends an advert of priority 0 before it exits."""
     context.kill(context.active, "keepalived", signal.SIGTERM)
 
 
 @Fault(2, "Keepalived killed on the active node", bound_ms=1500)
 def keepalived_killed(context: Context) -> None:
-    """SIGKILL: it leaves the VIP behind."""
+    """Ends Keepalived with SIGKILL: it leaves the VIP in the kernel."""
     context.kill(context.active, "keepalived", signal.SIGKILL)
 
 
 @Fault(3, "Keepalived frozen on the active node, then resumed", bound_ms=1500, scale="frozen for 10 s instead of 30 s")
 def keepalived_frozen(context: Context) -> None:
-    """It stands still with the VIP in the kernel, and wakes up later as the master it was."""
+    """Keepalived stops with the VIP in the kernel, and later resumes as master."""
     context.freeze(context.active, "keepalived", 10)
     context.pass_time(2)
 
 
 @Fault(75, "Keepalived hangs permanently on the standby, then on the active node", bound_ms=1500, agents=True)
 def keepalived_hung_for_good(context: Context) -> None:
-    """Nobody wakes it up again: first the standby's, then the active node's. The agents have to end it."""
+    """Keepalived hangs for ever: first on the standby, then on the active node. The agents have to end it."""
     for node in (context.standby, context.active):
         starts = _starts(context, node, "keepalived")
         context.kill(node, "keepalived", signal.SIGSTOP)
@@ -62,7 +62,7 @@ def keepalived_hung_for_good(context: Context) -> None:
     agents=True,
 )
 def agent_killed_and_frozen(context: Context) -> None:
-    """First killed, then, back again, frozen."""
+    """The agent is killed; after its restart it is frozen."""
     context.kill(context.active, "agent", signal.SIGKILL)
     context.wait_ready(20)
     context.freeze(context.active, "agent", 8)
@@ -76,7 +76,7 @@ def speaker_killed(context: Context) -> None:
 
 @Fault(6, "BGP speaker frozen on the active node", bound_ms=9000, limits=Limits(path_ms=9000))
 def speaker_frozen(context: Context) -> None:
-    """The BGP speaker of the active node stands still; its sessions time out."""
+    """The BGP speaker of the active node is frozen; its sessions time out."""
     context.freeze(context.active, "speaker", 12)
 
 
@@ -89,7 +89,7 @@ def speaker_frozen(context: Context) -> None:
     agents=True,
 )
 def sync_killed_and_frozen(context: Context) -> None:
-    """conntrackd of the active node: killed, then frozen. Somebody must say so, and no switchover may begin."""
+    """conntrackd of the active node is killed, then frozen. An agent must report it, and no switchover may start."""
     context.kill(context.active, "conntrackd", signal.SIGKILL)
     context.pass_time(1)
     context.wait_ready(20)
@@ -103,15 +103,15 @@ def sync_killed_and_frozen(context: Context) -> None:
 
 @Fault(8, "conntrackd killed on the standby, then power cut of the active node", bound_ms=900)
 def sync_killed_then_power_cut(context: Context) -> None:
-    """The standby's conntrackd has just died when the active loses power."""
+    """The active node loses power just after the standby's conntrackd is killed."""
     context.kill(context.standby, "conntrackd", signal.SIGKILL)
     context.power_cut(context.active)
 
 
 @Fault(9, "nft killed while it loads a ruleset, 40 times", bound_ms=NO_OUTAGE_MS, limits=STAYS, agents=True)
 def nft_killed_midway(context: Context) -> None:
-    """Rulesets are being loaded, and nft is killed at some moment in it, again and again."""
-    # timeout(1) of coreutils kills it after so many milliseconds; some are quicker, and that is as it should be.
+    """Rulesets are loaded again and again, and nft is killed at a random moment of each load."""
+    # timeout(1) of coreutils kills it after so many milliseconds. Some loads finish earlier, which is fine.
     for number in range(_NFT_KILLS):
         limit = f"{0.001 + number * 0.0005:.4f}"
         for node, file in ((context.active, "traffic-local"), (context.standby, "traffic-relay")):
@@ -122,7 +122,7 @@ def nft_killed_midway(context: Context) -> None:
 
 @Fault(10, "no process can be started on the standby, then power cut of the active node", bound_ms=900)
 def no_more_forks(context: Context) -> None:
-    """On the standby no process can be started any more, and the active node loses power."""
+    """The standby can start no process any more, and the active node loses power."""
     group = Group("pids", f"{context.lab.name}-{context.standby}")
     context.undo.append(group.close)
     group.add(pids(context.lab, context.standby))
@@ -140,7 +140,7 @@ def no_more_forks(context: Context) -> None:
     agents=True,
 )
 def out_of_memory(context: Context) -> None:
-    """The kernel kills the active node's agent for want of memory; the standby's Keepalived ends the same way."""
+    """The kernel kills the active node's agent when memory runs out; the standby's Keepalived is killed, too."""
     starts = _starts(context, context.active, "agent")
     group = Group("memory", f"{context.lab.name}-agent")
     context.undo.append(group.close)
@@ -148,7 +148,8 @@ def out_of_memory(context: Context) -> None:
     group.add(pids(context.lab, context.active, "natpair agent"))
     killed = context.wait(lambda: _starts(context, context.active, "agent") > starts, 10)
     context.check("agent started again", killed, 10_000, "the kernel did not kill it, or nobody started it again")
-    # It locks its memory at its start and wants no more: only the kernel's signal can be given, not its reason.
+    # Keepalived locks its memory at its start and allocates no more. So only the kernel's signal can be given, not its
+    # cause.
     context.kill(context.standby, "keepalived", signal.SIGKILL)
     context.wait_ready(30)
 
@@ -166,7 +167,7 @@ def _starts(context: Context, node: str, word: str) -> int:
     scale="8 s instead of 10 min; a stalled disk is fault 70",
 )
 def busy(context: Context) -> None:
-    """Many more processes want the CPU than there are cores, on both nodes."""
+    """On both nodes, many more processes than cores use the CPU."""
     hogs = [context.lab.popen(n, ["sh", "-c", "while :; do :; done"]) for n in context.lab.nodes for _ in range(_HOGS)]
     try:
         context.pass_time(8)
@@ -186,7 +187,7 @@ def busy(context: Context) -> None:
     agents=True,
 )
 def no_more_files(context: Context) -> None:
-    """The active node's agent cannot open one more file or socket for a while."""
+    """The active node's agent can open no file or socket for some time."""
     for pid in pids(context.lab, context.active, "natpair agent"):
         _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         used = len(list(Path(f"/proc/{pid}/fd").iterdir()))

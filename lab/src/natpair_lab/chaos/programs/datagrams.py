@@ -1,7 +1,8 @@
-"""Large datagrams and a large upload through the gateway. Standard library only; run inside lab hosts.
+"""Sends large datagrams and a large upload through the gateway. Standard library only; runs inside lab hosts.
 
-`serve` echoes datagrams' numbers and swallows uploads until its input closes. `send ADDRESS SIZE RATE SECONDS` sends
-datagrams and prints how many came back; `upload ADDRESS BYTES SECONDS` prints the milliseconds an upload took.
+`serve` returns the number of each datagram and discards uploads, until its input closes. `send ADDRESS SIZE RATE
+SECONDS` sends datagrams and prints how many were answered; `upload ADDRESS BYTES SECONDS` prints the milliseconds an
+upload took.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ UDP_PORT, TCP_PORT = 7201, 7202
 
 
 def serve() -> None:
-    """Both servers in one loop."""
+    """Run both servers in one loop."""
     datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     datagrams.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
     datagrams.bind(("", UDP_PORT))
@@ -50,7 +51,7 @@ def serve() -> None:
 
 
 def send(address: str, size: int, rate: float, seconds: float) -> None:
-    """Numbered datagrams of `size` bytes, and how many of them were answered."""
+    """Send numbered datagrams of `size` bytes and count how many were answered."""
     link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     link.connect((address, UDP_PORT))
     sent, answered = 0, set()
@@ -71,7 +72,7 @@ def send(address: str, size: int, rate: float, seconds: float) -> None:
 
 
 def upload(address: str, size: int, seconds: float) -> None:
-    """One upload to its end."""
+    """Do one upload and wait for its end."""
     start = time.monotonic()
     try:
         with socket.create_connection((address, TCP_PORT), timeout=seconds) as link:

@@ -1,7 +1,7 @@
-"""Many flows to one destination from few source ports, until a FIP has none left for them. Standard library only.
+"""Opens many flows to one destination from few source ports, until a FIP has no free ports. Standard library only.
 
-The kernel gives a source port below 512 one of the 511 there. Run as `ports.py TARGET SECONDS ADDRESS…`, the addresses
-being local: each sends from all of these ports to the discard port of TARGET.
+The kernel maps a source port below 512 to one of the 511 ports there. Run as `ports.py TARGET SECONDS ADDRESS…` with
+local addresses: the program sends from all of these ports of each address to the discard port of TARGET.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PAUSE_SECONDS = 0.3
 
 
 def opened(address: str) -> list[socket.socket]:
-    """A socket for each port of `address` that is free."""
+    """A socket for each free port of `address`."""
     found = []
     for port in _PORTS:
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

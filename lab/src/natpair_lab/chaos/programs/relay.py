@@ -1,7 +1,7 @@
-"""A slow, disordering, duplicating path between two switch ports, for one pair of stations. Standard library only.
+"""Relays frames between two switch ports with delay, reordering and duplicates. Standard library only.
 
-The kernel here has no netem. The switch drops the frames between the two ports; this program picks them up before
-that happens, keeps each for a random while, and puts it out on the other port. It ends when its input closes.
+The kernel here has no netem. The switch drops the frames between the two ports. This program captures them before that
+happens, holds each for a random time, and sends it out of the other port. It ends when its input closes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TextIO
 
 ETH_P_ALL = 3
 _OUTGOING = 4
-_RANDOM = random.Random(7)  # noqa: S311 - the same disorder every time
+_RANDOM = random.Random(7)  # noqa: S311 - the same order in every run
 
 
 def opened(port: str) -> socket.socket:
@@ -29,12 +29,12 @@ def opened(port: str) -> socket.socket:
 
 
 def wanted(frame: bytes, station: bytes) -> bool:
-    """Whether a frame is for the station at the other end, or for all."""
+    """Whether a frame is addressed to the station at the other end, or to all."""
     return frame[:6] == station or bool(frame[0] & 1)
 
 
 def forward(one: str, other: str, low_ms: float, high_ms: float, twice: float) -> None:
-    """Carry frames between two ports, each given as NAME=MAC of the station behind it."""
+    """Relay frames between two ports, each given as NAME=MAC of the station behind it."""
     names, macs = zip(*(port.split("=") for port in (one, other)), strict=True)
     ports = [opened(name) for name in names]
     partner = {ports[0]: ports[1], ports[1]: ports[0]}
@@ -61,7 +61,7 @@ def forward(one: str, other: str, low_ms: float, high_ms: float, twice: float) -
             _, _, out, frame = heapq.heappop(waiting)
             try:
                 out.send(frame)
-            except OSError:  # the cable is gone, or the frame too long for it: lost
+            except OSError:  # the cable is down, or the frame is too long: it is lost
                 continue
 
 

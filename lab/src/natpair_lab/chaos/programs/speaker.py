@@ -1,7 +1,7 @@
-"""A route server gone bad: answers a node's BGP session and says what it should not. Standard library only.
+"""A misbehaving route server: answers a node's BGP session and sends what it should not. Standard library only.
 
-Run in the fabric in place of one route server, as `speaker.py ADDRESS MODE AS`. It listens on port 179, talks to
-whoever connects, and prints one JSON line a session: what the other side's OPEN held, and what it did.
+It runs in the fabric in place of one route server, as `speaker.py ADDRESS MODE AS`. It listens on port 179, accepts
+every connection, and prints one JSON line per session: what the other side's OPEN held, and what the other side did.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def opening(local_as: int, hold: int) -> bytes:
 
 
 def reach(prefixes: bytes, next_hop: bytes, local_as: int) -> bytes:
-    """An UPDATE with MP_REACH for IPv4 over an IPv6 next hop."""
+    """An UPDATE with MP_REACH for an IPv4 prefix with an IPv6 next hop."""
     path = b"\x40\x01\x01\x00" + b"\x40\x02\x06\x02\x01" + struct.pack("!I", local_as)
     inside = b"\x00\x01\x01\x10" + next_hop + b"\x00" + prefixes
     attributes = path + b"\x80\x0e" + bytes((len(inside),)) + inside
@@ -36,7 +36,7 @@ def reach(prefixes: bytes, next_hop: bytes, local_as: int) -> bytes:
 
 
 def received(link: socket.socket, seconds: float) -> bytes:
-    """All that the other side says for a while, or until it hangs up."""
+    """All bytes that the other side sends within a time, or until it closes the connection."""
     data, end = b"", time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         link.settimeout(left)
@@ -61,7 +61,7 @@ def kinds(data: bytes) -> list[int]:
 
 
 def what_to_say(mode: str, local_as: int, address: str, prefixes: bytes) -> list[bytes]:
-    """The messages after our OPEN and KEEPALIVE."""
+    """The messages that follow our OPEN and KEEPALIVE."""
     hop = socket.inet_pton(socket.AF_INET6, address)
     if mode == "malformed":
         return [bgp_message(UPDATE, struct.pack("!HH", 0, 7) + b"\x40\x01\x01\x09\x40\x02\xff")]
@@ -90,7 +90,7 @@ def session(link: socket.socket, mode: str, local_as: int, address: str, prefixe
 
 
 def main() -> None:
-    """Serve the modes in turn, for as long as input stays open or the last mode is done."""
+    """Serve the modes in turn, until the input closes or the last mode is done."""
     address, local_as, prefixes = sys.argv[1], int(sys.argv[2]), bytes.fromhex(sys.argv[3])
     listener = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
