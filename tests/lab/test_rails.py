@@ -163,7 +163,7 @@ def test_copies_of_other_flows_do_not_pass_for_the_right_ones(lab: Lab, flows: N
         within(2, "the condition", lambda: "flows-missing" in codes(lab, active))
         refused = switchover(lab, active)
         assert refused.returncode == 75
-        assert "conntrackd" in refused.stderr or "lacks about" in refused.stderr
+        assert "conntrackd" in refused.stderr or "is missing about" in refused.stderr
     finally:
         lab.kill(standby, "natpair-conntrackd", signal.SIGCONT)
     within(20, "the right ones", lambda: _sample(lab, active) == (32, 0))

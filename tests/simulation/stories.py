@@ -96,9 +96,9 @@ class StoryWorld(World):
         super().recover()
 
     def _moved(self, node: str, journal: Journal, state: NodeState) -> None:
-        """The role moves once because no packets come back: what did not help is not tried again."""
+        """The role moves once because no replies come back: what did not help is not tried again."""
         super()._moved(node, journal, state)
-        if journal.after is not Phase.YIELDING or "no packets come back" not in journal.cause:
+        if journal.after is not Phase.YIELDING or "no replies come back" not in journal.cause:
             return
         self._moves_for_replies.append(self.clock.now)
         known_since = max(self.struck_at, *(machine.started_at for machine in self.machines.values()))

@@ -1,7 +1,8 @@
-"""Is the peer the better one, and has it been for longer than two nodes need to notice one and the same thing?
+"""Decides whether an unhealthy active node should yield to its peer.
 
-What both lose at once, and what both get back, each notices by its own timers. For that long one of them looks better
-and is not, and a role that moved then would have moved for nothing.
+If both nodes lose the same thing, or get it back, each notices by its own timers. Until the later one has noticed, one
+of them looks healthier and is not. A role that moved then would have moved for nothing, so such differences have to
+last longer than the nodes' timers can be apart.
 """
 
 from __future__ import annotations
@@ -13,17 +14,18 @@ from natpair.core.replies import FipReplies, Where
 from natpair.core.state import NodeState
 
 CARRIER_SPREAD = 0.1
-"""Seconds between the two nodes' news that the switch of both uplinks is off; a change is told at once."""
+"""Seconds by which the two nodes' reports can be apart if the switch of both uplinks fails. Changes are sent at
+once."""
 _LONG_AGO = float("-inf")
 
 
 def outdone(state: NodeState, now: float) -> bool:
-    """This node is not well and its peer is, and that is no matter of who noticed first."""
+    """True if this node is unhealthy, its peer is healthy, and the difference is not just who noticed first."""
     said = state.peer.fresh(state.terms, now)
     if said is None or said.suspect or not _would_take_it(state, said, now):
         return False
     if state.blind(now):
-        return True  # what the peer sees on the VLAN this node does not: nothing that both could have lost
+        return True  # the peer sees clients on the VLAN, so the fault is not one that both nodes share
     if state.fit(now):
         return False
     if state.can_serve(now) and not state.health.unrepaired:
@@ -32,10 +34,11 @@ def outdone(state: NodeState, now: float) -> bool:
 
 
 def _would_take_it(state: NodeState, said: PeerMessage, now: float) -> bool:
-    """The peer is ready. After some seconds it is enough that it claims the role, or does serve, or could: that no
-    packets come back took some seconds to find out.
+    """True if the peer would take the role: it is ready. Once this node has been unhealthy for some seconds, it is
+    enough that the peer claims the role, serves, or could serve. The same holds if no replies come back for a FIP.
 
-    An active peer does not hear this node, or the two would have settled by epochs which of them stays active.
+    If the peer is active, it does not hear this node. Otherwise the epochs would have decided which of them stays
+    active.
     """
     if state.helpless(now):
         return said.ready or said.able or (said.active and not said.unserving)
@@ -44,10 +47,10 @@ def _would_take_it(state: NodeState, said: PeerMessage, now: float) -> bool:
 
 
 def may_help(state: NodeState, said: PeerMessage) -> bool:
-    """Packets come back for some FIP only if the peer serves, as far as one can know before it does.
+    """True if, for some FIP that gets no replies here, replies would probably come back if the peer were active.
 
-    The peer has tried for itself: from the FIP, or from its own address where the line behind the gateway is cut. Both
-    announce each FIP all the time, so what the fabric sends to neither it would not send to the peer as active either.
+    The peer has probed for itself: from the FIP, or from its own address if the line behind the gateway is cut. Both
+    nodes announce each FIP all the time. So if the fabric sends packets to neither, a switchover would not change that.
     """
     return any(_may_help(state, said, one) for one in state.health.silent)
 
@@ -60,21 +63,23 @@ def _may_help(state: NodeState, said: PeerMessage, one: FipReplies) -> bool:
 
 
 def _only_outside(state: NodeState, now: float) -> bool:
-    """All that is wrong is beyond this machine: uplink, gateway, route servers. The peer may have lost that, too."""
+    """True if every fault is outside this machine: uplink, gateway, route servers. The peer may have the same fault."""
     repaired = replace(state.health, public_up=True, gateway=True, replies=())
     return replace(state, health=repaired, fitness=replace(state.fitness, bgp_lost_at=now)).fit(now)
 
 
 def _only_servers(state: NodeState, now: float) -> bool:
-    """Clients lose nothing while that is waited for: whoever keeps a session is the fabric's choice, and relays."""
+    """True if only the BGP sessions are gone. Waiting costs clients nothing: the fabric sends to the node that still
+    has a session, and that node relays.
+    """
     return _only_outside(state, now) and state.health.public_up and state.health.gateway
 
 
 def _loss_is_told(state: NodeState, now: float) -> float:
-    """From then on a peer that lost the same would have said so.
+    """The time by which a peer with the same loss would have reported it.
 
-    Hold timers run out up to a third of the hold time apart (RFC 4271 section 4.4), and the later node then has its
-    grace. A gateway that is not there makes the peer suspect before it makes anybody unwell: no need to wait.
+    Hold timers expire up to a third of the hold time apart (RFC 4271 section 4.4), and then the later node has its
+    grace time. A missing gateway needs no wait: the peer reports a suspected gateway before any node becomes unhealthy.
     """
     if _only_servers(state, now):
         return _LONG_AGO if state.fitness.bgp_lost_at is None else state.fitness.bgp_lost_at + state.terms.hold
@@ -84,7 +89,9 @@ def _loss_is_told(state: NodeState, now: float) -> float:
 
 
 def _return_is_told(state: NodeState, now: float) -> float:
-    """From then on this node would have what its peer got back a while ago. A peer that never lost it is not new."""
+    """The time by which this node would have recovered, too, from a fault that its peer has recovered from. In the past
+    if the peer never had the fault.
+    """
     since = state.peer.ready_since
     if since is None or not _only_outside(state, now):
         return _LONG_AGO

@@ -220,7 +220,7 @@ def _missing(state: NodeState, now: float) -> str | None:
     if not lacks_too_many(sampled, missing):
         return None
     about = flows_missing(sampled, missing, flows)
-    return f"{who} lacks about {about} of {flows} flows ({missing} of {sampled} sampled)"
+    return f"{who} is missing about {about} of {flows} flows ({missing} of {sampled} sampled)"
 
 
 def _peer_version(state: NodeState, now: float) -> str | None:

@@ -1,8 +1,37 @@
-"""`step()`: one event in, the next state and the actions out. No I/O, no clock, no logging.
+"""Theory of operation: how one node decides. `step()` takes a state and an event, and returns a state and actions.
 
-Rule 1: every change of a node's state happens here, in `core/rules.py` or in what that builds on.
-Rule 2: an event only records facts; phases change by the level-triggered rules that run after it.
-Rule 3: a rule that finds nothing to do leaves the state alone, so stepping twice changes nothing.
+There is no I/O here, no clock and no logging. The agent reads the clock, turns what it observes into events, calls
+`step()`, and executes the actions. All decisions of a node are made here and in the modules that this one calls.
+
+**Events** (`core/events.py`; `RECORD` below maps each to the function that records it). Keepalived changed its role
+(`VrrpChanged`), a heartbeat of the peer arrived (`PeerHeard`), the node's health was read (`HealthRead`), clients were
+counted on the VLAN (`VlanProbed`), packets for a FIP arrived during a switchover (`ArrivalSeen`), the ruleset was
+loaded (`TrafficSwitched`), conntrackd started or finished a job (`ConntrackdStarted`, `ConntrackDone`), the machine
+stood still (`Frozen`), an operator made a request (`Asked`), the provider's account was read (`AccountSeen`), or time
+passed (`Tick`).
+
+**Order of one step.**
+
+1. The event's recorder stores facts. It changes the phase in one case only: after a standstill (`Frozen`).
+2. The rule of the current phase runs (`RULES` in `core/rules.py`). If it has nothing to do, `_always` runs.
+3. Step 2 is repeated until neither has anything to do, at most `_MOVES_PER_STEP` times.
+4. If a field that the peer must know at once has changed, `Speak` is added: the agent sends a heartbeat immediately.
+
+Rules look at the state and not at the event that woke them. So a lost or repeated event does no harm, and a second step
+with the same facts changes nothing.
+
+**What gives a node the role.** Keepalived elects it. Before it serves it asks the peer (`CHALLENGING`), unless the peer
+has just said that it is not active. It becomes `ACTIVE` if no answer comes, if the peer is not active or cannot serve,
+or if this node sees more clients on the VLAN than the peer does. Otherwise it leaves the election (`REFUSED`). In a
+planned switchover (`core/handover.py`) the active node goes to `HANDING_OVER` and the standby to `PREPARING`.
+
+**What takes the role away.** The peer is active with a newer epoch; Keepalived leaves MASTER; this node is unhealthy
+and the peer is healthy (`core/comparison.py`); the machine stood still; or a planned switchover.
+
+**What bounds it.** Every promotion has a new epoch, higher than any that the node has seen. Of two active nodes the one
+with the older epoch yields as soon as it hears of the other. Every wait has a limit in seconds (`ASK_ALIVE`,
+`YIELD_LIMIT`, `RELEASE_LIMIT`, `REQUEST_LIMIT`). A node that loses the role repeatedly stays out for 2, 4, 8, ... up
+to 60 s while the peer serves (`Damping` in `core/state.py`).
 """
 
 # ruff: noqa: ARG001 - all recorders share one signature, not all need all of it
@@ -64,15 +93,15 @@ from natpair.core.state import (
 from natpair.core.wire import Path
 
 _MOVES_PER_STEP = 8
-"""More moves than any chain of rules makes: passing it means that two rules chase each other."""
+"""Upper bound of moves in one step. More means that two rules undo each other."""
 _ESSENCE = attrgetter(*(PeerMessage.model_fields.keys() - {"flows", "sampled", "missing", "clients", "alarms", "sees"}))
-"""What the peer should hear at once; counts change with every reading, the next beat is early enough for those."""
+"""Fields whose change is sent immediately. Counters change with every reading and can wait for the next heartbeat."""
 GAP_FADES = 0.95
-"""Of the longest silence, with each message: half of it in a second or two while all is well."""
+"""Each message multiplies the longest recent silence by this. A healthy pair halves it in one to two seconds."""
 GAP_BORNE = 4.0
-"""Seconds of silence that are no break at most, where there were longer ones lately."""
+"""Seconds. A silence up to this long can pass as no break if there were silences as long recently."""
 ANSWER_AGAIN = 0.008
-"""Seconds between two answers to one question: it comes on both paths, and again and again."""
+"""Seconds between two answers to one challenge, which arrives on both paths and is repeated."""
 _PRESUMED = Health(
     private_up=True,
     public_up=True,
@@ -93,7 +122,7 @@ class Step:
 
 
 def step(state: NodeState, event: Event, now: float) -> Step:
-    """Record `event` and settle. RuntimeError if the rules do not come to rest: a bug, never an input."""
+    """Record `event`, then run the rules until none applies. RuntimeError if they never stop, which is a bug."""
     record = RECORD[type(event)]
     current, actions = record(state, event, now)
     for _ in range(_MOVES_PER_STEP):
@@ -118,9 +147,9 @@ def _without_twins(actions: tuple[Action, ...]) -> tuple[Action, ...]:
 
 
 def adopt(state: NodeState, epoch: int, now: float, *, boosted: bool = False, fenced: bool = False) -> NodeState:
-    """An agent that starts on a node which already serves takes over what it finds, and changes nothing.
+    """The state of an agent that starts on a node which already serves. It changes nothing on the node.
 
-    Until its first reading the node counts as well: it does serve, and a peer that is ready must not make it yield.
+    Until the first health reading the node counts as healthy. It does serve, so a ready peer must not make it yield.
     """
     return replace(
         state,
@@ -137,10 +166,11 @@ def adopt(state: NodeState, epoch: int, now: float, *, boosted: bool = False, fe
 
 
 def found_serving(state: NodeState, *, local: bool, announced: Announcement | None) -> int | None:
-    """The epoch in which this node serves, to go by the kernel, where no earlier agent left word; None if it does not.
+    """The epoch in which this node serves, read from the kernel and the daemons; None if it does not serve.
 
-    It serves if Keepalived is master and the ruleset translates. The epoch is what BIRD announces; else one above all
-    that the disk ever reserved, which no other promotion can have.
+    This is for a start without a record of an earlier agent. The node serves if Keepalived is master and the ruleset
+    translates. The epoch is the one that BIRD announces, or else one above all that were ever reserved on disk: no
+    other promotion can have that one.
     """
     if state.vrrp is not VrrpRole.MASTER or not local:
         return None
@@ -150,7 +180,7 @@ def found_serving(state: NodeState, *, local: bool, announced: Announcement | No
 
 
 def _always(state: NodeState, now: float) -> Move | None:
-    """What holds in every phase: the flush that a newer active peer is owed, and requests that expire."""
+    """The rule for every phase: flush and resync when the peer became active, and end requests that expired."""
     rival = state.peer.active(state.terms, now)
     idle = not state.claims_active and state.phase is not Phase.PREPARING and state.health.conntrackd
     resync = state.resync
@@ -165,14 +195,17 @@ def _always(state: NodeState, now: float) -> Move | None:
     request = state.request
     if request is not None and now >= request.deadline:
         why = peer_unready(state, now) if state.claims_active else f"{state.terms.peer} did not hand over"
-        text = f"no result in time{f': {why}' if why else ''}"
+        text = f"timed out{f': {why}' if why else ''}"
         reply = Reply(request.number, False, text, "see 'natpair status' on both nodes")
         return replace(state, request=None, asks_for_role=False), (reply,)
     return None
 
 
 def _may_pull(state: NodeState, now: float) -> bool:
-    """Out of sync, no resync is under way, and the peer was heard on the VLAN: over a cut VLAN all would be lost."""
+    """True if this node is out of sync, may ask for a resync again, and has just heard the peer on the VLAN.
+
+    A resync starts with a flush. Over a cut VLAN it would lose every entry.
+    """
     if state.synced(now) or now - state.peer.heard[Path.PRIVATE] > state.terms.fresh:
         return False
     return state.resync.may_repeat(now)
@@ -204,27 +237,30 @@ def _on_peer(state: NodeState, event: PeerHeard, now: float) -> Move:
     known = _looked(replace(known, peer=replace(peer, idle_since=_idle_since(known, said, now))), now)
     asked = said.challenge
     if not asked and state.answer is not None:
-        # The question is over. A challenger that restarts counts its nonces anew and must not find this answer to one.
+        # The challenge is over. A challenger that restarts uses its nonces again and must not find an old answer.
         return replace(known, answer=None), ()
     if asked and (state.answer is None or state.answer.nonce != asked):
         answering = replace(known, answer=Answer(asked, told_at=now))
-        # The challenger's Keepalived has just claimed the VIP by gratuitous ARP: take the clients back.
+        # The challenger's Keepalived has just claimed the VIP by gratuitous ARP. Send ours to get the clients back.
         reassert = (ReassertVip(),) if state.claims_active else ()
         return answering, (Speak(), ProbeVlan(asked), *reassert)
     if asked and state.answer is not None and now >= state.answer.told_at + ANSWER_AGAIN:
-        # It asks again: the answer was lost, or is on its way.
+        # The peer asks again: our answer was lost, or has not arrived yet.
         return replace(known, answer=replace(state.answer, told_at=now)), (Speak(),)
     return known, ()
 
 
 def _gap(state: NodeState, now: float) -> float:
-    """The longest silence lately; an older one counts for less with each message. One that was gone lost no packets."""
+    """The longest recent silence, fading with each message. The silence of a peer that was down does not count."""
     silence = 0.0 if state.peer.silent(state.terms, now) else state.peer.age(now)
     return max(silence, GAP_FADES * state.peer.gap)
 
 
 def _idle_since(state: NodeState, said: PeerMessage, now: float) -> float | None:
-    """Since when it neither serves nor could take the role; None if it may. A dead VLAN link counts, too."""
+    """Since when the peer neither serves nor could take the role; None if it does or could.
+
+    A peer whose VLAN link is dead does not count as serving.
+    """
     busy = said.phase in {Phase.ACTIVE, Phase.HANDING_OVER, Phase.PREPARING} and not said.unserving
     if said.ready or (busy and not sees_more(state, now)):
         return None
@@ -232,9 +268,10 @@ def _idle_since(state: NodeState, said: PeerMessage, now: float) -> float | None
 
 
 def _looked(state: NodeState, now: float) -> NodeState:
-    """`state` with `blind_since` as things stand: only a peer that is not heard on the VLAN is believed.
+    """`state` with `blind_since` updated: the peer sees clients on the VLAN, and this node sees neither them nor it.
 
-    Once begun it outlasts a silence: most messages may be lost on the public path, too, and the last word counts.
+    Once it has begun, the peer's last message counts for `DEFER_SECONDS`, because messages may be lost on the public
+    path, too.
     """
     begun = state.fitness.blind_since is not None and state.peer.age(now) < DEFER_SECONDS
     said = state.peer.said if begun else state.peer.fresh(state.terms, now)
@@ -250,13 +287,13 @@ def _could_take_over(state: NodeState, said: PeerMessage) -> bool:
 
 
 def _answered_again(state: NodeState, said: PeerMessage) -> bool:
-    """The peer serves, and what it lacked, too, has come back: the cause was none of this node."""
+    """True if the peer is active and replies have come back for it: the cause was not in this node."""
     before = state.peer.said
     return before is not None and before.unanswered and before.active and said.active and not said.unanswered
 
 
 def _unbroken(state: NodeState, since: float | None, now: float) -> float:
-    """Since when the peer says something without a break; a silence is a break, too, unless heartbeats get lost."""
+    """Since when the peer has said something without a break. A silence is a break unless heartbeats are being lost."""
     borne = max(state.terms.fresh, min(2 * state.peer.gap, GAP_BORNE))
     return since if since is not None and state.peer.age(now) <= borne else now
 
@@ -282,8 +319,9 @@ def _on_health(state: NodeState, event: HealthRead, now: float) -> Move:
 
 
 def _explained(health: Health) -> Health:
-    """`health` with no FIP called silent: while something else is wrong that is why, and for a while afterwards the
-    fabric only learns again where to send replies. A peer would have no more of them.
+    """`health` with no FIP called silent, for use while another fault of this node explains missing replies.
+
+    After such a fault the fabric needs some time to learn again where to send replies. The peer would not get more.
     """
     replies = tuple(
         replace(one, state=ReplyState.ASKING, where=Where.NOWHERE)
@@ -324,7 +362,9 @@ def _on_switched(state: NodeState, event: TrafficSwitched, now: float) -> Move:
 
 
 def _on_conntrackd_started(state: NodeState, event: ConntrackdStarted, now: float) -> Move:
-    """Its start dumped the kernel into the internal cache: flush again, or, active, tell the peer all."""
+    """A conntrackd that starts reads the kernel's table into its internal cache. So a standby flushes again, and an
+    active node sends everything to the peer.
+    """
     fresh = replace(state, resync=replace(state.resync, flushed_for=None, flushing=None))
     if state.claims_active:
         return fresh, (Conntrack(ConntrackJob.COMPLETE, state.epoch),)
@@ -348,9 +388,10 @@ def _on_conntrack_done(state: NodeState, event: ConntrackDone, now: float) -> Mo
 
 
 def _on_frozen(state: NodeState, event: Frozen, now: float) -> Move:
-    """After a standstill nothing known is true: silence counts anew, and the role is not ours.
+    """After a standstill, forget what the peer said, count its silence from now, and give up the role.
 
-    Unless the peer was long gone before it: then there was nobody to take it, and one that came meanwhile tells us.
+    If the peer was down long before the standstill, this node stays active: nobody could take over. A peer that came up
+    meanwhile says so in its next heartbeat.
     """
     nothing_heard = replace(state.peer, heard=dict.fromkeys(Path, now), said=None, idle_since=None)
     thawed = replace(state, peer=nothing_heard, fitness=replace(state.fitness, blind_since=None))
@@ -362,7 +403,7 @@ def _on_frozen(state: NodeState, event: Frozen, now: float) -> Move:
 
 def _on_asked(state: NodeState, event: Asked, now: float) -> Move:
     if state.request is not None:
-        return state, (Reply(event.number, False, f"a {state.request.verb} is still under way", "try again shortly"),)
+        return state, (Reply(event.number, False, f"a {state.request.verb} is still running", "try again shortly"),)
     if event.verb is Verb.UNDRAIN:
         text = f"{state.terms.me} may become active again"
         return replace(state, drained=False), (SaveDrained(False), Reply(event.number, True, text))
@@ -377,7 +418,7 @@ def _drain(state: NodeState, event: Asked, now: float) -> Move:
         return replace(state, drained=True), (SaveDrained(True), Reply(event.number, True, text))
     reason = "" if event.force else peer_unready(state, now)
     if reason:
-        return state, (Reply(event.number, False, f"not drained: {reason}", "repair the peer first, or use --force"),)
+        return state, (Reply(event.number, False, f"not drained: {reason}", "fix the peer first, or use --force"),)
     request = Request(event.number, event.verb, event.force, now + REQUEST_LIMIT)
     return replace(state, drained=True, request=request), (SaveDrained(True),)
 
@@ -386,20 +427,20 @@ def _switchover(state: NodeState, event: Asked, now: float) -> Move:
     request = Request(event.number, event.verb, event.force, now + REQUEST_LIMIT)
     reason = _no_switchover(state, now)
     if reason and not event.force:
-        return state, (Reply(event.number, False, f"no switchover: {reason}", "repair that first, or use --force"),)
+        return state, (Reply(event.number, False, f"no switchover: {reason}", "fix that first, or use --force"),)
     if state.claims_active:
         return replace(state, request=request), ()
     if state.phase is Phase.STANDBY and state.peer.active(state.terms, now) is not None:
         if reason:
-            text = f"not from here: {reason}"
-            return state, (Reply(event.number, False, text, f"force it on the active node, {state.terms.peer}"),)
+            text = f"--force does not work on the standby: {reason}"
+            return state, (Reply(event.number, False, text, f"run it on the active node, {state.terms.peer}"),)
         return replace(state, request=request, asks_for_role=True), ()
-    text = f"no switchover: {state.terms.me} is {state.phase} and nobody claims to be active"
+    text = f"no switchover: {state.terms.me} is {state.phase} and no node is active"
     return state, (Reply(event.number, False, text, "see 'natpair status' on both nodes"),)
 
 
 def _no_switchover(state: NodeState, now: float) -> str:
-    """Why the role must not move now, in plain words; empty if it may."""
+    """Why a switchover must not start now, for the operator; empty if it may."""
     if state.claims_active:
         return peer_unready(state, now)
     if not state.ready(now):
@@ -411,11 +452,11 @@ def _no_switchover(state: NodeState, now: float) -> str:
 
 
 def peer_unready(state: NodeState, now: float) -> str:
-    """Why the peer could not take over now, in plain words; empty if it could."""
+    """Why the peer could not take over now, for the operator; empty if it could."""
     peer = state.terms.peer
     said = state.peer.fresh(state.terms, now)
     if state.claims_active and not state.health.keepalived:
-        return f"Keepalived does not answer on {state.terms.me}: it cannot let go of the VIP"
+        return f"Keepalived does not respond on {state.terms.me}, so it cannot release the VIP"
     if said is None:
         return f"{peer} has not been heard for {state.peer.age(now):.1f} s"
     if said.drained:
@@ -425,9 +466,9 @@ def peer_unready(state: NodeState, now: float) -> str:
     if not said.ready:
         return f"{peer} is not ready ({said.phase}, VRRP {said.vrrp})"
     if not state.health.conntrackd:
-        return f"conntrackd does not answer on {state.terms.me}: {peer} does not get new flows"
+        return f"conntrackd does not respond on {state.terms.me}, so {peer} does not get new flows"
     if said.unanswered and not state.health.silent:
-        return f"no packets came back for a FIP when {peer} served"
+        return f"no replies came back for a FIP when {peer} was active"
     if not said.synced:
         return _what_is_missing(said, state.flows_to_hold, peer)
     return ""
@@ -436,7 +477,7 @@ def peer_unready(state: NodeState, now: float) -> str:
 def _what_is_missing(said: PeerMessage, flows: int, peer: str) -> str:
     missing = flows_missing(said.sampled, said.missing, flows, said.flows)
     if lacks_too_many(said.sampled, said.missing):
-        return f"{peer} lacks about {missing} of {flows} flows ({said.missing} of {said.sampled} sampled)"
+        return f"{peer} is missing about {missing} of {flows} flows ({said.missing} of {said.sampled} sampled)"
     return f"{peer} has not finished its resync: about {missing} of {flows} flows would be lost"
 
 
@@ -448,7 +489,7 @@ def _on_tick(state: NodeState, event: Tick, now: float) -> Move:
     return state, ()
 
 
-# Any: each recorder takes its own kind of event; the key says which, `step` looks it up by type.
+# Any: each recorder takes one type of event, its key here. `step` looks it up by the event's type.
 RECORD: Mapping[type[Any], Callable[[NodeState, Any, float], Move]] = {
     VrrpChanged: _on_vrrp,
     PeerHeard: _on_peer,

@@ -1,6 +1,6 @@
-"""How a node moves from phase to phase: the table of moves, and the moves that several rules make.
+"""How a node moves from phase to phase: the table of allowed moves, and the moves that several rules share.
 
-`NEXT` lists every move a rule may make; `enter` refuses any other.
+`NEXT` lists every move that a rule may make. `enter` refuses any other.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _next_epoch(state: NodeState) -> tuple[int, int]:
 
 
 def raise_epoch(state: NodeState) -> Move:
-    """The state with an epoch above all seen, and disk space reserved ahead when it runs low."""
+    """The state with an epoch above all that were seen. Orders a new reservation on disk when few epochs are left."""
     generation, epoch = _next_epoch(state)
     raised = replace(state, epoch=epoch, generation_seen=generation)
     if generation + RESERVE_AHEAD // 2 > state.reserved:
@@ -64,9 +64,10 @@ def raise_epoch(state: NodeState) -> Move:
 
 
 def promote(state: NodeState, now: float, cause: str) -> Move:
-    """Become active. Out of PREPARING the epoch is chosen, and a peer that is alive knows, and flushes.
+    """Become active, with a new epoch. After PREPARING the node has one already.
 
-    A giver that died before it was done is taken for what it is: a crashed peer, with a fence against its return.
+    In a planned switchover a live peer knows of it and flushes its cache. A giver that died before the end is treated
+    as a crashed peer: its flow entries are fenced off until it has flushed.
     """
     handed = state.handover if state.phase is Phase.PREPARING else None
     raised, reserve = (state, ()) if handed else raise_epoch(state)
@@ -86,16 +87,16 @@ def promote(state: NodeState, now: float, cause: str) -> Move:
 
 
 def answer_request(state: NodeState, *, ok: bool, message: str, fix: str = "") -> Move:
-    """The request that is open has found its end, if there is one."""
+    """Answer the open request, if there is one."""
     if state.request is None:
         return state, ()
     return replace(state, request=None, asks_for_role=False), (Reply(state.request.number, ok, message, fix),)
 
 
 def abandon(state: NodeState, phase: Phase, now: float, cause: str) -> Move:
-    """Stop being active. The conntrackd flush follows from `flushed_for` once the peer claims the role.
+    """Stop being active. conntrackd is flushed once the peer claims the role, because `flushed_for` is reset here.
 
-    A request that is still open was for another end than this: one that came as planned is answered before.
+    A request that is still open has failed. One that succeeded was answered before.
     """
     moved, entered = enter(state, phase, now, cause)
     done, replies = answer_request(moved, ok=False, message=cause, fix="see 'natpair status' on both nodes")
@@ -112,10 +113,10 @@ def _as_planned(state: NodeState) -> bool:
 
 
 def lost_role(state: NodeState, now: float) -> Move | None:
-    """The role is gone whatever we think of it: a newer active node, or Keepalived's word."""
+    """The move if the active role was lost: the peer is active with a newer epoch, or Keepalived left MASTER."""
     rival = state.peer.active(state.terms, now)
     if rival is not None and rival.unserving and state.can_serve(now) and not state.blind(now):
-        rival = None  # its promotion may be the newer one, but it serves nobody
+        rival = None  # its epoch may be newer, but it cannot serve
     handed = state.handover is not None and rival is not None and rival.local_for == state.handover.number
     if rival is not None and rival.epoch > state.epoch and not handed:
         return abandon(state, Phase.YIELDING, now, f"{state.terms.peer} is active with the newer epoch {rival.epoch}")

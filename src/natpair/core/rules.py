@@ -1,8 +1,8 @@
-"""One rule per phase: when a node leaves it, for which phase, and what is asked to be done on the way.
+"""One rule per phase: when a node leaves the phase, where it goes, and which actions that needs.
 
-A rule is a pure function of (state, now). It returns the next state and the actions of one move, or
-None to stay. Rules look at levels, never at the event that woke them, so a lost or doubled event
-changes nothing. What several rules do is in `core/moves.py`, the planned switchover in `core/handover.py`.
+A rule is a pure function of (state, now). It returns the next state and the actions of one move, or None to stay.
+Rules look at the state, never at the event that woke them, so a lost or repeated event does no harm. Moves that several
+rules share are in `core/moves.py`; the planned switchover is in `core/handover.py`.
 """
 
 from __future__ import annotations
@@ -19,45 +19,48 @@ from natpair.core.state import HEARD_LATELY, Challenge, NodeState, lacks_too_man
 from natpair.core.wire import Path
 
 ASK_SILENT = 0.030
-"""Seconds a challenge waits for a peer that has been silent on the public path, too: it is likely dead."""
+"""Seconds a challenge waits for a peer that is silent on the public path, too, and therefore is probably dead."""
 ASK_ALIVE = 0.150
-"""Seconds it waits at least for one that is heard there, whose agent may only be slow, and for the evidence of one that
-answered."""
+"""Seconds a challenge waits at least for a peer that is heard on the public path: its agent may only be slow. Also the
+limit for the evidence of a peer that answered."""
 ASK_BEATS = 2.5
-"""Beats it waits for that one at least: one that lives is heard once more meanwhile, though a datagram is lost."""
+"""Heartbeat intervals a challenge waits at least for that peer. A live one is heard again meanwhile, even if one
+datagram is lost."""
 ASK_AGAIN_FIRST = 0.010
 ASK_AGAIN = 0.030
-"""Seconds after which the question is repeated: one lost datagram decides nothing. Sooner in the first `ASK_SILENT`."""
+"""Seconds after which the challenge is repeated, so that one lost datagram decides nothing. In the first `ASK_SILENT`
+seconds it is repeated every `ASK_AGAIN_FIRST`."""
 ASK_LOSSY = 1.0
-"""Seconds it waits at most for a silent peer whose heartbeats came with gaps lately: packets are lost, it may live."""
+"""Seconds a challenge waits at most for a silent peer whose heartbeats had gaps recently: the peer may be alive and its
+packets lost."""
 GAPS = 0.25
-"""Seconds of a gap between heartbeats that a busy machine does not explain."""
+"""Seconds. A longer gap between heartbeats means lost packets; a busy machine does not explain it."""
 INSIST = 0.05
-"""Seconds between two messages to a peer whose last word was an older claim of the role, or that was not heard yet
-since this agent started: it has to hear of our claim. The same while this node yields and its peer does not claim the
-role yet."""
+"""Seconds between two messages to a peer that has to learn that this node is active: its last message had an older
+claim of the role, or it has not been heard since this agent started. Also used while this node yields and the peer does
+not claim the role yet."""
 DAMPED_ALWAYS = 5.0
-"""Seconds for which a node that lost the role again and again stays out although the peer cannot serve."""
+"""Seconds for which a node that lost the role repeatedly stays out even if the peer cannot serve."""
 REFUSED_SILENCE = 4.0
-"""Seconds of silence after which a refused node leaves at the latest, however many heartbeats were lost before."""
+"""Seconds of silence after which a refused node joins the election again, however many heartbeats were lost before."""
 REFUSED_PAUSE_MAX = 8.0
-"""Seconds of the longest pause before a refused node that has better evidence by now claims again."""
+"""Seconds of the longest pause before a refused node claims the role again with better evidence."""
 COMPLETIONS = 10
-"""Tries of the resync after a promotion: each takes a second at least when conntrackd is dead."""
+"""Attempts at the resync after a promotion. Each takes at least a second if conntrackd is dead."""
 REFUSALS_FORGOTTEN = 120.0
-"""Seconds as an undisturbed standby after which refused claims no longer count."""
+"""Seconds as a standby after which refused claims no longer count."""
 FAULT_DWELL = 0.6
-"""Seconds in FAULT before a way out is looked for: the health that caused it is read anew meanwhile."""
+"""Seconds a node stays in FAULT at least. In that time the health that caused it is read again."""
 SYNC_PATIENCE = 5.0
-"""Seconds for which a node that joins waits for the flows of an active peer that is not fit. A standby that lost them
-later would not be asked for them either."""
+"""Seconds for which a joining node waits for the flows of an active peer that is unhealthy. After that it joins without
+them."""
 YIELD_LIMIT = 3.0
 RESYNC_PAUSE = 15.0
-"""Seconds between two resyncs that the active node makes because its standby lacks flows."""
+"""Seconds between two resyncs that the active node starts because its standby has too few flows."""
 
 
 def _waiting(state: NodeState, now: float) -> Move | None:
-    """BOOTING and FAULT: join when well and in sync, or when nobody else is there."""
+    """BOOTING and FAULT: join the election when healthy and in sync, or when the peer is silent."""
     if state.phase is Phase.FAULT and now < state.since + FAULT_DWELL:
         return None
     unheard = state.peer.fresh(state.terms, now) is None and not (state.damping.tossed(now) and state.peer_serves(now))
@@ -75,14 +78,14 @@ def _waiting(state: NodeState, now: float) -> Move | None:
     if said.active and not said.unserving and (not waited or (state.damped(now) and not said.unfit)):
         return None
     if said.unserving and state.damped(now) and state.damping.lately(now, DAMPED_ALWAYS):
-        return None  # else two that both fail as soon as they are active would take turns every few seconds
+        return None  # otherwise two nodes that each fail when active would swap the role every few seconds
     return enter(state, Phase.STANDBY, now, _why_joining(state, said, now))
 
 
 def _why_joining(state: NodeState, said: PeerMessage, now: float) -> str:
     if not said.active:
         return "healthy, no node is active yet"
-    return "healthy and in sync" if state.synced(now) else f"healthy, and {state.terms.peer} is not: without its flows"
+    return "healthy and in sync" if state.synced(now) else f"healthy, {state.terms.peer} is not; without its flows"
 
 
 def _standby(state: NodeState, now: float) -> Move | None:
@@ -91,9 +94,9 @@ def _standby(state: NodeState, now: float) -> Move | None:
         return replace(state, refusals=0), ()
     if state.vrrp is VrrpRole.MASTER:
         if said is not None and (said.ready or said.able) and (not state.can_serve(now) or state.blind(now)):
-            return None  # not eligible any more (core/desired.py): Keepalived is about to give the role to the peer
+            return None  # no longer eligible (core/desired.py): Keepalived is about to give the role to the peer
         if said is not None and not said.active:
-            return promote(state, now, f"VRRP elected us and {state.terms.peer} does not claim the role")
+            return promote(state, now, f"VRRP elected this node, and {state.terms.peer} does not claim the role")
         return _ask(state, now)
     if state.drained and not (state.peer.silent(state.terms, now) or state.peer_idle(now)):
         return enter(state, Phase.DRAINED, now, "drained by an operator")
@@ -103,10 +106,10 @@ def _standby(state: NodeState, now: float) -> Move | None:
 
 
 def _ask(state: NodeState, now: float) -> Move:
-    """Challenge the peer before promoting: VRRP's silence may be our own deafness."""
+    """Challenge the peer before promoting: it may still send adverts that do not arrive here."""
     nonce = 2 * (state.last_nonce // 2 + 1) + state.terms.bit
     asked = replace(state, challenge=Challenge(nonce, now, repeated_at=now), last_nonce=nonce)
-    moved, entered = enter(asked, Phase.CHALLENGING, now, "VRRP elected us: asking the peer first")
+    moved, entered = enter(asked, Phase.CHALLENGING, now, "VRRP elected this node, which asks the peer first")
     ends = (WakeAt(now + ASK_SILENT), WakeAt(now + ASK_ALIVE), WakeAt(now + ask_alive(state)))
     return moved, (*entered, ProbeVlan(nonce), WakeAt(now + ASK_AGAIN_FIRST), *ends)
 
@@ -119,13 +122,13 @@ def ask_alive(state: NodeState) -> float:
 def _challenging(state: NodeState, now: float) -> Move | None:
     challenge = state.challenge
     if challenge is None or state.vrrp is not VrrpRole.MASTER:
-        return enter(state, Phase.STANDBY, now, "VRRP took the election back")
+        return enter(state, Phase.STANDBY, now, "VRRP elected the peer again")
     said = state.peer.said
     answered = said is not None and said.answer == challenge.nonce
     if said is None or not answered:
         if not _asked_enough(state, challenge, now):
             return _repeated(state, challenge, now)
-        # The question or its answers were lost; what it says all the same is an answer, too.
+        # The challenge or its answers were lost. A heartbeat that arrived since then counts as an answer.
         if said is None or max(state.peer.heard.values()) < challenge.asked_at:
             return promote(state, now, _no_answer(state))
     if not said.active:
@@ -135,18 +138,18 @@ def _challenging(state: NodeState, now: float) -> Move | None:
     patient = answered and now < challenge.asked_at + ASK_ALIVE
     if patient and (said.evidence is None or challenge.evidence is None):
         return _repeated(state, challenge, now)
-    # Evidence may be lost on its way, too. The count in each heartbeat is older, and better than none.
+    # The evidence may be lost, too. The count in each heartbeat is older, but better than none.
     told = said.evidence if answered and said.evidence is not None else said.sees
     ours, theirs = challenge.evidence or 0, told or 0
-    # Heard there, the VLAN between us works: it is VRRP alone that is not understood, and counts differ by chance. By
-    # now a heartbeat that came just before the peer's link died has grown too old to count.
+    # If the peer is heard on the VLAN, the VLAN works, only VRRP does not, and the two counts differ by chance. A
+    # heartbeat that came just before the peer's link died is too old by now to count.
     heard = _heard_on_vlan(state, now)
-    # A peer that serves some clients is better than a node that lately served none.
+    # A peer that serves some clients is better than this node if it recently got no replies.
     useless = theirs > 0 and state.unanswered(now) and not said.unanswered
     if ours > theirs and not heard and not useless:
-        return promote(state, now, f"{state.terms.peer} is active but sees {theirs} clients on the VLAN, we see {ours}")
+        return promote(state, now, f"{state.terms.peer} is active but sees {theirs} clients on the VLAN; here {ours}")
     refused = replace(state, refusals=state.refusals + 1)
-    why = "is heard on the VLAN, but for VRRP" if heard else f"sees {theirs} clients, we see {ours}"
+    why = "is heard on the VLAN, except its VRRP" if heard else f"sees {theirs} clients; here {ours}"
     return enter(refused, Phase.REFUSED, now, f"{state.terms.peer} is active and {why}")
 
 
@@ -160,12 +163,12 @@ def _repeated(state: NodeState, challenge: Challenge, now: float) -> Move | None
 
 
 def _heard_on_vlan(state: NodeState, now: float) -> bool:
-    """The peer's heartbeat came over the VLAN after VRRP had fallen silent."""
+    """True if a heartbeat of the peer arrived over the VLAN after its VRRP adverts stopped."""
     return now - state.peer.heard[Path.PRIVATE] < HEARD_LATELY * state.terms.detect
 
 
 def _asked_enough(state: NodeState, challenge: Challenge, now: float) -> bool:
-    """No answer will come: from the silent soon, from one who is still heard later."""
+    """True if no answer is expected any more: soon for a silent peer, later for one that is still heard."""
     waited = now - challenge.asked_at
     silent = state.peer.quiet(state.terms, now)
     return waited >= max(ask_alive(state), _ask_silent(state)) or (silent and waited >= _ask_silent(state))
@@ -176,19 +179,21 @@ def _ask_silent(state: NodeState) -> float:
 
 
 def _gaps(state: NodeState) -> bool:
-    """Heartbeats have been lost lately: the peer was silent for longer than a dead one needs to be noticed."""
+    """True if heartbeats were lost recently: the peer was silent for longer than it takes to detect a dead one."""
     return state.peer.gap > max(HEARD_LATELY * state.terms.detect, GAPS)
 
 
 def _no_answer(state: NodeState) -> str:
-    return f"VRRP elected us and {state.terms.peer} gives no answer on the public path"
+    return f"VRRP elected this node, and {state.terms.peer} does not answer on the public path"
 
 
 def _refused(state: NodeState, now: float) -> Move | None:
-    """Out of the election until the VLAN carries the peer's voice again, the peer lets go, or evidence is better."""
+    """REFUSED: stay out of the election until the peer is heard on the VLAN, stops being active or cannot serve, falls
+    silent, or only this node sees clients.
+    """
     said = state.peer.fresh(state.terms, now)
     if said is None:
-        # Where heartbeats are lost, one that comes late is no silence.
+        # If heartbeats are being lost, a late one does not count as silence.
         patience = min(3 * state.peer.gap, REFUSED_SILENCE) if _gaps(state) else 0.0
         if state.peer.age(now) < patience:
             return None
@@ -199,17 +204,17 @@ def _refused(state: NodeState, now: float) -> Move | None:
         return enter(state, Phase.STANDBY, now, f"{state.terms.peer} says that it cannot serve")
     waited = now - state.since
     if sees_more(state, now) and waited >= min(2.0 ** (state.refusals - 1), REFUSED_PAUSE_MAX):
-        cause = f"clients are heard here on the VLAN, and none by {state.terms.peer}: claiming again"
+        cause = f"this node sees clients on the VLAN and {state.terms.peer} sees none: claiming again"
         return enter(state, Phase.STANDBY, now, cause)
-    # A path that works for heartbeats but not for adverts would make us claim again and again: back off.
+    # Back off: on a VLAN that passes heartbeats but not adverts this node would claim the role repeatedly.
     pause = min(2.0 ** (state.refusals - 1), 60.0)
     if now - state.peer.heard[Path.PRIVATE] <= state.terms.fresh and now >= state.since + pause:
-        return enter(state, Phase.STANDBY, now, "the VLAN carries the peer's heartbeat again")
+        return enter(state, Phase.STANDBY, now, "the peer's heartbeats arrive on the VLAN again")
     return None
 
 
 def sees_more(state: NodeState, now: float) -> bool:
-    """Clients are heard here and not by the peer, which is not heard on the VLAN: its link is the dead one."""
+    """True if this node sees clients on the VLAN, and the peer sees none and is not heard there: its link is dead."""
     said = state.peer.fresh(state.terms, now)
     if said is None or said.sees != 0 or not state.health.sees:
         return False
@@ -223,13 +228,13 @@ def _active(state: NodeState, now: float) -> Move | None:
     said = state.peer.fresh(state.terms, now)
     if said is not None and said.epoch > state.epoch and _outranks_for_nothing(said):
         raised, reserve = raise_epoch(state)
-        # What was asked for the old epoch would never count as done for the new one.
+        # A resync that was started for the old epoch would never count as done for the new one.
         again = (Conntrack(ConntrackJob.COMPLETE, raised.epoch),) if raised.takeover.completing else ()
         return raised, (*again, *reserve, Speak())
     if outdone(state, now):
-        return abandon(state, Phase.YIELDING, now, f"{ailment(state, now)}, and {state.terms.peer} is well")
+        return abandon(state, Phase.YIELDING, now, f"{ailment(state, now)}, and {state.terms.peer} is healthy")
     if state.helpless(now) and state.deferring(now) and state.peer.silent(state.terms, now):
-        cause = f"{ailment(state, now)}, and {state.terms.peer} may serve unheard"
+        cause = f"{ailment(state, now)}, and {state.terms.peer} may be active without being heard"
         return abandon(state, Phase.FAULT, now, cause)
     takeover = state.takeover
     if takeover.fenced and said is not None and said.flushed_for == state.epoch:
@@ -243,11 +248,11 @@ def _active(state: NodeState, now: float) -> Move | None:
         return handover.begin(state, now, f"failback to {state.terms.peer}, which is preferred")
     rested = now >= state.refresh_at - state.terms.refresh + RESYNC_PAUSE
     if not takeover.completing and rested and _peer_lacks(state, now):
-        # What the standby asked conntrackd for did not help: the cache here may lack them, too.
+        # The standby's own resync did not help. The cache of this node may not have the entries either.
         fresh = replace(state, refresh_at=now + state.terms.refresh)
         return fresh, (Conntrack(ConntrackJob.COMPLETE, state.epoch),)
     if not takeover.completing and now >= state.refresh_at:
-        # A resync that was given up is tried again at the pace of refreshes.
+        # A resync that was given up is tried again at each refresh.
         job = ConntrackJob.COMPLETE if takeover.incomplete else ConntrackJob.BULK
         return replace(state, refresh_at=now + state.terms.refresh), (Conntrack(job, state.epoch),)
     last = state.peer.said
@@ -260,12 +265,12 @@ def _active(state: NodeState, now: float) -> Move | None:
 
 
 def _may_insist(state: NodeState, now: float) -> bool:
-    """The peer was not told again just now."""
+    """True if the last repeated message to the peer is at least `INSIST` seconds old."""
     return state.insisted_at is None or now >= state.insisted_at + INSIST
 
 
 def _outranks_for_nothing(said: PeerMessage) -> bool:
-    """It is not active, or not able to serve as such: its epoch must not beat the one of a node that serves."""
+    """True if the peer is not active, or active and unable to serve. Its epoch must not beat that of a serving node."""
     return said.unserving if said.active else said.phase is not Phase.PREPARING
 
 
@@ -277,7 +282,7 @@ def _peer_lacks(state: NodeState, now: float) -> bool:
 def _yielding(state: NodeState, now: float) -> Move | None:
     said = state.peer.fresh(state.terms, now)
     if said is None:
-        return enter(state, Phase.STANDBY, now, f"{state.terms.peer} fell silent: back into the election")
+        return enter(state, Phase.STANDBY, now, f"{state.terms.peer} fell silent: joining the election again")
     if state.vrrp is not VrrpRole.MASTER and said.active:
         if state.can_serve(now) and not state.damped(now):
             return enter(state, Phase.STANDBY, now, f"{state.terms.peer} has the role")
@@ -313,19 +318,19 @@ RULES: Mapping[Phase, Rule] = {
 
 
 def ailment(state: NodeState, now: float) -> str:
-    """What is wrong with the node itself, most telling first; "unhealthy" if nothing has a name."""
+    """What is wrong with this node, the most useful first; "unhealthy" if no known fault applies."""
     health, me = state.health, state.terms.me
     chains = [thing.removeprefix("table ") for thing in health.unrepaired if thing.startswith("table ")]
     others = [thing for thing in health.unrepaired if not thing.startswith("table ")]
     named = (
         (not health.private_up, "the private link is down"),
-        (state.blind(now), "hears no client on the VLAN, unlike its peer"),
+        (state.blind(now), "the VLAN link is dead: only the peer sees clients"),
         (not health.public_up, "the public link is down"),
         (not health.gateway, "the public gateway does not answer ARP"),
         (not health.ruleset, "the ruleset is not as rendered"),
         (bool(chains), f"{me}'s client traffic is dropped by {', '.join(chains)}"),
         (bool(others), f"{', '.join(others)} cannot be repaired"),
-        (bool(health.silent), f"no packets come back for {', '.join(one.fip for one in health.silent)}"),
+        (bool(health.silent), f"no replies come back for {', '.join(one.fip for one in health.silent)}"),
         (not health.bgp.established and not state.can_serve(now), "no BGP session is Established"),
     )
     return "; ".join(words for holds, words in named if holds) or "unhealthy"

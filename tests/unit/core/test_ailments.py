@@ -24,7 +24,7 @@ from nodes import NO_BGP, WELL, active, changed
             {"unrepaired": ("table inet ufw chain fchain",)},
             "nat-a's client traffic is dropped by inet ufw chain fchain",
         ),
-        ({"replies": (FipReplies("192.0.2.221", ReplyState.SILENT),)}, "no packets come back for 192.0.2.221"),
+        ({"replies": (FipReplies("192.0.2.221", ReplyState.SILENT),)}, "no replies come back for 192.0.2.221"),
         ({"unrepaired": ("ruleset",)}, "ruleset cannot be repaired"),
         ({}, "unhealthy"),
     ],

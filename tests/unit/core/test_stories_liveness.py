@@ -298,7 +298,7 @@ def test_a_switchover_is_refused_with_the_reason_while_keepalived_does_not_answe
     state = active(health=replace(WELL, keepalived=False))
     (reply,) = [a for a in step(state, Asked(1, Verb.SWITCHOVER), 0.1).actions if isinstance(a, Reply)]
     assert not reply.ok
-    assert "Keepalived does not answer on nat-a" in reply.message
+    assert "Keepalived does not respond on nat-a" in reply.message
 
 
 def test_an_active_agent_that_has_heard_nobody_yet_speaks_often_for_a_while() -> None:

@@ -114,13 +114,13 @@ def refusal(state: NodeState) -> str:
 
 def test_a_switchover_is_refused_with_the_number_of_flows_it_would_lose() -> None:
     lacks = says(Phase.STANDBY, synced=False, sampled=32, missing=8)
-    assert "nat-b lacks about 250 of 1000 flows (8 of 32 sampled)" in refusal(active(said=lacks))
+    assert "nat-b is missing about 250 of 1000 flows (8 of 32 sampled)" in refusal(active(said=lacks))
     fewer = says(Phase.STANDBY, synced=False, flows=600)
     assert "about 400 of 1000 flows would be lost" in refusal(active(said=fewer))
 
 
 def test_it_is_refused_from_the_standby_just_so() -> None:
-    assert "nat-a lacks about 250 of 1000 flows" in refusal(standby(health=LACKS))
+    assert "nat-a is missing about 250 of 1000 flows" in refusal(standby(health=LACKS))
 
 
 def test_by_force_it_goes_on() -> None:
@@ -131,7 +131,7 @@ def test_by_force_it_goes_on() -> None:
 
 def test_a_frozen_conntrackd_of_the_active_node_refuses_a_switchover_too() -> None:
     unresponsive = active(health=replace(WELL, conntrackd=False))
-    assert "conntrackd does not answer on nat-a" in peer_unready(unresponsive, 0.0)
+    assert "conntrackd does not respond on nat-a" in peer_unready(unresponsive, 0.0)
     assert "conntrackd" in refusal(unresponsive)
     desired = active(health=replace(WELL, conntrackd=False), said=says(Phase.STANDBY, asks_for_role=True))
     assert step(desired, Tick(), 0.0).state.phase is Phase.ACTIVE
