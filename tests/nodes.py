@@ -98,6 +98,8 @@ def node(phase: Phase, said: PeerMessage | None = None, *, me: str = "nat-a", **
     usual: dict[str, Any] = {"vrrp": _VRRP.get(phase, VrrpRole.FAULT), "health": WELL, "generation_seen": 10}
     usual["whole_since"] = -60.0
     usual["peer"] = PeerView(heard=dict.fromkeys(Path, 0.0), said=said)
+    if said is not None and said.reached:
+        usual["peer"] = replace(usual["peer"], reaches_since=-60.0)
     if said is not None and said.ready:
         usual["peer_ready_since"] = -60.0
     if phase in CLAIMING:

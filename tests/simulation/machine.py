@@ -206,7 +206,14 @@ class Machine:
         self.keepalived.running = False
         self.keepalived_state = "dead"
         dead = self.keepalived
-        self.world.clock.after(RESTART_SECONDS, lambda: self._start_keepalived() if self.keepalived is dead else None)
+        self.world.clock.after(RESTART_SECONDS, lambda: self._restart_keepalived(dead))
+
+    def _restart_keepalived(self, dead: Keepalived) -> None:
+        """On a machine that stands still nobody starts anything."""
+        if self.keepalived is dead and self.frozen_since is not None:
+            self.world.clock.after(0.1, lambda: self._restart_keepalived(dead))
+        elif self.keepalived is dead:
+            self._start_keepalived()
 
     def power_cut(self) -> None:
         self.powered, self.frozen_since = False, None

@@ -7,7 +7,7 @@ node's rather than the standby's, and `line`, packets get through behind its gat
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Protocol
 
@@ -81,7 +81,7 @@ class ReplyWatch:
         before = self.asking, [(one.state, one.where) for one in self.verdicts]
         said = state.peer.fresh(state.terms, now)
         if state.claims_active:
-            self._replies = replace(self._replies, peer_reaches=said is not None and said.reached is True)
+            self._replies = self._replies.with_peer(reaches=said is not None and said.reached is True)
             self._serve(now, settled=now >= state.since + grace(state, said))
         elif said is not None and said.ask:
             self._help(said.ask, now)

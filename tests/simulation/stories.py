@@ -24,11 +24,6 @@ from simulation.world import Broken, Line, Link, World
 LASTING_SECONDS = 38.0
 CALM_SECONDS = 14.0
 """After the last fault, until promotions count as flapping."""
-FLAPS = 3
-"""Promotions in the last 24 s of lasting faults that are still borne."""
-FLAPS_JITTER = 6
-"""The same where adverts come later than twice the detection time, which only the fast profile's 60 ms is short enough
-for: VRRP cannot tell a late advert from a dead peer, and a challenge waits for 30 ms."""
 WATCH_SECONDS = 0.1
 _SETTLE_SECONDS = 90.0
 _NODES = ("nat-a", "nat-b")
@@ -84,7 +79,8 @@ class StoryWorld(World):
         self._able_since: dict[str, float] = {}
         self._unserved_since: float | None = None
         self._told = False
-        self._moves_for_replies: list[float] = []
+        self._settling = 0.0
+        self._moves_for_replies: list[tuple[float, str]] = []
         self.note(f"profile {profile}{f' and {other}' if other else ''}")
 
     def broken(self, invariant: str, text: str) -> None:
@@ -100,9 +96,9 @@ class StoryWorld(World):
         super()._moved(node, journal, state)
         if journal.after is not Phase.YIELDING or "no replies come back" not in journal.cause:
             return
-        self._moves_for_replies.append(self.clock.now)
+        self._moves_for_replies.append((self.clock.now, node))
         known_since = max(self.struck_at, *(machine.started_at for machine in self.machines.values()))
-        if sum(at >= known_since for at in self._moves_for_replies) > 1:
+        if len({giver for at, giver in self._moves_for_replies if at >= known_since}) > 1:
             self.broken("replies", "the role moved back although no packets came back there either")
 
     def _watch(self) -> None:
@@ -133,7 +129,9 @@ class StoryWorld(World):
             return
         since = self._unserved_since = now if self._unserved_since is None else self._unserved_since
         bound = truth.i13_seconds(self)
-        late = [name for name, able in self._able_since.items() if now - max(since, able, self.struck_at) > bound]
+        self._settling = max(self._settling, truth.settling_since(self))
+        begun = max(since, self.struck_at, self._settling)
+        late = [name for name, able in self._able_since.items() if now - max(begun, able) > bound]
         if late and not self._told:
             self._told = True
             self.broken("I13", f"{' and '.join(late)} could serve and nobody has for {bound:.0f} s")
@@ -357,16 +355,9 @@ def _live(world: StoryWorld, chance: Random) -> None:
     before = len(world.promotions)
     world.run(LASTING_SECONDS - CALM_SECONDS)
     world.verdict.late_promotions = len(world.promotions) - before
-    if world.verdict.late_promotions > flaps_borne(world):
+    if world.verdict.late_promotions > truth.flaps_borne(world):
         world.broken("flaps", f"{world.verdict.late_promotions} promotions in the last 24 s")
     _recover(world)
-
-
-def flaps_borne(world: World) -> int:
-    """How many promotions are borne while the faults last."""
-    detect = min(machine.terms.detect for machine in world.machines.values())
-    late = any(world.lines[node, Path.PRIVATE].extra > 2 * detect for node in _NODES)
-    return FLAPS_JITTER if late else FLAPS
 
 
 def _recover(world: StoryWorld) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from dataclasses import replace
 from ipaddress import IPv4Address
 
 from pyroute2 import NetlinkError
@@ -102,7 +101,7 @@ class ReplyWatch:
             before = self.asking, [(one.fip, one.state, one.where, one.elsewhere) for one in self._verdicts]
             said = state.peer.fresh(state.terms, now)
             if state.claims_active:
-                self._replies = replace(self._replies, peer_reaches=said is not None and said.reached is True)
+                self._replies = self._replies.with_peer(reaches=said is not None and said.reached is True)
                 await self._serve(now, settled=now >= state.since + grace(state, said))
             elif said is not None and said.ask:
                 self._help(said.ask)

@@ -29,7 +29,7 @@ def outdone(state: NodeState, now: float) -> bool:
     if state.fit(now):
         return False
     if state.can_serve(now) and not state.health.unrepaired:
-        return not said.unanswered and may_help(state, said)
+        return not said.unanswered and may_help(state, said) and now >= _answers_are_told(state)
     return now >= max(_loss_is_told(state, now), _return_is_told(state, now))
 
 
@@ -60,6 +60,12 @@ def _may_help(state: NodeState, said: PeerMessage, one: FipReplies) -> bool:
         return said.reached is True
     not_there = any(lack.fip == one.fip and lack.node in {"", state.terms.peer} for lack in state.account.lacks)
     return not one.elsewhere and not not_there
+
+
+def _answers_are_told(state: NodeState) -> float:
+    """From then on this node would have the answers that its peer gets, if both had missed them."""
+    since = state.peer.reaches_since
+    return float("inf") if since is None else since + state.terms.notice
 
 
 def _only_outside(state: NodeState, now: float) -> bool:

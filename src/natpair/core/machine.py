@@ -224,6 +224,7 @@ def _on_peer(state: NodeState, event: PeerHeard, now: float) -> Move:
         mac=said.mac or state.peer.mac,
         fit_since=_unbroken(state, state.peer.fit_since, now) if _could_take_over(state, said) else None,
         ready_since=_unbroken(state, state.peer.ready_since, now) if said.ready or said.able else None,
+        reaches_since=_unbroken(state, state.peer.reaches_since, now) if said.reached else None,
         gap=_gap(state, now),
     )
     unanswered_at = None if _answered_again(state, said) else state.fitness.unanswered_at

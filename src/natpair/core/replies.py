@@ -153,6 +153,19 @@ class Replies:
             return replace(self, own=Own(0, ever=True))
         return self._with(address, replace(track, asked=0, elsewhere="", heard_at=now))
 
+    def with_peer(self, *, reaches: bool) -> Replies:
+        """After what the peer says: does it get answers? If that is news, this node asks twice more before it acts.
+
+        Both may have been cut off, and the peer may be the first to notice that this is over.
+        """
+        if not reaches or self.peer_reaches:
+            return replace(self, peer_reaches=reaches)
+        tracks = {
+            fip: replace(track, far=min(track.far, TO_ACT.rounds - 2), asked=min(track.asked, TO_ACT.misses - 2))
+            for fip, track in self.tracks.items()
+        }
+        return replace(self, tracks=tracks, peer_reaches=True)
+
     def asked_far(self, fip: str, known: int) -> Replies:
         """All `known` destinations were asked from `fip`; rounds without any count for nothing once there are some."""
         before = self.tracks[fip].far if self.known or not known else 0
@@ -179,10 +192,18 @@ class Replies:
         return any(track.asked > 0 or (track.lost > 0 and not self.patient(fip)) for fip, track in self.tracks.items())
 
     def want_far(self, now: float) -> tuple[str, ...]:
-        """The FIPs whose clients hear nothing although the gateway answers the FIP."""
+        """The FIPs whose clients hear nothing although the gateway answers the FIP.
+
+        A line that was found cut is asked about until it answers, though no client talks any more.
+        """
         if self.behind:
             return ()
-        return tuple(fip for fip, t in self.tracks.items() if t.suspect(now) and t.heard_at is not None and t.asked < 2)
+        doubted = {
+            fip: track
+            for fip, track in self.tracks.items()
+            if track.suspect(now) or self._where(track, now, TO_ACT) is Where.LINE
+        }
+        return tuple(fip for fip, track in doubted.items() if track.heard_at is not None and track.asked < 2)
 
     @property
     def suspect(self) -> bool:

@@ -175,7 +175,10 @@ def _asked_enough(state: NodeState, challenge: Challenge, now: float) -> bool:
 
 
 def _ask_silent(state: NodeState) -> float:
-    return min(2 * state.peer.gap, ASK_LOSSY) if _gaps(state) else ASK_SILENT
+    """Longer where its silence proves little: heartbeats were lost lately, or VRRP has been wrong about it before."""
+    if _gaps(state):
+        return min(2 * state.peer.gap, ASK_LOSSY)
+    return ask_alive(state) if state.refusals else ASK_SILENT
 
 
 def _gaps(state: NodeState) -> bool:

@@ -179,6 +179,32 @@ def test_one_silent_destination_takes_longer_unless_the_peer_reaches_it() -> Non
     assert story.state() == (ReplyState.SILENT, Where.LINE)
 
 
+def test_the_peers_news_that_it_gets_answers_makes_a_node_ask_twice_more() -> None:
+    """The line was cut for both, and is whole again: the peer asks more often than a node that has asked for long."""
+    story = Story(A)
+    times(4, lambda: story.round(sent=10, back=10, answer=(OWN, A)))
+    times(30, lambda: story.round(sent=10, answer=(OWN, A), far=3))
+    assert story.state()[0] is ReplyState.SILENT
+    story.replies = story.replies.with_peer(reaches=True)
+    assert story.state()[0] is not ReplyState.SILENT
+    assert not story.replies.patient(A)
+    story.round(sent=10, answer=(OWN, A), far=3)
+    assert story.state()[0] is not ReplyState.SILENT
+    story.replies = story.replies.with_peer(reaches=True)
+    story.round(sent=10, answer=(OWN, A), far=3)
+    assert story.state()[0] is ReplyState.SILENT, "only news counts"
+
+
+def test_a_line_that_was_found_cut_is_asked_about_when_clients_are_silent() -> None:
+    story = Story(A)
+    times(4, lambda: story.round(sent=10, back=10, answer=(OWN, A)))
+    times(20, lambda: story.round(sent=10, answer=(OWN, A), far=3))
+    times(20, lambda: story.round(answer=(OWN, A)))
+    assert story.replies.want_far(story.now) == (A,)
+    story.replies = story.replies.answered_far(A, story.now)
+    assert story.replies.want_far(story.now) == ()
+
+
 def test_a_client_that_talks_to_nobody_is_no_outage_and_is_asked_about_ever_more_seldom() -> None:
     story = Story(A)
     times(40, lambda: story.round(sent=10, answer=(OWN, A), far=0))
@@ -308,8 +334,19 @@ def test_silence_that_has_another_cause_moves_nothing_when_the_cause_ends(wrong:
     assert heard.phase is Phase.ACTIVE
     assert not message_of(heard, 10.1).unanswered
     settled = 10.0 + heard.terms.hold + 1
-    again = step(heard, PeerHeard(Path.PRIVATE, says(Phase.STANDBY, reached=True)), settled).state
-    assert step(again, HealthRead(quiet), settled).state.phase is Phase.YIELDING, "it stays silent: the peer may help"
+    told = settled + heard.terms.notice
+    for moment in (settled, settled + 0.5, told):
+        heard = step(heard, PeerHeard(Path.PRIVATE, says(Phase.STANDBY, reached=True)), moment).state
+    assert step(heard, HealthRead(quiet), told).state.phase is Phase.YIELDING, "it stays silent: the peer may help"
+
+
+def test_a_peer_that_has_just_begun_to_get_answers_is_not_given_the_role_yet() -> None:
+    """Both may have missed them, and this node is about to notice that they come again."""
+    state = active(said=says(Phase.STANDBY), health=replace(WELL, replies=(SILENT,)))
+    notice = state.terms.notice
+    for moment, phase in ((1.0, Phase.ACTIVE), (1.5, Phase.ACTIVE), (1.0 + notice, Phase.YIELDING)):
+        state = step(state, PeerHeard(Path.PRIVATE, says(Phase.STANDBY, reached=True)), moment).state
+        assert state.phase is phase
 
 
 def test_it_is_not_handed_back_and_forth() -> None:

@@ -113,6 +113,7 @@ def test_a_share_of_the_stories_that_lose_replies(part: int) -> None:
 def test_a_role_that_moves_back_and_forth_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(NodeState, "unanswered", lambda self, now: False)
     monkeypatch.setattr(comparison, "may_help", lambda state, said: True)
+    monkeypatch.setattr(comparison, "_answers_are_told", lambda state: 0.0)
     world = started()
     lose(world, "shared", *world.machines.values())
     world.run(90.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from natpair.core.actions import Conntrack, ConntrackJob, ProbeVlan, ReassertVip, Reserve, Speak, WakeAt
@@ -21,7 +23,7 @@ from natpair.core.health import Health
 from natpair.core.machine import adopt, step
 from natpair.core.messages import Phase, VrrpRole
 from natpair.core.moves import DUPLICATE_WINDOW
-from natpair.core.rules import ASK_ALIVE, ASK_SILENT, YIELD_LIMIT
+from natpair.core.rules import ASK_ALIVE, ASK_SILENT, YIELD_LIMIT, ask_alive
 from natpair.core.state import HEARD_LATELY, Answer, NodeState, PeerView, initial, message_of
 from natpair.core.wire import Path
 from nodes import MINE, NEWER, SICK, TERMS, THEIRS, UNRESPONSIVE, WELL, active, hears, node, says, standby
@@ -58,6 +60,12 @@ def challenging(last_heard: float = 0.0, *, on_vlan: float = 0.0) -> NodeState:
     heard = {Path.PRIVATE: on_vlan, Path.PUBLIC: last_heard}
     state = standby(peer=PeerView(heard, says(Phase.ACTIVE)))
     return play(state, at(0.6, MASTER, Phase.CHALLENGING, probe))
+
+
+def test_a_peer_about_which_vrrp_was_wrong_lately_is_asked_for_longer() -> None:
+    state = replace(challenging(), refusals=1)
+    assert step(state, Tick(), 0.6 + ask_alive(state) - 0.01).state.phase is Phase.CHALLENGING
+    assert step(state, Tick(), 0.6 + ask_alive(state) + 0.01).state.phase is Phase.ACTIVE
 
 
 # --- the peer has lost its power
