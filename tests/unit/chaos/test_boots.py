@@ -49,7 +49,7 @@ def test_changes_are_counted_for_each_node_and_boot(
         ({"changes": {A: 2, B: 0}}, "nat-a got or lost the VIP 2 times"),
         ({"changes": {A: 1, B: 1}}, "taken by nat-a and by nat-b"),
         ({"changes": {A: 0, B: 0}}, "taken by no node"),
-        ({"unlike": ("the standby lacks 9 of 50 flows",)}, "lacks 9 of 50"),
+        ({"unlike": ("the standby is missing 9 of 50 flows",)}, "missing 9 of 50"),
     ],
 )
 def test_a_boot_that_must_not_be_so(broken: dict[str, Any], word: str) -> None:

@@ -225,7 +225,7 @@ def test_another_address_than_a_fip() -> None:
         (Aftermath(at(4000), (A, B), (A,)), "nat-a and nat-b"),
         (Aftermath(at(4000), (), (A,)), "no node"),
         (Aftermath(at(4000), (A,), (B,), 50, 0), "best path is nat-b"),
-        (Aftermath(at(4000), (A,), (A,), 50, 9), "lacks 9 of 50"),
+        (Aftermath(at(4000), (A,), (A,), 50, 9), "missing 9 of 50"),
         (Aftermath(at(4000), (A,), (A,), 0, 0), "no flow of a client"),
         (Aftermath(at(70_000), (A,), (A,), 50, 0), ""),
     ],

@@ -31,7 +31,7 @@ def test_a_sampler_that_ends_in_an_error_proves_nothing(
     monkeypatch.setattr(opened, "sample", MagicMock(side_effect=KeyError("role")))
     with pytest.raises(KeyError):
         opened._sample_all()
-    with pytest.raises(LabError, match="before its time"):
+    with pytest.raises(LabError, match="too early"):
         opened.vips()
 
 
@@ -52,7 +52,7 @@ def test_a_monitor_that_ends_by_itself_has_no_lines(tmp_path: Path) -> None:
     wait_until(lambda: monitor._process.poll() is not None, deadline_seconds=10, what="the end of ip")
     monitor.stop()
     monitor.stop()
-    with pytest.raises(LabError, match="before its time"):
+    with pytest.raises(LabError, match="too early"):
         monitor.lines()
 
 
@@ -60,7 +60,7 @@ def test_a_tap_that_has_not_counted_has_not_lost_nothing(tmp_path: Path) -> None
     tap = Tap("there-is-no-such-namespace", "arp", tmp_path / "packets")
     with pytest.raises(LabError, match="did not start"):
         tap.wait_listening()
-    with pytest.raises(LabError, match="before its time"):
+    with pytest.raises(LabError, match="too early"):
         _ = tap.lost
 
 

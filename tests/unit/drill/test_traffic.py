@@ -169,7 +169,7 @@ class TestProgram:
         program.check()
         program.tell("stop")
         program.look_for("never", 5)
-        with pytest.raises(LabError, match="ended before its time"):
+        with pytest.raises(LabError, match="ended too early"):
             program.check()
         program.close()
 

@@ -112,7 +112,7 @@ def _runs(path: Path, lines: Sequence[str]) -> list[Measured]:
             named = {"contestant": Contestant(raw["contestant"]), "event": Event(raw["event"])}
             runs.append(Measured(**(raw | named)))
         except (KeyError, TypeError, ValueError) as error:
-            raise LabError(f"{path} line {number} is no run of a bench", fix="remove that line") from error
+            raise LabError(f"{path} line {number} is not a run of a bench", fix="remove that line") from error
     return runs
 
 

@@ -93,7 +93,7 @@ def _fitting(lab: Lab, contestant: Contestant) -> Lab:
     wanted = contestant.profile or lab.gateway.pair.profile
     if lab.design is not contestant.design or lab.gateway.pair.profile is not wanted:
         raise LabError(
-            f"the lab {lab.name} is up and is no {contestant} pair", fix=f"natpair lab down --name {lab.name}"
+            f"the lab {lab.name} is up and is not a {contestant} pair", fix=f"natpair lab down --name {lab.name}"
         )
     return lab
 

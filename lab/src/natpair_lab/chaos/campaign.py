@@ -143,7 +143,7 @@ def jobs(options: Options) -> tuple[Job, ...]:
         return tuple(Job(paired(s), f"{command} {s.number}") for s in wanted)
     ids = tuple(CATALOGUE) if options.everything else options.faults
     if not ids:
-        raise Usage("nothing to break was named", fix="--fault N, --all or --campaign N; natpair chaos --list")
+        raise Usage("no fault was named", fix="--fault N, --all or --campaign N; natpair chaos --list")
     return tuple(Job(row(n), f"natpair chaos --fault {n}{word}") for n in ids)
 
 

@@ -33,7 +33,7 @@ ANSWER_WITHIN_NS = 10_000_000_000
 STATUS_LAG_MS = 1500.0
 _PROHIBITED = 13
 _SHOWN = 3
-_NO_VIP = "nobody saw who had the VIP"
+_NO_VIP = "no observer saw which node had the VIP"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def _same(alien: Seen[Leak], private: Iterable[Seen[Leak]]) -> bool:
 def owners(history: History, fault: Fault) -> Finding:
     """I2: kernels and route servers."""
     if not history.vip_seen or not history.offers:
-        missing = "nobody looked at the route servers" if history.vip_seen else _NO_VIP
+        missing = "no observer read the route servers" if history.vip_seen else _NO_VIP
         return _finding(Invariant.OWNERS, None, fault.limits.owners_ms, "ms", missing)
     longest = timeline.longest_after(timeline.both(history), history.event_ns)
     return _finding(Invariant.OWNERS, to_ms(longest), fault.limits.owners_ms, "ms")
@@ -153,7 +153,7 @@ def new_connections(history: History, fault: Fault) -> Finding:
     bound = fault.bound_ms + NEW_SLACK_MS if fault.limits.new_ms is None else fault.limits.new_ms
     opened = sorted(flow.opened_ns for flow in history.connections if flow.opened_ns)
     if not any(history.baseline_ns <= moment <= history.event_ns for moment in opened):
-        return _finding(Invariant.NEW, None, bound, "ms", "no new connection came about before the event")
+        return _finding(Invariant.NEW, None, bound, "ms", "no new connection was opened before the event")
     refused = sum(1 for flow in history.connections if connect_refused(flow) and flow.started_ns >= history.event_ns)
     edges = [*opened, max(history.probe_ns, history.event_ns)]
     longest = to_ms(longest_gap_ns((a, b) for a, b in pairwise(sorted(edges)) if b > history.event_ns))
@@ -196,7 +196,7 @@ def recovers(history: History, fault: Fault) -> Finding:
 def status(history: History, _fault: Fault) -> Finding:
     """I10: how long an agent's role and the kernel disagreed."""
     if not history.agents_speak:
-        return _finding(Invariant.STATUS, 0, STATUS_LAG_MS, "ms", "this design says nothing of itself")
+        return _finding(Invariant.STATUS, 0, STATUS_LAG_MS, "ms", "this design reports no status")
     unresponsive = set(history.nodes) - {seen.node for seen in history.statuses}
     if unresponsive:
         return _finding(
@@ -250,7 +250,7 @@ def bounded(history: History, fault: Fault) -> Finding:
     unreadable = set(history.nodes) - (before.keys() & {use.node for use in history.after})
     if unreadable:
         nodes = " and ".join(sorted(unreadable))
-        return _finding(Invariant.BOUNDED, None, fault.limits.rss_growth_kb, "kB", f"nobody looked at {nodes}")
+        return _finding(Invariant.BOUNDED, None, fault.limits.rss_growth_kb, "kB", f"no observer read {nodes}")
     worst, wrong = 0, []
     for use in history.after:
         old = before[use.node]

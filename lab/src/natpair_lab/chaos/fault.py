@@ -28,19 +28,19 @@ class Invariant(StrEnum):
 
 
 WORDS: Mapping[Invariant, str] = {
-    Invariant.LEAK: "nothing leaves an uplink with another source than a FIP or the node's own address",
-    Invariant.OWNERS: "never two nodes with the VIP, or both primary at the route servers, for longer than a bound",
-    Invariant.PATH: "who has the VIP is the fabric's best path, within a bound",
-    Invariant.FLOWS: "established flows go on, with the same public address and port",
-    Invariant.RESETS: "no RST or ICMP unreachable from FIP or VIP that nobody sent",
+    Invariant.LEAK: "no packet leaves an uplink with any other source than a FIP or the node's own address",
+    Invariant.OWNERS: "two nodes never both have the VIP, or are both primary at the route servers, beyond a bound",
+    Invariant.PATH: "the node that has the VIP is the fabric's best path, within a bound",
+    Invariant.FLOWS: "established flows continue, with the same public address and port",
+    Invariant.RESETS: "no RST or ICMP unreachable leaves a node unless it had entered one",
     Invariant.UNIQUE: "no two live flows share protocol, public address, port and remote",
     Invariant.NEW: "new connections work within the bound",
-    Invariant.FIP_ONLY: "the outside sees only a FIP",
-    Invariant.RECOVERS: "after repair one active and one synced standby, by themselves, with no needless transition",
-    Invariant.STATUS: "what the agents say of their role is what the kernel shows",
-    Invariant.UNTOUCHED: "not one packet is lost and no role moves",
+    Invariant.FIP_ONLY: "servers see no source but a FIP",
+    Invariant.RECOVERS: "after the repair there is one active and one synced standby, without help or extra transitions",
+    Invariant.STATUS: "what an agent says about its role is what its kernel shows",
+    Invariant.UNTOUCHED: "no packet is lost and no role moves",
     Invariant.BOUNDED: "memory, flow tables and logs stay bounded",
-    Invariant.SERVED: "while a node has power and both its links, somebody serves clients within 10 s",
+    Invariant.SERVED: "as long as the same node has power and both its links, clients are served again within 10 s",
 }
 """What each invariant demands, in words."""
 

@@ -114,9 +114,9 @@ def unlike_a_pair(after: Aftermath) -> list[str]:
     elif after.best_path != after.owners:
         wrong.append(f"the VIP is on {after.owners[0]}, the best path is {' and '.join(after.best_path) or 'none'}")
     if after.flows_missing > MISSING_SLACK + MISSING_RATIO * after.flows_active:
-        wrong.append(f"the standby lacks {after.flows_missing} of {after.flows_active} flows")
+        wrong.append(f"the standby is missing {after.flows_missing} of {after.flows_active} flows")
     if len(after.owners) == 1 and not after.flows_active:
-        wrong.append("the active node has no flow of a client by which to check its standby")
+        wrong.append("the active node has no flow of a client, so its standby cannot be checked")
     return wrong
 
 

@@ -145,7 +145,7 @@ class Observer(Opened):
         """Every change of the VIP's owner, in order; call it after `close`. LabError if an observer ended early."""
         # An exception in a thread is reported nowhere else, and its last sample would count until the end.
         if not self._sampled:
-            raise LabError("the look at route servers and agents ended before its time: nothing can be checked")
+            raise LabError("the observer of route servers and agents ended too early: nothing can be checked")
         return tuple(sorted(self._read, key=lambda change: change.time_ns))
 
     def aliens(self) -> tuple[Seen[Leak], ...]:

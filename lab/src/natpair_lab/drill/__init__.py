@@ -1,1 +1,1 @@
-"""Measured failovers: real traffic through the pair, an event, and what independent taps saw."""
+"""Drills: measured failovers with real traffic through the pair, an event, and independent taps that record it."""

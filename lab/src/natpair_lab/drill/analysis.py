@@ -1,4 +1,4 @@
-"""From what a run recorded to its result. Pure arithmetic: no clock, no files, no processes."""
+"""Computes a run's result from its records. Pure arithmetic: no clock, no files, no processes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Interval = tuple[int, int]
 
 
 def nearest_rank(values: Sequence[float], percent: float) -> float:
-    """The nearest-rank percentile: always one of the values, p99 of fewer than 100 is their maximum."""
+    """The nearest-rank percentile: always one of the values; p99 of fewer than 100 is their maximum."""
     if not values:
         raise ValueError("no values")
     ordered = sorted(values)
@@ -40,8 +40,8 @@ def spread(values: Sequence[float]) -> Spread:
 def reply_gaps(udp: UdpRecord, from_ns: int, to_ns: int) -> list[Interval]:
     """The silences between successive echo replies that overlap a window, as (start, end).
 
-    A stream that fell silent for good has a last gap up to its last packet, one whose first reply came late
-    a gap from its first packet: silence at an edge is silence too.
+    A stream that stopped for good has a last gap up to its last packet. A stream whose first reply came late has a gap
+    from its first packet: silence at an edge counts, too.
     """
     replies = sorted(time_ns for time_ns in udp.received_ns if time_ns)
     edges = [udp.sent_ns[0], *replies, udp.sent_ns[-1]] if udp.sent_ns else []
@@ -50,7 +50,7 @@ def reply_gaps(udp: UdpRecord, from_ns: int, to_ns: int) -> list[Interval]:
 
 
 def longest_gap_ns(gaps: Iterable[Interval]) -> int:
-    """The length of the longest gap, 0 without any."""
+    """The length of the longest gap; 0 if there is none."""
     return max((end - start for start, end in gaps), default=0)
 
 
@@ -67,19 +67,19 @@ def packets_lost(udp: UdpRecord) -> int:
 
 
 def recovered(data: RunData) -> bool:
-    """Whether the stream worked at the end: an outage that lasts to the end is only known to be longer than this."""
+    """Whether the stream worked at the end. If not, the outage is only known to be longer than what was measured."""
     return any(received > data.end_ns - LOST_AFTER_NS for received in data.udp.received_ns)
 
 
 def addresses(udp: UdpRecord, event_ns: int) -> tuple[str, str]:
-    """The stream's public address before the event and at its end; empty where no reply came at all."""
+    """The stream's public address before the event and at its end; empty if no reply came at all."""
     before = [sighting.address for sighting in udp.seen if sighting.time_ns <= event_ns]
     echoed_after = any(received > event_ns for received in udp.received_ns)
     return (before[-1] if before else "", udp.seen[-1].address if udp.seen and echoed_after else "")
 
 
 def fault_of(flow: FlowRecord, deadline_ns: int) -> str:
-    """Why an opened flow counts as broken, empty if it does not."""
+    """Why an opened flow counts as broken; empty if it does not."""
     if flow.changed_to:
         return "address changed"
     if flow.error:
@@ -90,23 +90,23 @@ def fault_of(flow: FlowRecord, deadline_ns: int) -> str:
 
 
 def connect_stalled(flow: FlowRecord, end_ns: int) -> bool:
-    """Whether a new connection took, or has been waiting, over 150 ms."""
+    """Whether a new connection took more than 150 ms, or has been waiting for longer."""
     if flow.connect_error:
         return flow.connect_error == "ETIMEDOUT"
     return (flow.opened_ns or end_ns) - flow.started_ns > STALLED_NS
 
 
 def connect_refused(flow: FlowRecord) -> bool:
-    """Whether a new connection was turned away: a RST or an ICMP unreachable."""
+    """Whether a new connection was refused: by a RST or an ICMP unreachable."""
     return flow.connect_error not in ("", "ETIMEDOUT")
 
 
 def unexplained_resets(resets: Sequence[Seen[Reset]], own: frozenset[str]) -> list[Seen[Reset]]:
-    """Resets that left a gateway though none like it had entered one.
+    """Resets that left a gateway without a matching reset having entered one.
 
-    NAT keeps the remote endpoint and the sequence number, so an entering packet that agrees in tag and in one
-    endpoint is the same message. Entering at the peer counts: a standby relays. Messages between the nodes
-    themselves (`own` are their addresses) speak of no client's flow: a heartbeat to an agent that has just died.
+    NAT keeps the remote endpoint and the sequence number, so an entering packet with the same tag and one equal
+    endpoint is the same message. Entering at the peer counts, because a standby relays. Messages between the nodes
+    themselves (`own` are their addresses) concern no client's flow, such as a heartbeat to an agent that has just died.
     """
     entered: dict[tuple[str, int, str, str], list[int]] = {}
     for seen in resets:
@@ -134,7 +134,7 @@ def _keys(reset: Reset) -> tuple[tuple[str, int, str, str], ...]:
 
 
 def vrrp_claims(data: RunData, node: str, hold_ns: int) -> list[Interval]:
-    """When the node called itself master by VRRP; an advert holds for `hold_ns` unless it gives the role away."""
+    """When the node claimed to be master by VRRP. An advert counts for `hold_ns` unless it gives up the role."""
     claims: list[Interval] = []
     for seen in data.taps.adverts:
         if seen.node != node:
@@ -147,7 +147,7 @@ def vrrp_claims(data: RunData, node: str, hold_ns: int) -> list[Interval]:
 
 
 def route_claims(data: RunData, node: str) -> list[Interval]:
-    """When the node announced the FIPs as primary; the active one does so from before the first capture."""
+    """When the node announced the FIPs as primary. The active node has done so since before the capture."""
     claims: list[Interval] = []
     since = data.baseline_from_ns if node == data.observed.active_before else None
     for seen in data.taps.updates:
@@ -165,7 +165,7 @@ def route_claims(data: RunData, node: str) -> list[Interval]:
 
 
 def claims_of(data: RunData, node: str, hold_ns: int) -> list[Interval]:
-    """When the node claimed the pair's addresses, by VRRP or by BGP; a node without power claims nothing."""
+    """When the node claimed the pair's addresses, by VRRP or by BGP. A node without power claims nothing."""
     claims = union([*vrrp_claims(data, node, hold_ns), *route_claims(data, node)])
     cut = data.cut_ns if node == data.victim else None
     if cut is None:
@@ -174,7 +174,7 @@ def claims_of(data: RunData, node: str, hold_ns: int) -> list[Interval]:
 
 
 def union(intervals: Iterable[Interval]) -> list[Interval]:
-    """The same time as disjoint intervals in order."""
+    """The union of intervals, as disjoint intervals in order."""
     joined: list[Interval] = []
     for start, end in sorted(interval for interval in intervals if interval[1] > interval[0]):
         if joined and start <= joined[-1][1]:
@@ -191,9 +191,9 @@ def overlap(one: Sequence[Interval], other: Sequence[Interval]) -> list[Interval
 
 
 def role_changes(data: RunData) -> int:
-    """How often the role moved, by the announcements on the wire: a node turns primary that had not been it.
+    """How often the role moved, by the announcements on the wire: a node becomes primary that was not primary before.
 
-    In a switchover both are primary for a moment, and may say so again with another MED: no change of role.
+    In a switchover both are primary for a moment, and may announce again with another MED: no change of role.
     """
     primaries, changes = {data.observed.active_before}, 0
     for seen in data.taps.updates:
@@ -206,7 +206,7 @@ def role_changes(data: RunData) -> int:
 
 
 def steps(data: RunData) -> Steps:
-    """When each step of the survivor's takeover was first seen after the event; none where it serves already."""
+    """When each step of the survivor's takeover was first seen after the event; none if it was active already."""
     if data.survivor == data.observed.active_before:
         return Steps()
     adverts = (s.time_ns for s in data.taps.adverts if s.node == data.survivor and s.what.priority)
@@ -218,7 +218,7 @@ def steps(data: RunData) -> Steps:
 
 
 def fifo_to_update(data: RunData) -> float | None:
-    """Milliseconds from Keepalived's MASTER line to the UPDATE on the wire, the time of a challenge taken out."""
+    """Milliseconds from Keepalived's MASTER line to the UPDATE on the wire, without the time of a challenge."""
     diary = [s for s in data.steps if s.node == data.survivor and s.time_ns >= data.event_ns]
     told = next((s.time_ns for s in diary if s.event == "fifo" and s.detail.get("role") == "MASTER"), None)
     entered = {str(s.detail.get("after")): s.time_ns for s in reversed(diary) if s.event == "transition"}
@@ -236,7 +236,7 @@ def _first_after(event_ns: int, times: Iterable[int]) -> float | None:
 
 
 def to_ms(nanoseconds: int) -> float:
-    """Milliseconds, to the microsecond."""
+    """Nanoseconds as milliseconds, rounded to the microsecond."""
     return round(nanoseconds / _NS_PER_MS, 3)
 
 
@@ -294,7 +294,7 @@ def _since_event(data: RunData, time_ns: int | None) -> float | None:
 
 
 def _shown_gaps(data: RunData, gaps: Sequence[Interval], above_ns: int) -> tuple[tuple[float, float], ...]:
-    """The longest silences that stand out of the undisturbed noise: what a picture should show."""
+    """The longest silences that exceed the undisturbed noise; the timeline shows them."""
     long = sorted((gap for gap in gaps if gap[1] - gap[0] > above_ns), key=lambda gap: gap[0] - gap[1])
     return tuple(
         (to_ms(start - data.event_ns), to_ms(end - data.event_ns)) for start, end in sorted(long[:_SHOWN_GAPS])
@@ -321,7 +321,7 @@ def _flow_faults(data: RunData) -> tuple[list[str], list[str]]:
 
 
 def summarise(runs: Sequence[RunResult]) -> Summary:
-    """All runs together; ValueError without any."""
+    """Summarise all runs; ValueError if there are none."""
     total = sum(run.flows_total for run in runs)
     broken = sum(run.flows_broken for run in runs)
     waits = [run.fifo_to_update_ms for run in runs if run.fifo_to_update_ms is not None]

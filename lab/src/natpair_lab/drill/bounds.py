@@ -1,4 +1,4 @@
-"""The bars a drill is checked by, and the check. Pure. Every bound is "at most"; a missing figure fails it."""
+"""The bars that a drill is checked by, and the check. Pure. Every bound means "at most"; a missing figure fails it."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ ALWAYS: Mapping[str, float] = {
     "event_refused": 0,
     "taps_lost": 0,
 }
-"""What no event may cause. `taps_lost`: a tap that missed packets proves nothing by its silence."""
+"""What no event may cause. `taps_lost`: a tap that missed packets proves nothing if it saw none."""
 
 UNTOUCHED: Mapping[str, float] = {"packets_lost": 0, "flows_broken": 0, "role_changes": 0}
-"""The event must not be felt at all."""
+"""The event must have no effect on clients."""
 
 CRASH_MS: Mapping[Profile, float] = {Profile.FAST: 200, Profile.BALANCED: 900, Profile.CONSERVATIVE: 4500}
 """Worst outage of a power cut. Conservative: three adverts of 1 s, skew (256-100)/256 s, and half a second."""
 
 LINK_MS: Mapping[Profile, float] = {Profile.FAST: 1000, Profile.BALANCED: 1500, Profile.CONSERVATIVE: 5000}
-"""Worst outage when a link of the active loses carrier."""
+"""Worst outage when a link of the active node loses carrier."""
 
 DEAD_LINK_MS: Mapping[Profile, float] = {Profile.FAST: 2500, Profile.BALANCED: 2500, Profile.CONSERVATIVE: 6000}
 """The same with the carrier still up: only a probe can notice (500 ms x 3 by default)."""
@@ -56,12 +56,12 @@ def check(limits: Mapping[str, float], runs: Sequence[RunResult], summary: Summa
 
 
 def exceeds(value: float | None, limit: float) -> bool:
-    """Whether a bound fails: the figure is above the limit, is no number, or was never measured."""
+    """Whether a bound fails: the figure is above the limit, is not a number, or was never measured."""
     return value is None or not value <= limit
 
 
 def _worthless(run: RunResult, number: int) -> list[Failure]:
-    """A run that measured too little must not pass by having seen nothing."""
+    """A run that measured too little must not pass because it saw nothing."""
     found = []
     if run.packets_per_second < MIN_PACKETS_PER_SECOND:
         found.append(Failure("packets_per_second", MIN_PACKETS_PER_SECOND, run.packets_per_second, number))

@@ -1,4 +1,4 @@
-"""All kinds of drill, each where its code is: whom the event hits, what it does, who is active then, the bars."""
+"""The kinds of drill, each next to its code: which node is hit, what happens, who is active then, and the bars."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _IN_PLACE = "natpair traffic=local"
 
 
 class KindName(StrEnum):
-    """The word on the command line."""
+    """The name of the kind on the command line."""
 
     CRASH = "crash"
     PLANNED = "planned"
@@ -54,7 +54,7 @@ class Side(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What the bars depend on beside the kind."""
+    """What the bars depend on, besides the kind."""
 
     gateway: Gateway
     fabric: Knobs
@@ -67,11 +67,11 @@ Prepare = Callable[[Lab, str, str], tuple[str, str]]
 
 
 def _nothing(*_: object) -> Any:
-    """There is nothing to make whole."""
+    """An event that needs no repair."""
 
 
 def sudden(fault: str) -> Inject:
-    """An event that is an elementary fault of the node that is hit, and over at once."""
+    """An event that is one elementary fault of the node that is hit, and is over at once."""
 
     def inject(stage: Stage) -> Injection:
         event = time.monotonic_ns()
@@ -83,9 +83,9 @@ def sudden(fault: str) -> Inject:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of drill. `survivor_serves`: who should be active afterwards, the survivor or the node that was hit.
+    """One kind of drill. `survivor_serves`: the survivor should be active afterwards, not the node that was hit.
 
-    `patient` is for pairs that take long: a minute for the stream to work again, and half of one for each flow then.
+    `patient` is for slow pairs: one minute for the stream to work again, then 30 s for each flow.
     """
 
     name: KindName
@@ -100,7 +100,7 @@ class Kind:
     inject: Inject = _nothing
 
     def __call__(self, inject: Inject) -> Kind:
-        """As a decorator: this kind with the function that injects it."""
+        """Use a kind as the decorator of the function that injects it."""
         return replace(self, inject=inject)
 
 
@@ -108,7 +108,7 @@ def _crash(conditions: Conditions) -> Mapping[str, float]:
     timing = conditions.gateway.timing
     worst = bounds.CRASH_MS[conditions.gateway.pair.profile] + conditions.fabric.converge_ms
     if conditions.fabric.ignore_med:
-        # To such a fabric the survivor's route only ties with the dead node's, until that one's session times out.
+        # On such a fabric the survivor's route only ties with the dead node's, until the dead node's session times out.
         worst = max(worst, timing.bgp_hold_seconds * 1000 + 1000 + conditions.fabric.converge_ms)
     return {**bounds.ALWAYS, "outage_ms": worst, "role_changes": 1}
 
@@ -134,7 +134,7 @@ def _untouched(_: Conditions) -> Mapping[str, float]:
 
 def _partition(_: Conditions) -> Mapping[str, float]:
     claimants = bounds.TWO_CLAIMANTS_MS
-    # A client may believe the wrong claimant for as long as there are two, and not a moment longer.
+    # A client may use the wrong claimant's address while there are two claimants, and no longer.
     return {**bounds.ALWAYS, "two_claimants_ms": claimants, "outage_ms": claimants, "role_changes": 1}
 
 
@@ -159,7 +159,7 @@ def _replug(lab: Lab, victim: str) -> None:
 
 
 def _start_election(lab: Lab, victim: str) -> None:
-    """Start the victim's Keepalived if it was stopped to hand over."""
+    """Start the victim's Keepalived if it was stopped for the switchover."""
     lab.service(victim, lab.parts.election, "start")
 
 
@@ -168,7 +168,10 @@ CRASH = Kind(KindName.CRASH, "the active node loses power", _crash, restore=_pow
 
 @Kind(KindName.PLANNED, "the active node hands over on request", _planned, restore=_start_election)
 def switchover(stage: Stage) -> Injection:
-    """The active node is asked to hand over; the classic design knows no other way than to stop its Keepalived."""
+    """The active node is asked for a switchover.
+
+    On the classic design this can only be done by stopping its Keepalived.
+    """
     event = time.monotonic_ns()
     if stage.lab.design is Design.CLASSIC:
         stage.lab.service(stage.victim, stage.lab.parts.election, "stop")
@@ -179,7 +182,7 @@ def switchover(stage: Stage) -> Injection:
 
 @Kind(KindName.BACK_AND_FORTH, "two switchovers, there and back within 5 s", _back_and_forth, survivor_serves=False)
 def there_and_back(stage: Stage) -> Injection:
-    """Two switchovers: away and, as soon as the pair allows it, back again."""
+    """Two switchovers: to the peer and, as soon as the pair allows it, back."""
     first = switchover.inject(stage)
     if first.refused:
         return first
@@ -201,7 +204,7 @@ def there_and_back(stage: Stage) -> Injection:
 
 
 def cable(link: Link, *, dead: bool = False) -> Inject:
-    """A link of the node that is hit goes down, or dies with its carrier up; `Durations.dead` has the last word."""
+    """A link of the node that is hit goes down, or dies with its carrier up. `Durations.dead` overrides which."""
 
     def inject(stage: Stage) -> Injection:
         chosen = dead if stage.durations.dead is None else stage.durations.dead
@@ -228,7 +231,7 @@ UPLINK = Kind(KindName.UPLINK, "the active node's public link goes down", _link,
 
 @Kind(KindName.PARTITION, "the VLAN is cut between the nodes, then recovered", _partition, hits=Side.STANDBY)
 def split(stage: Stage) -> Injection:
-    """The VLAN is cut between the nodes only, for a while, then recovered."""
+    """The VLAN is cut between the two nodes only, for some time, then repaired."""
     event = time.monotonic_ns()
     stage.lab.partition(True)
     try:
@@ -240,7 +243,7 @@ def split(stage: Stage) -> Injection:
 
 @Kind(KindName.AGENT_KILL, "the active node's agent is killed", _untouched, survivor_serves=False)
 def agent_killed(stage: Stage) -> Injection:
-    """The agent of the active node is killed; its supervisor starts it anew."""
+    """The agent of the active node is killed; its supervisor restarts it."""
     event = sudden("kill:agent")(stage).event_ns
     adopted = stage.wait_role(stage.victim, Role.ACTIVE, _ADOPT_SECONDS)
     return Injection(event, time.monotonic_ns(), refused="" if adopted else "the agent did not take up its role again")
@@ -248,10 +251,10 @@ def agent_killed(stage: Stage) -> Injection:
 
 @Kind(KindName.AGENT_STOP, "the active node's agent is frozen", _untouched, survivor_serves=False)
 def agent_stopped(stage: Stage) -> Injection:
-    """The agent of the active node is frozen for a while; its watchdog may end that earlier."""
+    """The agent of the active node is frozen for some time; its watchdog may end that earlier."""
     event = sudden("stop:agent")(stage).event_ns
     stage.pass_time(stage.durations.stop_seconds)
-    with contextlib.suppress(LabError):  # between the watchdog's kill and the restart there is nobody to signal
+    with contextlib.suppress(LabError):  # between the watchdog's kill and the restart there is no process to signal
         faults.kind_named("cont:agent").inject(stage.lab, stage.victim)
     adopted = stage.wait_role(stage.victim, Role.ACTIVE, _ADOPT_SECONDS)
     return Injection(event, time.monotonic_ns(), refused="" if adopted else "the agent did not take up its role again")
@@ -259,7 +262,7 @@ def agent_stopped(stage: Stage) -> Injection:
 
 @Kind(KindName.FLUSH, "another tool flushes the active node's ruleset", _flush, survivor_serves=False)
 def ruleset_flushed(stage: Stage) -> Injection:
-    """Another tool throws away the whole nftables ruleset of the active node."""
+    """Another tool flushes the whole nftables ruleset of the active node."""
     namespace = ["ip", "netns", "exec", stage.lab.netns_of(stage.victim)]
     event = sudden(faults.FLUSH)(stage).event_ns
 
@@ -276,7 +279,7 @@ def ruleset_flushed(stage: Stage) -> Injection:
 
 
 def cut_before(lab: Lab, active: str, standby: str) -> tuple[str, str]:
-    """Before a return: the active loses power and the standby takes over. The new (active, absent)."""
+    """Before a return: the active node loses power and the standby takes over. Returns the new (active, absent)."""
     _power.inject(lab, active)
 
     def taken_over() -> bool:
@@ -295,7 +298,7 @@ def cut_before(lab: Lab, active: str, standby: str) -> tuple[str, str]:
     prepare=cut_before,
 )
 def powered_on(stage: Stage) -> Injection:
-    """The node that lost power before comes back."""
+    """The node that lost power comes back."""
     event = time.monotonic_ns()
     stage.lab.boot(stage.victim)
     stage.witnesses.learn_ports()
@@ -311,4 +314,4 @@ SPEAKER_KILL = Kind(KindName.SPEAKER_KILL, "the active node's BGP speaker is kil
 
 _FOUND = {kind.name: kind for kind in list(vars().values()) if isinstance(kind, Kind)}
 KINDS: Mapping[KindName, Kind] = {name: _FOUND[name] for name in KindName}
-"""Every kind by its word. Where a standby is hit, the survivor is the active node, which should stay so."""
+"""Every kind by its name. If a standby is hit, the survivor is the active node, which should stay active."""

@@ -1,4 +1,4 @@
-"""What a drill, a campaign or a bench ran on: processor, kernel, and the versions of what was measured."""
+"""Describes the machine that a drill, chaos run or bench ran on: processor, kernel, and versions of the programs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where something was measured: absolute times mean little without it."""
+    """The machine of a measurement. Absolute times mean little without it."""
 
     cpu: str
     cpus: int
@@ -35,7 +35,7 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """This machine; a program that is not there has the version "none"."""
+    """This machine; a program that is not installed has the version "none"."""
     return Machine(
         cpu=_cpu(),
         cpus=os.cpu_count() or 1,
@@ -45,7 +45,7 @@ def this_machine() -> Machine:
 
 
 def load() -> float:
-    """The load of the last minute."""
+    """The load average of the last minute."""
     return round(os.getloadavg()[0], 2)
 
 
@@ -63,6 +63,6 @@ def _version(argv: tuple[str, ...]) -> str:
 
 
 def version_in(text: str) -> str:
-    """The first dotted number in what a program says about itself."""
+    """The first dotted number in a program's version output."""
     found = re.search(r"\d+(?:\.\d+)+", text)
     return found[0] if found else "unknown"

@@ -1,7 +1,7 @@
-"""Reads capture files and takes the few protocols apart that a drill checks by. Pure: bytes in, records out.
+"""Reads capture files and parses the few protocols that a drill checks. Pure: bytes in, records out.
 
-Captures are made with `tcpdump -i any`, whose link type LINUX_SLL2 says for each packet which switch port
-it passed and in which direction: what comes *in* at a switch port has *left* the host behind it.
+Captures are made with `tcpdump -i any`. Its link type LINUX_SLL2 records for each packet the switch port and the
+direction: what comes *in* at a switch port has *left* the host behind it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Packet:
 
 @dataclass(frozen=True, slots=True)
 class Ipv4:
-    """The parts of an IPv4 packet that are checked."""
+    """The fields of an IPv4 packet that are checked."""
 
     source: str
     destination: str
@@ -46,7 +46,7 @@ class Ipv4:
 
 
 class ResetKind(StrEnum):
-    """What tells an endpoint that its flow is dead."""
+    """The messages that tell an endpoint that its flow is dead."""
 
     TCP_RST = "tcp-rst"
     ICMP_UNREACHABLE = "icmp-unreachable"
@@ -54,11 +54,11 @@ class ResetKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """A RST or an ICMP unreachable, by the flow it speaks of.
+    """A RST or an ICMP unreachable, with the flow that it is about.
 
-    NAT rewrites one endpoint and leaves the other, and never touches the sequence number (or the embedded
-    IP identification): `source`, `destination` and `tag` find the same message on the other side. `sender`
-    and `receiver` are the addresses of the packet itself.
+    NAT rewrites one endpoint, leaves the other, and never changes the sequence number (or the embedded IP
+    identification). So `source`, `destination` and `tag` find the same message on the other side. `sender` and
+    `receiver` are the addresses of the packet itself.
     """
 
     kind: ResetKind
@@ -71,7 +71,7 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class Advert:
-    """One VRRP advertisement; priority 0 means that the sender gives the role away (RFC 9568 5.2.4)."""
+    """One VRRP advertisement; priority 0 means that the sender gives up the role (RFC 9568 5.2.4)."""
 
     source: str
     router_id: int
@@ -80,7 +80,7 @@ class Advert:
 
 @dataclass(frozen=True, slots=True)
 class Arp:
-    """One ARP packet; gratuitous when it speaks of its own sender."""
+    """One ARP packet; it is gratuitous if its sender and its target address are the same."""
 
     operation: int
     sender_mac: str
@@ -105,7 +105,7 @@ class Update:
 
 
 def read_packets(data: bytes) -> Iterator[Packet]:
-    """All complete packets of a capture file; a torn last one is left out. ValueError if it is none."""
+    """All complete packets of a capture file; a torn last one is left out. ValueError if the file is not a capture."""
     if len(data) < 24:
         return
     order = "<" if struct.unpack_from("<I", data)[0] in _FRACTION_NS else ">"
@@ -134,7 +134,7 @@ def _packet(time_ns: int, frame: bytes) -> Packet | None:
 
 
 def ipv4(packet: Packet) -> Ipv4 | None:
-    """The packet's IPv4 layer, None if it has none or is cut."""
+    """The packet's IPv4 layer; None if it has none or is truncated."""
     return _ipv4(packet.payload) if packet.ethertype == ETH_IPV4 else None
 
 
@@ -151,9 +151,9 @@ def _ipv4(data: bytes) -> Ipv4 | None:
 
 
 def reset(packet: Packet) -> Reset | None:
-    """The packet as a reset, None if it is something else.
+    """The packet as a reset; None if it is something else.
 
-    ICMP "fragmentation needed" is a legitimate message of path MTU discovery and no reset.
+    ICMP "fragmentation needed" is a normal message of path MTU discovery, not a reset.
     """
     layer = ipv4(packet)
     if layer is None:
@@ -186,7 +186,7 @@ def _unreachable(layer: Ipv4) -> Reset | None:
 
 
 def advert(packet: Packet) -> Advert | None:
-    """The packet as a VRRP advertisement, None if it is something else."""
+    """The packet as a VRRP advertisement; None if it is something else."""
     layer = ipv4(packet)
     if layer is None or layer.protocol != 112 or len(layer.payload) < 8 or layer.payload[0] & 15 != 1:
         return None
@@ -194,7 +194,7 @@ def advert(packet: Packet) -> Advert | None:
 
 
 def arp(packet: Packet) -> Arp | None:
-    """The packet as ARP for IPv4 over Ethernet, None if it is something else."""
+    """The packet as ARP for IPv4 over Ethernet; None if it is something else."""
     said = read_arp(packet.payload) if packet.ethertype == ETH_ARP else None
     return None if said is None else Arp(said[0], said[1].hex(":"), str(said[2]), str(said[3]))
 

@@ -1,4 +1,4 @@
-"""The traffic programs as the drill holds them: started in lab hosts, talked to by lines, never left behind."""
+"""Runs the traffic programs for a drill: starts them in lab hosts, talks to them by lines, and always ends them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _END_SECONDS = 60.0
 
 Document = dict[str, Any]
 Popen = Callable[..., "subprocess.Popen[bytes]"]
-"""`Lab.popen`: host, argv and the options of subprocess.Popen."""
+"""The type of `Lab.popen`: host, argv and the options of subprocess.Popen."""
 
 
 class Opened:
-    """A context manager of several things: all are closed at its end, or as soon as one cannot be opened."""
+    """A context manager of several others. All are closed at its end, or as soon as one cannot be opened."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -49,7 +49,7 @@ class Opened:
 
 
 class Program:
-    """One traffic program in one host. A thread reads what it says, so that a long record never blocks it."""
+    """One traffic program in one host. A thread reads its output, so that a long record never blocks it."""
 
     def __init__(self, popen: Popen, host: str, module: str, arguments: Sequence[str] = ()) -> None:
         self.name = module
@@ -82,7 +82,7 @@ class Program:
             self._complaint = (self._complaint + line)[-2000:]
 
     def tell(self, command: str) -> None:
-        """Send one command; a program that is gone is noticed by who waits for its answer."""
+        """Send one command. If the program has ended, the call that waits for the answer fails."""
         stream = self._process.stdin
         if stream is not None and not stream.closed:
             try:
@@ -92,23 +92,23 @@ class Program:
                 return
 
     def wait_for(self, key: str, seconds: float) -> Document:
-        """The newest document with `key`, once there is one; LabError when time runs out or the program ends."""
+        """Wait for the newest document with `key`; LabError when time runs out or the program ends."""
         found = self.look_for(key, seconds)
         if found is None:
             raise self._failure(f"did not say {key!r} within {seconds:g} s")
         return found
 
     def check(self) -> None:
-        """LabError if the program has ended by itself."""
+        """LabError if the program has ended on its own."""
         if self._ended:
-            raise self._failure("ended before its time")
+            raise self._failure("ended too early")
 
     def _failure(self, what: str) -> LabError:
         complaint = self._complaint.decode(errors="replace").strip().splitlines()
         return LabError(f"{self.name} {what}" + (f": {complaint[-1]}" if complaint else ""))
 
     def look_for(self, key: str, seconds: float) -> Document | None:
-        """As `wait_for`, but None when time runs out or the program ends."""
+        """Like `wait_for`, but returns None when time runs out or the program ends."""
         deadline = time.monotonic() + seconds
         with self._news:
             while True:
@@ -121,7 +121,7 @@ class Program:
                 self._news.wait(left)
 
     def ask(self, command: str, key: str, seconds: float = 5.0) -> Document:
-        """Send a command and return the document with `key` that is said after it."""
+        """Send a command and return the first document with `key` after it."""
         with self._news:
             self._said = [document for document in self._said if key not in document]
         self.tell(command)
@@ -135,10 +135,10 @@ class Program:
         return record
 
     def close(self) -> None:
-        """Make the program end; for the way out, whatever has happened before."""
+        """End the program, whatever has happened before."""
         stream = self._process.stdin
         if stream is not None:
-            with contextlib.suppress(BrokenPipeError):  # it is gone already
+            with contextlib.suppress(BrokenPipeError):  # it has ended already
                 stream.close()
         try:
             self._process.wait(2.0)

@@ -1,4 +1,4 @@
-"""What a run recorded, as frozen values: the input of the analysis. All times are monotonic nanoseconds."""
+"""The records of one run as frozen values: the input of the analysis. All times are monotonic nanoseconds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """The stream's public address and port as the internet host saw it from a moment on."""
+    """The stream's public address and port, as the internet host saw it from this time on."""
 
     time_ns: int
     address: str
@@ -32,7 +32,7 @@ class UdpRecord:
 
 @dataclass(frozen=True, slots=True)
 class FlowRecord:
-    """One TCP connection; see `traffic_flows.Connection`. 0 and empty mean never and nothing."""
+    """One TCP connection; see `traffic_flows.Connection`. 0 means never, an empty text means nothing."""
 
     kind: str
     server: str
@@ -97,7 +97,7 @@ class RouteChange:
 
 @dataclass(frozen=True, slots=True)
 class NeighbourChange:
-    """A client's idea of the VIP's hardware address changed; `node` is the owner, empty if it is none."""
+    """A client's neighbour entry for the VIP changed; `node` owns the new hardware address, empty if no node does."""
 
     time_ns: int
     node: str
@@ -116,7 +116,7 @@ class AgentStep:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What the runner itself found out about the event, beside traffic and taps; None = not looked at."""
+    """What the runner itself observed about the event, beside traffic and taps; None = not observed."""
 
     active_before: str
     active_after: str | None = None
@@ -130,10 +130,10 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class RunData:
-    """Everything of one run; `event_ns` ends the baseline.
+    """Everything that one run recorded; `event_ns` ends the baseline.
 
-    `probe_ns` is when the flows were asked for proof, `answer_by_ns` until when they had to give it, `end_ns` when
-    the taps closed, `cut_ns` when the victim lost power, if it did.
+    At `probe_ns` the flows were asked for proof, which had to come by `answer_by_ns`. The taps closed at `end_ns`. The
+    victim lost power at `cut_ns`, if it did.
     """
 
     victim: str

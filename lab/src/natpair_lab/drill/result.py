@@ -1,4 +1,4 @@
-"""What a drill reports: one `RunResult` a run, and a `Report` over all of them. Frozen, and JSON by itself."""
+"""The report of a drill: one `RunResult` per run, and a `Report` over all of them. Frozen, and convertible to JSON."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Runs a drill: finds or builds a lab, repeats the event under traffic, has the records checked.
+"""Runs a drill: finds or builds a lab, repeats the event under traffic, and has the records checked.
 
-The order inside a run matters: the taps open before the traffic and close before it ends, the flows stand at
-least `BASELINE_SECONDS` before the event, and nothing is computed while something is measured.
+The order inside a run matters. The taps open before the traffic and close before it ends. The flows are at least
+`BASELINE_SECONDS` old at the event. Nothing is computed while something is measured.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from natpair_lab.testbed.wait import wait_until
 from natpair_lab.testbed.world import DEFAULT_NAME, Lab
 
 BASELINE_SECONDS = 5.2
-"""Undisturbed time before each event: 5 s are promised, a little more makes them sure."""
+"""Undisturbed time before each event. 5 s are promised; slightly more makes sure of them."""
 
 RECOVERED_WITHIN_SECONDS = 9.0
 PATIENT_SECONDS = 60.0
-"""How long a drill waits for the stream to work again, as a rule and with a patient kind."""
+"""How long a drill waits for the stream to work again: normally, and with a patient kind."""
 
 _CALM_SECONDS = 0.3
 _PROVE_WITHIN_SECONDS = 10.0
@@ -48,7 +48,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line asks for."""
+    """The options of the command line."""
 
     kind: KindName
     runs: int = 1
@@ -63,7 +63,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class _Marks:
-    """The moments of a run that the runner itself knows."""
+    """The times of a run that the runner itself sets."""
 
     baseline_from_ns: int
     probe_ns: int
@@ -72,9 +72,9 @@ class _Marks:
 
 
 def drill(options: Options, progress: Progress, *, kind: Kind | None = None) -> Report:
-    """Run the whole drill and return its report; LabError when the lab or the pair does not play along.
+    """Run the whole drill and return its report. LabError if the lab or the pair fails before a run can be measured.
 
-    `kind` replaces the one of the table: a drill of one's own, or one that is sabotaged to see a bound fail.
+    `kind` replaces the kind of the table, for a drill of your own or one that is broken on purpose to see a bound fail.
     """
     _check(options)
     with a_lab(options, progress) as lab:
@@ -82,7 +82,7 @@ def drill(options: Options, progress: Progress, *, kind: Kind | None = None) -> 
 
 
 def drill_in(lab: Lab, options: Options, progress: Progress, *, kind: Kind | None = None) -> Report:
-    """The drill in a lab that is up; what `options` says about building one is not looked at."""
+    """Run the drill in a lab that is up; the parts of `options` about building one are ignored."""
     chosen = kind or KINDS[options.kind]
     started = time.monotonic()
     with _fabric(lab, options):
@@ -99,7 +99,7 @@ def _check(options: Options) -> None:
 
 @contextmanager
 def a_lab(options: Options, progress: Progress) -> Iterator[Lab]:
-    """The running lab of that name, or else one built now and removed afterwards, whatever happens."""
+    """The running lab of that name, or one that is built now and always removed afterwards."""
     if (netns.LABS / options.name).exists():
         lab = Lab.attach(options.name)
         _fits(lab, options)
@@ -125,7 +125,7 @@ def _fits(lab: Lab, options: Options) -> None:
 
 @contextmanager
 def _fabric(lab: Lab, options: Options) -> Iterator[None]:
-    """The fabric as asked for, and afterwards as it was."""
+    """Set the fabric as the options ask, and restore it afterwards."""
     before = lab.knobs()
     if options.fabric is None or options.fabric == before:
         yield
@@ -159,7 +159,7 @@ def _all_runs(lab: Lab, kind: Kind, options: Options, progress: Progress) -> tup
 
 
 def _wait_best_path(lab: Lab, active: str) -> None:
-    """A slow or load-sharing fabric may still point elsewhere; the run should begin with replies at the active."""
+    """Wait until the fabric's best path is the active node. A slow or load-sharing fabric may need some time."""
     if lab.knobs().load_share:
         return
     wait_until(
@@ -171,7 +171,7 @@ def _wait_best_path(lab: Lab, active: str) -> None:
 
 
 def one_run(lab: Lab, kind: Kind, options: Options, active: str, victim: str) -> tuple[RunData, bool]:
-    """One event under traffic: everything recorded, and whether the tools had real-time priority."""
+    """Run one event under traffic. Returns everything recorded, and whether the tools had real-time priority."""
     survivor = next(node for node in lab.nodes if node != victim)
     servers = [str(address.ip) for address in lab.topology.internet]
     holders = len(shared_out(options.flows))
@@ -210,10 +210,10 @@ def one_run(lab: Lab, kind: Kind, options: Options, active: str, victim: str) ->
 
 
 def _settle(stage: Stage, kind: Kind, injection: Injection) -> int:
-    """Wait until the stream works again (not for ever), let it calm down, and start the proof of the flows."""
+    """Wait until the stream works again (with a limit) and calms down, then start the proof of the flows."""
     limit, moment = RECOVERED_WITHIN_SECONDS, injection.settled_ns
     if kind.patient:
-        # Some events are felt only a little later, such as the end of a session.
+        # Some events take effect a little later, such as the end of a session.
         limit, moment = PATIENT_SECONDS, moment + _FELT_WITHIN_NS
     stage.traffic.wait_echoed_after(moment, limit - _CALM_SECONDS)
     stage.pass_time(_CALM_SECONDS)
@@ -221,26 +221,26 @@ def _settle(stage: Stage, kind: Kind, injection: Injection) -> int:
 
 
 def answer_by(kind: Kind, injection: Injection, probe_ns: int, asking_seconds: float) -> int:
-    """Until when a flow must have given proof that it lives, monotonic nanoseconds.
+    """The time by which a flow must have given proof that it lives, in monotonic nanoseconds.
 
-    `asking_seconds` is how long it takes to ask all flows: beyond five it comes on top.
+    `asking_seconds` is how long it takes to ask all flows. What exceeds five seconds is added.
     """
     more = max(0.0, asking_seconds - _ASKED_WITHIN_SECONDS)
     if kind.patient:
-        # TCP asks again at twice the interval each time: after 12 s without a path maybe only after 12 more.
+        # TCP doubles its retransmission interval each time: after 12 s without a path it may only send after 12 more.
         return probe_ns + int((_PATIENT_PROOF_SECONDS + more) * 1e9)
     return max(injection.event_ns, injection.settled_ns) + int((_PROVE_WITHIN_SECONDS + more) * 1e9)
 
 
 def _prove(stage: Stage, kind: Kind, injection: Injection, answer_by_ns: int) -> None:
     """Wait for the proof of every flow, and at least as long as the kind wants to be watched."""
-    # Half a second beyond the limit: a late answer should be seen and checked late, not go unreadable.
+    # Half a second beyond the limit, so that a late answer is recorded as late and not as missing.
     stage.traffic.wait_proven(answer_by_ns / 1e9 + _PROVE_MARGIN_SECONDS)
     stage.pass_time(injection.event_ns / 1e9 + kind.after_seconds - time.monotonic())
 
 
 def _active_after(lab: Lab, expected: str) -> str | None:
-    """Who is active when all is over; the expected node is given a moment to say so."""
+    """The node that is active at the end; the expected node gets some time to report it."""
     deadline = time.monotonic() + _ROLE_SECONDS
 
     def settled() -> tuple[str | None] | None:

@@ -1,4 +1,4 @@
-"""What an event or a fault has in its hands: the lab, the running traffic, who is who, and how long things last."""
+"""What an event or a fault can use: the lab, the running traffic, the nodes and their roles, and durations."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _SLACK_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Durations:
-    """How long the long kinds last, and how a link dies. Seconds."""
+    """Durations of the kinds that last, in seconds, and how a link dies."""
 
     partition_seconds: float = 130.0
     stop_seconds: float = 60.0
     dead: bool | None = None
-    """Kill a link with its carrier still up (True) or with it (False); None: as the kind has it."""
+    """Whether a killed link keeps its carrier (True) or loses it (False); None: the kind decides."""
 
 
 @dataclass(frozen=True, slots=True)
 class Injection:
-    """What the injector knows: monotonic nanoseconds, None for what did not happen."""
+    """What the injector knows: times in monotonic nanoseconds, None for what did not happen."""
 
     event_ns: int
     settled_ns: int
@@ -40,18 +40,18 @@ class Injection:
     standby_synced: bool | None = None
     refused: str = ""
     refusals: tuple[str, ...] = ()
-    """What the agent said to orders that had to be repeated, each sentence once, in order."""
+    """The agent's answers to orders that had to be repeated, each sentence once, in order."""
 
 
 @dataclass(slots=True)
 class Scene:
-    """A lab under traffic, and what everything that happens in it does."""
+    """A lab under traffic, and the actions that every event and fault needs."""
 
     lab: Lab
     traffic: Traffic
 
     def pass_time(self, seconds: float) -> None:
-        """Let the traffic run for a while; LabError as soon as one of its programs is gone."""
+        """Let the traffic run for some time; LabError as soon as one of its programs has ended."""
         end = time.monotonic() + seconds
 
         def over() -> bool:
@@ -61,7 +61,7 @@ class Scene:
         wait_until(over, deadline_seconds=max(0.0, seconds) + _SLACK_SECONDS, what="the end of a watch")
 
     def order(self, node: str, verb: str, *, force: bool = False) -> tuple[bool, str]:
-        """Give a node's agent an order such as `switchover`; whether it was carried out, and what it said."""
+        """Give a node's agent an order such as `switchover`. Returns whether it was carried out, and the answer."""
         try:
             socket = self.lab.ref(node).path(AGENT_SOCKET)
             answer = agentsocket.order(verb, force=force, timeout=_ASK_SECONDS, socket_path=socket)
@@ -80,7 +80,7 @@ class Stage(Scene):
     durations: Durations
 
     def wait_role(self, node: str, role: Role, seconds: float) -> bool:
-        """Wait until a node's agent says that it has a role with everything that belongs to it done."""
+        """Wait until a node's agent reports that it has a role and has completed every step of it."""
         deadline = time.monotonic() + seconds
 
         def done() -> str:
@@ -95,6 +95,6 @@ class Stage(Scene):
 
 
 def active_node(lab: Lab) -> str | None:
-    """The one node whose agent says it is active; None if that is nobody or both."""
+    """The only node whose agent reports that it is active; None if no or both agents do."""
     claiming = [node for node in lab.nodes if lab.role(node) is Role.ACTIVE]
     return claiming[0] if len(claiming) == 1 else None

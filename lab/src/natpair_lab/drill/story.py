@@ -90,7 +90,7 @@ def _planned(lab: Lab, narrator: Narrator, active: str, standby: str) -> Report:
 
 def _crash(lab: Lab, narrator: Narrator) -> Report:
     narrator.chapter(4, "Power cut: the active node loses power")
-    narrator.tell("Both cables are cut first, then all processes are killed: no daemon can say goodbye.")
+    narrator.tell("Both cables are cut first, then all processes are killed: no daemon can announce its end.")
     report = drill_in(lab, Options(KindName.CRASH), narrator.progress)
     _show(report, narrator)
     run = report.runs[0]

@@ -1,7 +1,7 @@
-"""Independent witnesses: captures on both switches, and the fabric's and a client's routing news.
+"""The independent witnesses: captures on both switches, and monitors of the fabric's routes and a client's neighbours.
 
-A tap is a tcpdump in a switch's namespace with a filter that lets only the checked packets through, so that
-the traffic of the drill costs it nothing. Nothing here asks a node what it believes.
+A tap is a tcpdump in a switch's namespace. Its filter passes only the packets that are checked, so the drill's own
+traffic costs it nothing. Nothing here asks a node about its own state.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LLADDR = re.compile(r"^(?P<address>\S+) dev \S+ lladdr (?P<mac>[0-9a-f:]{17})")
 
 
 def private_networks(private: IPv4Network) -> tuple[IPv4Network, ...]:
-    """The ranges that must never be a source on an uplink: RFC 1918 and the pair's own private subnet."""
+    """The networks that must never be a source on an uplink: RFC 1918 and the pair's own private subnet."""
     return (*_PRIVATE, *([] if any(private.subnet_of(known) for known in _PRIVATE) else [private]))
 
 
@@ -54,7 +54,7 @@ class Port:
 
 
 class Tap:
-    """One running tcpdump; `stop` ends it, after which `packets` reads what it wrote."""
+    """One running tcpdump; `stop` ends it, then `packets` reads what it wrote."""
 
     def __init__(self, netns: str, expression: str, file: Path) -> None:
         self.file = file
@@ -67,13 +67,13 @@ class Tap:
         self._told = b""
 
     def wait_listening(self) -> None:
-        """Return once packets are being captured; LabError if tcpdump does not get that far."""
+        """Wait until packets are being captured; LabError if tcpdump does not start."""
         deadline = time.monotonic() + _START_SECONDS
         while b"listening on" not in self._told:
             if not self._read_stderr(deadline - time.monotonic()):
                 self.stop()
                 detail = self._told.decode(errors="replace").strip().splitlines()
-                raise LabError(f"tcpdump did not start: {detail[-1] if detail else 'no word from it'}")
+                raise LabError(f"tcpdump did not start: {detail[-1] if detail else 'no output'}")
 
     def _read_stderr(self, seconds: float) -> bool:
         stream = self._process.stderr
@@ -94,13 +94,13 @@ class Tap:
 
     @property
     def lost(self) -> int:
-        """Packets that the kernel could not hand to the tap: more than 0 makes its silence worthless.
+        """Packets that the kernel could not pass to the tap. If there are any, packets may be missing in the capture.
 
-        LabError if tcpdump did not live to count them: whatever came after its end was not seen.
+        LabError if tcpdump ended too early to count them: everything after its end is missing.
         """
         found = re.search(rb"(\d+) packets? dropped by kernel", self._told)
         if found is None:
-            raise LabError(f"tcpdump ended before its time: {self.file.name} is not the whole story")
+            raise LabError(f"tcpdump ended too early: {self.file.name} is incomplete")
         return int(found[1])
 
     def packets(self) -> Iterator[pcap.Packet]:
@@ -114,7 +114,7 @@ class Monitor:
     def __init__(self, netns: str, what: str, file: Path) -> None:
         self.file = file
         self._output: IO[bytes] = file.open("wb")
-        # One line per object; UTC, or the time stamps would be in whatever zone the machine keeps.
+        # One line per object. UTC; otherwise the time stamps would be in the machine's time zone.
         argv = ["ip", "-ts", "-o", "-n", netns, "monitor", *what.split()]
         self._process = subprocess.Popen(
             argv,
@@ -127,21 +127,21 @@ class Monitor:
         self._died = False
 
     def stop(self) -> None:
-        """End the watch; all its lines are on disk."""
+        """End the monitor; all its lines are on disk."""
         if not self._output.closed:
             self._died = self._process.poll() is not None
         end(self._process)
         self._output.close()
 
     def lines(self) -> list[str]:
-        """All lines seen; LabError if the watch had ended before it was stopped: its silence proves nothing."""
+        """All lines; LabError if the monitor ended before it was stopped: then lines may be missing."""
         if self._died:
-            raise LabError(f"ip monitor ended before its time: {self.file.name} is not the whole story")
+            raise LabError(f"ip monitor ended too early: {self.file.name} is incomplete")
         return self.file.read_text(errors="replace").splitlines()
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Ask a child to finish, and make it finish."""
+    """Ask a child process to end; kill it if it does not."""
     process.terminate()
     try:
         process.wait(_STOP_SECONDS)
@@ -157,7 +157,7 @@ def tap_record(
     private: Sequence[IPv4Network],
     offset_ns: int,
 ) -> TapRecord:
-    """What the packets of one switch's tap mean. `offset_ns` is added to make times monotonic."""
+    """The record of one switch's tap. `offset_ns` is added to make times monotonic."""
     leaks: list[Seen[Leak]] = []
     resets: list[Seen[pcap.Reset]] = []
     adverts: list[Seen[pcap.Advert]] = []
@@ -189,7 +189,7 @@ def _leak(packet: pcap.Packet, private: Sequence[IPv4Network]) -> Leak | None:
 
 
 def merge(records: Sequence[TapRecord], lost: int = 0) -> TapRecord:
-    """Several taps as one, in order of time."""
+    """Merge several taps into one, in order of time."""
     return TapRecord(
         tuple(sorted((item for record in records for item in record.leaks), key=_time)),
         tuple(sorted((item for record in records for item in record.resets), key=_time)),
@@ -219,9 +219,10 @@ def timed_lines(lines: Iterable[str], offset_ns: int) -> Iterator[tuple[int, str
 def route_changes(
     lines: Iterable[str], fip: str, table: str, owners: Mapping[str, str], offset_ns: int
 ) -> tuple[RouteChange, ...]:
-    """How the fabric's route for `fip` moved; `owners` maps next-hop addresses to nodes.
+    """The changes of the fabric's route for `fip`; `owners` maps next-hop addresses to nodes.
 
-    Only `table` counts, the one the fabric forwards by; the other holds news that a slow fabric has not taken up.
+    Only `table` counts, by which the fabric forwards. The other table holds changes that a slow fabric has not applied
+    yet.
     """
     changes = []
     for time_ns, text in timed_lines(lines, offset_ns):
@@ -238,7 +239,7 @@ def route_changes(
 def neighbour_changes(
     lines: Iterable[str], vip: str, owners: Mapping[str, str], offset_ns: int
 ) -> tuple[NeighbourChange, ...]:
-    """How a client's entry for the VIP moved; `owners` maps hardware addresses to nodes."""
+    """The changes of a client's entry for the VIP; `owners` maps hardware addresses to nodes."""
     changes: list[NeighbourChange] = []
     for time_ns, text in timed_lines(lines, offset_ns):
         found = _LLADDR.match(text)

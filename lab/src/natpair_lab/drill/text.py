@@ -1,4 +1,7 @@
-"""A report as text: a table of runs, a timeline of the worst run, and the limits that did not hold. Pure."""
+"""Renders a drill's report as text: a table of runs, a timeline of the worst run, and the bounds that did not hold.
+
+Pure.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All the traffic of one run as one thing: started together, proven together, ended together."""
+"""The traffic of one run: starts, proves and ends all traffic programs together."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ MAX_FLOWS = 100_000
 _MANY_FLOWS = 1000
 _FEW_PER_SECOND, _MANY_PER_SECOND = 500.0, 2500.0
 _CLIENT_PER_SECOND = 900.0
-"""How fast flows are opened: all of a small set, all of a large one, and at most by one client, which has its limit."""
+"""How many flows are opened per second: for a small set, for a large one, and at most by one client, which has a limit.
+"""
 _OPEN_SECONDS = 60.0
 _SLOWEST_OPEN_PER_SECOND = 500
 _ASK_SECONDS = 10.0
@@ -77,7 +78,7 @@ class Traffic(Opened):
         self.real_time = bool(self._stream.wait_for("ready", START_SECONDS)["real_time"])
 
     def _holder(self, number: int, share: tuple[int, int], holders: int) -> Program:
-        """One of the processes that hold the standing flows together, each with an address of its own if there are."""
+        """One of the processes that share the standing flows, each with its own address if there are enough."""
         first, count = share
         speed = _MANY_PER_SECOND / holders if self._flow_count > _MANY_FLOWS else _FEW_PER_SECOND
         arguments = ["--flows", str(count), "--first", str(first), "--total", str(self._flow_count)]
@@ -87,7 +88,7 @@ class Traffic(Opened):
         return self._program(FLOW_CLIENT, "traffic_tcp_client", *self._servers, *arguments)
 
     def wait_open(self) -> None:
-        """Return when the standing flows are open."""
+        """Wait until all standing flows are open."""
         deadline = time.monotonic() + _OPEN_SECONDS + self._flow_count / _SLOWEST_OPEN_PER_SECOND
         for holder in self._flows:
             holder.wait_for("open", max(0.0, deadline - time.monotonic()))
@@ -98,7 +99,7 @@ class Traffic(Opened):
         return self._flow_count / probes_per_second(self._flow_count)
 
     def echoed_after(self, moment_ns: int) -> bool:
-        """Whether a packet of the stream that was sent after a moment has been echoed."""
+        """Whether a packet of the stream that was sent after this time has been echoed."""
         return int(self._stream.ask("state", "newest_echoed_ns")["newest_echoed_ns"]) > moment_ns
 
     def wait_echoed_after(self, moment_ns: int, seconds: float) -> bool:
@@ -113,12 +114,12 @@ class Traffic(Opened):
         return wait_until(outcome, deadline_seconds=seconds + _ASK_SECONDS, what="an echo") == "echoed"
 
     def check(self) -> None:
-        """LabError if one of the programs has ended: what follows would measure nothing."""
+        """LabError if one of the programs has ended: the rest of the run would measure nothing."""
         for program in self._programs:
             program.check()
 
     def begin_proof(self) -> int:
-        """Ask every flow for proof that it lives; the moment of asking."""
+        """Ask every flow for proof that it lives; returns the time of asking."""
         moment = time.monotonic_ns()
         for client in (*self._flows, self._connector):
             client.tell("probe")
@@ -130,7 +131,7 @@ class Traffic(Opened):
             client.look_for("probed", max(0.0, deadline - time.monotonic()))
 
     def finish(self) -> TrafficRecord:
-        """End the traffic and return what was recorded; a broken program raises LabError."""
+        """End the traffic and return the records. LabError if a program failed."""
         udp = udp_record(self._stream.finish("udp"))
         connections = flow_records(self._connector.finish("flows"))
         flows = [flow for holder in self._flows for flow in flow_records(holder.finish("flows"))]
@@ -138,14 +139,14 @@ class Traffic(Opened):
 
 
 def shared_out(flows: int) -> list[tuple[int, int]]:
-    """The standing flows shared out to as many processes as it takes: number of the first flow, and how many."""
+    """Divide the standing flows among the processes: the number of the first flow, and how many, for each."""
     holders = math.ceil(flows / FLOWS_PER_PROCESS)
     edges = [flows * number // holders for number in range(holders + 1)]
     return [(first, last - first) for first, last in pairwise(edges)]
 
 
 def spare(network: IPv4Network, taken: Collection[IPv4Address], count: int) -> tuple[IPv4Address, ...]:
-    """At most `count` addresses of `network` that nobody has, from its end; fewer where it has no more."""
+    """At most `count` free addresses of `network`, from its end; fewer if it has no more."""
     top, bottom = int(network.broadcast_address) - 1, int(network.network_address)
     free = (address for number in range(top, bottom, -1) if (address := IPv4Address(number)) not in taken)
     return tuple(address for address, _ in zip(free, range(count), strict=False))
@@ -153,9 +154,9 @@ def spare(network: IPv4Network, taken: Collection[IPv4Address], count: int) -> t
 
 @contextmanager
 def more_addresses(lab: Lab, client: str, count: int) -> Iterator[Sequence[str]]:
-    """Give `client` so many addresses more, as far as the private subnet has them; taken away at the end.
+    """Add up to `count` addresses to `client`, as far as the private subnet has them; removed at the end.
 
-    A gateway bounds what one client may have: a hundred thousand connections must come from several.
+    A gateway limits the flows of one client, so 100,000 connections must come from several.
     """
     network = lab.gateway.private_network
     nodes = (node.private_address.ip for node in lab.gateway.node)

@@ -1,8 +1,8 @@
-"""What the traffic programs share: the frame on the wire, the clock, priority, and the talk with the drill.
+"""What the traffic programs share: the frame on the wire, the clock, priority, and the protocol with the drill.
 
-Each program is driven by lines on its standard input and answers with one JSON document a line on its
-standard output; when the input closes it ends, so that a drill that dies takes its traffic along. The
-programs run inside lab hosts beside the daemons they measure: standard library only, nothing heavy.
+Each program reads commands as lines from its standard input and writes one JSON document per line to its standard
+output. It ends when the input closes, so that its traffic stops if a drill crashes. The programs run inside lab hosts
+beside the daemons they measure, so they use only the standard library and stay small.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _MANY_FLOWS = 10_000
 
 
 def probes_per_second(flows: int) -> int:
-    """How fast a standing set is asked for proof: gently, unless that took longer than half a minute."""
+    """The rate at which a standing set is asked for proof: slow, but fast enough to end within 30 s."""
     return 2000 if flows <= _MANY_FLOWS else 4000
 
 
@@ -57,7 +57,7 @@ def pack_frame(kind: int, stamp: int, address: bytes = b"\0\0\0\0", port: int = 
 
 
 def unpack_frame(data: bytes) -> Frame | None:
-    """The frame in 32 bytes, or None if they are not one."""
+    """The frame in 32 bytes; None if they are not one."""
     magic, kind, port, stamp, address = FRAME.unpack(data)
     if magic != MAGIC:
         return None
@@ -65,10 +65,10 @@ def unpack_frame(data: bytes) -> Frame | None:
 
 
 def raise_priority(priority: int) -> bool:
-    """Ask for round-robin real-time scheduling; False where the machine does not allow it.
+    """Ask for round-robin real-time scheduling; False if the machine does not allow it.
 
-    On two cores the scheduler's own noise otherwise shows as gaps of tens of milliseconds. The
-    priority stays below Keepalived's 50, which must win over the tool that measures it.
+    Without it, on two cores, the scheduler's own noise shows as gaps of tens of milliseconds. The priority stays below
+    Keepalived's 50, which must win over the tool that measures it.
     """
     if priority <= 0:
         return False
@@ -80,20 +80,20 @@ def raise_priority(priority: int) -> bool:
 
 
 def allow_open_files(count: int) -> None:
-    """Raise the limit of open files to `count` where the machine allows it."""
+    """Raise the limit of open files to `count` if the machine allows it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (count, max(count, hard)))
 
 
 def say(document: object) -> None:
-    """Write one JSON document as a line to standard output, at once."""
+    """Write one JSON document as a line to standard output, and flush it."""
     sys.stdout.write(json.dumps(document, separators=(",", ":")) + "\n")
     sys.stdout.flush()
 
 
 class Commands:
-    """Lines from standard input, read without blocking; a closed input reads as the command `stop`."""
+    """Reads lines from standard input without blocking; a closed input reads as the command `stop`."""
 
     def __init__(self, descriptor: int = 0) -> None:
         self.descriptor = descriptor

@@ -1,4 +1,4 @@
-"""One client connection and the book it keeps: when it opened, what came back, how it ended."""
+"""One client connection and its record: when it opened, what came back, how it ended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from natpair_lab.drill.traffic_common import (
 )
 
 PROOF_AFTER_NS = 300_000_000
-"""A flow the server speaks on is proven when data still comes this long after the probe: no left-over in a queue."""
+"""A flow to which the server sends is proven if data still comes this long after the probe: then it was not queued."""
 
 _BIND_ADDRESS_NO_PORT = 24
 """IP_BIND_ADDRESS_NO_PORT of ip(7), which the socket module does not name."""
@@ -57,7 +57,7 @@ class Connection:
         self.link = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self.link.setblocking(False)
         if source:
-            # The port is chosen when it connects: then it need only be free towards that server.
+            # The port is chosen at connect, so it only has to be free towards that server.
             self.link.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
             self.link.bind((source, 0))
         self.descriptor = self.link.fileno()
@@ -87,11 +87,11 @@ class Connection:
 
     @property
     def settled(self) -> bool:
-        """Whether the proof round has nothing more to learn about this flow."""
+        """Whether the proof round can learn nothing more about this flow."""
         return bool(self.proven or self.error or self.connect_error)
 
     def finish_connect(self) -> None:
-        """Note how the connection attempt ended, and say hello, which tells the server the kind."""
+        """Record how the connection attempt ended. Send the first frame, which tells the server the flow's kind."""
         code = self.link.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             self._refuse(code)
@@ -101,7 +101,7 @@ class Connection:
         self.send(self.opened)
 
     def send(self, stamp: int) -> None:
-        """Send one frame. A full buffer loses the message, never a part of it: frames are far smaller."""
+        """Send one frame. A full buffer loses the whole message, never a part of it: frames are far smaller."""
         try:
             self.link.send(pack_frame(self.kind, stamp))
         except BlockingIOError:
@@ -124,7 +124,7 @@ class Connection:
             self.send(stamp)
 
     def read(self) -> None:
-        """Take in what has arrived and note what it proves."""
+        """Read what has arrived and record what it proves."""
         try:
             data = self.link.recv(262144)
         except BlockingIOError:
@@ -148,7 +148,7 @@ class Connection:
         for at in range(0, whole, FRAME.size):
             frame = unpack_frame(data[at : at + FRAME.size])
             if frame is None:
-                break  # filler of a bulk flow after its greeting
+                break  # filler data of a bulk flow after its greeting
             self._take(frame.stamp, f"{frame.address}:{frame.port}")
         return data
 
@@ -163,7 +163,7 @@ class Connection:
                 self.proven = self.proven or self.last_received
 
     def record(self) -> dict[str, object]:
-        """All that was noted, as plain JSON values."""
+        """The record, as plain JSON values."""
         return {
             "kind": KIND_NAMES[self.kind],
             "server": f"{self.target[0]}:{self.target[1]}",
@@ -181,7 +181,7 @@ class Connection:
 
 
 def kind_of(index: int, count: int) -> int:
-    """Which kind the flow number `index` of `count` is: mostly echo, some idle, some pushed to, a few bulk."""
+    """The kind of the flow number `index` of `count`: mostly echo, some idle, some push, a few bulk."""
     bulk = min(MAX_BULK, count // 10)
     pushed = min(MAX_PUSHED, count // 10)
     if index < bulk:

@@ -1,8 +1,8 @@
-"""TCP flows through the gateway, held by one process: a standing set, or a new one every few milliseconds.
+"""Holds TCP flows through the gateway in one process: a standing set, or a new flow every few milliseconds.
 
-Commands on standard input: `probe` starts the proof round (each flow must answer or receive once more;
-no further connection is opened), `stop` prints the record of all flows. Says `open` when the standing set
-is complete and `probed` when every flow has been proven or has failed.
+Commands on standard input: `probe` starts the proof round (each flow must answer or receive once more; no further
+connection is opened), `stop` prints the record of all flows. The program prints `open` when the standing set is
+complete, and `probed` when every flow has been proven or has failed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TICK_SECONDS = 0.01
 
 
 class FlowSet:
-    """All flows of one process, its epoll, and the schedule of who speaks when."""
+    """All flows of one process, its epoll, and the schedule of their messages."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class FlowSet:
         share: tuple[int, int] | None = None,
         source: str = "",
     ) -> None:
-        # Where several processes hold one standing set: the number of the first flow here, and how many there are.
+        # If several processes share one standing set: the number of the first flow here, and how many there are.
         self.first, self.total = share or (0, count)
         self.servers = servers
         self.source = source
@@ -63,7 +63,7 @@ class FlowSet:
         self.probe_every_ns = 1_000_000_000 * self.total // (probes_per_second(self.total) * count)
 
     def run(self, commands: Commands) -> None:
-        """Work until told to stop."""
+        """Work until stopped."""
         self.poller.register(commands.fileno(), select.EPOLLIN)
         while True:
             for descriptor, _ in self.poller.poll(self._wait_seconds(), 256):
@@ -119,7 +119,7 @@ class FlowSet:
             return
         self.poller.modify(flow.descriptor, select.EPOLLIN)
         if flow.kind == KIND_ECHO:
-            # Spread over the period, or ten thousand flows would speak in the rhythm they were opened in.
+            # Spread over the period; otherwise 10,000 flows would send in the rhythm in which they were opened.
             offset = (flow.descriptor * 7919 % 1000) * self.period_ns // 1000
             heapq.heappush(self.due, (flow.opened + offset, flow.descriptor))
         if self.probing:
@@ -141,7 +141,7 @@ class FlowSet:
                 heapq.heappush(self.due, (max(due + self.period_ns, now), descriptor))
 
     def begin_probe(self) -> None:
-        """Start the proof round over all flows that still live."""
+        """Start the proof round over all flows that are still alive."""
         self.probing = True
         self.to_probe.extend(flow for flow in self.flows if flow.live)
         self._next_probe_ns = time.monotonic_ns()

@@ -1,7 +1,7 @@
-"""The TCP side of the internet host: echo, periodic push and rate-limited bulk on several ports.
+"""The TCP server on the internet host: echo, periodic push and rate-limited bulk on several ports.
 
-Right after accept the server says which address and port it sees; every echo and push repeats it, so that
-a client notices a mapping that changed. One process and one epoll hold all flows.
+Right after accept the server sends the address and port that it sees. Every echo and push repeats them, so that a
+client notices a changed mapping. One process and one epoll hold all flows.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Peer:
         self.pending = b""
 
     def send(self, kind: int, stamp: int) -> None:
-        """Send one frame; a full or dead socket is left to the reader's next event."""
+        """Send one frame; the next read event handles a full or dead socket."""
         with contextlib.suppress(OSError):
             self.link.send(pack_frame(kind, stamp, self.address, self.port))
 
@@ -72,7 +72,7 @@ class Server:
             self.poller.register(descriptor, select.EPOLLIN)
 
     def serve(self, commands: Commands) -> None:
-        """Serve until told to stop."""
+        """Serve until stopped."""
         self.poller.register(commands.fileno(), select.EPOLLIN)
         tick, due = 0, time.monotonic()
         while True:
@@ -96,7 +96,7 @@ class Server:
                 link, (address, port) = listener.accept()
             except BlockingIOError:
                 return
-            except OSError:  # the connection died while it waited in the backlog
+            except OSError:  # the connection ended while it waited in the backlog
                 continue
             link.setblocking(False)
             link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -139,7 +139,7 @@ class Server:
         for peer in self.bulk.values():
             with contextlib.suppress(OSError):
                 peer.link.send(self.filler)
-        # A tenth of the pushed flows each tick: 200 ms a flow without a burst of all at once.
+        # A tenth of the push flows each tick: one message per 200 ms and flow, without one large burst.
         now = time.monotonic_ns()
         for descriptor, peer in self.pushed.items():
             if descriptor % PUSH_EVERY_TICKS == tick % PUSH_EVERY_TICKS:
@@ -147,7 +147,7 @@ class Server:
 
 
 def listen(bind: str, port: int) -> socket.socket:
-    """A listening socket with a backlog deep enough for thousands of flows opened at once.
+    """A listening socket with a backlog long enough for thousands of flows that open at once.
 
     Several servers may share its port: the kernel spreads the connections over them.
     """

@@ -1,8 +1,8 @@
-"""The stream that measures the outage: sequenced datagrams at a fixed rate, and when each echo came back.
+"""Sends the stream that measures the outage: numbered datagrams at a fixed rate, and when each echo came back.
 
-Times are CLOCK_MONOTONIC nanoseconds, which all namespaces of a machine share. `state` on standard input
-is answered with the send time of the newest packet that was echoed; `stop` ends the stream, waits for
-echoes still under way (at most `LOST_AFTER_NS`) and prints the whole record.
+Times are CLOCK_MONOTONIC nanoseconds, which all namespaces of a machine share. `state` on standard input is answered
+with the send time of the newest packet that was echoed. `stop` ends the stream, waits for echoes in flight (at most
+`LOST_AFTER_NS`) and prints the whole record.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_BURST = 50
 
 
 class Stream:
-    """One echo stream: what was sent, what came back, and from where the server saw it come."""
+    """One echo stream: what was sent, what came back, and the source address that the server saw."""
 
     def __init__(self, link: socket.socket, interval_ns: int) -> None:
         self.link = link
@@ -38,7 +38,7 @@ class Stream:
         return max(0, self._next_ns - now_ns) / 1e9
 
     def send_due(self) -> None:
-        """Send what is due. After a stall the schedule catches up, so that the rate holds over the run."""
+        """Send what is due. After a stall the stream catches up, so that the average rate holds over the run."""
         for _ in range(MAX_BURST):
             now = time.monotonic_ns()
             if now < self._next_ns:
@@ -49,18 +49,18 @@ class Stream:
             self.received.append(0)
             try:
                 self.link.send(packet)
-            except OSError:  # counted as sent and never answered, which is what the client lived through
+            except OSError:  # counts as sent and never answered, as a client would see it
                 self.socket_errors += 1
         self._next_ns = time.monotonic_ns()
 
     def receive(self) -> None:
-        """Take in all echoes that wait in the socket."""
+        """Read all echoes that wait in the socket."""
         while True:
             try:
                 data = self.link.recv(2048)
             except BlockingIOError:
                 return
-            except OSError:  # ICMP unreachable reached us; the packet it speaks of stays unanswered
+            except OSError:  # an ICMP unreachable arrived; the packet that it is about stays unanswered
                 self.socket_errors += 1
                 continue
             if len(data) >= DATAGRAM.size and data[:4] == MAGIC:
@@ -89,7 +89,7 @@ class Stream:
 
 
 def stream(stream: Stream, commands: Commands) -> None:
-    """Send and receive until told to stop."""
+    """Send and receive until stopped."""
     watched: list[socket.socket | Commands] = [stream.link, commands]
     while True:
         timeout = stream.wait_seconds(time.monotonic_ns())
@@ -106,7 +106,7 @@ def stream(stream: Stream, commands: Commands) -> None:
 
 
 def collect_rest(stream: Stream) -> None:
-    """Wait for echoes under way, no longer than until the last packet counts as lost."""
+    """Wait for echoes in flight, but only until the last packet counts as lost."""
     deadline = time.monotonic_ns() + LOST_AFTER_NS
     while 0 in stream.received[-MAX_BURST:] and (left := deadline - time.monotonic_ns()) > 0:
         select.select([stream.link], [], [], left / 1e9)

@@ -1,4 +1,4 @@
-"""UDP echo on the internet host: every datagram goes back with the source address and port it came from."""
+"""UDP echo on the internet host: returns every datagram together with the source address and port that it came from."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from natpair_lab.drill.traffic_common import DATAGRAM, MAGIC, UDP_PORT, Commands
 
 
 def serve(listener: socket.socket, commands: Commands) -> None:
-    """Echo until told to stop."""
+    """Echo until stopped."""
     watched: list[socket.socket | Commands] = [listener, commands]
     while True:
         readable, _, _ = select.select(watched, [], [])
@@ -36,7 +36,7 @@ def drain(listener: socket.socket) -> None:
         answer = DATAGRAM.pack(MAGIC, sequence, stamp, socket.inet_aton(address), port)
         try:
             listener.sendto(answer, (address, port))
-        except OSError:  # no route back at this moment: the client counts it as lost
+        except OSError:  # no route back right now: the client counts it as lost
             continue
 
 

@@ -1,4 +1,4 @@
-"""The witnesses of one run: both switch taps, the fabric's route, a client's neighbour entry, the agents' diaries."""
+"""The witnesses of one run: switch taps, the fabric's route, a client's neighbour entry, the agents' event logs."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from natpair_lab.testbed.topology import FABRIC, FABRIC_TABLE, mac_of
 from natpair_lab.testbed.world import Lab
 
 TRAFFIC_STEPS = frozenset({"traffic", "traffic-local", "traffic_local", "traffic_state"})
-"""Names an agent may give the step that switches the traffic state."""
+"""The names under which an agent may log the step that switches the traffic state."""
 
 _COMMAND_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class WitnessRecord:
-    """What all witnesses of a run saw."""
+    """What all witnesses of a run recorded."""
 
     taps: TapRecord
     routes: tuple[RouteChange, ...]
@@ -47,9 +47,9 @@ class WitnessRecord:
 
 
 class Witnesses(Opened):
-    """All taps of a run, as a context manager; `stop` closes them, `read` takes in what they wrote.
+    """All witnesses of a run, as a context manager. `stop` closes the taps, `read` parses what they wrote.
 
-    The captures are kept where a `folder` is given for them.
+    If a `folder` is given, the captures stay there.
     """
 
     def __init__(self, lab: Lab, folder: Path | None = None) -> None:
@@ -79,7 +79,7 @@ class Witnesses(Opened):
         return monitor
 
     def learn_ports(self) -> None:
-        """Note which interface of each switch leads to which node; a booted node has new ones."""
+        """Record which interface of each switch leads to which node. A booted node has new ones."""
         for link in Link:
             shown = run(
                 ["ip", "-j", "-n", self._lab.switch_netns(link.value), "link", "show"], timeout=_COMMAND_SECONDS
@@ -95,7 +95,7 @@ class Witnesses(Opened):
         return self._lab.folder / "nodes" / node / "var-lib" / inside
 
     def stop(self) -> None:
-        """Close the taps. Before the traffic ends, or its closing connections would be checked too."""
+        """Close the taps. This must happen before the traffic ends, or its closing connections would be checked too."""
         self.learn_ports()
         for tap in self._taps.values():
             tap.stop()
@@ -103,7 +103,7 @@ class Witnesses(Opened):
         self._neighbours.stop()
 
     def read(self) -> WitnessRecord:
-        """What the stopped witnesses saw."""
+        """The records of the stopped witnesses."""
         offset_ns = time.monotonic_ns() - time.time_ns()
         gateway = self._lab.gateway
         private = private_networks(gateway.private_network)
@@ -130,7 +130,7 @@ class Witnesses(Opened):
 
 
 def agent_steps(node: str, lines: Iterable[str], offset_ns: int) -> Iterator[AgentStep]:
-    """The steps a node's diary tells; its times are CLOCK_REALTIME seconds. Torn lines are left out."""
+    """The steps in a node's event log. Its times are CLOCK_REALTIME seconds. Torn lines are left out."""
     steps = []
     for line in lines:
         with suppress(ValueError, KeyError, TypeError):

@@ -21,7 +21,7 @@ def require(linode: LinodeView, gateway: Gateway, name: str) -> None:
     if linode.network_helper:
         complaints.append("Network Helper is on, and would rewrite its network configuration")
     if complaints:
-        raise LabError(f"{linode.label} is not what the configuration of {name} says: {'; '.join(complaints)}")
+        raise LabError(f"{linode.label} does not match the configuration of {name}: {'; '.join(complaints)}")
 
 
 def vlan_of(linode: LinodeView) -> str | None:

@@ -66,7 +66,7 @@ def _found(name: str) -> Lab | None:
     record = apirecord.read(folder)
     if record is not None:
         what = (
-            f"has an account already, at {record.url}/v4" if record.alive else "has lost its account: its API is gone"
+            f"has an account already, at {record.url}/v4" if record.alive else "has lost its account: its API has ended"
         )
         raise LabError(f"the lab {name} {what}", fix=f"natpair lab down{build.name_option(name)}")
     return Lab.attach(name)

@@ -125,7 +125,7 @@ class CloudWorld:
         with self._busy:
             known = self._machines.get(linode.id)
             if seed is None and known is None:
-                self._progress(f"{linode.label} has no natpair in its user data: it runs on paper only")
+                self._progress(f"{linode.label} has no natpair in its user data: the lab starts no host for it")
                 return
             self._check(linode, seed, known)
             self._boot(linode, seed, known)
@@ -148,7 +148,7 @@ class CloudWorld:
                 self._progress(f"{machine.node} is deleted")
                 power.erase(self._lab, machine.node)
             if not self._machines:
-                self._progress("no node is left: the lab goes")
+                self._progress("no node is left: removing the lab")
                 self._clear()
 
     def shares_changed(self, shares: tuple[Share, ...]) -> None:

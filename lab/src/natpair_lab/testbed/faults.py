@@ -75,14 +75,14 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "public-down": Kind("the public cable is pulled", _link("public", "down"), _link("public", "up")),
         "public-dead": Kind("the public cable loses every frame", _link("public", "dead"), _link("public", "up")),
         PARTITION: Kind("the nodes do not hear each other on the VLAN", _partition(True), _partition(False)),
-        FLUSH: Kind("a stranger ran nft flush ruleset", _flush, _nothing),
+        FLUSH: Kind("another tool ran nft flush ruleset", _flush, _nothing),
     }
 )
 SERVICE_KINDS: Mapping[str, str] = MappingProxyType(
     {
         "kill": "SIGKILL to the service's processes",
-        "stop": "SIGSTOP: they are there and do nothing",
-        "cont": "SIGCONT: they go on",
+        "stop": "SIGSTOP to the service's processes: they hang",
+        "cont": "SIGCONT to the service's processes: they continue",
     }
 )
 _SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP, "cont": signal.SIGCONT}

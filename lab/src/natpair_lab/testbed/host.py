@@ -100,7 +100,7 @@ def end(ref: InitRef) -> None:
         signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         # A pidfd becomes readable when its process has ended, and an init ends after all of its namespace.
         if not select.select([descriptor], [], [], _END_SECONDS)[0]:
-            raise LabError(f"process {ref.pid} of the lab does not die", fix="look at it with ps; a reboot removes it")
+            raise LabError(f"process {ref.pid} of the lab does not end", fix="look at it with ps; a reboot removes it")
     finally:
         os.close(descriptor)
 

@@ -145,6 +145,6 @@ def _reply(line: socket.socket) -> str:
     while not _REPLY_END.search(text):
         piece = line.recv(65536)
         if not piece:
-            raise OSError("it hung up")
+            raise OSError("it closed the connection")
         text += piece
     return text.decode(errors="replace")

@@ -39,7 +39,7 @@ class SwitchFaults:
     def with_loss(self, port: str, per_mille: int) -> SwitchFaults:
         """These faults with `per_mille` of the frames from and to `port` lost; 0 ends it."""
         if not 0 <= per_mille <= _PER_MILLE:
-            raise LabError(f"a loss of {per_mille} in a thousand is not possible", fix="say 0 to 1000")
+            raise LabError(f"a loss of {per_mille} in a thousand is not possible", fix="use 0 to 1000")
         loss = {p: n for p, n in self.loss.items() if p != port} | ({port: per_mille} if per_mille else {})
         return replace(self, loss=MappingProxyType(loss))
 

@@ -161,7 +161,10 @@ class Account:
             )
 
         context.check(
-            name, context.wait(seen, _SEEN_MS / 1000 + _ASK_SECONDS), _SEEN_MS, "an agent complains, or is blind"
+            name,
+            context.wait(seen, _SEEN_MS / 1000 + _ASK_SECONDS),
+            _SEEN_MS,
+            "an agent reports trouble, or has not seen the account",
         )
 
     def wait_trouble(self, mode: Mode, *nodes: str) -> None:

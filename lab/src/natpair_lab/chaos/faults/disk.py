@@ -60,7 +60,7 @@ def disk_stalled(context: Context) -> None:
     context.undo.append(lambda: thaw(guard))
     if context.observer.agents_speak:
         told = context.wait(lambda: "disk-stalled" in context.conditions(node), _ALARM_MS / 1000)
-        context.check("alarm", told, _ALARM_MS, "the agent does not tell that its disk hangs")
+        context.check("alarm", told, _ALARM_MS, "the agent does not report that its disk hangs")
     context.power_cut(context.active)
 
 
@@ -81,7 +81,7 @@ def freeze(context: Context, node: str) -> subprocess.Popen[bytes]:
     )
     if guard.stdout is None or guard.stdout.readline() != b"frozen\n":
         thaw(guard)
-        raise LabError(f"the disk of {node} cannot be frozen", fix="it needs loop devices, ext4 and FIFREEZE")
+        raise LabError(f"the disk of {node} cannot be frozen", fix="use a machine with loop devices, ext4 and FIFREEZE")
     return guard
 
 

@@ -89,7 +89,7 @@ def bad_server(context: Context, *modes: str) -> list[dict[str, object]]:
     context.wait(lambda: speaker.poll() is not None, 40)
     text = speaker.stdout.read().decode() if speaker.stdout is not None else ""
     said = [json.loads(line) for line in text.splitlines()]
-    context.require("sessions came about", any("error" not in one for one in said), f"{said}")
+    context.require("sessions were established", any("error" not in one for one in said), f"{said}")
     return said
 
 
@@ -98,7 +98,7 @@ def nonsense(context: Context) -> None:
     """A route server sends a malformed OPEN, a malformed UPDATE and a NOTIFICATION of 4 kB."""
     before = _pids(context)
     bad_server(context, "malformed-open", "malformed", "notification", "malformed-open", "malformed", "notification")
-    context.require("the speakers live", _pids(context) == before, "a BGP speaker was started anew")
+    context.require("the speakers keep running", _pids(context) == before, "a BGP speaker was restarted")
 
 
 def _pids(context: Context) -> list[object]:
@@ -150,7 +150,7 @@ def share_revoked(context: Context) -> None:
     """The FIP is no longer shared to the active node. Replies go to the standby, and an agent must report it."""
     _only_standby(context)
     told = context.alarm(("fabric-disagrees", "share-missing", "share-drift", "no-bgp"), 10)
-    context.check("alarm", told, 10_000, "no agent tells that the fabric prefers the standby")
+    context.check("alarm", told, 10_000, "no agent reports that the fabric prefers the standby")
     context.pass_time(1)
 
 

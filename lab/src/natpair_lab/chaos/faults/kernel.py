@@ -146,7 +146,7 @@ def nodes_disagree(context: Context) -> None:
         told = context.alarm(("config-differs",), 5)
         done = applying.result()
     context.require("apply", done.returncode in (0, 2, _EX_UNAVAILABLE), done.stderr.strip()[-200:])
-    context.check("alarm", told, 5000, "no agent tells that the configurations differ")
+    context.check("alarm", told, 5000, "no agent reports that the configurations differ")
     context.pass_time(4)
 
 

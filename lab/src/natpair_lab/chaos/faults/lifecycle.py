@@ -25,7 +25,7 @@ def last_node_doubts(context: Context) -> None:
     node = context.lab.gateway.node_named(context.active)
     context.drop("public", f"oifname {context.port(context.active, 'public')} ether type arp arp operation reply")
     context.pass_time(6)
-    context.require("keeps the VIP", owners(context.lab) == (node.name,), "the last node gave the VIP up")
+    context.require("keeps the VIP", owners(context.lab) == (node.name,), "the last node gave up the VIP")
 
 
 @Fault(

@@ -65,7 +65,7 @@ def ports_used_up(context: Context) -> None:
     before = tracked(context.lab, context.active)
     _spray(context, _ONE_TARGET, _CROWD * _EACH_RATE, _crowd(context), port=9)
     made = tracked(context.lab, context.active) - before
-    context.require("flows to one target", made >= _FLOW_SHARE * _ONE_TARGET, f"{made} of {_ONE_TARGET} came about")
+    context.require("flows to one target", made >= _FLOW_SHARE * _ONE_TARGET, f"{made} of {_ONE_TARGET} were opened")
 
 
 @Fault(

@@ -16,7 +16,7 @@ def vip_claimed(context: Context) -> None:
     vip = context.lab.gateway.pair.vip.ip
     context.script(ATTACKER, "attack", "garp", "--source", vip, "--count", 3, "--rate", 100)
     told = context.alarm(("vip-contested",), 5)
-    context.check("alarm", told, 5000, "no agent tells that somebody else claims the VIP")
+    context.check("alarm", told, 5000, "no agent reports that another host claims the VIP")
 
 
 @Fault(52, "a client forges VRRP adverts", bound_ms=NO_OUTAGE_MS, limits=STAYS)
@@ -45,7 +45,7 @@ def address_doubled(context: Context) -> None:
     context.undo.append(lambda: context.run(ATTACKER, "ip", *words, check=False))
     context.script(ATTACKER, "attack", "garp", "--source", address, "--count", 10, "--rate", 10)
     told = context.alarm(("address-doubled", "vip-contested", "private-path-silent", "claim-refused"), 5)
-    context.check("alarm", told, 5000, "no agent tells that something is wrong on the VLAN")
+    context.check("alarm", told, 5000, "no agent reports that something is wrong on the VLAN")
     context.pass_time(4)
 
 
@@ -73,7 +73,7 @@ def sync_forged(context: Context) -> None:
             words = ("--source", peer, "--target", to, "--port", port, "--count", 500, "--rate", 1000)
             context.script(ATTACKER, "attack", "garbage", *words)
     context.pass_time(2)
-    context.require("the daemons live", _pids(context) == before, "a daemon was started anew")
+    context.require("the daemons keep running", _pids(context) == before, "a daemon was restarted")
 
 
 @Fault(71, "a client announces itself as the IPv6 router", bound_ms=NO_OUTAGE_MS, limits=STAYS)
@@ -102,7 +102,7 @@ def adverts_while_alone(context: Context) -> None:
     words = ("--source", peer, "--target", address, "--vip", gateway.pair.vip.ip, "--router-id", router)
     context.script(ATTACKER, "attack", "adverts", *words, "--priority", 255, "--count", 250, "--rate", 50)
     held = context.run(context.active, "ip", "-4", "-o", "address")
-    context.require("the VIP stays", f" {gateway.pair.vip.ip}/" in held, "the only node has let go of it")
+    context.require("the VIP stays", f" {gateway.pair.vip.ip}/" in held, "the only node gave up the VIP")
     context.boot(context.standby)
 
 

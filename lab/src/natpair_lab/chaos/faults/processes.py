@@ -48,7 +48,7 @@ def keepalived_hung_for_good(context: Context) -> None:
             done, said = context.order(node, "switchover")
             context.require("switchover refused with the reason", not done and "Keepalived" in said, said)
         restarted = context.wait(lambda node=node, starts=starts: _starts(context, node, "keepalived") > starts, 30)  # type: ignore[misc]
-        context.check(f"Keepalived of {node} ended and started again", restarted, 30_000, "nobody ended it")
+        context.check(f"Keepalived of {node} ended and started again", restarted, 30_000, "no agent ended it")
         context.wait_ready(30)
 
 
@@ -96,7 +96,7 @@ def sync_killed_and_frozen(context: Context) -> None:
     context.kill(context.active, "conntrackd", signal.SIGSTOP)
     context.undo.append(lambda: context.kill(context.active, "conntrackd", signal.SIGCONT))
     told = context.alarm(("conntrackd-not-responding", "no-usable-standby", "sync-stalled"), _ALARM_MS / 1000)
-    context.check("alarm", told, _ALARM_MS, "no agent tells that replication stands still")
+    context.check("alarm", told, _ALARM_MS, "no agent reports that replication has stopped")
     done, said = context.order(context.active, "switchover")
     context.require("switchover refused", not done, said or "it was carried out")
 

@@ -51,7 +51,7 @@ def keys_differ(context: Context) -> None:
     told_by_both(context, "keys-differ")
     said = context.conditions(context.standby)
     context.require(
-        "the standby does not say that nobody serves", "nobody-active" not in said, f"it says {sorted(said)}"
+        "the standby does not report that no node serves", "nobody-active" not in said, f"it says {sorted(said)}"
     )
     context.undo.pop()()
     over_on_both(context, "keys-differ")
