@@ -36,7 +36,7 @@ WORDS: Mapping[Invariant, str] = {
     Invariant.UNIQUE: "no two live flows share protocol, public address, port and remote",
     Invariant.NEW: "new connections work within the bound",
     Invariant.FIP_ONLY: "servers see no source but a FIP",
-    Invariant.RECOVERS: "after the repair there is one active and one synced standby, without help or extra transitions",
+    Invariant.RECOVERS: "after the repair the pair becomes ready without help and without a needless transition",
     Invariant.STATUS: "what an agent says about its role is what its kernel shows",
     Invariant.UNTOUCHED: "no packet is lost and no role moves",
     Invariant.BOUNDED: "memory, flow tables and logs stay bounded",

@@ -1,1 +1,1 @@
-"""A stateful double of the part of Linode API v4 that natpair needs, held to Linode's own published clients."""
+"""The emulator: a stateful double of the parts of Linode API v4 that natpair uses, tested with Linode's own clients."""

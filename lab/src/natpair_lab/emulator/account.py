@@ -1,4 +1,4 @@
-"""The account itself: its settings, its history, and the maintenance of its Linodes."""
+"""Operations on the account: its settings, its events, and the maintenance of its Linodes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from natpair_lab.emulator.state import Store, entity_of
 
 
 def when(moment: float) -> str:
-    """A moment as Linode writes it: UTC, without a zone."""
+    """A time as Linode writes it: UTC, without a zone."""
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 

@@ -1,7 +1,7 @@
-"""IPv4 addresses: allocating, reserving, and IP Sharing.
+"""IPv4 addresses: allocation, reservation, and IP Sharing.
 
-A share is stated per receiver: one call replaces everything that is shared to that Linode. The owner keeps its
-address and need not run. Who may announce an address by BGP is exactly its owner and its receivers.
+A share is stated per receiver: one call replaces everything that is shared with that Linode. The owner keeps its
+address and need not run. Only the owner and the receivers may announce an address by BGP.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _allocate_on(call: Call) -> Json:
 
 
 def _for_linode(store: Store, linode: Linode, *, public: bool, reserved: bool = False) -> Address:
-    """A further address for a Linode; one of the newer generation gets it through its interface instead."""
+    """Add an address to a Linode. A Linode of the newer generation gets it through its interface instead."""
     if linode.generation is Generation.LINODE:
         raise invalid("IP addresses of a Linode with Linode interfaces are allocated through its interfaces.")
     _check_room(store, linode, public=public)
@@ -105,7 +105,7 @@ def _check_room(store: Store, linode: Linode, *, public: bool) -> None:
 
 
 def _refuse_more() -> NoReturn:
-    # Recorded of reserved ones, with the word "Reserved" in it.
+    # Recorded for reserved addresses, with the word "Reserved" in it.
     reason = "Additional IPv4 addresses require technical justification.  Please contact support"
     raise invalid(f"{reason} describing your requirement.")
 
@@ -131,7 +131,7 @@ def new_address(
 def _next_free(store: Store, *, public: bool) -> IPv4Address:
     pools = store.policy.public_pools if public else (store.policy.private_pool,)
     last = store.last_address.get(public)
-    # Not the one given back last: an address that is somebody else's a moment later hides mistakes.
+    # Start after the last allocated address: if a freed one went to another Linode at once, mistakes would stay hidden.
     later = (host for pool in pools if last is not None and last in pool for host in _hosts(pool) if host > last)
     anywhere = (host for pool in pools for host in _hosts(pool))
     for host in chain(later, anywhere):
@@ -142,7 +142,7 @@ def _next_free(store: Store, *, public: bool) -> IPv4Address:
 
 
 def _hosts(pool: IPv4Network) -> Iterator[IPv4Address]:
-    """What a pool has to give: its /24s without their gateways, which are the first hosts."""
+    """The addresses of a pool: its /24s without their gateways, which are the first hosts."""
     for network in pool.subnets(new_prefix=max(24, pool.prefixlen)):
         yield from islice(network.hosts(), 1, None)
 
@@ -152,7 +152,7 @@ def _public_interface(linode: Linode) -> int | None:
 
 
 def give(store: Store, linode: Linode, stated: Sequence[str]) -> None:
-    """Public addresses for a new Linode or interface: `auto` from the pool, or a reserved one by name."""
+    """Public addresses for a new Linode or interface: `auto` for one from the pool, or a reserved one by name."""
     for text in stated:
         if text == "auto":
             new_address(store, linode.region, public=True, linode=linode)
@@ -163,7 +163,7 @@ def give(store: Store, linode: Linode, stated: Sequence[str]) -> None:
 def restate(store: Store, linode: Linode, stated: Sequence[str], field: str) -> None:
     """Make `stated` the public addresses of a Linode's public interface: `auto` is a new one, all others are its own.
 
-    Addresses that are not stated are given back.
+    Addresses that are not stated return to the pool.
     """
     owned = {str(one.address): one for one in store.owned(linode.id, public=True)}
     named = [text for text in stated if text != "auto"]
@@ -188,7 +188,7 @@ def _attachable(store: Store, text: str) -> bool:
 
 
 def reserve(store: Store, region: str, tags: Sequence[str] = ()) -> Address:
-    """A reserved address without a Linode."""
+    """Reserve an address without a Linode."""
     address = replace(new_address(store, known_region(region).id, public=True, reserved=True), tags=tuple(tags))
     store.addresses[address.address] = address
     return address
@@ -200,7 +200,7 @@ def _reserve(call: Call) -> Json:
 
 
 def _unreserve(call: Call) -> None:
-    """End a reservation: an assigned address becomes an ordinary one, an unassigned one is gone."""
+    """End a reservation: an assigned address becomes an ordinary one, an unassigned one is released."""
     address = _address(call)
     if not address.reserved:
         raise not_found()
@@ -227,7 +227,7 @@ def attach_reserved(store: Store, linode: Linode, text: str, field: str = "addre
 
 
 def drop(store: Store, address: Address) -> None:
-    """Take an address from its owner, with all its shares; a reserved one stays on the account."""
+    """Take an address and all its shares from its owner; a reserved address stays on the account."""
     if not address.reserved:
         _forget(store, address.address)
         return
@@ -259,7 +259,7 @@ def _share(call: Call) -> None:
 
 
 def _shareable_all(store: Store, receiver: Linode, texts: Sequence[str]) -> list[IPv4Address]:
-    """Check every address that shall be shared to the receiver; each that cannot be is its own complaint."""
+    """Check every address that is to be shared with the receiver; each one that cannot be is a separate complaint."""
     refusals: list[Refused] = []
     checked: list[IPv4Address] = []
     for index, text in enumerate(texts):
@@ -293,7 +293,7 @@ def _shareable(store: Store, receiver: Linode, text: str, field: str) -> IPv4Add
 
 
 def share(store: Store, receiver: Linode, addresses: Sequence[IPv4Address]) -> None:
-    """Make exactly these addresses the ones that are shared to the receiver."""
+    """Share exactly these addresses with the receiver."""
     wanted = tuple(dict.fromkeys(addresses))
     if wanted == store.shares.get(receiver.id, ()):
         return
@@ -304,7 +304,7 @@ def share(store: Store, receiver: Linode, addresses: Sequence[IPv4Address]) -> N
 
 
 def view(store: Store, one: Address) -> Json:
-    """An IPv4 address, as it looks to its owner and to those it is shared to alike."""
+    """An IPv4 address, as its owner and its receivers see it."""
     interface = store.network_of(one)
     owner = store.linodes.get(one.linode_id) if one.linode_id else None
     return {
@@ -326,7 +326,7 @@ def view(store: Store, one: Address) -> Json:
 
 
 def _of_linode(call: Call) -> Json:
-    """All addresses of a Linode by kind; `shared` lists what it receives from others."""
+    """All addresses of a Linode by kind; `shared` lists those that it receives from others."""
     store, linode = call.store, call.linode()
     owned = store.owned(linode.id)
     public = [given for given in owned if given.public]
@@ -398,7 +398,7 @@ ROUTES = (
     post("/networking/ips", IPS_WRITE, _allocate),
     post("/networking/ips/share", IPS_WRITE, done(_share)),
     get("/networking/ips/{address}", IPS_READ, lambda call: view(call.store, _address(call))),
-    # None are emulated, but whoever shares addresses asks whether there are any.
+    # None are emulated, but a client that shares addresses asks for them.
     listing("/networking/ipv6/ranges", IPS_READ, lambda _: []),
     get("/networking/ipv6/ranges/{range}", IPS_READ, _no_range),
     listing(

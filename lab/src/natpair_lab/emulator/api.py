@@ -1,4 +1,4 @@
-"""The API as a function: a request goes in, an answer comes out, the account has changed. No network here."""
+"""The API as a function from requests to answers that changes the account. No network here."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _COMMON_HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request behind the version: `path` begins with a slash and is still quoted."""
+    """A request without the version: `path` begins with a slash and is still quoted."""
 
     method: str
     path: str
@@ -58,7 +58,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What goes back."""
+    """The answer to a request."""
 
     status: int
     body: bytes
@@ -68,7 +68,7 @@ class Reply:
 
 @dataclass(slots=True)
 class Api:
-    """An account with its tokens and limits. `in_hand` are the Linodes that the World is working on right now."""
+    """An account with its tokens and limits. `in_hand` are the Linodes that the World is working on now."""
 
     store: Store = field(default_factory=Store)
     tokens: Tokens = field(default_factory=Tokens)
@@ -77,7 +77,7 @@ class Api:
     in_hand: set[int] = field(default_factory=set)
 
     def advance(self, now: float) -> None:
-        """Let time pass up to `now`."""
+        """Let time pass until `now`."""
         told = {one.linode.id for one in self.store.notices if isinstance(one, Boot)}
         told |= {one.linode_id for one in self.store.notices if isinstance(one, ShutDown)}
         lifecycle.advance(self.store, now, waiting=frozenset(told | self.in_hand))
@@ -125,7 +125,7 @@ def _kind(route: Route) -> Kind:
 
 
 def read_body(raw: bytes) -> Json:
-    """The JSON object of a request, empty if there is none; 400 if it is anything else."""
+    """The JSON object in a request, empty if there is none; 400 if it is anything else."""
     if not raw.strip():
         return {}
     try:
@@ -143,5 +143,5 @@ def reply(status: int, document: Any, headers: Mapping[str, str]) -> Reply:
 
 
 def error_reply(status: int, reason: str, headers: Mapping[str, str] | None = None) -> Reply:
-    """An error that no operation gave."""
+    """An error that was not raised by an operation."""
     return reply(status, error_body(Complaint(reason)), _COMMON_HEADERS | dict(headers or {}))

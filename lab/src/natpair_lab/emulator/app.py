@@ -1,7 +1,7 @@
-"""The emulator on HTTP: carries requests to the API, strikes with faults, lets time pass, and tells the World.
+"""The emulator's HTTP front end: dispatches requests, injects faults, advances time, and notifies the World.
 
-Everything that changes the account runs in the event loop, one request at a time; only the World's callbacks run
-elsewhere, in a thread, one at a time and in order.
+Everything that changes the account runs in the event loop, one request at a time. Only the World's callbacks run
+elsewhere: in a thread, one at a time and in order.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from natpair_lab.emulator.world import Boot, Notice, NoWorld, ShutDown, World, t
 
 _VERSIONED = re.compile(r"/v4(?:beta)?(/.*)")
 _CONTROL = "/_emulator"
-# How long the clockwork sleeps at most while a Linode is on its way; the injected clock may run at its own pace.
+# The longest sleep of the clockwork while a Linode is changing its state; the injected clock may run at its own pace.
 _TICK_SECONDS = 0.1
 _HUGE = b'{"data": "' + b"x" * (16 * 1024 * 1024) + b'"}'
 
@@ -47,7 +47,10 @@ class Emulator:
 
     @asynccontextmanager
     async def serving(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
-        """Serve while the block runs; yields the address, `http://127.0.0.1:18080`. OSError if it is taken."""
+        """Serve while the block runs; yields the address, `http://127.0.0.1:18080`.
+
+        OSError if the address is in use.
+        """
         runner = await self._runner()
         try:
             site = web.TCPSite(runner, host, port)
@@ -63,7 +66,7 @@ class Emulator:
 
     @asynccontextmanager
     async def listening(self, listener: socket.socket) -> AsyncIterator[None]:
-        """Answer at a further socket as well while the block runs; its connections end with the block."""
+        """Also serve on another socket while the block runs; its connections end with the block."""
         runner = await self._runner()
         try:
             await web.SockSite(runner, listener).start()
@@ -103,7 +106,7 @@ class Emulator:
         return answered
 
     async def _strike(self, fault: Fault, asked: Request) -> Reply | None:
-        """What the fault makes of the request; None ends the connection."""
+        """The answer that a fault turns a request into; None ends the connection."""
         extra = {} if fault.retry_after is None else {"Retry-After": fault.retry_after}
         match fault.kind:
             case Kind.STATUS:
@@ -135,7 +138,7 @@ class Emulator:
                 return error_reply(fault.status, "Internal Server Error", extra)
 
     async def _wait(self, seconds: float | None) -> None:
-        """Wait, but not longer than the emulator lives."""
+        """Wait, but not longer than the emulator runs."""
         try:
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
@@ -150,7 +153,7 @@ class Emulator:
             return reply(refused.status, error_body(*refused.complaints), {})
 
     async def _clockwork(self) -> None:
-        """Let time pass also while nobody asks, and hand notices to the World."""
+        """Advance time between requests, and pass notices to the World."""
         while True:
             self.api.advance(self._clock())
             notices, self.api.store.notices = self.api.store.notices, []
@@ -182,7 +185,7 @@ class Emulator:
 
 
 def _linode_of(notice: Notice) -> int | None:
-    """The Linode that waits for the World to be done with this."""
+    """The Linode that waits until the World has handled this notice."""
     match notice:
         case Boot(linode):
             return linode.id
@@ -201,7 +204,7 @@ def _response(answered: Reply) -> web.Response:
 
 
 def _page(asked: Request) -> bytes:
-    """What a proxy in the way might show: all it was sent, the token included."""
+    """What a proxy on the path might return: everything it received, including the token."""
     sent = "".join(f"<li>{html.escape(f'{name}: {value}')}</li>" for name, value in asked.headers.items())
     return f"<html><title>Sign in</title><ul>{sent}</ul></html>".encode()
 
@@ -209,11 +212,11 @@ def _page(asked: Request) -> bytes:
 def _hang_up(request: web.Request) -> web.Response:
     if request.transport is not None:
         request.transport.close()
-    return web.Response(status=500)  # never sent: the connection is gone
+    return web.Response(status=500)  # never sent: the client has closed the connection
 
 
 async def _half(request: web.Request, answered: Reply) -> web.StreamResponse:
-    """Promise the whole answer, send half of it, hang up."""
+    """Announce the whole answer, send half of it, close the connection."""
     response = web.StreamResponse(status=answered.status, headers=dict(answered.headers))
     response.content_type = "application/json"
     response.content_length = len(answered.body)

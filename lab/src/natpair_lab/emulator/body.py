@@ -1,6 +1,6 @@
-"""What the JSON of a request may be: pydantic models, whose misfits become complaints that name the field.
+"""The JSON of requests: pydantic models, whose errors become complaints that name the field.
 
-A null counts as absent, as it does at Linode for optional fields; keys that no model has are ignored.
+A null counts as absent, as it does at Linode for optional fields. Keys that no model has are ignored.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from natpair_lab.emulator.refused import Complaint, Refused
 
 Json = dict[str, Any]
 
-# As Linode's specification has it for Linodes and firewalls; its text adds that a label ends with a letter or a digit.
+# As in Linode's specification of Linodes and firewalls. Its text adds that a label ends with a letter or a digit.
 _LABEL = r"^[a-zA-Z]((?!--|__|\.\.)[a-zA-Z0-9-_.])+(?<=[a-zA-Z0-9])\Z"
 Label64 = Annotated[str, Field(min_length=3, max_length=64, pattern=_LABEL)]
 Label32 = Annotated[str, Field(min_length=3, max_length=32, pattern=_LABEL)]
 Item = TypeVar("Item")
-# Strictness is about items: a JSON array is a list, and becomes a tuple.
+# The strict types apply to items: a JSON array is a list, and becomes a tuple.
 Many = Annotated[tuple[Item, ...], Field(strict=False)]
 Tags = Many[Annotated[str, Field(min_length=3, max_length=50)]]
 FirewallId = Annotated[int, Field(ge=-1)]
@@ -36,7 +36,7 @@ class Body(BaseModel):
 
 
 class Nothing(Body):
-    """A request that says nothing."""
+    """A request without content."""
 
 
 Model = TypeVar("Model", bound=Body)
@@ -55,7 +55,7 @@ _WORDS = {
 
 
 def read(model: type[Model], given: Any, place: str = "") -> Model:
-    """A request, or 400 with every misfit; `place` is where `given` stands in the request."""
+    """Parse a request, or 400 with every error. `place` is where `given` stands in the request."""
     try:
         return model.model_validate(given)
     except ValidationError as error:

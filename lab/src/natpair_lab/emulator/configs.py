@@ -1,4 +1,4 @@
-"""Configuration profiles, and the interfaces of the older generation in them: stated as a whole at each change."""
+"""Configuration profiles and the legacy interfaces in them. Each change states all interfaces."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _Change(Body):
 
 
 def wanted(given: Json, place: str) -> Wanted:
-    """Read one interface of a profile."""
+    """Parse one interface of a profile."""
     stated = read(_Interface, given, place)
     if stated.purpose == "vpc":
         raise invalid(f"purpose is not supported. {NO_VPC}", f"{place}.purpose")
@@ -59,14 +59,14 @@ def wanted(given: Json, place: str) -> Wanted:
 
 
 def all_wanted(store: Store, given: Sequence[Json], region: str) -> tuple[Wanted, ...]:
-    """Read all interfaces of a profile."""
+    """Parse all interfaces of a profile."""
     asked = tuple(wanted(one, f"interfaces[{index}]") for index, one in enumerate(given))
     interfaces.check_together(store, asked, region, Generation.LEGACY)
     return asked
 
 
 def add(store: Store, linode: Linode, asked: Sequence[Wanted] = (), network_helper: bool | None = None) -> Config:
-    """The profile that comes with new disks."""
+    """Add the profile that is made together with new disks."""
     config = Config(
         id=store.next_id(),
         linode_id=linode.id,

@@ -1,11 +1,11 @@
-"""The control endpoint under `/_emulator/`: never part of Linode's namespace, so no client meets it by accident.
+"""The control endpoint under `/_emulator/`, which Linode's API does not have, so no client reaches it by accident.
 
 GET, POST, DELETE /_emulator/faults        the faults that are set; set one; remove all
 POST /_emulator/tokens                     {"token", "scopes": ["ips:read_only"] | null, "read_only": [linode ids],
                                            "denied": ["POST /networking/firewalls"]}
 POST, DELETE /_emulator/maintenance        an entry of the account's maintenance list; clear the list
 POST /_emulator/migrate                    {"linode_id", "beside"}: onto the host of another Linode
-GET /_emulator/state                       Linodes, shares, requests: the last, how many of whom, and who waits
+GET /_emulator/state                       Linodes, shares, the last requests, their number per client, and who waits
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class _Migrate(Body):
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A request that was answered; `fault` is the kind of the fault that struck it, if any."""
+    """A request that was answered; `fault` is the kind of the fault that was injected, if any."""
 
     method: str
     path: str
@@ -65,7 +65,7 @@ class Served:
 
 @dataclass(slots=True)
 class Control:
-    """What the control endpoint reaches."""
+    """What the control endpoint can change and read."""
 
     api: Api
     faults: Faults = field(default_factory=Faults)
@@ -105,7 +105,7 @@ class Control:
         return self.list_faults(body)
 
     def set_token(self, body: Json) -> dict[str, Any]:
-        """Give a token scopes and restrictions, or revoke it by `"scopes": null`."""
+        """Give a token its scopes and restrictions, or revoke it with `"scopes": null`."""
         stated = read(_Token, body)
         if "scopes" in body and stated.scopes is None:
             self.api.tokens.set(stated.token, None)
@@ -116,7 +116,7 @@ class Control:
         return {}
 
     def add_maintenance(self, body: Json) -> dict[str, Any]:
-        """Schedule maintenance; moments are seconds from now."""
+        """Schedule maintenance; times are seconds from now."""
         now, stated = self.api.store.now, read(_Maintenance, body).model_dump(exclude_none=True)
         moments = {name: now + seconds for name, seconds in stated.items() if name in _MOMENTS}
         entry = Maintenance(**{"when": now} | stated | moments)
@@ -125,12 +125,12 @@ class Control:
         return {}
 
     def clear_maintenance(self, _: Json) -> dict[str, Any]:
-        """Nothing is scheduled any more."""
+        """Clear the maintenance list."""
         self.api.store.maintenance.clear()
         return {}
 
     def migrate(self, body: Json) -> dict[str, Any]:
-        """Move a Linode onto the host of another: their placement group is no longer compliant."""
+        """Move a Linode onto the host of another one, so that their placement group is no longer compliant."""
         store, stated = self.api.store, read(_Migrate, body)
         linode = store.linode_named(stated.linode_id, "linode_id")
         other = store.linode_named(stated.beside, "beside")
@@ -138,7 +138,7 @@ class Control:
         return {}
 
     def state(self, _: Json) -> dict[str, Any]:
-        """What a test or a person looks at."""
+        """The state, for tests and people."""
         store = self.api.store
         return {
             "linodes": [

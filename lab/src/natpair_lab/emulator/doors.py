@@ -1,4 +1,4 @@
-"""Further sockets of a serving emulator, opened and closed from the threads of a World."""
+"""Additional sockets of a serving emulator, opened and closed from the threads of a World."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SECONDS = 10.0
 
 
 class Doors:
-    """One door at a time, usable while `of` runs."""
+    """One additional socket at a time, usable while `of` runs."""
 
     def __init__(self) -> None:
         self._emulator: Emulator | None = None
@@ -23,7 +23,7 @@ class Doors:
 
     @asynccontextmanager
     async def of(self, emulator: Emulator) -> AsyncIterator[None]:
-        """Let doors lead to this emulator; closes what is open at the end."""
+        """Let sockets lead to this emulator; closes what is open at the end."""
         self._emulator, self._loop = emulator, asyncio.get_running_loop()
         try:
             yield
@@ -32,14 +32,14 @@ class Doors:
             await self._stack.aclose()
 
     def open(self, listener: socket.socket) -> None:
-        """Serve at a listening socket, too. Not from the event loop's own thread."""
+        """Also serve on a listening socket. Do not call it from the event loop's own thread."""
         if self._emulator is None:
             listener.close()
             return
         self._in_loop(self._open(self._emulator, listener))
 
     def close(self) -> None:
-        """Close the door and every connection that came in by it. Not from the event loop's own thread."""
+        """Close the socket and every connection that it accepted. Do not call it from the event loop's own thread."""
         if self._emulator is not None:
             self._in_loop(self._stack.aclose())
 

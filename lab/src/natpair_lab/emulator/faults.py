@@ -1,7 +1,7 @@
-"""Faults on demand: what the API does wrong, to which requests, how often.
+"""Faults of the emulated API: what fails, for which requests, how often.
 
-A fault is set through the control endpoint or from a test. Whether the work is done before it strikes is what makes
-the difference between a retry that is harmless and one that creates a second Linode, so each kind says so.
+A fault is set through the control endpoint or by a test. Each kind says whether the work is done before it fails: that
+decides whether a retry is harmless or creates a second Linode.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from natpair_lab.emulator.refused import invalid
 class Kind(StrEnum):
     """What goes wrong."""
 
-    STATUS = "status"  # an error status; nothing was done
-    RATE_LIMIT = "rate-limit"  # 429; nothing was done
-    SCOPE = "scope"  # the token is not good enough; nothing was done
+    STATUS = "status"  # an error status; nothing is done
+    RATE_LIMIT = "rate-limit"  # 429; nothing is done
+    SCOPE = "scope"  # the token is refused; nothing is done
     SLOW = "slow"  # the right answer, late
-    HANG = "hang"  # no answer; nothing was done
-    REFUSE = "refuse"  # the connection ends; nothing was done
-    HTML = "html"  # a page in place of JSON, with the request's headers in it; nothing was done
-    HUGE = "huge"  # an endless answer; nothing was done
-    HALF = "half"  # the work is done, the answer breaks off
-    LOST = "lost"  # the work is done, the connection ends without an answer
-    STATUS_AFTER = "status-after"  # the work is done, an error status says it was not
+    HANG = "hang"  # no answer; nothing is done
+    REFUSE = "refuse"  # the connection ends; nothing is done
+    HTML = "html"  # an HTML page in place of JSON, with the request's headers in it; nothing is done
+    HUGE = "huge"  # an endless answer; nothing is done
+    HALF = "half"  # the work is done, but the answer breaks off
+    LOST = "lost"  # the work is done, but the connection ends without an answer
+    STATUS_AFTER = "status-after"  # the work is done, but an error status says that it is not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One fault. `path` is a shell pattern over the path behind the version; `times` None means until removed.
+    """One fault. `path` is a shell pattern for the path after the version; `times` None means until removed.
 
-    `skip` lets that many matching requests pass first. `retry_after` goes into the header as it is, also if it
-    makes no sense: negative ones were seen.
+    `skip` lets that many matching requests pass first. `retry_after` is copied into the header unchanged, even if it
+    makes no sense: negative values were seen.
     """
 
     kind: Kind
@@ -51,7 +51,7 @@ class Fault:
     retry_after: str | None = None
 
     def meets(self, method: str, path: str) -> bool:
-        """Whether it is for such a request."""
+        """Whether the fault applies to such a request."""
         return fnmatchcase(method, self.method) and fnmatchcase(path, self.path)
 
 
@@ -62,7 +62,7 @@ class Faults:
     active: list[Fault] = field(default_factory=list)
 
     def take(self, method: str, path: str) -> Fault | None:
-        """The fault that strikes this request, counted down."""
+        """The fault that applies to this request; its count goes down by one."""
         for index, fault in enumerate(self.active):
             if not fault.meets(method, path):
                 continue
@@ -91,10 +91,10 @@ class _Stated(Body):
 
 
 def read_fault(body: dict[str, Any]) -> Fault:
-    """A fault as the control endpoint is told it: `{"kind": "lost", "method": "POST", "path": "/linode/*"}`."""
+    """Parse a fault as sent to the control endpoint: `{"kind": "lost", "method": "POST", "path": "/linode/*"}`."""
     stated = read(_Stated, body)
     if stated.kind not in tuple(Kind):
         raise invalid(f"kind must be one of {', '.join(Kind)}", "kind")
-    # A null, which counts as absent elsewhere, means here: until it is removed.
+    # A null counts as absent elsewhere. Here it means: until it is removed.
     times = None if "times" in body and body["times"] is None else stated.times
     return Fault(**stated.model_dump() | {"kind": Kind(stated.kind), "times": times})

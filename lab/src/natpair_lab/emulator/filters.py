@@ -1,7 +1,7 @@
-"""Lists as Linode gives them: the X-Filter header and pages.
+"""Lists as Linode returns them: the X-Filter header and pages.
 
 A filter is a JSON object of attributes and operators: `{"region": "us-east", "vcpus": {"+gte": 2}, "+or": […],
-"+order_by": "label", "+order": "desc"}`. Only the attributes that the specification marks may be filtered by.
+"+order_by": "label", "+order": "desc"}`. A list can only be filtered by the attributes that the specification marks.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
 
 
 def filtered(items: Sequence[Json], header: str, attributes: frozenset[str]) -> list[Json]:
-    """The items that an X-Filter header lets through, in the order it asks for."""
+    """The items that pass an X-Filter header, in the order that it asks for."""
     if not header:
         return list(items)
     try:
@@ -127,7 +127,7 @@ def _sort_key(value: Any) -> tuple[int, float, str]:
 
 
 def page(items: Sequence[Json], query: Mapping[str, str]) -> Json:
-    """The envelope `{data, page, pages, results}`; 404 for a page beyond the last."""
+    """The envelope `{data, page, pages, results}`; 404 for a page after the last."""
     size = _number(query, "page_size", DEFAULT_PAGE_SIZE)
     number = _number(query, "page", 1)
     if size not in PAGE_SIZES:

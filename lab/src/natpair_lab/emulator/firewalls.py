@@ -1,7 +1,7 @@
-"""Cloud Firewalls and what stands behind them. Rules are checked and kept, not enforced.
+"""Cloud Firewalls and the devices behind them. Rules are checked and stored, not enforced.
 
-Linode's limits: protocols TCP, UDP, ICMP and IPENCAP (no VRRP), 25 rules in all, 255 addresses and 15 ports a rule.
-A firewall never applies to a VLAN interface.
+Linode's limits: protocols TCP, UDP, ICMP and IPENCAP (no VRRP), 25 rules in all, 255 addresses and 15 ports per rule. A
+firewall never applies to a VLAN interface.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _Action = Literal["ACCEPT", "DROP"]
 
 
 def _ports(text: str) -> str:
-    """No leading zeroes, ranges that rise, and a range counts as two pieces."""
+    """Check ports: no leading zeroes, ranges that rise; a range counts as two."""
     pieces = 0
     for part in text.split(","):
         found = _PORT.fullmatch(part.strip())
@@ -78,7 +78,7 @@ class _Rule(Body):
     description: Annotated[str, Field(min_length=1, max_length=100)] | None = None
 
     def kept(self, field: str) -> Rule:
-        """The rule as the account keeps it."""
+        """The rule as the account stores it."""
         if self.ports is not None and self.protocol in ("ICMP", "IPENCAP"):
             raise invalid(f"ports cannot be given for {self.protocol}", f"{field}.ports")
         ipv4, ipv6 = tuple(self.addresses.ipv4 or ()), tuple(self.addresses.ipv6 or ())
@@ -92,7 +92,7 @@ class _Rules(Body):
     outbound_policy: _Action
 
     def kept(self, version: int) -> Rules:
-        """The rules as the account keeps them."""
+        """The rules as the account stores them."""
         if len(self.inbound) + len(self.outbound) > MOST_RULES:
             raise invalid(f"A firewall has no more than {MOST_RULES} rules.", "rules")
         inbound = tuple(one.kept(f"inbound[{index}]") for index, one in enumerate(self.inbound))
@@ -130,9 +130,9 @@ def named(store: Store, firewall_id: int, field: str) -> Firewall:
 
 
 def wanted(store: Store, firewall_id: int | None, field: str, *, needed: bool = False) -> Firewall | None:
-    """The firewall for something new: the account's default if the request names none, none for -1.
+    """The firewall for a new Linode or interface: the account's default if the request names none, no firewall for -1.
 
-    400 if one is `needed` and there is no default.
+    400 if a firewall is `needed` and there is no default.
     """
     chosen = store.default_firewall if firewall_id is None else firewall_id
     if chosen is None and needed:
@@ -183,7 +183,7 @@ def _add_device(call: Call) -> Json:
 
 
 def _target(store: Store, kind: DeviceType, number: int) -> tuple[DeviceType, int, Linode]:
-    """What a firewall can stand before, or 400."""
+    """The device that a firewall is to protect, or 400."""
     if kind is DeviceType.LINODE:
         linode = store.linode_named(number, "id")
         if linode.generation is Generation.LINODE:
@@ -196,7 +196,7 @@ def _target(store: Store, kind: DeviceType, number: int) -> tuple[DeviceType, in
 
 
 def attach(store: Store, firewall: Firewall, kind: DeviceType, number: int, linode: Linode) -> Device:
-    """Note a device that was checked before."""
+    """Record a device that was checked before."""
     device = Device(
         id=store.next_id(),
         firewall_id=firewall.id,
@@ -240,7 +240,7 @@ def _rules(one: Rules) -> Json:
 
 
 def _listed(rules: Sequence[Rule]) -> list[Json] | None:
-    """As recorded: null where there are none, and no key for what a rule does not have."""
+    """A rule as a list shows it: null for empty values, and no key for what a rule does not have."""
     return [_without_nothing(rule) for rule in rules] or None
 
 

@@ -1,5 +1,6 @@
-"""Linode interfaces, the newer generation: each on the Linode itself, with exactly one of `public`, `vlan`, `vpc`; and
-the VLANs that interfaces of either generation bring into being. VPCs are not emulated.
+"""Linode interfaces, the newer generation: stored on the Linode, each exactly one of `public`, `vlan`, `vpc`.
+
+Also the VLANs, which exist as long as an interface of either generation names them. VPCs are not emulated.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class _Public(Body):
     ipv6: _Ipv6 = _Ipv6()
 
     def stated(self, place: str) -> tuple[str, ...] | None:
-        """The IPv4 addresses, `auto` for new ones; None if the request does not say."""
+        """The IPv4 addresses, `auto` for new ones; None if the request has none."""
         if self.ipv6.ranges:
             raise invalid("ranges are not available here: this is natpair's emulator", f"{place}.ipv6")
         if self.ipv4.addresses is None:
@@ -90,7 +91,7 @@ class _Settings(Body):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An interface that a request asks for, checked but not yet made.
+    """An interface that a request asks for: checked, but not yet made.
 
     `addresses` are the public IPv4 addresses of a Linode interface, `auto` for one from the pool.
     """
@@ -106,7 +107,7 @@ class Wanted:
 
 
 def wanted(store: Store, given: Json, place: str = "") -> Wanted:
-    """Read one Linode interface."""
+    """Parse one Linode interface."""
     stated, dot = read(_Stated, given, place), f"{place}." if place else ""
     if stated.vpc is not None:
         raise invalid(f"vpc is not supported. {NO_VPC}", f"{dot}vpc")
@@ -131,7 +132,7 @@ def wanted(store: Store, given: Json, place: str = "") -> Wanted:
 
 
 def check_together(store: Store, all_of: Sequence[Wanted | Interface], region: str, generation: Generation) -> None:
-    """What holds for all interfaces of a Linode at once."""
+    """Check what must hold for all interfaces of a Linode together."""
     limit = store.policy.interfaces_per_linode
     if len(all_of) > limit:
         raise invalid(f"A Linode can have no more than {limit} interfaces.", "interfaces")
@@ -156,7 +157,7 @@ def _check_vlans(store: Store, region: str, labels: Iterable[str]) -> None:
 
 
 def vlan_members(store: Store, region: str) -> dict[str, list[int]]:
-    """Which Linodes each VLAN of a region has; a VLAN is there as long as an interface names it."""
+    """The Linodes in each VLAN of a region. A VLAN exists as long as an interface names it."""
     members: dict[str, list[int]] = {}
     for linode in store.linodes.values():
         if linode.region == region:
@@ -167,7 +168,7 @@ def vlan_members(store: Store, region: str) -> dict[str, list[int]]:
 
 
 def note_vlans(store: Store, region: str) -> None:
-    """Remember since when each VLAN is there, and forget those that nobody names any more."""
+    """Record since when each VLAN exists, and remove those that no interface names any more."""
     there = vlan_members(store, region)
     for label in there:
         store.vlans.setdefault((region, label), store.now)
@@ -175,7 +176,7 @@ def note_vlans(store: Store, region: str) -> None:
 
 
 def make(store: Store, one: Wanted) -> Interface:
-    """Give a checked interface its identity and MAC address."""
+    """Give a checked interface its id and MAC address."""
     number = store.next_id()
     return Interface(
         id=number,
@@ -190,7 +191,7 @@ def make(store: Store, one: Wanted) -> Interface:
 
 
 def plug_in(store: Store, linode: Linode, asked: Sequence[Wanted], addresses_of: Sequence[str] = ()) -> None:
-    """Make interfaces on a Linode, with their addresses and firewalls; `addresses_of` goes before what they state."""
+    """Add interfaces to a Linode, with their addresses and firewalls; `addresses_of` replaces their own addresses."""
     for one in asked:
         made = make(store, one)
         linode = replace(linode, interfaces=(*linode.interfaces, made), updated=store.now)

@@ -1,8 +1,8 @@
-"""Power: a Linode's passing states, and what happens when time passes.
+"""The life of a Linode: its transitional states, and what happens as time passes.
 
-provisioning or rebuilding → booting → running; running → shutting_down → offline; running → rebooting → running.
-In a passing state the Linode is busy. Where a World makes machines real, `waits` holds a step back until the World
-has returned.
+provisioning or rebuilding → booting → running; running → shutting_down → offline; running → rebooting → running. In a
+transitional state the Linode is busy. If a World makes machines real, `waits` holds a step back until the World has
+returned.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from natpair_lab.emulator.world import Boot, ShutDown
 
 
 def require_settled(linode: Linode) -> None:
-    """400 `Linode busy.` unless it is running or offline."""
+    """400 `Linode busy.` unless the Linode is running or offline."""
     if not linode.status.settled:
         raise busy()
 
 
 def go_stale(store: Store, linode: Linode) -> None:
-    """Let the next readers still see the status as it is before an order is carried out."""
+    """Show the next readers the status from before an order."""
     policy = store.policy
     store.stale[linode.id] = Stale(linode.status, policy.stale_reads, store.now + policy.stale_seconds)
 
 
 def set_status(store: Store, linode_id: int, status: Status) -> Linode:
-    """Note a new state."""
+    """Record a new state."""
     store.linodes[linode_id] = replace(store.linodes[linode_id], status=status, updated=store.now)
     return store.linodes[linode_id]
 
 
 def provision(store: Store, linode: Linode, *, boot: bool, action: str = "linode_create") -> None:
-    """Begin a Linode's life, for the first time or anew; if it is to boot, that follows by itself."""
+    """Start to provision a Linode, new or rebuilt; if it is to boot, that follows automatically."""
     event = store.add_event(action, entity_of(linode), status="started")
     due = store.now + store.timing.provision_seconds
     store.pending.append(Pending(due, linode.id, Step.PROVISIONED, event))
@@ -53,7 +53,7 @@ def boot(store: Store, linode: Linode) -> None:
 
 
 def reboot(store: Store, linode: Linode) -> None:
-    """Power off and on; a Linode that is off is just booted."""
+    """Power off and on; a Linode that is off is only booted."""
     require_settled(linode)
     event = store.add_event("linode_reboot", entity_of(linode), status="started")
     if linode.status is Status.RUNNING:
@@ -62,7 +62,7 @@ def reboot(store: Store, linode: Linode) -> None:
 
 
 def shutdown(store: Store, linode: Linode) -> None:
-    """Power off in an orderly way; a Linode that is off stays so."""
+    """Shut down in an orderly way; nothing happens if the Linode is off."""
     require_settled(linode)
     if linode.status is Status.OFFLINE:
         return
@@ -81,7 +81,7 @@ def _start(store: Store, linode: Linode, event_id: int, status: Status) -> None:
 
 
 def advance(store: Store, now: float, *, waiting: frozenset[int] = frozenset()) -> None:
-    """Let time pass: carry out every step that is due. Linodes in `waiting` are still in the World's hands."""
+    """Carry out every step that is due by now. The World is still working on the Linodes in `waiting`."""
     store.now = max(store.now, now)
     for pending in [one for one in store.pending if one.due <= store.now]:
         if pending.waits and pending.linode_id in waiting:
@@ -109,7 +109,7 @@ def _carry_out(store: Store, pending: Pending) -> None:
 
 
 def fail(store: Store, linode_id: int, message: str) -> None:
-    """The World could not do it: the Linode is offline, and its event says why."""
+    """The World failed: the Linode is offline, and its event says why."""
     for pending in [one for one in store.pending if one.linode_id == linode_id]:
         store.pending.remove(pending)
         store.end_event(pending.event_id, "failed", message)

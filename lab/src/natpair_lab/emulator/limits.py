@@ -1,4 +1,4 @@
-"""Rate limits: fixed windows per token and class of operation, with the headers that tell of them."""
+"""Rate limits: fixed windows per token and class of operation, and the headers that report them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 
 class Kind(StrEnum):
-    """The classes that Linode counts apart."""
+    """The classes of requests that Linode counts separately."""
 
     LISTING = "listing"
     CREATE = "create"
@@ -18,13 +18,13 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """So many requests in so many seconds."""
+    """The number of requests that are allowed in a number of seconds."""
 
     requests: int
     seconds: float
 
 
-# Linode's page of 2026. Recorded answers show other numbers, too: clients obey the headers.
+# From Linode's page of 2026. Recorded answers also show other numbers, so clients obey the headers.
 DEFAULT_LIMITS: Mapping[Kind, Limit] = MappingProxyType(
     {Kind.LISTING: Limit(200, 60.0), Kind.CREATE: Limit(20, 15.0), Kind.OTHER: Limit(1600, 60.0)}
 )
@@ -32,7 +32,7 @@ DEFAULT_LIMITS: Mapping[Kind, Limit] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """Where a request stands in its window; `reset` is seconds since the epoch."""
+    """The state of a request's window; `reset` is seconds since the epoch."""
 
     limit: int
     remaining: int
@@ -40,7 +40,7 @@ class Quota:
     allowed: bool
 
     def headers(self) -> dict[str, str]:
-        """The three headers of every answer."""
+        """The three headers that every answer has."""
         return {
             "X-RateLimit-Limit": str(self.limit),
             "X-RateLimit-Remaining": str(self.remaining),
@@ -50,13 +50,13 @@ class Quota:
 
 @dataclass(slots=True)
 class Limiter:
-    """Counts requests."""
+    """Counts requests per window."""
 
     limits: Mapping[Kind, Limit] = field(default_factory=lambda: DEFAULT_LIMITS)
     _windows: dict[tuple[str, Kind], tuple[float, int]] = field(default_factory=dict)
 
     def take(self, who: str, kind: Kind, now: float) -> Quota:
-        """Count one request, and say whether it may be answered."""
+        """Count one request, and return whether it may be answered."""
         limit = self.limits[kind]
         start, used = self._windows.get((who, kind), (now, 0))
         if now >= start + limit.seconds:

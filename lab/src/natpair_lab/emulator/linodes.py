@@ -1,4 +1,4 @@
-"""Linodes: created, changed, rebuilt, deleted, and switched on and off."""
+"""Operations on Linodes: create, change, rebuild, delete, boot and shut down."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _Group(Body):
 
 
 class _Disk(Body):
-    """What goes onto new disks, at a creation and at a rebuild alike."""
+    """What goes onto new disks, when a Linode is created or rebuilt."""
 
     authorized_keys: Many[str] = ()
     authorized_users: Many[str] = ()
@@ -52,7 +52,7 @@ class _Disk(Body):
     root_pass: Annotated[str, Field(min_length=7, max_length=128)] | None = None
 
     def check(self, store: Store, image: str) -> None:
-        """400 for an image that is not there, a disk that nobody could log in to, too much user data."""
+        """Answer 400 for an unknown image, a disk that nobody could log in to, or too much user data."""
         if image not in IMAGES:
             raise invalid("image is not valid", "image")
         if not (self.root_pass or self.authorized_keys or self.authorized_users):
@@ -60,7 +60,7 @@ class _Disk(Body):
         self.user_data(store)
 
     def user_data(self, store: Store) -> bytes:
-        """What cloud-init gets to read."""
+        """The user data that cloud-init reads."""
         decoded, limit = base64.b64decode(self.metadata.user_data), store.policy.user_data_bytes
         if len(decoded) > limit:
             raise invalid(f"user_data must be no longer than {limit} bytes when decoded", "metadata.user_data")
@@ -103,7 +103,7 @@ class _Boot(Body):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A request to create a Linode, checked: carrying it out cannot fail any more but for want of addresses."""
+    """A checked request to create a Linode. Carrying it out can only fail if no address is left."""
 
     asked: _New
     generation: Generation
@@ -195,7 +195,7 @@ def create(store: Store, order: Order) -> Linode:
 
 @contextmanager
 def _all_or_nothing(store: Store, linode_id: int) -> Iterator[None]:
-    """Take back a half made Linode when an address cannot be had."""
+    """Undo a half-made Linode if there is no free address."""
     before = (dict(store.addresses), dict(store.devices))
     try:
         yield
@@ -233,9 +233,9 @@ def _update(call: Call) -> Json:
 
 
 def _rebuild(call: Call) -> Json:
-    """New disks from an image, with a new profile; addresses and Linode interfaces stay.
+    """Make new disks from an image, with a new profile; addresses and Linode interfaces stay.
 
-    What the old profile said is lost: interfaces of the legacy generation, and Network Helper's switch there.
+    The content of the old profile is lost: interfaces of the legacy generation, and its Network Helper setting.
     """
     store, linode = call.store, call.own_linode()
     lifecycle.require_settled(linode)
@@ -256,7 +256,7 @@ def _rebuild(call: Call) -> Json:
 
 
 def _delete(call: Call) -> None:
-    """Delete a settled Linode: its addresses go with it, also where they are shared, unless they are reserved."""
+    """Delete a settled Linode. Its addresses are freed unless they are reserved; shares of them end, too."""
     store, linode = call.store, call.own_linode()
     lifecycle.require_settled(linode)
     store.add_event("linode_delete", entity_of(linode))

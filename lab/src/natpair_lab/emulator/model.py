@@ -1,4 +1,4 @@
-"""What the emulated account holds: frozen records that the operations replace as a whole.
+"""The records of the emulated account: frozen values that the operations replace as a whole.
 
 Times are seconds since the epoch. Nothing here knows JSON or HTTP.
 """
@@ -23,12 +23,12 @@ class Status(StrEnum):
 
     @property
     def settled(self) -> bool:
-        """Whether the Linode takes orders: in any other state it is busy."""
+        """Whether the Linode accepts orders; in any other state it is busy."""
         return self in (Status.RUNNING, Status.OFFLINE)
 
 
 class Generation(StrEnum):
-    """Where a Linode's interfaces live: in its configuration profile, or on the Linode itself."""
+    """Where a Linode's interfaces are stored: in its configuration profile, or on the Linode itself."""
 
     LEGACY = "legacy_config"
     LINODE = "linode"
@@ -43,7 +43,7 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interface:
-    """An interface of either generation; its place in the list is its number, ethN."""
+    """An interface of either generation. Its place in the list is its number: ethN."""
 
     id: int
     purpose: Purpose
@@ -104,7 +104,7 @@ class Linode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """An IPv4 address of the account; `linode_id` is its owner, None while it is only reserved."""
+    """An IPv4 address of the account. `linode_id` is its owner, None if it is only reserved."""
 
     address: IPv4Address
     region: str
@@ -118,7 +118,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacementGroup:
-    """Linodes that shall not stand on one host."""
+    """Linodes that must run on different hosts."""
 
     id: int
     label: str
@@ -129,7 +129,7 @@ class PlacementGroup:
 
     @property
     def strict(self) -> bool:
-        """Whether a member that cannot be placed apart is refused."""
+        """Whether a member that has no host of its own is refused."""
         return self.policy == "strict"
 
 
@@ -148,7 +148,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """All rules of a Cloud Firewall, with what happens to the rest."""
+    """All rules of a Cloud Firewall, and the policies for all other traffic."""
 
     inbound: tuple[Rule, ...] = ()
     outbound: tuple[Rule, ...] = ()
@@ -171,7 +171,7 @@ class Firewall:
 
 
 class DeviceType(StrEnum):
-    """What a firewall can stand before."""
+    """What a firewall can protect."""
 
     LINODE = "linode"
     INTERFACE = "linode_interface"
@@ -201,7 +201,7 @@ class Entity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A line of the account's history; `status` is scheduled, started, finished, failed or notification."""
+    """One event of the account. `status` is scheduled, started, finished, failed or notification."""
 
     id: int
     action: str
@@ -214,13 +214,13 @@ class Event:
 
     @property
     def percent(self) -> int:
-        """Progress as Linode tells it: complete, or not begun."""
+        """Progress as Linode reports it: complete, or not started."""
         return 100 if self.status in ("finished", "failed", "notification") else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Maintenance:
-    """An entry of the account's maintenance list, put there through the control endpoint."""
+    """One entry of the account's maintenance list, added through the control endpoint."""
 
     linode_id: int
     type: str = "reboot"

@@ -1,7 +1,7 @@
 """Placement groups: Linodes on different hosts.
 
-A group is always compliant unless the control endpoint moved a Linode onto another's host, or a flexible group ran
-out of hosts.
+A group is always compliant unless the control endpoint moved a Linode onto another's host, or a flexible group had no
+free host left.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _create(call: Call) -> Json:
 
 
 def check_room(group: PlacementGroup, region: str, count: int) -> None:
-    """400 if so many Linodes of that region cannot join."""
+    """400 if this many Linodes of that region cannot join."""
     if group.region != region:
         raise invalid(f"The placement group is in {group.region}, not in {region}.", "placement_group")
     most = REGIONS[region].maximum_linodes_per_group
@@ -85,7 +85,7 @@ def _assign(call: Call) -> Json:
 
 
 def add(store: Store, group: PlacementGroup, linode_ids: Sequence[int]) -> PlacementGroup:
-    """Note new members that were checked before."""
+    """Record new members that were checked before."""
     store.groups[group.id] = replace(group, members=(*group.members, *linode_ids))
     store.add_event("placement_group_assign", _entity(group))
     return store.groups[group.id]
@@ -111,7 +111,7 @@ def _delete(call: Call) -> None:
 
 
 def forget(store: Store, linode_id: int) -> None:
-    """A Linode is deleted: no group has it any more."""
+    """Remove a deleted Linode from its group."""
     for group in store.groups.values():
         if linode_id in group.members:
             left = tuple(member for member in group.members if member != linode_id)
@@ -129,7 +129,7 @@ def _compliant(store: Store, group: PlacementGroup, linode_id: int) -> bool:
 
 
 def host_for(store: Store, group_id: int | None) -> int:
-    """The number of a host for a new Linode: one of two without a group, an unused one with a group."""
+    """The number of the host for a new Linode: one of two without a group, an unused one with a group."""
     if group_id is None:
         return len(store.linodes) % 2
     group = store.groups[group_id]

@@ -1,7 +1,7 @@
 """What the emulated platform offers: regions, plans, images and prices.
 
 Names, capabilities and prices follow recorded answers of the real API (2024 to 2026); resolvers are documentation
-addresses. Clients must read all of it from the API and rely on nothing here.
+addresses. Clients must read all of it from the API and rely on no value here.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A size of Linode; money in US dollars, disk and memory in MiB, network in Mbit/s, transfer in GB a month."""
+    """A plan of Linodes: money in US dollars, disk and memory in MiB, network in Mbit/s, transfer in GB per month."""
 
     id: str
     label: str
@@ -101,7 +101,7 @@ class Plan:
         }
 
 
-# Jakarta and São Paulo cost a fifth and two fifths more.
+# Jakarta costs a fifth more, São Paulo two fifths.
 _DEARER = {"id-cgk": 1.2, "br-gru": 1.4}
 
 
@@ -116,13 +116,13 @@ def _prices(hourly: float, monthly: float) -> Json:
 
 
 def reserved_ip_type() -> Json:
-    """What a reserved address costs."""
+    """The price of a reserved address."""
     return {"id": "reserved-ipv4", "label": "Reserved IPv4", **_prices(0.0068, 5.0)}
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A disk to start from; `cloud_init` says whether user data would be read."""
+    """An image for new disks; `cloud_init` says whether user data would be read."""
 
     id: str
     label: str

@@ -1,7 +1,7 @@
-"""How the emulated API says no: a status and complaints, in the shape every Linode client knows.
+"""Errors of the emulated API: a status and complaints, in the shape that every Linode client knows.
 
-The wording is ours in Linode's manner; where a text is known from recorded traffic (`Linode busy.`, `Not found`,
-`Invalid Token`) it is kept, because clients look for it.
+The wording is ours, in Linode's style. Texts known from recorded traffic (`Linode busy.`, `Not found`, `Invalid Token`)
+are kept, because clients look for them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Complaint:
 
 
 class Refused(Exception):
-    """The request is answered with an error status; nothing was changed."""
+    """The request is answered with an error status, and nothing was changed."""
 
     def __init__(self, status: int, *complaints: Complaint) -> None:
         super().__init__("; ".join(complaint.reason for complaint in complaints))
@@ -28,7 +28,7 @@ class Refused(Exception):
 
 
 def error_body(*complaints: Complaint) -> dict[str, Any]:
-    """The document `{"errors": [{"reason", "field"}]}`; `field` is absent when no field is to blame."""
+    """The document `{"errors": [{"reason", "field"}]}`; `field` is absent if no field is wrong."""
     return {
         "errors": [
             {"reason": complaint.reason} | ({"field": complaint.field} if complaint.field else {})
@@ -38,20 +38,20 @@ def error_body(*complaints: Complaint) -> dict[str, Any]:
 
 
 def invalid(reason: str, field: str = "") -> Refused:
-    """400: the request is wrong as it stands."""
+    """400: the request itself is wrong."""
     return Refused(400, Complaint(reason, field))
 
 
 def not_found() -> Refused:
-    """404: no such path, or no such thing on this account."""
+    """404: the path or the object does not exist on this account."""
     return Refused(404, Complaint("Not found"))
 
 
 def busy() -> Refused:
-    """400: the Linode is in a passing state. Clients are expected to try again."""
+    """400: the Linode is in a transitional state. Clients are expected to try again."""
     return Refused(400, Complaint("Linode busy."))
 
 
 def unauthorized() -> Refused:
-    """403: the token is good, its user may not."""
+    """403: the token is valid, but its user may not do this."""
     return Refused(403, Complaint("Unauthorized"))

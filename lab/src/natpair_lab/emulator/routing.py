@@ -1,7 +1,7 @@
-"""One operation of the API: where it is, what a token must be allowed to do, what answers it.
+"""Routes: the path of each operation, the scopes it needs, and the function that answers it.
 
-A route's function takes a `Call` and returns the JSON of the answer; it neither reads nor writes the network. Paths
-name their parameters as Linode's specification does, so that a test can lay the two tables side by side.
+A route's function takes a `Call` and returns the JSON of the answer; it does no network I/O. Paths name their
+parameters as Linode's specification does, so that a test can compare the two tables.
 """
 
 from __future__ import annotations
@@ -46,21 +46,21 @@ class Call:
         return int(text)
 
     def read(self, model: type[Model]) -> Model:
-        """What the request states, or 400."""
+        """The parsed request, or 400."""
         return read(model, self.body)
 
     def linode(self) -> Linode:
-        """The Linode that the path names."""
+        """The Linode in the path."""
         return self.store.linode(self.number("linodeId"))
 
     def own_linode(self) -> Linode:
-        """The Linode that the path names, if the user may change it."""
+        """The Linode in the path, if the user may change it."""
         linode = self.linode()
         self.may_change(linode.id)
         return linode
 
     def may_change(self, linode_id: int) -> None:
-        """403 if the user's grant for a Linode is to read only."""
+        """403 if the user's grant for a Linode is read-only."""
         if linode_id in self.read_only:
             raise unauthorized()
 
@@ -70,7 +70,7 @@ Answer = Callable[[Call], Json]
 
 @dataclass(frozen=True)
 class Route:
-    """An operation. `scopes` is None if it needs no token; `attributes` are what its list may be filtered by."""
+    """An operation. `scopes` is None if it needs no token; `attributes` are what its list can be filtered by."""
 
     method: str
     path: str
@@ -97,7 +97,7 @@ def get(path: str, scopes: tuple[str, ...] | None, answer: Answer) -> Route:
 def listing(
     path: str, scopes: tuple[str, ...] | None, items: Callable[[Call], Sequence[Json]], attributes: str = ""
 ) -> Route:
-    """An operation that reads a list; `attributes` names what it may be filtered by, separated by spaces."""
+    """An operation that reads a list; `attributes` names what it can be filtered by, separated by spaces."""
     allowed = frozenset(attributes.split())
 
     def answer(call: Call) -> Json:
@@ -107,7 +107,7 @@ def listing(
 
 
 def post(path: str, scopes: tuple[str, ...], answer: Answer) -> Route:
-    """An operation that creates or acts."""
+    """An operation that creates something or starts an action."""
     return Route("POST", path, scopes, answer)
 
 
@@ -122,7 +122,7 @@ def delete(path: str, scopes: tuple[str, ...], answer: Callable[[Call], Any]) ->
 
 
 def done(work: Callable[[Call], Any]) -> Answer:
-    """An answer that is empty once the work is done."""
+    """The empty answer of an operation that has done its work."""
 
     def answer(call: Call) -> Json:
         work(call)
@@ -140,9 +140,9 @@ class Found:
 
 
 def find(routes: Sequence[Route], method: str, path: str) -> Found | None:
-    """The operation that a request means. None: another method would do; 404 if the path is unknown.
+    """The operation for a request. None if the path exists with another method only; 404 if the path is unknown.
 
-    `path` is as it came over the wire, still quoted: an address may carry a quoted slash.
+    `path` is as received, still quoted: an address may contain a quoted slash.
     """
     path = path.rstrip("/")  # the Python SDK allocates at /networking/ips/
     known = False

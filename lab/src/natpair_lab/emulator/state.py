@@ -1,8 +1,8 @@
-"""The emulated account: everything it holds, with identities, events and the notices for the World.
+"""The state of the emulated account: all its records, ids, events, and the notices for the World.
 
-No I/O and no clock: `now` is set by whoever brings a request or lets time pass. Operations live in the modules
-beside this one (linodes, lifecycle, addresses, interfaces, placement, firewalls); they check everything before
-they change anything, so that a refused request leaves no trace.
+No I/O and no clock: the caller sets `now` for each request and as time passes. Operations are in the modules beside
+this one (linodes, lifecycle, addresses, interfaces, placement, firewalls). They check everything before they change
+anything, so a refused request changes nothing.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from natpair_lab.emulator.world import LinodeView, Notice, Port, Share, SharesCh
 
 _PRIVATE_POOL = IPv4Network("192.168.128.0/17")
 _SLAAC_NET = IPv6Network("2001:db8::/32")
-_FIRST_ID = 90_000_001  # as many digits as today's real ones
+_FIRST_ID = 90_000_001  # as many digits as today's real ids
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long things take, in seconds."""
+    """How long operations take, in seconds."""
 
     provision_seconds: float = 2.0
     boot_seconds: float = 2.0
@@ -57,17 +57,17 @@ class Policy:
     )
     private_pool: IPv4Network = _PRIVATE_POOL
     slaac_net: IPv6Network = _SLAAC_NET
-    public_ipv4_per_linode: int = 8  # beyond it Linode wants a technical justification by ticket
+    public_ipv4_per_linode: int = 8  # above it Linode asks for a technical justification in a ticket
     vlans_per_region: int = 10
     interfaces_per_linode: int = 3
-    stale_reads: int = 2  # recorded: so often the old status is shown after an order to boot or rebuild
+    stale_reads: int = 2  # recorded: the old status is shown this many times after an order to boot or rebuild
     stale_seconds: float = 30.0
     hosts_per_region: int = 8
-    user_data_bytes: int = 16_384  # where live attempts failed, whatever the documents say
+    user_data_bytes: int = 16_384  # real attempts failed there, whatever the documents say
 
 
 class Step(StrEnum):
-    """What a Linode is on its way to."""
+    """The state that a Linode is changing to."""
 
     PROVISIONED = "provisioned"
     RUNNING = "running"
@@ -77,7 +77,7 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A step that happens at `due`, and not before the World has returned if it `waits`."""
+    """A step that happens at `due`. If it `waits`, it also needs the World to have returned first."""
 
     due: float
     linode_id: int
@@ -88,7 +88,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """A status that is over and still shown, so many times and no longer than `until`."""
+    """An outdated status that is still shown, at most so many times and until `until`."""
 
     status: Status
     reads: int
@@ -97,7 +97,7 @@ class Stale:
 
 @dataclass(slots=True)
 class Store:
-    """One account. `notices` is the outbox for the World; whoever reads it empties it."""
+    """One account. `notices` is the outbox for the World; its reader empties it."""
 
     now: float = 0.0
     timing: Timing = field(default_factory=Timing)
@@ -122,7 +122,7 @@ class Store:
     _ids: Iterator[int] = field(default_factory=lambda: count(_FIRST_ID))
 
     def next_id(self) -> int:
-        """An identity that nothing on the account had before."""
+        """An id that nothing on the account has had before."""
         return next(self._ids)
 
     def linode(self, linode_id: int) -> Linode:
@@ -138,7 +138,7 @@ class Store:
         return self.linodes[linode_id]
 
     def shown_status(self, linode: Linode) -> Status:
-        """The status as the next reader sees it: for a while after an order it is the one from before."""
+        """The status for the next reader: for some time after an order it is the old one."""
         stale = self.stale.pop(linode.id, None)
         if stale is None or stale.reads <= 0 or self.now > stale.until:
             return linode.status
@@ -146,7 +146,7 @@ class Store:
         return stale.status
 
     def owned(self, linode_id: int, *, public: bool | None = None) -> list[Address]:
-        """The addresses a Linode owns, in the order it got them."""
+        """The addresses that a Linode owns, in the order in which it got them."""
         return [
             address
             for address in self.addresses.values()
@@ -162,9 +162,9 @@ class Store:
         return [config for config in self.configs.values() if config.linode_id == linode_id]
 
     def interfaces_of(self, linode: Linode) -> tuple[Interface, ...]:
-        """What is plugged in: the Linode's own interfaces, or those of its first profile.
+        """The interfaces in use: the Linode's own, or those of its first profile.
 
-        A legacy profile without any is Linode's default, one public interface.
+        A legacy profile without interfaces gets Linode's default, one public interface.
         """
         if linode.generation is Generation.LINODE:
             return linode.interfaces
@@ -180,7 +180,7 @@ class Store:
         secondary: Entity | None = None,
         message: str | None = None,
     ) -> int:
-        """Write a line of history; its identity serves to end it later."""
+        """Add an event; its id is needed to end it later."""
         event_id = self.next_id()
         self.events.append(
             Event(
@@ -197,14 +197,14 @@ class Store:
         return event_id
 
     def end_event(self, event_id: int, status: str = "finished", message: str | None = None) -> None:
-        """Finish or fail an event that was begun."""
+        """Finish or fail an event that was started."""
         for index, event in enumerate(self.events):
             if event.id == event_id:
                 duration = round(self.now - event.created, 3)
                 self.events[index] = replace(event, status=status, duration=duration, message=message)
 
     def share_table(self) -> tuple[Share, ...]:
-        """Every address that is shared to somebody."""
+        """Every address that is shared with at least one Linode."""
         shared = dict.fromkeys(address for addresses in self.shares.values() for address in addresses)
         return tuple(
             Share(address, self.addresses[address].region, self.addresses[address].linode_id, self.receivers(address))
@@ -216,13 +216,13 @@ class Store:
         self.notices.append(SharesChanged(self.share_table()))
 
     def network_of(self, address: Address) -> IPv4Interface:
-        """An address with the length of its network: public ones sit in /24s or smaller, private ones in their /17."""
+        """An address with its prefix length: public addresses are in a /24 or smaller, private ones in their /17."""
         private = self.policy.private_pool
         lengths = (max(24, pool.prefixlen) for pool in self.policy.public_pools if address.address in pool)
         return IPv4Interface(f"{address.address}/{next(lengths, 24) if address.public else private.prefixlen}")
 
     def view(self, linode: Linode) -> LinodeView:
-        """What the World gets to know of a Linode."""
+        """A Linode as the World sees it."""
         interfaces = self.interfaces_of(linode)
         owned = self.owned(linode.id)
         configs = self.configs_of(linode.id)
@@ -247,18 +247,18 @@ class Store:
 
 
 def entity_of(linode: Linode) -> Entity:
-    """How events, maintenance and addresses name a Linode."""
+    """How events, maintenance and addresses refer to a Linode."""
     return Entity(id=linode.id, type="linode", label=linode.label, url=f"/v4/linode/instances/{linode.id}")
 
 
 def mac_of(number: int) -> str:
-    """A locally administered MAC address that belongs to one identity."""
+    """A locally administered MAC address for one id."""
     digits = f"{number & 0xFFFFFFFF:08x}"
     return "22:00:" + ":".join(digits[start : start + 2] for start in range(0, 8, 2))
 
 
 def slaac_of(net: IPv6Network, region_index: int, mac: str) -> IPv6Address:
-    """The address a Linode gives itself in its region's /64 (EUI-64)."""
+    """The address that a Linode configures itself in its region's /64 (EUI-64)."""
     octets = [int(part, 16) for part in mac.split(":")]
     eui = bytes([octets[0] ^ 2, octets[1], octets[2], 0xFF, 0xFE, *octets[3:]])
     prefix = int(net.network_address) | (0x3C00 + region_index) << 64
@@ -266,5 +266,5 @@ def slaac_of(net: IPv6Network, region_index: int, mac: str) -> IPv6Address:
 
 
 def host_uuid_of(number: int) -> str:
-    """The identity of the host machine that a Linode stands on."""
+    """The id of the host that a Linode runs on."""
     return hashlib.sha1(f"host {number}".encode(), usedforsecurity=False).hexdigest()

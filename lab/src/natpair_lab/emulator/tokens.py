@@ -1,6 +1,6 @@
-"""Who may do what: bearer tokens, their scopes, and Linodes that a restricted user may only look at.
+"""Authorization: bearer tokens, their scopes, and Linodes that a restricted user may only read.
 
-A token that lacks a scope is answered 401, as recorded of the real API; a user who lacks a grant, 403.
+A token without the scope is answered 401, as recorded of the real API; a user without the grant is answered 403.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ EVERYTHING = frozenset({"*"})
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What a token carries. `read_only` are Linodes whose grant does not allow changes.
+    """What a token allows. `read_only` are Linodes whose grant does not allow changes.
 
-    `denied` are operations, such as `POST /networking/firewalls`, that neither grants nor roles of its user allow.
+    `denied` are operations, such as `POST /networking/firewalls`, that no grant or role of its user allows.
     """
 
     scopes: frozenset[str] = EVERYTHING
@@ -32,7 +32,7 @@ class Token:
 
 @dataclass(slots=True)
 class Tokens:
-    """The tokens that exist. While `open`, any other word is a token with every scope."""
+    """The tokens that exist. While `open`, any other text is accepted as a token with every scope."""
 
     known: dict[str, Token] = field(default_factory=dict)
     revoked: set[str] = field(default_factory=set)
@@ -72,5 +72,5 @@ def authorize(token: Token | None, scopes: tuple[str, ...] | None) -> Token:
 
 
 def missing_scope() -> Refused:
-    """401: the token is good, but not for this."""
+    """401: the token is valid, but its scopes do not cover this."""
     return Refused(401, Complaint("Your OAuth token is not authorized to use this endpoint."))

@@ -1,7 +1,7 @@
-"""What the emulator tells whoever makes its Linodes real: the lab, or nobody.
+"""The World: what the emulator calls when Linodes change, so that the lab can make real hosts for them.
 
-The emulator calls a World outside its event loop, one call at a time and in order. A call may take as long as a
-boot takes; the API goes on answering meanwhile, and the Linode stays `booting` until the call returns.
+The emulator calls a World outside its event loop, one call at a time and in order. A call may take as long as a boot.
+Meanwhile the API keeps answering, and the Linode stays `booting` until the call returns.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """One network interface: `vlan` is the VLAN's label, None on the public network; `ipam` as the API was given it."""
+    """One network interface.
+
+    `vlan` is the VLAN's label, None on the public network; `ipam` is as the API was given it.
+    """
 
     name: str
     mac: str
@@ -25,8 +28,8 @@ class Port:
 class LinodeView:
     """A Linode as the World needs it to build a machine; `user_data` is what cloud-init would read.
 
-    `dhcp` is the one address that DHCP gives: the first of its public ones, sorted as text. Where Network Helper is
-    off, a machine has no other until it sets its own.
+    `dhcp` is the only address that DHCP gives: the first public one, sorted as text. If Network Helper is off, a
+    machine has no other address until it sets one itself.
     """
 
     id: int
@@ -45,7 +48,7 @@ class LinodeView:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """An address that exactly the owner and the receivers may announce; the owner is None for a reserved one."""
+    """An address that only the owner and the receivers may announce. A reserved one has no owner (None)."""
 
     address: IPv4Address
     region: str
@@ -54,16 +57,16 @@ class Share:
 
 
 class World(Protocol):
-    """The callbacks. A NatpairError fails the Linode's event and leaves it offline."""
+    """The callbacks. If one raises a NatpairError, the Linode's event fails and the Linode is offline."""
 
     def linode_created(self, linode: LinodeView) -> None:
-        """A Linode exists, with new disks and without running; told again when it is rebuilt."""
+        """A Linode exists, with new disks, and is off; called again when it is rebuilt."""
 
     def linode_deleted(self, linode_id: int) -> None:
-        """It is gone, with its disks."""
+        """The Linode and its disks are deleted."""
 
     def booted(self, linode: LinodeView) -> None:
-        """Power on; return when the machine runs."""
+        """Power on; returns when the machine runs."""
 
     def shut_down(self, linode_id: int) -> None:
         """Orderly power off."""
@@ -73,7 +76,7 @@ class World(Protocol):
 
 
 class NoWorld:
-    """The default: nothing becomes real."""
+    """The default World: makes no hosts."""
 
     def linode_created(self, linode: LinodeView) -> None:
         """Nothing to do."""
@@ -130,7 +133,7 @@ Notice = Created | Deleted | Boot | ShutDown | SharesChanged
 
 
 def tell(world: World, notice: Notice) -> None:
-    """Make the call that belongs to the notice."""
+    """Make the call that belongs to this notice."""
     match notice:
         case Created(linode):
             world.linode_created(linode)
