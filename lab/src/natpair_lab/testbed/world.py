@@ -335,11 +335,16 @@ class Lab:
         self._reconfigure_fabric()
 
     def share(self, fip: IPv4Address | str, nodes: Sequence[str]) -> None:
-        """Share a FIP to exactly these nodes; the route servers refuse it from any other."""
+        """Share a public address to exactly these nodes; the route servers refuse it from any other.
+
+        It may be one that gateway.toml does not have yet: an address is shared first and configured afterwards.
+        """
         address = IPv4Address(fip)
         known = self._state()
-        if address not in known.shares:
-            raise LabError(f"{address} is not a FIP of this pair", fix="one of: " + ", ".join(map(str, known.shares)))
+        taken = {node.public_address.ip for node in self.gateway.node}
+        if address in taken or address in self.gateway.pair.vip.network:
+            names = ", ".join(map(str, known.shares))
+            raise LabError(f"{address} cannot be shared: it is not a floating address", fix=f"name a FIP, such as {names}")
         self.share_all({**known.shares, address: tuple(self.gateway.node_named(n).name for n in nodes)})
 
     def share_all(self, shares: Shares) -> None:
