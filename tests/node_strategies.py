@@ -82,7 +82,7 @@ messages = st.builds(
     prepared_for=epochs,
     opened=flags,
     local_for=epochs,
-    desired=flags,
+    asks_for_role=flags,
     challenge=small,
     answer=small,
     evidence=st.none() | small,
@@ -176,7 +176,7 @@ ONLY_IN: dict[str, frozenset[Phase]] = {
     "handover": frozenset({Phase.PREPARING, Phase.HANDING_OVER}),
     "takeover": CLAIMING,
     "local_for": CLAIMING,
-    "desired": frozenset({Phase.STANDBY}),
+    "asks_for_role": frozenset({Phase.STANDBY}),
 }
 """What only some phases have: `enter` and the rules leave none of it behind."""
 STATE_FIELDS = fields_of(NodeState, terms=all_terms, **NAMED)
@@ -195,7 +195,7 @@ def states(draw: st.DrawFn, phase: Phase | None = None) -> NodeState:
     if phase is not Phase.ACTIVE and "takeover" in values:
         values["takeover"] = replace(values["takeover"], completing=False)
     drawn = replace(initial(values["terms"], 0.0), **values)
-    # Whatever was ever heard or used has been seen: the recorders and `_raised` see to that.
+    # Whatever was ever heard or used has been seen: the recorders and `raise_epoch` see to that.
     said = drawn.peer.said
     told = max(said.epoch // 2, said.generation) if said is not None else 0
     return replace(drawn, generation_seen=max(drawn.generation_seen, drawn.epoch // 2, told))

@@ -190,7 +190,7 @@ class Sources:
         return self._others(own)
 
     async def election(self, handle: Handle) -> None:
-        """The FIFO only wakes us; now and then the truth is read: Keepalived's own dump, else the VIP's place.
+        """Read the role from Keepalived's dump, or from where the VIP is, in case a line of the FIFO was missed.
 
         Not every second, because Keepalived writes a line to its log for each dump.
         """

@@ -1,6 +1,6 @@
 """Everything that can be wrong with a pair, as one catalogue: code, severity, words, fix.
 
-`status`, the metrics and the docs all read this one. A condition is a pure function of what one node
+`status`, the events and the docs all read this one. A condition is a pure function of what one node
 knows; it never asks the outside. Add one to the module of its theme.
 """
 

@@ -1,4 +1,4 @@
-"""Keepalived: its notify FIFO, which wakes us, and its JSON dump, which is the truth."""
+"""Keepalived: its notify FIFO tells a new role at once, its JSON dump tells the present one when asked."""
 
 from __future__ import annotations
 

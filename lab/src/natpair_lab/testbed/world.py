@@ -344,7 +344,9 @@ class Lab:
         taken = {node.public_address.ip for node in self.gateway.node}
         if address in taken or address in self.gateway.pair.vip.network:
             names = ", ".join(map(str, known.shares))
-            raise LabError(f"{address} cannot be shared: it is not a floating address", fix=f"name a FIP, such as {names}")
+            raise LabError(
+                f"{address} cannot be shared: it is not a floating address", fix=f"name a FIP, such as {names}"
+            )
         self.share_all({**known.shares, address: tuple(self.gateway.node_named(n).name for n in nodes)})
 
     def share_all(self, shares: Shares) -> None:
