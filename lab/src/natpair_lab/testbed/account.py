@@ -1,4 +1,4 @@
-"""Emulated accounts for a lab: an empty one, and one that already holds the lab's pair with its shares."""
+"""Makes emulated accounts for a lab: an empty one, and one that already holds the lab's pair and its shares."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ _PLAN = "g6-nanode-1"
 
 
 def empty(timing: Timing, internet: IPv4Network = topology.INTERNET_NETWORK) -> Store:
-    """An account with nothing on it, whose addresses are none of the lab's internet."""
+    """An empty account, whose addresses are not among those of the lab's internet."""
     pools = tuple(pool for pool in Policy().public_pools if not pool.overlaps(internet))
     return Store(timing=timing, policy=Policy(public_pools=pools))
 
 
 def holding(gateway: Gateway, plan: Topology, timing: Timing) -> tuple[Store, dict[int, Machine]]:
-    """An account with the two Linodes of `gateway`, running, every FIP the first one's and shared to the second."""
+    """An account with the two Linodes of `gateway`, running.
+
+    The first owns every FIP, and all are shared to the second.
+    """
     store = empty(timing, plan.internet_gateway.network)
     region = gateway.bgp.region if gateway.bgp.region in REGIONS else _REGION
     made = [_linode(store, node, region or _REGION) for node in gateway.node]

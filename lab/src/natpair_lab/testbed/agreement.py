@@ -1,7 +1,7 @@
-"""Whether what a node's configuration claims is what the platform gave its Linode. Pure.
+"""Checks whether a node's configuration matches what the platform gave its Linode. Pure.
 
-On the platform a node with the wrong address boots and is simply not reached; here it does not boot, and its
-event says why.
+On the platform a node with the wrong address boots and cannot be reached. In the lab it does not boot, and its event
+says why.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from natpair_lab.emulator.world import LinodeView
 
 
 def require(linode: LinodeView, gateway: Gateway, name: str) -> None:
-    """LabError with everything in which `linode` is not the node `name` of `gateway`."""
+    """LabError with every difference between `linode` and the node `name` of `gateway`."""
     node = gateway.node_named(name)
     complaints = [*_ports(linode, node), *_addresses(linode, node), *_region(linode, gateway)]
     if linode.network_helper:
@@ -25,7 +25,7 @@ def require(linode: LinodeView, gateway: Gateway, name: str) -> None:
 
 
 def vlan_of(linode: LinodeView) -> str | None:
-    """The VLAN that a Linode is plugged into."""
+    """The VLAN to which a Linode is connected."""
     return next((port.vlan for port in linode.ports if port.vlan is not None), None)
 
 

@@ -1,4 +1,4 @@
-"""Which process serves the emulated account of a lab, so that `natpair lab down` ends it and `status` names it."""
+"""The record of the process that serves a lab's emulated account: `natpair lab down` ends it, `status` names it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from natpair_lab.testbed.wait import wait_until
 
 FILE = "api.json"
 LOG = "api.log"
-"""What a server in the background has to say, beside its record."""
+"""The output of a server in the background, beside its record."""
 _END_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class ApiRecord:
-    """One serving process; `url` is for this machine, `inside` for the lab's hosts once there are any."""
+    """One serving process. `url` is for this machine, `inside` for the lab's hosts once there are any."""
 
     process: InitRef
     url: str
@@ -30,7 +30,7 @@ class ApiRecord:
 
     @property
     def alive(self) -> bool:
-        """Whether it still serves."""
+        """Whether the process still serves."""
         return self.process.alive()
 
 
@@ -42,7 +42,7 @@ def write(folder: Path, url: str, inside: str) -> None:
 
 
 def read(folder: Path) -> ApiRecord | None:
-    """The record in `folder`, also of a process that is gone; None if there never was one."""
+    """The record in `folder`, also of a process that has ended; None if there never was one."""
     try:
         raw = json.loads((folder / FILE).read_text())
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -51,12 +51,12 @@ def read(folder: Path) -> ApiRecord | None:
 
 
 def forget(folder: Path) -> None:
-    """Take the record away."""
+    """Remove the record."""
     (folder / FILE).unlink(missing_ok=True)
 
 
 def stop(folder: Path) -> None:
-    """End the process on record in an orderly way, or else by force. It removes the lab that it made itself."""
+    """End the process on record: in an orderly way first, then by force. It removes the lab if it made it."""
     record = read(folder)
     if record is None or not record.alive or record.process.pid == os.getpid():
         return
@@ -65,7 +65,7 @@ def stop(folder: Path) -> None:
     except ProcessLookupError:
         return
     try:
-        if record.alive:  # checked after opening: from here on the PID cannot become another process
+        if record.alive:  # checked after opening: from now on the PID cannot become another process
             signal.pidfd_send_signal(descriptor, signal.SIGTERM)
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Building the world step by step: configuration, folders, namespaces, cables, hosts."""
+"""Builds a lab step by step: configuration, folders, namespaces, cables, hosts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """The gateway and the text that says the same, for the nodes' /etc."""
+    """The gateway and its text, which goes into the nodes' /etc."""
 
     gateway: Gateway
     text: str
@@ -38,7 +38,7 @@ class Configuration:
 def configuration(path: Path | None, profile: Profile | None, design: Design = Design.NATPAIR) -> Configuration:
     """Read the gateway at `path` (the example if None), with another profile if one is given.
 
-    The classic design has timers of its own; they are those of the profile `conservative`, which it always gets.
+    The classic design has its own timers. They are those of the profile `conservative`, which it always gets.
     """
     if design is Design.CLASSIC:
         if profile not in (None, Profile.CONSERVATIVE):
@@ -59,7 +59,7 @@ def configuration(path: Path | None, profile: Profile | None, design: Design = D
 
 
 def with_profile(text: str, profile: Profile) -> str:
-    """The TOML `text` with `profile` in its [pair] table, everything else as it stands."""
+    """The TOML `text` with `profile` in its [pair] table; everything else is unchanged."""
     head, table, rest = text.partition("[pair]")
     pair, bracket, others = rest.partition("\n[")
     pair = re.sub(r"^\s*profile\s*=.*\n?", "", pair, flags=re.MULTILINE)
@@ -72,12 +72,12 @@ def gateway_of(folder: Path) -> Gateway:
 
 
 def name_option(name: str) -> str:
-    """What to add to a command so that it means the lab called `name`."""
+    """The option that makes a command use the lab called `name`."""
     return "" if name == "lab" else f" --name {name}"
 
 
 def claim(folder: Path, name: str) -> None:
-    """Take the lab's folder, so that nobody else builds a lab of this name; LabError if it is taken."""
+    """Take the lab's folder, so that no other process builds a lab of this name; LabError if it is taken."""
     try:
         folder.mkdir(mode=0o700, parents=True)
     except FileExistsError:
@@ -97,7 +97,7 @@ def world(
     *,
     provider: Provider | None = None,
 ) -> None:
-    """Make everything of `plan` and start every host. What was made when an error arises is for teardown.
+    """Make everything of `plan` and start every host. If this fails, teardown removes what was made.
 
     A `provider` is the fabric of an emulated account: its nodes are Linodes, which get disk and power later.
     """
@@ -137,9 +137,9 @@ def boot(folder: Path, name: str, plan: Topology, node_name: str, late: str | No
 
 
 def start(folder: Path, name: str, plan: Topology, hosts: Iterable[Host]) -> None:
-    """Start the supervisors of `hosts`, all at once; LabError, when all have ended their try, if one failed.
+    """Start the supervisors of `hosts`, all at once. LabError, after all have been tried, if one failed.
 
-    Signals wait meanwhile: a launcher without anybody who waits for it could put a host on record too late.
+    Signals wait meanwhile: if nothing waited for a launcher, it could record its host too late.
     """
     failures: list[LabError] = []
     with teardown.undisturbed():
@@ -157,12 +157,12 @@ def start(folder: Path, name: str, plan: Topology, hosts: Iterable[Host]) -> Non
 
 
 def node_disk(folder: Path, name: str) -> Path:
-    """Where the disk of node `name` lies."""
+    """The path of the disk of node `name`."""
     return folder / NODES / name
 
 
 def write_fabric(folder: Path, files: FabricFiles) -> None:
-    """Write the fabric's files where its daemons read them."""
+    """Write the fabric's files to where its daemons read them."""
     for file_name, text in files.files.items():
         write_atomic(folder / FABRIC / file_name, text, sync=False)
 
@@ -216,6 +216,6 @@ def _units(folder: Path, plan: Topology, h: Host) -> tuple[Unit, ...]:
 
 
 def _environment() -> dict[str, str]:
-    # PYTHONPATH: a source tree that is not installed reaches the nodes the way it reached us.
+    # PYTHONPATH: the nodes find an uninstalled source tree in the same way as we did.
     passed = {key: os.environ[key] for key in ("PYTHONPATH",) if key in os.environ}
     return {"PATH": _PATH, "HOME": "/root", "LANG": "C.UTF-8", **passed}

@@ -1,7 +1,7 @@
-"""A node's network cards: taken out, put in, or missing at its boot.
+"""A node's network cards: removes them, adds them, or leaves one out at boot.
 
-A card that comes back has the name and the MAC it had, and another index; like a real one it is up and has no
-addresses, unless the node's network manager is played too.
+A card that comes back has its old name and MAC, and another index. Like a real card it is up and has no addresses,
+unless the lab also does what the node's network manager would do.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ def card_link(plan: Topology, node: str, switch: str) -> Link:
 
 
 def take_out(lab: str, plan: Topology, node: str, switch: str) -> None:
-    """The card is gone, and with it its addresses, routes and neighbours."""
+    """Remove a card, and with it its addresses, routes and neighbours."""
     netns.unplug(lab, [card_link(plan, node, switch)])
 
 
 def put_in(lab: str, plan: Topology, node: str, switch: str, *, configured: bool) -> None:
-    """A card of the same name and MAC comes. `configured`: with what a network manager gives it, else merely up."""
+    """Add a card of the same name and MAC.
+
+    `configured`: with what a network manager gives it; otherwise it is only up.
+    """
     link = card_link(plan, node, switch)
     netns.wire(lab, plan, [link])
     lines = lines_of(plan.host(node), link.near.interface) if configured else [f"link set {link.near.interface} up"]
@@ -33,10 +36,10 @@ def put_in(lab: str, plan: Topology, node: str, switch: str, *, configured: bool
 
 
 def lines_of(host: Host, interface: str) -> list[str]:
-    """Those lines of a host's network that are for `interface`."""
+    """The lines of a host's network that are about `interface`."""
     return [line for line in host.ip_lines if interface in line.split()]
 
 
 def without(host: Host, interface: str) -> tuple[str, ...]:
-    """The others."""
+    """All other lines."""
     return tuple(line for line in host.ip_lines if interface not in line.split())

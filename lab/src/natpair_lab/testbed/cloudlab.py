@@ -1,4 +1,4 @@
-"""The claim of an emulated account on a lab: an empty one on a name, or one with its pair on a lab that is up."""
+"""Connects an emulated account to a lab: an empty account to a name, or one with its pair to a lab that is up."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _START_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class CloudLab:
-    """An account and the World that makes its Linodes hosts."""
+    """An account and the World that turns its Linodes into hosts."""
 
     name: str
     store: Store
@@ -29,16 +29,17 @@ class CloudLab:
     inside: str
 
     def served_at(self, url: str) -> None:
-        """Put this process on record as the one that serves the account, so that `natpair lab down` ends it."""
+        """Record this process as the one that serves the account, so that `natpair lab down` ends it."""
         self.world.outside = url
         apirecord.write(netns.LABS / self.name, url, self.inside)
 
 
 @contextmanager
 def claim(name: str, timing: Timing, doors: Doors, progress: Callable[[str], None]) -> Iterator[CloudLab]:
-    """Take the name of a lab for an account. A lab of that name that is up already becomes the account's.
+    """Claim the name of a lab for an account. A lab of that name that is already up becomes the account's.
 
-    At the end a lab that was made is gone, one that was found is as it was. LabError if the name is taken otherwise.
+    At the end, a lab that was made here is removed; one that was found is as before. LabError if the name is in use
+    otherwise.
     """
     preflight.check(name)
     lab = _found(name)
@@ -73,9 +74,10 @@ def _found(name: str) -> Lab | None:
 
 
 def serve_in_background(lab: Lab, port: int) -> apirecord.ApiRecord:
-    """Serve an account that holds the pair of `lab` until the lab goes; LabError with what the server said if it ends.
+    """Serve an account that holds the pair of `lab` until the lab is removed.
 
-    A process of its own, because the account must outlive the command that starts it.
+    LabError with the server's output if the server ends. It is a separate process, because the
+    account must outlive the command that starts it.
     """
     log = lab.folder / apirecord.LOG
     argv = [sys.executable, "-m", "natpair", "lab", "api", "--lab", lab.name, "--port", str(port)]

@@ -1,8 +1,8 @@
-"""Linodes of an emulated account as hosts of a lab.
+"""The World of the lab: turns Linodes of an emulated account into hosts.
 
-The world around them (switches, clients, route servers, internet) is built when the first Linode with natpair in
-its user data boots, and goes when the last of them is deleted. The emulator calls from one thread, one call at a
-time; `stop` may come from another.
+The network around them (switches, clients, route servers, internet) is built when the first Linode with natpair in its
+user data boots, and is removed when the last one is deleted. The emulator calls from one thread, one call at a time;
+`stop` may come from another thread.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from natpair_lab.testbed.world import Lab
 
 _PORT = 80
 _UPLINK = "eth0"
-"""Where the lab's internet host serves the API."""
+"""The address at which the lab's internet host serves the API."""
 _STOP_EVERY_SECONDS = 0.1
 _KNOBS = Knobs(hold_sessions=True)
 
 
 class Doors(Protocol):
-    """How the API becomes reachable inside: whoever serves it takes a listening socket, and gives it back."""
+    """Makes the API reachable inside the lab: its server takes a listening socket, and later closes it."""
 
     def open(self, listener: socket.socket) -> None:
-        """Serve at this socket as well."""
+        """Also serve at this socket."""
 
     def close(self) -> None:
-        """Close it and everything that came in by it; nothing happens if none is open."""
+        """Close the socket and all connections that it accepted; nothing happens if none is open."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A Linode that is a node of the lab, with the user data its disk was made from, as it last booted."""
+    """A Linode that is a node of the lab, with the user data from which its disk was made, as of its last boot."""
 
     node: str
     digest: str
@@ -54,9 +54,10 @@ class Machine:
 
 
 class CloudWorld:
-    """The World of the lab called `name`, whose folder is claimed. `machines` are there from the start.
+    """The World of the lab called `name`, whose folder is claimed. `machines` exist from the start.
 
-    `outside` is where this machine finds the API: a node whose configuration names that gets the address inside.
+    `outside` is the API's address on this machine. In a node's configuration it is replaced by the address inside the
+    lab.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class CloudWorld:
         self._busy = threading.Lock()
 
     def begin(self) -> None:
-        """Make a lab that was found the lab of this account: API inside, no session without a share, ports guarded."""
+        """Make an existing lab the lab of this account: API inside, no session without a share, ports guarded."""
         with self._busy:
             if self._lab is None:
                 return
@@ -90,9 +91,9 @@ class CloudWorld:
             self._share(self._lab)
 
     def stop(self) -> None:
-        """Let no call begin that makes something, and wait for the end of the one that runs.
+        """Refuse calls that make something from now on, and wait for the end of the running call.
 
-        It ends soon, because what it waits for is taken away: all hosts, unless the lab was here before.
+        It ends soon, because everything that it waits for is removed: all hosts, unless the lab existed before.
         """
         self._stopping = True
         while not self._busy.acquire(timeout=_STOP_EVERY_SECONDS):
@@ -101,7 +102,7 @@ class CloudWorld:
         self._busy.release()
 
     def release(self) -> None:
-        """After the last call: leave a lab that was found as an ordinary one; remove one that was made."""
+        """After the last call: leave a lab that was found as an ordinary lab; remove one that was made here."""
         folder = netns.LABS / self._name
         if not self._found or self._lab is None:
             teardown.remove(folder)
@@ -110,17 +111,17 @@ class CloudWorld:
         self._lab.fabric(**{**asdict(self._lab.knobs()), "hold_sessions": False})
         switches.load(self._lab.switch_netns(topology.PUBLIC), switches.sources({}))
 
-    # What the emulator tells
+    # Calls from the emulator
 
     def linode_created(self, linode: LinodeView) -> None:
-        """New disks: what a rebuilt one had on the old ones is gone. Else nothing is there before the first boot."""
+        """New disks: a rebuilt Linode loses its old ones. Otherwise nothing exists before the first boot."""
         with self._busy:
             machine = self._machines.pop(linode.id, None)
             if machine is not None and self._lab is not None:
                 power.erase(self._lab, machine.node)
 
     def booted(self, linode: LinodeView) -> None:
-        """Power on: the machine of the user data's node, on the disk it left, or on a new one after a rebuild."""
+        """Power on the node of the user data, on its existing disk, or on a new one after a rebuild."""
         seed = self._seed_of(linode)
         with self._busy:
             known = self._machines.get(linode.id)
@@ -139,7 +140,7 @@ class CloudWorld:
                 power.shut_down(self._lab, machine.node)
 
     def linode_deleted(self, linode_id: int) -> None:
-        """The node is gone with its disk; the last one takes the lab with it."""
+        """Remove the node and its disk; with the last node, the lab goes too."""
         with self._busy:
             machine = self._machines.pop(linode_id, None)
             if self._lab is None:
@@ -152,7 +153,7 @@ class CloudWorld:
                 self._clear()
 
     def shares_changed(self, shares: tuple[Share, ...]) -> None:
-        """What the route servers accept, and what the public switch lets pass."""
+        """Apply the shares to the route servers and to the filter of the public switch."""
         with self._busy:
             self._shares = shares
             if self._lab is not None:
@@ -175,7 +176,7 @@ class CloudWorld:
         if self._stopping:
             raise LabError("the lab is going down")
 
-    # Whether a Linode may be what it says it is
+    # Checks whether a Linode may be the node that it claims to be
 
     def _seed_of(self, linode: LinodeView) -> Seed | None:
         seed = userdata.read(linode.user_data)
@@ -198,10 +199,10 @@ class CloudWorld:
             if there is not None and here != there:
                 raise LabError(f"{linode.label} is on the VLAN {here}, {other.node} and the clients are on {there}")
 
-    # The world around the Linodes
+    # The network around the Linodes
 
     def _world_for(self, seed: Seed | None) -> Lab:
-        """The lab that is there, or a new one around the pair of `seed`."""
+        """The existing lab, or a new one for the pair of `seed`."""
         if self._lab is not None and seed is not None and seed.gateway != self._lab.gateway:
             running = [node for node in self._lab.nodes if self._lab.powered(node)]
             if running:
@@ -232,7 +233,7 @@ class CloudWorld:
         self._progress(f"inside the lab the API is http://{lab.topology.api.ip}/v4")
 
     def _clear(self, *keep: str) -> None:
-        """Take the world away, but for the claim on its name and `keep`."""
+        """Remove the network, except for the claim on its name and `keep`."""
         self._doors.close()
         teardown.empty(netns.LABS / self._name, keep={apirecord.FILE, apirecord.LOG, *keep})
         self._lab, self._found = None, False
@@ -246,7 +247,7 @@ class CloudWorld:
         self._guard_ports(lab)
 
     def _announcers(self, lab: Lab, fip: IPv4Address) -> tuple[str, ...]:
-        """Who may announce an address that is shared: the owner and the receivers. Of any other: nobody."""
+        """Who may announce a shared address: its owner and its receivers. No node may announce any other."""
         allowed = {one for share in self._shares if share.address == fip for one in (share.owner_id, *share.receivers)}
         named = {machine.node for linode_id, machine in self._machines.items() if linode_id in allowed}
         return tuple(node for node in lab.nodes if node in named)
@@ -263,13 +264,13 @@ class CloudWorld:
 
 
 def _open_door(namespace: str, plan: Topology) -> socket.socket:
-    """Listen at the lab's address of the API, on its internet host; LabError if that cannot be.
+    """Listen at the lab's address of the API, on its internet host; LabError if that fails.
 
-    The socket keeps the namespace alive: close it, and what was accepted by it, before the lab is taken away.
+    The socket keeps the namespace alive. Close it, and the connections that it accepted, before the lab is removed.
     """
-    with suppress(CommandFailed):  # there already, from a process that served before
+    with suppress(CommandFailed):  # already there, from an earlier serving process
         batch([f"addr add {plan.api} dev {_UPLINK}"], netns=namespace)
-    # A namespace is a matter of each thread: this one enters, leaves the socket to us, and ends.
+    # A network namespace belongs to a thread: this one enters it, opens the socket for us, and ends.
     try:
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(_listen, f"{NETNS_FOLDER}/{namespace}", str(plan.api.ip)).result()

@@ -1,4 +1,4 @@
-"""What of a lab depends on whose pair stands in it: the nodes' disks, their services, how they are asked."""
+"""The parts of a lab that depend on the design of its pair: the nodes' disks, services and status."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Parts:
     election: str
     replicator: str
     service_prefix: str = ""
-    """What people may leave out of a service's name."""
+    """The prefix that people may leave out of a service's name."""
 
 
 def _natpair_disk(folder: Path, plan: Topology, name: str, text: str, key: str) -> None:
@@ -48,7 +48,7 @@ def _natpair_units(gateway: Gateway, name: str, disk: Path) -> tuple[Unit, ...]:
 
 
 def _natpair_status(ref: InitRef, _netns: str, _gateway: Gateway, _name: str) -> Status | None:
-    # By way of /proc/PID/root the path stays far below the 108 bytes of sun_path.
+    # Through /proc/PID/root the path stays far below the 108 bytes of sun_path.
     return agentsocket.status_or_none(timeout=_ASK_SECONDS, socket_path=ref.path(AGENT_SOCKET))
 
 

@@ -1,4 +1,4 @@
-"""When a wait in the lab fails: everything worth looking at, in one file that outlives the lab."""
+"""Saves a diagnosis when a wait in the lab fails: everything useful, in one file that outlives the lab."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TAIL_LINES = 200
 
 
 def save_diagnosis(name: str, folder: Path, plan: Topology) -> Path:
-    """Write addresses, routes, rules and the tails of all logs of a lab to a temporary file; its path."""
+    """Write addresses, routes, rules and the tails of all logs of a lab to a temporary file; returns its path."""
     with tempfile.NamedTemporaryFile("w", prefix=f"natpair-lab-{name}-", suffix=".txt", delete=False) as file:
         for section in _sections(name, folder, plan):
             file.write(section)

@@ -1,8 +1,8 @@
-"""Runs one program inside a lab host: `enter.py PID PROGRAM [ARGUMENT…]`, PID being the host's init.
+"""Runs one program inside a lab host: `enter.py PID PROGRAM [ARGUMENT…]`. PID is the host's init.
 
-Run as a file, standard library only. The program lives and dies with the host's PID namespace *and* with
-this process; signals sent to this process reach it, and its exit status becomes ours. nsenter(1) alone
-leaves the program behind when it is killed itself.
+It runs as a file and uses only the standard library. The program ends with the host's PID namespace *and* with this
+process. Signals sent to this process reach the program, and its exit status becomes ours. nsenter(1) alone leaves the
+program behind when it is killed itself.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def join(pid: int) -> None:
 
 
 def execute(argv: list[str]) -> None:
-    """The child: become the program; 127 or 126 if that cannot be, as a shell says it."""
+    """The child: become the program; 127 or 126 if that fails, as in a shell."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    # So that `natpair` and `python3` in a host are those that run the lab.
+    # So `natpair` and `python3` in a host are the ones that run the lab.
     os.environ["PATH"] = f"{os.path.dirname(sys.executable)}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"  # noqa: PTH120
     try:
         os.execvp(argv[0], argv)  # noqa: S606 - that is what this program is for
@@ -47,14 +47,14 @@ def execute(argv: list[str]) -> None:
 
 
 def forward_until_end(child: int) -> int:
-    """Pass signals on to `child` until it ends; its wait status."""
+    """Pass signals on to `child` until it ends; returns its wait status."""
     while True:
         news = signal.sigwaitinfo([*_FORWARDED, signal.SIGCHLD])
         if news.si_signo == signal.SIGCHLD:
             pid, status = os.waitpid(child, os.WNOHANG)
             if pid:
                 return status
-        elif news.si_code <= 0:  # sent by a process; what the terminal sends has reached the child itself
+        elif news.si_code <= 0:  # sent by a process; a signal from the terminal has already reached the child
             os.kill(child, news.si_signo)
 
 

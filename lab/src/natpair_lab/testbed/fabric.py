@@ -1,8 +1,8 @@
 """The provider's side of the lab: four route servers and the router that follows them, all BIRD.
 
-Pure text: `configs` makes every file from the knobs and the share table, `lab.world` writes them and tells
-the daemons. One BIRD process per route server, because several in one process cannot share the nodes as
-neighbours, and because each must be able to disagree with the others for a moment as on the real fabric.
+Pure text: `configs` renders every file from the knobs and the share table; `lab.world` writes them and reloads the
+daemons. Each route server is a BIRD process of its own: several in one process cannot share the nodes as neighbours,
+and each must be able to differ from the others for a moment, as on the real fabric.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from natpair_lab.testbed.init import Unit
 from natpair_lab.testbed.topology import FABRIC_PUBLIC, FABRIC_TABLE, ROUTER_ADDRESS
 
 FOLDER = "/run/fabric"
-"""Where the fabric finds its files, in its own file system."""
+"""The folder of the fabric's files, in its own file system."""
 ROUTER = "router"
 FOLLOWER = "follower"
 DELAY_FILE = "converge_ms"
@@ -47,7 +47,7 @@ class FabricFiles:
 
 
 def all_shared(gateway: Gateway) -> dict[IPv4Address, tuple[str, ...]]:
-    """Every FIP shared to both nodes: what `natpair cloud apply` leaves behind."""
+    """Every FIP shared to both nodes, as after `natpair cloud apply`."""
     return {fip: tuple(node.name for node in gateway.node) for fip in gateway.pair.fips}
 
 
@@ -82,7 +82,7 @@ def units(gateway: Gateway, python: str, follower: str) -> tuple[Unit, ...]:
 
 
 def refused_nodes(gateway: Gateway, knobs: Knobs, shares: Shares) -> tuple[str, ...]:
-    """The nodes whose BGP sessions this fabric does not accept."""
+    """The nodes whose BGP sessions this fabric refuses."""
     sharing = {name for nodes in shares.values() for name in nodes}
     return tuple(node.name for node in gateway.node if knobs.hold_sessions and node.name not in sharing)
 
@@ -108,7 +108,7 @@ def _server(number: int, address: IPv6Address, gateway: Gateway, knobs: Knobs, s
 
 
 def _preamble(router_id: str, gateway: Gateway) -> str:
-    # The nodes as host routes: a next hop may stand in no subnet of the fabric's own (an address with /128).
+    # The nodes as host routes: a next hop may be in no subnet of the fabric's own (an address with /128).
     hosts = "\n".join(f'  route {n.public_address6.ip}/128 via "{FABRIC_PUBLIC}";' for n in gateway.node)
     return f"""\
 log stderr all;
@@ -141,9 +141,9 @@ filter from_{index} {{
 
 def _neighbour(index: int, address: IPv6Address, node: IPv6Address, gateway: Gateway, knobs: Knobs) -> str:
     bgp = gateway.bgp
-    # hold time: the lower of both sides counts, so this one leaves the choice to the node. The error waits
-    # are 60 s by default, during which BIRD refuses a peer that has long recovered. import table: a changed
-    # share works at once and does not need the node to send its routes again.
+    # hold time: the lower of both sides counts, so this value leaves the choice to the node. The error waits are 60 s
+    # by default, during which BIRD refuses a peer that recovered long ago. import table: a changed share works at once,
+    # and the node need not send its routes again.
     return f"""\
 protocol bgp node_{index} {{
   local {address} as {bgp.peer_as};
@@ -231,7 +231,7 @@ protocol bgp {name} {{
 
 
 def _sessions(gateway: Gateway, knobs: Knobs, shares: Shares) -> str:
-    """An nft ruleset that keeps BGP off for nodes without a share, if this fabric does that."""
+    """An nft ruleset that drops BGP of nodes without a share, if this fabric does that."""
     refused = [gateway.node_named(name).public_address6.ip for name in refused_nodes(gateway, knobs, shares)]
     rules = "".join(f"    ip6 saddr {address} tcp dport 179 drop\n" for address in refused)
     return f"""\

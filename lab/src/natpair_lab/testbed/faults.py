@@ -1,6 +1,6 @@
-"""The elementary faults of a node, each with its repair and how it shows: one catalogue for people, drills and chaos.
+"""The elementary faults of a node, each with its repair and its detection, for people, drills and chaos.
 
-`natpair lab fault KIND TARGET` injects them by name, `natpair lab status` reads off a running lab which there are.
+`natpair lab fault KIND TARGET` injects them by name; `natpair lab status` detects them in a running lab.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Act = Callable[[Lab, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One way to break a node, its repair, and what both are in words."""
+    """One way to break a node, its repair, and both in words."""
 
     words: str
     inject: Act
@@ -50,7 +50,7 @@ def _boot_if_off(lab: Lab, node: str) -> None:
 
 
 def _power_on(lab: Lab, node: str) -> None:
-    """Also after a power cut that was killed half-way: the node is alive, its cables are dead."""
+    """Also after a power cut that was killed half-way: then the node runs and its cables are dead."""
     if not lab.powered(node):
         lab.boot(node)
         return
@@ -63,7 +63,7 @@ def _flush(lab: Lab, node: str) -> None:
 
 
 def _nothing(_lab: Lab, _node: str) -> None:
-    """The agent repairs this by itself."""
+    """No repair is needed: the agent does it."""
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
@@ -89,7 +89,7 @@ _SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP, "cont": signal.SIGCO
 
 
 def kind_named(name: str) -> Kind:
-    """The fault called `name`, such as `vlan-dead` or `kill:bird`; Usage with all there are."""
+    """The fault called `name`, such as `vlan-dead` or `kill:bird`; Usage with all names."""
     if name in KINDS:
         return KINDS[name]
     verb, colon, service = name.partition(":")
@@ -100,7 +100,7 @@ def kind_named(name: str) -> Kind:
 
 
 def node_meant(lab: Lab, target: str | None, kind: str) -> str:
-    """The node that `target` means: a name, `active`, `standby`, or by default the one that makes sense."""
+    """The node that `target` means: a name, `active`, `standby`, or by default the only one that makes sense."""
     if target in lab.nodes:
         return str(target)
     if target is None and kind == "boot":
@@ -115,9 +115,10 @@ def node_meant(lab: Lab, target: str | None, kind: str) -> str:
 
 
 def broken_nodes(lab: Lab, kind: str) -> tuple[str, ...]:
-    """The nodes that have the fault `kind` now, which is where a repair without a target repairs.
+    """The nodes that have the fault `kind` now; a repair without a target repairs these.
 
-    A node without power may have had any other fault before; whatever its repair would do, it has no cable now.
+    A node without power may have had any other fault before. Its cable is gone now, and so is what a repair would
+    change.
     """
     wanted = {_shown_as(kind)}
     if kind == POWER_CUT:
@@ -154,7 +155,7 @@ def service_named(lab: Lab, short: str) -> str:
 
 
 def damage(lab: Lab, node: str) -> tuple[str, ...]:
-    """The faults of `node`, called as `natpair lab fault` calls them."""
+    """The faults of `node`, by the names of `natpair lab fault`."""
     if not lab.powered(node):
         return (POWER_CUT,)
     return (*_of_cables(lab, node), *_of_services(lab, node))

@@ -1,7 +1,7 @@
-"""A slow fabric: copies the best paths from BIRD's table to the main one, a while after they changed.
+"""Simulates a slow fabric: copies the best paths from BIRD's table to the main one, some time after they change.
 
-Run as a file in the fabric: `follower.py TABLE DELAY_FILE`, standard library only. The delay in
-milliseconds is read at each change, so it can be turned while routes are in place.
+It runs as a file in the fabric: `follower.py TABLE DELAY_FILE`, standard library only. It reads the delay in
+milliseconds at each change, so the delay can be changed while routes are in place.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PROTOCOL = "bird"
 
 
 def best_paths(table: str) -> dict[str, str]:
-    """Destination → how to get there, as `ip route` words, of every IPv4 route in `table`."""
+    """Every IPv4 route in `table`: destination → the rest of the route, as `ip route` arguments."""
     shown = subprocess.run(
         ["ip", "-o", "-4", "route", "show", "table", table], capture_output=True, text=True, check=False
     )
@@ -29,7 +29,7 @@ def best_paths(table: str) -> dict[str, str]:
 
 
 def without_metric(words: str) -> str:
-    """`words` of a route less its protocol and metric, which the copy has of its own."""
+    """`words` of a route without its protocol and metric; the copy has its own."""
     kept = words.split()
     for key in ("proto", "metric", "onlink"):
         if key in kept:
@@ -39,7 +39,7 @@ def without_metric(words: str) -> str:
 
 
 def apply(old: dict[str, str], new: dict[str, str]) -> None:
-    """Turn the copies in the main table from `old` to `new`."""
+    """Change the copies in the main table from `old` to `new`."""
     changed = {to: how for to, how in new.items() if old.get(to) != how}
     lines = [f"route replace {to} {how} proto {PROTOCOL} metric {METRIC}" for to, how in changed.items()]
     lines += [f"route del {to} metric {METRIC}" for to in old if to not in new]
@@ -50,7 +50,7 @@ def apply(old: dict[str, str], new: dict[str, str]) -> None:
 
 
 def follow(table: str, delay_file: Path) -> None:
-    """Copy for ever: at once what is there now, then each change after its delay."""
+    """Copy for ever: what is there now at once, then each change after its delay."""
     monitor = subprocess.Popen(["ip", "-o", "monitor", "route"], stdout=subprocess.PIPE)
     if monitor.stdout is None:
         return

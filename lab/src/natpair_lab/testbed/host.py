@@ -1,7 +1,7 @@
-"""The handle on one lab host from outside: start its supervisor, find it, talk to it, end it.
+"""Controls one lab host from outside: starts, finds, queries and ends its supervisor.
 
-A host is known by the record its launcher wrote (PID and start time), never by name or guess, so that
-nothing of a stranger is ever signalled.
+A host is identified by the record that its launcher wrote (PID and start time), never by its name. So no process of
+anybody else is ever signalled.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _END_SECONDS = 10
 
 @dataclass(frozen=True, slots=True)
 class InitRef:
-    """One supervisor: its PID here, and when it started, so that a reused PID is told apart."""
+    """One supervisor: its PID here and its start time, which tells it from a later process with the same PID."""
 
     pid: int
     started: int
 
     def alive(self) -> bool:
-        """Whether exactly this process still runs; a zombie does not."""
+        """Whether exactly this process still runs; a zombie does not count."""
         try:
             stat = Path(f"/proc/{self.pid}/stat").read_text()
         except OSError:
@@ -44,12 +44,12 @@ class InitRef:
         return int(fields[19]) == self.started and fields[0] not in "ZX"
 
     def path(self, inside: str) -> Path:
-        """The file `inside` of the host as seen from here."""
+        """The path of the file `inside` of the host, as seen from here."""
         return Path(f"/proc/{self.pid}/root{inside}")
 
 
 def read_record(path: Path) -> InitRef | None:
-    """The supervisor on record at `path`, None if there is no record or its process is gone."""
+    """The supervisor on record at `path`; None if there is no record or its process has ended."""
     try:
         pid, started = path.read_text().split()
     except (FileNotFoundError, ValueError):
@@ -59,7 +59,10 @@ def read_record(path: Path) -> InitRef | None:
 
 
 def start_spawn(spec: spawn.Spec) -> subprocess.Popen[str]:
-    """Begin to build a host; `finish_spawn` waits for it. A session of its own keeps Ctrl-C from tearing it apart."""
+    """Start to build a host; `finish_spawn` waits for it.
+
+    It has a session of its own, so Ctrl-C does not interrupt it.
+    """
     child = subprocess.Popen(
         [sys.executable, "-I", "-S", spawn.__file__],
         stdin=subprocess.PIPE,
@@ -76,7 +79,7 @@ def start_spawn(spec: spawn.Spec) -> subprocess.Popen[str]:
 
 
 def finish_spawn(name: str, child: subprocess.Popen[str]) -> str:
-    """Wait for a host to be built; what it complained about. LabError if it could not be built."""
+    """Wait until a host is built; returns its warnings. LabError if it could not be built."""
     try:
         _, complaints = child.communicate(timeout=_SPAWN_SECONDS)
     except subprocess.TimeoutExpired as error:
@@ -89,13 +92,13 @@ def finish_spawn(name: str, child: subprocess.Popen[str]) -> str:
 
 
 def end(ref: InitRef) -> None:
-    """SIGKILL a supervisor and with it its whole PID namespace; returns when all of it is gone."""
+    """SIGKILL a supervisor and with it its whole PID namespace; returns when all of it has ended."""
     try:
         descriptor = os.pidfd_open(ref.pid)
     except ProcessLookupError:
         return
     try:
-        if not ref.alive():  # checked after opening: from here on the PID cannot become another process
+        if not ref.alive():  # checked after opening: from now on the PID cannot become another process
             return
         signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         # A pidfd becomes readable when its process has ended, and an init ends after all of its namespace.
@@ -132,7 +135,7 @@ def _inode(path: str) -> int | None:
 
 
 def control(ref: InitRef, request: Mapping[str, str], *, timeout: float = 15) -> dict[str, object]:
-    """Ask the host's supervisor something; LabError if it does not answer or says no."""
+    """Send a request to the host's supervisor; LabError if it does not answer or refuses."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
         line.settimeout(timeout)
         try:
@@ -150,7 +153,7 @@ def control(ref: InitRef, request: Mapping[str, str], *, timeout: float = 15) ->
 
 
 def command(ref: InitRef, argv: Sequence[str]) -> list[str]:
-    """The argument list that runs `argv` inside the host, tied to the life of the process that it starts."""
+    """The argument list that runs `argv` inside the host and ends it with the process that it starts."""
     enter = Path(spawn.__file__).with_name("enter.py")
     return [sys.executable, "-I", "-S", str(enter), str(ref.pid), *argv]
 

@@ -1,11 +1,11 @@
-"""PID 1 of a lab host: starts services in order, restarts them, watches their watchdogs, reaps orphans.
+"""PID 1 of a lab host: starts services in order, restarts them, checks their watchdogs, reaps orphans.
 
-It stands in for systemd, so it reads the same service table the units are made from. Standard library
-only, because every host of the lab starts one: it is run as a file, and must not import natpair. It never
-configures anything: namespaces, mounts and addresses are there before it starts (`lab.spawn`).
+It replaces systemd, so it reads the same service table from which the units are made. Every host of the lab starts one,
+so it is run as a file, uses only the standard library and must not import natpair. It never configures anything:
+namespaces, mounts and addresses exist before it starts (`lab.spawn`).
 
-Control: one JSON object a line on the unix socket `SOCKET`: {"op": "list" | "start" | "stop" | "restart" |
-"kill", "service": …, "signal": …}; the answer is one line too, sent when the thing is done.
+Control: one JSON object per line on the unix socket `SOCKET`: {"op": "list" | "start" | "stop" | "restart" | "kill",
+"service": …, "signal": …}. The answer is one line too, sent when the operation is done.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _LOG_CHUNK = 65536
 class Unit:
     """One service to supervise; the fields mean what they mean in a systemd unit.
 
-    A oneshot stays active when it has ended well (RemainAfterExit=yes), and is restarted on failure alone. Units are
-    ordered as they are listed, and want each other (Wants=, After=): the next one starts when the one before has
-    started or failed. `stop` (ExecStop=) is run when an active unit is stopped.
+    A oneshot stays active after it ended successfully (RemainAfterExit=yes), and is restarted on failure only. Units
+    are ordered as listed, and want each other (Wants=, After=): the next one starts when the one before has started or
+    failed. `stop` (ExecStop=) runs when an active unit is stopped.
     """
 
     name: str
@@ -60,12 +60,12 @@ class Unit:
 
 
 def frozen(value: object) -> object:
-    """`value` with its lists, which JSON makes of tuples, as tuples again."""
+    """`value` with lists turned back into the tuples they were before JSON."""
     return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value
 
 
 class Log:
-    """A service's log file: a pipe whose lines get a time and land in the file."""
+    """A service's log file, fed by a pipe; each line gets a time."""
 
     def __init__(self, path: Path) -> None:
         self.reader, self.writer = os.pipe()
@@ -74,7 +74,7 @@ class Log:
         self._rest = b""
 
     def drain(self) -> None:
-        """Move what the service wrote into the file."""
+        """Move the service's new output into the file."""
         try:
             data = self._rest + os.read(self.reader, _LOG_CHUNK)
         except BlockingIOError:
@@ -84,7 +84,7 @@ class Log:
             self._write(line)
 
     def note(self, text: str) -> None:
-        """Add a line of the supervisor's own."""
+        """Add a line by the supervisor itself."""
         self.drain()
         self._write(f"[init] {text}".encode())
 
@@ -96,7 +96,7 @@ class Log:
 
 @dataclass(slots=True)
 class Running:
-    """What is known of a service now."""
+    """The state of a service."""
 
     unit: Unit
     log: Log
@@ -112,7 +112,7 @@ class Running:
     keeper: asyncio.Task[None] | None = None
 
     def report(self) -> dict[str, object]:
-        """What `list` says about the service."""
+        """The entry of the service in the answer to `list`."""
         return {
             "name": self.unit.name,
             "state": self.state,
@@ -132,7 +132,7 @@ class Running:
 
 
 class Supervisor:
-    """Runs the units of one host for as long as its namespace lives."""
+    """Runs the units of one host as long as its namespace exists."""
 
     def __init__(self, units: Sequence[Unit], environment: dict[str, str]) -> None:
         self._environment = environment
@@ -166,7 +166,7 @@ class Supervisor:
         self._boot = failed or "done"
 
     async def _settled(self, service: Running) -> str:
-        """Wait until the next service may start; what went wrong, or nothing."""
+        """Wait until the next service may start; returns what went wrong, or nothing."""
         if service.unit.oneshot:
             await service.settled.wait()
             return "" if service.last_status == 0 else f"ended with {describe(service.last_status)}"
@@ -235,12 +235,12 @@ class Supervisor:
         await self._end_group(pid, signal.SIGTERM, STOP_SECONDS)
 
     async def _watch(self, service: Running, pid: int) -> int:
-        """Wait for the end of `pid`, ending it by SIGABRT, then SIGKILL, when it is overdue."""
+        """Wait for the end of `pid`. When it is overdue, end it by SIGABRT, then by SIGKILL."""
         exited = self._exits[pid]
         clock = asyncio.get_running_loop().time
         while True:
             deadline = service.deadline()
-            # A READY turns the deadline into an earlier one, so look again at least every second.
+            # A READY can bring the deadline closer, so check again at least every second.
             rest = None if deadline is None else min(max(deadline - clock(), 0.001), 1.0)
             await asyncio.wait((exited,), timeout=rest)
             if exited.done():
@@ -259,7 +259,7 @@ class Supervisor:
         clock = asyncio.get_running_loop().time
         end = clock() + patience
         signal_group(pid, number)
-        signal_group(pid, signal.SIGCONT)  # one that was stopped would not hear it
+        signal_group(pid, signal.SIGCONT)  # a stopped process would not receive it
         while signal_group(pid, 0):
             if clock() >= end:
                 signal_group(pid, signal.SIGKILL)
@@ -361,7 +361,7 @@ class Supervisor:
 
 
 def control_socket() -> socket.socket:
-    """The listening control socket; its file appears only when it can be connected to."""
+    """The listening control socket; its file appears only when it accepts connections."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(f"{SOCKET}.new")
     listener.listen()
@@ -370,12 +370,12 @@ def control_socket() -> socket.socket:
 
 
 def notify_path(name: str) -> str:
-    """Where the service `name` finds its NOTIFY_SOCKET."""
+    """The NOTIFY_SOCKET of the service `name`."""
     return f"{RUN}/notify/{name}"
 
 
 def describe(status: int | None) -> str:
-    """A wait status in words."""
+    """A wait status as text."""
     if status is None:
         return "nothing"
     if os.WIFSIGNALED(status):
@@ -384,7 +384,7 @@ def describe(status: int | None) -> str:
 
 
 def signal_group(pid: int, number: int) -> bool:
-    """Signal the whole process group led by `pid`, 0 to only look; whether anything of it is left, zombies included."""
+    """Signal the process group led by `pid`; 0 only checks it. Returns whether any of it is left, zombies included."""
     try:
         os.killpg(pid, number)
     except ProcessLookupError:

@@ -1,8 +1,8 @@
-"""What a lab node starts with, against a real Debian machine: its settings, and every difference that is left.
+"""The settings of a fresh lab node, compared with a real Debian machine, and every difference that is left.
 
-Debian 12 ships no setting of the network: a machine has what its kernel is compiled with, and what its network
-manager sets. A network namespace takes over what the machine that runs the lab has been given (IPv4), so that all of
-it is set here. `tests/lab/test_world.py` compares a booted node with a machine that has only just been switched on.
+Debian 12 ships no network settings: a machine has the values compiled into its kernel, and those of its network
+manager. A network namespace inherits the IPv4 settings of the machine that runs the lab, so the lab sets all of them.
+`tests/lab/test_world.py` compares a booted node with a machine that has just been switched on.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _KERNELS_IPV4: Mapping[str, int] = MappingProxyType(
         0,
     )
 )
-"""net/ipv4/conf of a kernel as it is compiled (net/ipv4/devinet.c); what differs for "all" stands in `_lines`."""
+"""net/ipv4/conf as compiled into a kernel (net/ipv4/devinet.c). `_lines` has what differs for "all"."""
 _KERNELS_IPV6: Mapping[str, int] = MappingProxyType(
     {"accept_ra": 1, "accept_redirects": 1, "autoconf": 1, "disable_ipv6": 0}
 )
@@ -57,7 +57,7 @@ _ANYWHERE = ("all", "default")
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing in which a lab node is not like a machine, and why it may stay so."""
+    """One difference between a lab node and a real machine, and why it is acceptable."""
 
     what: str
     machine: str
@@ -121,14 +121,14 @@ DIFFERENCES: tuple[Difference, ...] = (
         "CLOCK_REALTIME has no namespace",
     ),
 )
-"""All that is left. What is not here is the same, as far as the network's settings go by test."""
+"""All differences that are left. Tests show that all other network settings are the same."""
 
 
 def node_settings(interfaces: Iterable[str]) -> Settings:
-    """What a machine has before natpair comes: the kernel's own values, and what a network manager sets.
+    """The settings of a machine before natpair comes: the kernel's own values, and those of a network manager.
 
-    As networkd does for each interface that it manages, and Debian 13 for all (linux-sysctl-defaults): an address that
-    is removed does not take along the others of its network.
+    networkd sets one for each interface that it manages, and Debian 13 for all (linux-sysctl-defaults): when an address
+    is removed, the other addresses of its network stay.
     """
     return tuple(_lines(tuple(interfaces)))
 
@@ -141,7 +141,7 @@ def _lines(interfaces: tuple[str, ...]) -> Iterator[tuple[str, str]]:
             yield f"net/ipv4/conf/{place}/{key}", str(value)
         for key, value in _KERNELS_IPV6.items():
             yield f"net/ipv6/conf/{place}/{key}", str(value)
-        # Each "all" is compiled otherwise than the "default" of new interfaces.
+        # The compiled value of each "all" differs from the "default" for new interfaces.
         yield f"net/ipv6/conf/{place}/accept_dad", "0" if place == "all" else "1"
         yield f"net/ipv4/conf/{place}/accept_source_route", "0" if place == "all" else "1"
         yield f"net/ipv4/conf/{place}/promote_secondaries", "0" if place == "all" else "1"

@@ -1,7 +1,7 @@
-"""Network namespaces and cables of the lab: made and removed in batches, never anything but our own names.
+"""Network namespaces and cables of the lab: made and removed in batches, and only under our own names.
 
-`ip netns add` leaves a mount on /run/netns behind when it was the first ever. Who made that mount writes
-`MARKER`, and the last lab to go removes it again, if nobody else has a namespace there.
+The first `ip netns add` on a machine leaves a mount on /run/netns behind. The process that caused it writes `MARKER`.
+The last lab to go removes the mount, if nobody else has a namespace there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SECONDS = 20
 
 
 def batch(lines: Iterable[str], *, netns: str | None = None, force: bool = False) -> None:
-    """Run `lines` through one `ip -batch`, inside `netns` if given; CommandFailed with what ip said."""
+    """Run `lines` through one `ip -batch`, inside `netns` if given; CommandFailed with ip's message."""
     script = "\n".join(lines)
     if script:
         argv = ["ip", *(("-n", netns) if netns else ()), *(("-force",) if force else ()), "-batch", "-"]
@@ -40,13 +40,13 @@ def present() -> frozenset[str]:
 
 
 def labs() -> frozenset[str]:
-    """The names of the labs that have a folder, whole or half built."""
+    """The names of the labs that have a folder, complete or half built."""
     found = LABS.iterdir() if LABS.is_dir() else ()
     return frozenset(path.name for path in found if not path.name.startswith("."))
 
 
 def prepare_folder() -> None:
-    """Note whether the mount that `ip netns add` makes is ours to remove later. `LABS` must exist."""
+    """Record whether the mount that `ip netns add` makes is ours to remove later. `LABS` must exist."""
     if not is_mounted(NETNS_FOLDER):
         MARKER.touch()
 
@@ -57,11 +57,11 @@ def release_folder() -> None:
     if others:
         return
     if MARKER.exists():
-        # No MNT_DETACH: a mount in use, whoever uses it, stays.
+        # No MNT_DETACH: a mount that anybody uses stays.
         if is_mounted(NETNS_FOLDER) and not present() and libc.umount2(NETNS_FOLDER.encode(), 0) == 0:
             Path(NETNS_FOLDER).rmdir()
         MARKER.unlink(missing_ok=True)
-    with suppress(OSError):  # another lab is just being made
+    with suppress(OSError):  # another lab is being made right now
         LABS.rmdir()
 
 
@@ -76,13 +76,13 @@ def create(lab: str, hosts: Sequence[str]) -> None:
 
 
 def remove(names: Iterable[str]) -> None:
-    """Remove the namespaces `names` as far as they exist. Cables with an end there go with them."""
+    """Remove the namespaces `names` that exist. Cables with an end there go with them."""
     there = present()
     batch((f"netns del {name}" for name in names if name in there), force=True)
 
 
 def wire(lab: str, topology: Topology, links: Sequence[Link]) -> None:
-    """Make `links` between existing namespaces and plug their far ends into the switches."""
+    """Make `links` between existing namespaces and connect their far ends to the switches."""
     batch(_cable(lab, link) for link in links)
     switches = [host.name for host in topology.hosts if host.kind is HostKind.SWITCH]
     for switch in switches:
@@ -98,12 +98,12 @@ def make_switches(lab: str, topology: Topology) -> None:
 
 
 def set_carrier(namespace: str, port: str, up: bool) -> None:
-    """Switch a port on or off; off takes the carrier away at the other end of its cable."""
+    """Turn a port on or off. Off removes the carrier at the other end of its cable."""
     run(["ip", "-n", namespace, "link", "set", port, "up" if up else "down"], timeout=_SECONDS)
 
 
 def unplug(lab: str, links: Iterable[Link]) -> None:
-    """Remove the cables `links` from their far ends; those that are gone already do not matter."""
+    """Remove the cables `links` from their far ends; cables that are already gone are ignored."""
     for link in links:
         batch([f"link del {link.far.interface}"], netns=name_of(lab, link.far.host), force=True)
 

@@ -1,6 +1,6 @@
-"""A lab node's disk: what lies on it before its first boot, and the services it starts.
+"""A lab node's disk: its content before the first boot, and the services that the node starts.
 
-The disk outlives a power cut as a real one does: /etc and /var/lib stay, /run and /tmp are new at each boot.
+The disk survives a power cut as a real one does: /etc and /var/lib stay, /run and /tmp are new at each boot.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from natpair_lab.testbed.init import STOP_SECONDS, Unit
 from natpair_lab.testbed.userdata import Seed
 
 PROGRAM = (sys.executable, "-m", "natpair")
-"""natpair itself inside a node: the interpreter that runs us, with the code that runs us."""
+"""natpair inside a node: the same interpreter and code as this process."""
 _KEY_BYTES = 32
-_TOKEN = "lab\n"  # noqa: S105 - no secret: an emulated API takes any word
+_TOKEN = "lab\n"  # noqa: S105 - no secret: an emulated API accepts any word
 """The user's own token never gets into a lab."""
 
 
 def interpreter_folders() -> tuple[str, ...]:
-    """The folders a host must see to run natpair, wherever they are (also below /tmp): of a clone, all of it."""
+    """The folders that a host must see to run natpair, wherever they are (also below /tmp); for a clone, all of it."""
     package = Path(natpair.__file__).parent.parent
     clone = package.parent
     return tuple(sorted({sys.prefix, sys.base_prefix, str(clone if (clone / "pyproject.toml").exists() else package)}))
@@ -49,9 +49,9 @@ def make_disk(folder: Path, gateway: Gateway, name: str, config_text: str, key: 
 
 
 def seed_disk(folder: Path, seed: Seed) -> None:
-    """Make the disk of a node as its image and its user data make it, in place of any that was there.
+    """Make the disk of a node from its image and its user data, in place of any earlier disk.
 
-    What the user data's script would do, install natpair and run `natpair apply`, is done here.
+    The user data's script would install natpair and run `natpair apply`; that is done here.
     """
     if folder.exists():
         shutil.rmtree(folder)
@@ -63,12 +63,12 @@ def seed_disk(folder: Path, seed: Seed) -> None:
 
 
 def is_installed(disk: Path) -> bool:
-    """Whether the node with this disk is to run natpair: it has a gateway.toml."""
+    """Whether the node with this disk runs natpair: it has a gateway.toml."""
     return (disk / "etc" / Path(paths.CONFIG).relative_to("/etc")).exists()
 
 
 def blank_disk(folder: Path, name: str) -> Path:
-    """Make a disk in `folder` with nothing of natpair on it but its empty folder for state; where its /etc lies."""
+    """Make a disk in `folder` with nothing of natpair's but its empty state folder; returns the path of its /etc."""
     etc = folder / "etc"
     shutil.copytree("/etc", etc, symlinks=True, ignore_dangling_symlinks=True, ignore=_not_ours)
     (folder / "var-lib" / "natpair").mkdir(parents=True)
@@ -78,7 +78,7 @@ def blank_disk(folder: Path, name: str) -> Path:
 
 
 def _install(disk: Path, gateway: Gateway, name: str, text: str) -> None:
-    """Leave the node as `natpair apply` would: the rendered files, the applied copy, a generation to go back to."""
+    """Leave the node as after `natpair apply`: the rendered files, the applied copy, a generation to return to."""
     etc = disk / "etc"
     token = gateway.linode.token_file
     if token is not None and Path(token).is_relative_to("/etc"):
@@ -92,7 +92,7 @@ def _install(disk: Path, gateway: Gateway, name: str, text: str) -> None:
 
 
 def lay(disk: Path, path: str, content: bytes, mode: int) -> None:
-    """Write a file of a node, below /etc or /var/lib, to its disk; never world-readable before `mode` says so."""
+    """Write a file below /etc or /var/lib to a node's disk. It is never world-readable before `mode` allows it."""
     top = {"/etc": disk / "etc", "/var/lib": disk / "var-lib"}
     under = next(root for root in top if Path(path).is_relative_to(root))
     target = top[under] / Path(path).relative_to(under)
@@ -104,7 +104,7 @@ def lay(disk: Path, path: str, content: bytes, mode: int) -> None:
 
 
 def put(etc: Path, path: str, text: str, mode: int = 0o644) -> None:
-    """Write `text` to `path` of the node whose /etc lies at `etc`."""
+    """Write `text` to `path` of the node whose /etc is at `etc`."""
     target = etc / Path(path).relative_to("/etc")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.touch(mode=mode)
@@ -135,7 +135,7 @@ def _unit(service: Service) -> Unit:
 
 
 def _not_ours(folder: str, names: list[str]) -> set[str]:
-    # A natpair installed on the machine itself is none of the lab's business; pipes and sockets are no files.
+    # A natpair that is installed on the machine itself does not belong in the lab; pipes and sockets are no files.
     foreign = {"natpair"} & set(names) if folder == "/etc" else set()
     return foreign | {name for name in names if not _is_plain(Path(folder, name))}
 

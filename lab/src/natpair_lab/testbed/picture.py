@@ -1,4 +1,4 @@
-"""The lab drawn in plain ASCII, for people who look at a terminal."""
+"""Draws the lab in plain ASCII for a terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MARGIN = "  "
 
 
 def draw(plan: Topology, roles: Mapping[str, str]) -> str:
-    """The world of `plan`; `roles` says beside each node what it is now."""
+    """The network of `plan`; `roles` gives the present role of each node."""
     gateway = plan.gateway
     first, last = plan.internet[0], plan.internet[-1]
     nodes = [

@@ -1,7 +1,7 @@
-"""Echo requests to every address given, until all have answered: warms neighbour caches and proves a path.
+"""Pings every given address until all have answered: fills neighbour caches and proves a path.
 
-Run inside a host, `python -m natpair_lab.testbed.ping SECONDS ADDRESS…` (a fresh Debian has no ping).
-Exit status 0 if all answered in time, else 1 with the silent ones on stdout.
+It runs inside a host, as `python -m natpair_lab.testbed.ping SECONDS ADDRESS…` (a fresh Debian has no ping). Exit
+status 0 if all answered in time, else 1 with the other addresses on stdout.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def is_reply(packet: bytes, identifier: int) -> bool:
 
 
 def silent(addresses: list[str], seconds: float) -> set[str]:
-    """Ask all `addresses` again and again; those that have not answered after `seconds`."""
+    """Ping all `addresses` repeatedly; returns those that have not answered after `seconds`."""
     identifier = os.getpid() & 0xFFFF
     waiting, end = set(addresses), time.monotonic() + seconds
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as icmp:
@@ -33,7 +33,7 @@ def silent(addresses: list[str], seconds: float) -> set[str]:
                 try:
                     icmp.sendto(packets.echo_request(identifier, 1), (address, 0))
                 except OSError:
-                    continue  # no neighbour or no route yet; it is asked again
+                    continue  # no neighbour or no route yet; it is sent again
             again = time.monotonic() + _AGAIN_SECONDS
             while waiting and (rest := again - time.monotonic()) > 0:
                 if select.select([icmp], [], [], rest)[0]:
@@ -44,7 +44,7 @@ def silent(addresses: list[str], seconds: float) -> set[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Ping, and say who stayed silent."""
+    """Ping, and print the addresses that did not answer."""
     missing = silent(arguments[1:], float(arguments[0]))
     sys.stdout.write("".join(f"{address}\n" for address in sorted(missing)))
     return 1 if missing else 0

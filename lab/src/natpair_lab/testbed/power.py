@@ -1,4 +1,4 @@
-"""Disk, power and end of a lab's node that is a Linode: what the platform does to a machine, beside faults."""
+"""Disk, power and deletion of a lab node that is a Linode: what the platform does to a machine, besides faults."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _STOP_FIRST = (HANDOVER, AGENT)
 
 
 def seed(lab: Lab, seeded: Seed) -> None:
-    """Give a node that is off a new disk, as its image and its user data make it."""
+    """Give a node that is off a new disk, according to its image and user data."""
     node.seed_disk(build.node_disk(lab.folder, seeded.node), seeded)
 
 
 def boot(lab: Lab, name: str) -> None:
-    """Power a node on; LabError when it does not get through its boot, and then it is off again."""
+    """Power a node on. LabError if its boot fails; then it is off again."""
     try:
         lab.boot(name)
     except BaseException:
@@ -31,7 +31,7 @@ def boot(lab: Lab, name: str) -> None:
 def shut_down(lab: Lab, name: str) -> None:
     """Stop a node's services as systemd does and switch it off; nothing happens if it is off.
 
-    What has to be stopped before the others comes first, one after the other, then the rest at once.
+    The services that must stop first are stopped one after the other, then the rest at once.
     """
     if not lab.powered(name):
         return
@@ -49,7 +49,7 @@ def shut_down(lab: Lab, name: str) -> None:
 
 
 def erase(lab: Lab, name: str) -> None:
-    """Cut a node's power if it is on, and destroy its disk."""
+    """Cut a node's power if it is on, and delete its disk."""
     if lab.powered(name):
         lab.power_cut(name)
     shutil.rmtree(build.node_disk(lab.folder, name), ignore_errors=True)

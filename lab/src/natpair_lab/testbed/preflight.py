@@ -1,4 +1,7 @@
-"""Can this machine hold a lab? Each missing thing is an Unsupported with its fix, before anything is made."""
+"""Checks whether this machine can run a lab.
+
+Anything missing is an Unsupported with its fix, before anything is made.
+"""
 
 from __future__ import annotations
 

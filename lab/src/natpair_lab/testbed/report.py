@@ -1,4 +1,4 @@
-"""One look at a running lab as data: what the agents say, what the fabric does, what is broken."""
+"""Reads a running lab once, as data: what the agents report, what the fabric does, which faults there are."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class NodeSeen:
 
 @dataclass(frozen=True, slots=True)
 class FipSeen:
-    """One FIP: whom the fabric sends it to, and whom the share table allows."""
+    """One FIP: the nodes to which the fabric sends it, and those that the share table allows."""
 
     fip: str
     best_path: tuple[str, ...]
@@ -54,7 +54,7 @@ class ApiSeen:
 
 @dataclass(frozen=True, slots=True)
 class AccountSeen:
-    """A lab that is nothing yet but its account; the JSON of `natpair lab status --json` then."""
+    """A lab that is only an account so far; the JSON of `natpair lab status --json` then."""
 
     schema: str
     name: str
@@ -64,7 +64,7 @@ class AccountSeen:
 
 @dataclass(frozen=True, slots=True)
 class LabSeen:
-    """The whole lab at one moment; the JSON of `natpair lab status --json`."""
+    """The whole lab at one time; the JSON of `natpair lab status --json`."""
 
     schema: str
     name: str
@@ -81,14 +81,14 @@ class LabSeen:
 
 
 def look_at_account(name: str) -> AccountSeen | None:
-    """The account of the lab called `name` if there is one and none of its Linodes is a node yet."""
+    """The account of the lab called `name`, if there is one and none of its Linodes is a node yet."""
     folder = netns.LABS / name
     api = _api(apirecord.read(folder))
     return None if api is None or state.read(folder) is not None else AccountSeen(SCHEMA, name, (), api)
 
 
 def look(lab: Lab) -> LabSeen:
-    """Ask everything in `lab` once."""
+    """Query everything in `lab` once."""
     shares = lab.shares()
     return LabSeen(
         schema=SCHEMA,
@@ -137,7 +137,7 @@ def _announced(said: Announced | None) -> str:
 
 
 def _sync(status: Status) -> str:
-    """Whether a standby could take over all flows; an active node has nobody to be in sync with."""
+    """Whether a standby could take over all flows; an active node has no peer to be in sync with."""
     if status.role is not Role.STANDBY:
         return _NOTHING
     return "synced" if status.synced else "not synced"

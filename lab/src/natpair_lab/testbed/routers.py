@@ -1,4 +1,4 @@
-"""Talking to the fabric's daemons: BIRD's control sockets, the rule that makes it slow, its best paths."""
+"""Controls the fabric's daemons: BIRD's control sockets, the rule that makes the fabric slow, its best paths."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ from natpair_lab.testbed.netns import batch
 from natpair_lab.testbed.topology import FABRIC_RULE, FABRIC_TABLE
 
 _SECONDS = 5.0
-# A row begins with a code and a hyphen, or with one blank where the code is that of the row before.
+# A row begins with a code and a hyphen, or with one blank if its code is that of the row before.
 _ESTABLISHED = re.compile(r"(?:\d{4}-| )(\S+)\s+BGP\s.*\sEstablished\s*$")
 _ROUTE = re.compile(r"(?:\d{4}-| )(\S*)\s+unicast \[(\S+) ")
 _REPLY_END = re.compile(rb"^(\d{4}) .*\n\Z", re.MULTILINE)
 
 
 def bird(ref: InitRef, daemon: str, command: str) -> str:
-    """Give one of the fabric's BIRDs a command; its reply. LabError if it does not respond or refuses."""
+    """Send a command to one of the fabric's BIRDs and return its reply.
+
+    LabError if BIRD does not respond or refuses.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
         line.settimeout(_SECONDS)
         try:
@@ -45,7 +48,7 @@ def bird(ref: InitRef, daemon: str, command: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """What the fabric should be: for whom, how it behaves, what is shared."""
+    """The desired fabric: for which gateway, how it behaves, what is shared."""
 
     gateway: Gateway
     knobs: Knobs
@@ -53,14 +56,14 @@ class Provider:
 
     @property
     def files(self) -> FabricFiles:
-        """The files that make it so."""
+        """The files of this fabric."""
         return fabric.configs(self.gateway, self.knobs, self.shares)
 
 
 def reconfigure(ref: InitRef, netns: str, provider: Provider) -> None:
-    """Make running daemons follow their new files, sessions kept where BIRD can keep them."""
+    """Load new files into running daemons. BIRD keeps the sessions that it can keep."""
     files = provider.files
-    # Both tables hold the same at this moment: the rule only chooses between at once and after the delay.
+    # Both tables hold the same routes now: the rule only chooses between the immediate and the delayed table.
     batch([f"rule del pref {FABRIC_RULE}"], netns=netns, force=True)
     if provider.knobs.converge_ms == 0:
         batch([f"rule add pref {FABRIC_RULE} lookup {FABRIC_TABLE}"], netns=netns)
@@ -79,7 +82,7 @@ class Heard:
 
 
 def heard(ref: InitRef, daemons: Iterable[str]) -> frozenset[Heard]:
-    """Every established session of the fabric's BIRDs and every route they use or keep in reserve."""
+    """Every established session of the fabric's BIRDs, and every route that they use or keep in reserve."""
     found: set[Heard] = set()
     for daemon in daemons:
         found |= {Heard(daemon, name) for name in up_sessions(bird(ref, daemon, "show protocols"))}
@@ -88,7 +91,7 @@ def heard(ref: InitRef, daemons: Iterable[str]) -> frozenset[Heard]:
 
 
 def survivors(before: Iterable[Heard], provider: Provider, off: Iterable[str]) -> frozenset[Heard]:
-    """What of `before` must return once the fabric is as `provider` says, the nodes `off` being without power."""
+    """The part of `before` that must return once the fabric follows `provider`. The nodes `off` have no power."""
     gone = {*off, *fabric.refused_nodes(provider.gateway, provider.knobs, provider.shares)}
     may_say = {
         fabric.node_session(provider.gateway, node.name): {""}
@@ -109,7 +112,7 @@ def up_sessions(shown: str) -> Iterator[str]:
 
 
 def learnt(shown: str) -> Iterator[tuple[str, str]]:
-    """(protocol, prefix) of each route in the reply to `show route`; a prefix stands only before its first route."""
+    """(protocol, prefix) of each route in the reply to `show route`, which prints a prefix only once."""
     prefix = ""
     for row in shown.splitlines():
         if (found := _ROUTE.match(row)) is not None:
@@ -118,16 +121,16 @@ def learnt(shown: str) -> Iterator[tuple[str, str]]:
 
 
 def best_paths(netns: str, gateway: Gateway, fip: IPv4Address, knobs: Knobs) -> tuple[str, ...]:
-    """The nodes that packets for `fip` go to now, in the order of the file; none if they go nowhere."""
+    """The nodes to which packets for `fip` go now, in the order of the file; none if they go nowhere."""
     table = "main" if knobs.converge_ms else str(FABRIC_TABLE)
     argv = ["ip", "-n", netns, "-j", "-4", "route", "show", "table", table, "exact", f"{fip}/32"]
     shown = run(argv, timeout=10, ok=(0, 2))
-    # A table that never had a route does not exist: ip says so after half a JSON document.
+    # A table that never had a route does not exist: ip reports that after half a JSON document.
     return nodes_of(shown.stdout, gateway) if shown.rc == 0 else ()
 
 
 def nodes_of(shown: str, gateway: Gateway) -> tuple[str, ...]:
-    """The nodes that the routes in `shown`, from `ip -j route`, lead to."""
+    """The nodes to which the routes in `shown`, from `ip -j route`, lead."""
     hops = {hop for route in json.loads(shown or "[]") for hop in _hops(route)}
     return tuple(node.name for node in gateway.node if hops & {node.public_address6.ip, node.public_address.ip})
 

@@ -1,8 +1,8 @@
 """Makes a lab host out of a network namespace: mounts, addresses, a PID namespace, and `lab.init` in it.
 
-Run as a file with a JSON spec on stdin, standard library only. Its promise: no supervisor ever runs that
-is not on record. The child waits until the parent has written its PID and start time to the record file,
-and ends if the parent dies first; so whoever cleans up can trust the records.
+It runs as a file with a JSON spec on stdin and uses only the standard library. It guarantees that no supervisor ever
+runs without a record. The child waits until the parent has written its PID and start time to the record file, and ends
+if the parent dies first. So a clean-up can trust the records.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def join_namespace(path: str, kind: int) -> None:
 
 
 def start_time(pid: int) -> int:
-    """The start time of `pid` in clock ticks since boot: with the PID it names one process for ever."""
-    # Field 22 of proc(5); the name in field 2 may hold blanks and brackets.
+    """The start time of `pid` in clock ticks since boot: together with the PID it identifies one process for ever."""
+    # Field 22 of proc(5); the name in field 2 may contain blanks and brackets.
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
 
 
@@ -92,8 +92,9 @@ def bind_descriptor(descriptor: int, target: str) -> None:
 
 
 def arrange_mounts(spec: Spec) -> None:
-    """Give the host its own /run, /tmp and bound folders, and leave the machine outside as it is."""
-    # Slave: nothing we mount gets out, and what is unmounted outside goes here too, so no namespace stays pinned.
+    """Give the host its own /run, /tmp and bound folders; the machine outside stays unchanged."""
+    # Slave: no mount of ours is seen outside. What is unmounted outside is unmounted here too, so no namespace stays
+    # pinned.
     mount("none", "/", "", MS_REC | MS_SLAVE)
     targets = ["/run", "/tmp", *(target for _, target in spec.binds if not covered(target, ["/run"]))]  # noqa: S108
     kept = [(os.open(path, os.O_PATH), path) for path in spec.keep if covered(path, targets)]
@@ -112,7 +113,7 @@ def arrange_mounts(spec: Spec) -> None:
 
 
 def write_sysctls(settings: Iterable[tuple[str, str]]) -> None:
-    """Write below /proc/sys; a key this kernel or namespace lacks is told on stderr and left out."""
+    """Write below /proc/sys; a key that is missing in this kernel or namespace is reported on stderr and skipped."""
     for key, value in settings:
         try:
             Path("/proc/sys", key).write_text(value)
@@ -121,7 +122,7 @@ def write_sysctls(settings: Iterable[tuple[str, str]]) -> None:
 
 
 def run_ip(lines: Sequence[str]) -> None:
-    """Feed `lines` to one `ip -batch`; OSError if it fails (it said why on stderr)."""
+    """Feed `lines` to one `ip -batch`; OSError if it fails (ip has said why on stderr)."""
     if not lines:
         return
     script = os.memfd_create("ip-batch", 0)
@@ -136,7 +137,7 @@ def run_ip(lines: Sequence[str]) -> None:
 
 
 def become_init(title: str, go: int, log: int) -> None:
-    """The child: wait for leave to live, then become PID 1 of its namespace for good."""
+    """The child: wait for permission to run, then become PID 1 of its namespace for good."""
     if os.read(go, 1) != b"1":
         os._exit(1)
     os.setsid()
@@ -149,7 +150,7 @@ def become_init(title: str, go: int, log: int) -> None:
 
 
 def write_record(folder: int, name: str, pid: int) -> None:
-    """Write `pid` and its start time to `name` in the open `folder`, whole or not at all."""
+    """Write `pid` and its start time to `name` in the open `folder`, completely or not at all."""
     temporary = f".{name}.new"
     file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600, dir_fd=folder)
     os.write(file, f"{pid} {start_time(pid)}\n".encode())
@@ -158,7 +159,7 @@ def write_record(folder: int, name: str, pid: int) -> None:
 
 
 def launch(spec: Spec) -> None:
-    """Build the host and start its supervisor; returns when that one is on record and running."""
+    """Build the host and start its supervisor; returns when the supervisor is on record and running."""
     record = Path(spec.record)
     folder = os.open(record.parent, os.O_RDONLY | os.O_DIRECTORY)
     log = os.open(f"{spec.log_folder}/init.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
@@ -180,7 +181,7 @@ def launch(spec: Spec) -> None:
 
 
 def main() -> int:
-    """Read the spec from stdin and launch it; what went wrong goes to stderr."""
+    """Read the spec from stdin and launch it; errors go to stderr."""
     try:
         launch(Spec.from_json(sys.stdin.read()))
     except OSError as error:

@@ -1,6 +1,6 @@
-"""What a lab remembers on disk, so that another process can attach to it or clear it away.
+"""The state of a lab on disk, so that another process can attach to the lab or remove it.
 
-`lab.json` is written before each thing it speaks of is made: `down` after a crash finds everything.
+`lab.json` is written before each thing that it names is made, so `down` finds everything after a crash.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ UP = "up"
 
 @dataclass(frozen=True, slots=True)
 class LabState:
-    """One lab: how far it is, the network namespaces that are its own, its fabric and its faults."""
+    """One lab: its phase, its network namespaces, its fabric and its faults."""
 
     name: str
     phase: str
@@ -44,7 +44,7 @@ class LabState:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep others who change this lab's state waiting until the block is done: reading and writing is one step."""
+    """Lock this lab's state until the block is done, so that reading and writing is one step."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -71,7 +71,7 @@ def write(folder: Path, state: LabState) -> None:
 
 
 def read(folder: Path) -> LabState | None:
-    """The state in `folder`; None if there is none or it is not whole."""
+    """The state in `folder`; None if there is none or it is incomplete."""
     try:
         raw = json.loads((folder / FILE).read_text())
     except (FileNotFoundError, ValueError):

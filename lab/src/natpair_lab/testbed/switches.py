@@ -1,8 +1,8 @@
-"""What the lab's switches drop: nft transactions as pure text, and `load`. No packet of a host is touched.
+"""What the lab's switches drop: nft transactions as pure text, and `load`. No packet inside a host is changed.
 
-Everything is done at the switch side, so that a node notices no more than it would of a real fault: a dead
-cable keeps its carrier, a cut one loses it. Three tables lie in a switch, and none forgets another's rules: cables
-and the way between the nodes, what a chaos fault drops, and (on the public side) which sources a Linode may use.
+Everything is done at the switch, so that a node notices no more than of a real fault: a dead cable keeps its carrier, a
+cut one loses it. A switch has three tables, and none overwrites another's rules: cables and the partition between the
+nodes, what a chaos fault drops, and (on the public side) which sources a Linode may use.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def ruleset(faults: SwitchFaults) -> str:
 def dropping(forward: Sequence[str], entering: Sequence[str] = ()) -> str:
     """The nft transaction that makes a switch drop what `forward` (between ports) and `entering` match.
 
-    It is for what the lab's cables cannot do: one way, one protocol, some packets.
+    It is for what the lab's cables cannot do: one direction, one protocol, some packets.
     """
     return _table(
         "natpair_chaos",
@@ -75,16 +75,16 @@ def dropping(forward: Sequence[str], entering: Sequence[str] = ()) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What a Linode's port may send from: its own addresses and those shared to it."""
+    """The sources that a Linode's port may use: its own addresses and those shared to it."""
 
     ipv4: Iterable[IPv4Address]
     ipv6: IPv6Address
 
 
 def sources(ports: Mapping[str, Allowed]) -> str:
-    """The nft transaction that makes the public switch hold `ports` to their addresses.
+    """The nft transaction that makes the public switch allow `ports` only their addresses.
 
-    Frames are dropped on their way into the switch, after any tap: a drill that looks for leaks still sees them.
+    Frames are dropped on their way into the switch, after any tap, so a drill that looks for leaks still sees them.
     """
     rules = []
     for port, allowed in sorted(ports.items()):
@@ -98,12 +98,12 @@ def sources(ports: Mapping[str, Allowed]) -> str:
 
 
 def load(switch_netns: str, text: str) -> None:
-    """Have nft carry out a transaction in a switch."""
+    """Run an nft transaction in a switch."""
     run(["ip", "netns", "exec", switch_netns, "nft", "-f", "-"], stdin=text, timeout=_SECONDS)
 
 
 def _table(name: str, *chains: tuple[str, str, Sequence[str]]) -> str:
-    """A transaction that puts the table in place of the one of that name, whether there is one or not."""
+    """A transaction that replaces the table of that name, or adds it."""
     body = "".join(
         f"  chain {chain} {{\n    type filter hook {hook}; policy accept;\n"
         + "".join(f"    {rule}\n" for rule in rules)

@@ -1,4 +1,4 @@
-"""Taking a lab away: from its records alone, so that it works after any crash, and twice."""
+"""Removes a lab. It uses only the lab's records, so it works after any crash, and twice."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def remove(folder: Path) -> None:
 
 
 def empty(folder: Path, *, keep: Container[str] = ()) -> None:
-    """Remove what the lab in `folder` has in the kernel and on disk, but for the folder itself and `keep` in it."""
+    """Remove what the lab in `folder` has in the kernel and on disk, except the folder itself and `keep` in it."""
     end_hosts(folder)
     known = state.read(folder)
     names = known.netns if known is not None else ()
@@ -37,7 +37,7 @@ def empty(folder: Path, *, keep: Container[str] = ()) -> None:
 
 
 def end_hosts(folder: Path) -> None:
-    """End every host on record, with all of its processes."""
+    """End every host on record, with all its processes."""
     records = folder / RECORDS
     for record in sorted(records.iterdir()) if records.is_dir() else []:
         ref = host.read_record(record)

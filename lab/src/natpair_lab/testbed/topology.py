@@ -1,7 +1,7 @@
-"""The lab's world as data: which hosts there are, how they are wired, which addresses they have.
+"""The topology of the lab as data: its hosts, cables and addresses.
 
-Everything is derived from a `Gateway`, so that the lab boots from the user's own file. Pure: nothing here
-touches the kernel; `lab.netns` and `lab.world` make it real.
+Everything is derived from a `Gateway`, so that the lab boots from the user's own file. Pure: nothing here touches the
+kernel; `lab.netns` and `lab.world` make it real.
 
                  internet (.10-.13)
                      │ 198.51.100.0/24
@@ -50,17 +50,17 @@ CLIENT_INTERFACE = "eth0"
 FABRIC_PUBLIC = "public0"
 LINK_LOCAL_GATEWAY = IPv6Interface("fe80::1/64")
 ROUTER_ADDRESS = IPv6Address("fd6e:6174:7061:6972::1")
-"""The fabric router's own address on lo, where it meets the route servers."""
+"""The fabric router's own address on lo, at which it talks to the route servers."""
 
 FABRIC_TABLE = 100
-"""The fabric's routing table of best paths, written by its BIRD alone."""
+"""The fabric's routing table of best paths; only its BIRD writes it."""
 FABRIC_RULE = 1000
-"""Preference of the rule that looks that table up at once; absent on a slow fabric."""
+"""Preference of the rule that makes that table effective at once; absent on a slow fabric."""
 LAST_METRIC = 1_000_000
-"""Metric of the routes that swallow packets for a FIP nobody announces."""
+"""Metric of the routes that discard packets for a FIP that no node announces."""
 
 INTERNET_NETWORK = IPv4Network("198.51.100.0/24")
-"""Where the internet host is unless the pair has addresses there."""
+"""The network of the internet host, unless the pair has addresses in it."""
 _INTERNET_CANDIDATES = (str(INTERNET_NETWORK), "203.0.113.0/24", "192.0.2.0/24", "198.18.0.0/24")
 _INTERNET_HOSTS = (10, 11, 12, 13)
 _API_HOST = 20
@@ -71,7 +71,7 @@ Address = IPv4Interface | IPv6Interface
 
 
 class Design(StrEnum):
-    """Whose pair stands in the lab: natpair's, or the one it is measured against."""
+    """The design of the pair in the lab: natpair's, or the classic one."""
 
     NATPAIR = "natpair"
     CLASSIC = "classic"
@@ -89,7 +89,7 @@ class HostKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One machine of the lab: lines for `ip -batch` that configure its inside, sysctls without `/proc/sys/`."""
+    """One machine of the lab. It has lines for `ip -batch` that configure it, and sysctls without `/proc/sys/`."""
 
     name: str
     kind: HostKind
@@ -108,7 +108,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A virtual cable; where `far` is a switch, its interface is a port of the bridge."""
+    """A virtual cable. If `far` is a switch, its interface is a port of the bridge."""
 
     near: End
     far: End
@@ -116,7 +116,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """The whole world, in the order in which hosts should boot: what others need comes first."""
+    """The whole network. Hosts are in boot order: those that others need come first."""
 
     gateway: Gateway
     hosts: tuple[Host, ...]
@@ -129,17 +129,17 @@ class Topology:
 
     @property
     def api(self) -> IPv4Interface:
-        """Where nodes reach the emulated API, if one is served: a further address of the internet host."""
+        """Where nodes reach the emulated API if it is served: an additional address of the internet host."""
         return api_address(self.internet_gateway.network)
 
     def without_nodes(self) -> Topology:
-        """The world before a node is switched on."""
+        """The network before any node is switched on."""
         nodes = {host.name for host in self.hosts if host.kind is HostKind.NODE}
         hosts = tuple(host for host in self.hosts if host.name not in nodes)
         return replace(self, hosts=hosts, links=tuple(link for link in self.links if link.near.host not in nodes))
 
     def host(self, name: str) -> Host:
-        """The host called `name`; LabError with the names there are."""
+        """The host called `name`; LabError with all names if there is none."""
         for host in self.hosts:
             if host.name == name:
                 return host
@@ -158,7 +158,7 @@ class Topology:
 
 
 def build(gateway: Gateway, design: Design = Design.NATPAIR) -> Topology:
-    """The world around the pair of `gateway`; LabError if its addresses leave no room for one."""
+    """The network around the pair of `gateway`; LabError if its addresses leave no room for one."""
     _refuse_reserved_names(gateway)
     clients = _client_addresses(gateway)
     internet_network = _internet_network(gateway)
@@ -196,7 +196,7 @@ def mac_of(*names: str) -> str:
 
 
 def interface_name(host: str) -> str:
-    """`host` as the name of a switch port: shortened with a digest where the kernel's 15 characters are too few."""
+    """`host` as the name of a switch port: shortened with a digest if it exceeds the kernel's 15 characters."""
     if len(host) <= _NAME_LIMIT:
         return host
     digest = hashlib.sha256(host.encode()).hexdigest()[:4]
@@ -204,8 +204,8 @@ def interface_name(host: str) -> str:
 
 
 def bridge_lines(switch: str) -> tuple[str, ...]:
-    """What makes a namespace a switch. The MAC is fixed: left to itself a bridge takes the lowest of its ports,
-    so that a leaving port would change it."""
+    """The lines that make a namespace a switch. The MAC is fixed: by default a bridge takes the lowest of its ports,
+    and would change it when that port leaves."""
     return (
         f"link add {BRIDGE} address {mac_of(switch, BRIDGE)} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
         f"link set {BRIDGE} up",
@@ -287,13 +287,13 @@ def _gateway6(node: Node, gateway: Gateway) -> IPv6Interface:
 
 
 def _switch(name: str) -> Host:
-    # No IPv6 on ports and bridge: a switch says nothing of its own.
+    # No IPv6 on ports and bridge, so that a switch sends nothing of its own.
     quiet = (("net/ipv6/conf/all/disable_ipv6", "1"), ("net/ipv6/conf/default/disable_ipv6", "1"))
     return Host(name, HostKind.SWITCH, (), quiet)
 
 
 _ENDPOINT_SYSCTLS = (
-    # Ten thousand flows to one server port need more than the default 28,232 source ports leave room for.
+    # Ten thousand flows to one server port need more than the default 28,232 source ports.
     ("net/ipv4/ip_local_port_range", "1024 65535"),
     ("net/core/somaxconn", "65535"),
     ("net/ipv4/tcp_max_syn_backlog", "65535"),
@@ -311,13 +311,13 @@ _ROUTER_SYSCTLS = (
 
 
 def _interface_sysctls(interfaces: Iterable[str], *, router: bool = False) -> tuple[tuple[str, str], ...]:
-    """Settings of clients, fabric and internet hosts, per interface: they say nothing that no test asked for.
+    """Settings of clients, fabric and internet hosts, per interface: these hosts send nothing that no test asked for.
 
-    The "all" value does not do for these: the kernel takes the maximum.
+    Setting "all" is not enough: the kernel takes the maximum of both.
     """
     settings = [("ipv6", "accept_dad", "0"), ("ipv6", "accept_ra", "0")]
     if router:
-        # A packet with a private source must stay visible: the fabric checks nothing.
+        # A packet with a private source must stay visible, so the fabric checks no sources.
         settings += [("ipv4", "rp_filter", "0"), ("ipv4", "send_redirects", "0")]
     return tuple((f"net/{family}/conf/{i}/{key}", value) for i in interfaces for family, key, value in settings)
 
@@ -335,7 +335,7 @@ def _fabric(gateway: Gateway, internet_gateway: IPv4Interface, public: tuple[Add
         *_up(FABRIC_PUBLIC, public),
         *_up(UPLINK, [internet_gateway]),
         f"rule add pref {FABRIC_RULE} lookup {FABRIC_TABLE}",
-        # An address nobody announces is silence, as on a provider's router that holds no route to answer with.
+        # Packets to an address that nobody announces are dropped silently, as on a provider's router without a route.
         *(f"route add blackhole {fip}/32 metric {LAST_METRIC}" for fip in gateway.pair.fips),
     ]
     for node in gateway.node:

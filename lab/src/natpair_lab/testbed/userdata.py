@@ -1,7 +1,7 @@
-"""A Linode's user data as the lab understands it: the files that cloud-init would write, and whose machine it is.
+"""Reads a Linode's user data: the files that cloud-init would write, and the node it is for.
 
-The bytes are `#cloud-config` and one JSON document (JSON is YAML). Only `write_files` and `hostname` are looked
-at; packages and scripts belong to the image, which in the lab is the machine itself with natpair on it. Pure.
+The bytes are `#cloud-config` and one JSON document (JSON is YAML). Only `write_files` and `hostname` are used. Packages
+and scripts belong to the image, which in the lab is the machine itself with natpair installed. Pure.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from natpair.errors import ConfigError, LabError
 
 HEADER = b"#cloud-config\n"
 PROBE = f"{paths.ETC}/probe.toml"
-"""In place of gateway.toml: the machine is wired and addressed by it, and starts no service."""
+"""In place of gateway.toml: the machine gets its cables and addresses from it, and starts no service."""
 
 _CONFIGS = (paths.CONFIG, PROBE)
 _ROOTS = ("/etc/", "/var/lib/")
@@ -42,7 +42,7 @@ class SeedFile:
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """What makes a blank Linode the node `node` of a pair. `digest` tells whether the user data is another."""
+    """What turns a blank Linode into the node `node` of a pair. `digest` shows whether user data differ."""
 
     node: str
     gateway: Gateway
@@ -51,7 +51,7 @@ class Seed:
     digest: str
 
     def reaching(self, outside: str, inside: str) -> Seed:
-        """This seed with a `linode.api_url` at `outside`, which only this machine can reach, at `inside` instead."""
+        """This seed with the `linode.api_url` `outside`, which only this machine can reach, replaced by `inside`."""
         url = self.gateway.linode.api_url
         if not url.startswith(f"{outside}/") or "plain_http" in self.text:
             return self
@@ -61,7 +61,7 @@ class Seed:
 
 
 def read(user_data: bytes) -> Seed | None:
-    """The seed in `user_data`; None if it has nothing of natpair's. LabError with what is wrong with it."""
+    """The seed in `user_data`; None if it contains nothing of natpair's. LabError with what is wrong with it."""
     document = _document(user_data)
     files = {file.path: file for file in _files(document)}
     config = files.get(paths.CONFIG) or files.get(PROBE)
@@ -74,7 +74,7 @@ def read(user_data: bytes) -> Seed | None:
 
 
 def digest(user_data: bytes) -> str:
-    """What tells one user data from another."""
+    """A digest that identifies the user data."""
     return hashlib.sha256(user_data).hexdigest()
 
 
@@ -84,7 +84,7 @@ def _document(user_data: bytes) -> dict[str, Any]:
     try:
         document = json.loads(user_data.removeprefix(HEADER))
     except ValueError:
-        return {}  # YAML that is no JSON: somebody else's
+        return {}  # YAML that is not JSON: made by somebody else
     return document if isinstance(document, dict) else {}
 
 

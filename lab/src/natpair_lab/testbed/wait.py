@@ -1,4 +1,4 @@
-"""Waiting in the lab: a deadline that passes is an error with a diagnosis.
+"""Waits for conditions in the lab. A missed deadline is an error with a diagnosis.
 
 It has a module of its own because its error is the lab's, which the product does not know.
 """
@@ -24,7 +24,7 @@ def wait_until(
     diagnose: Callable[[], str] = lambda: "",
     poll_seconds: float = _POLL_SECONDS,
 ) -> T:
-    """The first true value of `condition`; LabError after `deadline_seconds`, with `diagnose()` as its hint.
+    """Return the first true value of `condition`; LabError after `deadline_seconds`, with `diagnose()` as its hint.
 
     `what` completes the sentence "… did not happen within".
     """

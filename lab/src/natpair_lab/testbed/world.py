@@ -1,7 +1,7 @@
-"""The lab as one object: build it, find it, break it, ask it, take it away.
+"""The lab as one object: builds, finds, breaks, queries and removes a lab.
 
-`Lab` is the only door to a lab for drills, the demo, the command line and tests. It remembers nothing that
-is not on disk or in the kernel, so two processes can hold the same lab.
+Drills, the demo, the command line and tests use a lab only through `Lab`. All its state is on disk or in the kernel, so
+two processes can use the same lab.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SESSION_SECONDS = 20.0
 
 
 class Lab:
-    """One running lab. `up` builds a new one, `attach` finds one that runs."""
+    """One running lab. `up` builds a new one, `attach` finds a running one."""
 
     def __init__(self, name: str, gateway: Gateway, design: Design = Design.NATPAIR) -> None:
         self.name = name
@@ -72,8 +72,8 @@ class Lab:
     ) -> Lab:
         """Build a lab from the file at `gateway_path`, or from the example if None, with the pair of `design` in it.
 
-        LabError if one of that name is up already, Unsupported if this machine cannot hold one, ConfigError
-        for a bad file. Whatever goes wrong, and at Ctrl-C, everything made so far is removed.
+        LabError if a lab of that name is already up, Unsupported if this machine cannot run one, ConfigError for a bad
+        file. After any error, and at Ctrl-C, everything made so far is removed.
         """
         preflight.check(name, design)
         source = build.configuration(gateway_path, profile, design)
@@ -96,7 +96,7 @@ class Lab:
 
     @classmethod
     def around(cls, name: str, source: build.Configuration, provider: Provider, progress: Callable[[str], None]) -> Lab:
-        """A lab without its nodes, in a folder that is claimed: `lab.power` gives them disk and power as Linodes."""
+        """A lab without its nodes, in a claimed folder. `lab.power` gives them disk and power as Linodes."""
         lab = cls(name, source.gateway)
         build.world(lab.folder, name, lab.topology, source, progress, provider=provider)
         lab._await_boot(topology.FABRIC)
@@ -105,7 +105,7 @@ class Lab:
 
     @classmethod
     def attach(cls, name: str = DEFAULT_NAME) -> Lab:
-        """The lab called `name` that runs already; LabError if there is none."""
+        """Attach to the running lab called `name`; LabError if there is none."""
         folder = netns.LABS / name
         known = state.read(folder)
         api = apirecord.read(folder)
@@ -119,7 +119,7 @@ class Lab:
 
     @staticmethod
     def remove(name: str = DEFAULT_NAME) -> bool:
-        """Remove what there is of a lab called `name`, whole or half built; whether there was anything."""
+        """Remove whatever exists of a lab called `name`, complete or half built. Returns whether there was anything."""
         folder = netns.LABS / name
         there = folder.is_dir()
         apirecord.stop(folder)
@@ -127,7 +127,7 @@ class Lab:
         return there
 
     def down(self) -> None:
-        """Remove the lab and everything in it; nothing happens if it is gone already."""
+        """Remove the lab and everything in it; nothing happens if it is already gone."""
         self.remove(self.name)
 
     # Processes
@@ -155,7 +155,7 @@ class Lab:
         return done
 
     def popen(self, host_name: str, argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
-        """Start `argv` inside a host. Signals to the result reach the program; it dies with its host."""
+        """Start `argv` inside a host. Signals to the result reach the program, which ends with its host."""
         return subprocess.Popen(host.command(self.ref(host_name), argv), **options)
 
     def ref(self, host_name: str) -> host.InitRef:
@@ -175,7 +175,7 @@ class Lab:
         host.control(self.ref(node), {"op": "kill", "service": service, "signal": str(int(number))})
 
     def service(self, node: str, service: str, action: Literal["start", "stop", "restart"]) -> None:
-        """What systemctl does; returns when it is done (a start: begun)."""
+        """Do what systemctl does; returns when it is done (a start: when it has begun)."""
         host.control(self.ref(node), {"op": action, "service": service})
 
     def services(self, node: str) -> dict[str, Any]:
@@ -185,25 +185,25 @@ class Lab:
     # The pair
 
     def status(self, node: str) -> Status | None:
-        """What the node's agent says of itself; None if it cannot be asked.
+        """The status that the node's agent reports; None if it cannot be asked.
 
-        A classic node has no agent: the same is made of what is seen from outside.
+        A classic node has no agent: its status is derived from what is seen from outside.
         """
         record = host.read_record(self.folder / teardown.RECORDS / node)
         return None if record is None else self.parts.status(record, self.netns_of(node), self.gateway, node)
 
     def role(self, node: str) -> Role | None:
-        """The role that the node says it has; None if it cannot be asked."""
+        """The role that the node reports; None if it cannot be asked."""
         status = self.status(node)
         return None if status is None else status.role
 
     def ready_pair(self) -> tuple[str, str] | None:
-        """(active, standby) if the nodes make a ready pair now."""
+        """(active, standby) if the nodes are a ready pair now."""
         first, second = (self.status(node) for node in self.nodes)
         return None if first is None or second is None else ready_pair(first, second)
 
     def wait_ready(self, deadline_seconds: float = READY_SECONDS) -> tuple[str, str]:
-        """Wait until one node is active and done changing and the other a synced standby: (active, standby)."""
+        """Wait until one node is active and not changing, and the other is a synced standby: (active, standby)."""
         found = wait_until(
             self.ready_pair,
             deadline_seconds=deadline_seconds,
@@ -214,23 +214,26 @@ class Lab:
         return found
 
     def warm(self, seconds: float = 1.0) -> bool:
-        """Ping from each client to the VIP and to the internet, so that no cache is cold; whether all answered."""
+        """Ping the VIP and the internet from each client, so that no cache is cold. Returns whether all answered."""
         targets = [str(self.gateway.pair.vip.ip), str(self.topology.internet[0].ip)]
         argv = host.program("natpair_lab.testbed.ping", seconds, *targets)
         pings = [self.popen(name, argv, stdout=subprocess.DEVNULL) for name, _ in self.topology.clients]
         return [ping.wait() for ping in pings] == [0] * len(pings)
 
     def diagnose(self) -> str:
-        """Save addresses, routes, rules and logs of all hosts to a file outside the lab; a sentence that names it."""
+        """Save addresses, routes, rules and logs of all hosts to a file outside the lab.
+
+        Returns a sentence that names it.
+        """
         return f"look into {save_diagnosis(self.name, self.folder, self.topology)}"
 
     # Faults
 
     def power_cut(self, node: str) -> None:
-        """The node loses power. Its cables go first, so that no closing packet of a dying process gets out.
+        """Cut the node's power. Its cables are cut first, so that no last packet of an ending process gets out.
 
-        They go dead at once and without loss of carrier: a node that saw its links go down one after the other
-        could still say goodbye on the second.
+        Both cables die at once and keep their carrier. A node that saw its links go down one after the other could
+        still send a last message on the second.
         """
         ref = self.ref(self.gateway.node_named(node).name)
         cut = self._record_dead(node)
@@ -240,21 +243,21 @@ class Lab:
         self.unplug(node)
 
     def unplug(self, node: str) -> None:
-        """Take the cables and the network namespace of a node away, after its end."""
+        """Remove the cables and the network namespace of a node after its end."""
         netns.unplug(self.name, self.topology.links_of(node))
         netns.remove([netns.name_of(self.name, node)])
 
     def take_out(self, node: str, link: Link) -> None:
-        """A node's card is unplugged."""
+        """Remove a node's card."""
         cards.take_out(self.name, self.topology, node, link)
 
     def put_in(self, node: str, link: Link, *, configured: bool = False) -> None:
-        """A card comes: the same name and MAC, another index; no addresses unless `configured` as at a boot."""
+        """Add a card: the same name and MAC, another index. It has no addresses unless `configured`, as at a boot."""
         self._apply_faults(link, operator.methodcaller("without", self.port(node, link)))
         cards.put_in(self.name, self.topology, node, link, configured=configured)
 
     def boot(self, node: str, *, late: Link | None = None) -> None:
-        """Power on: fresh network namespace and cables, the disk as the node left it; no card in the link `late`."""
+        """Power on: new network namespace and cables, the disk as the node left it, and no card in the link `late`."""
         if self.powered(node):
             raise LabError(f"{node} is running", fix=f"natpair lab fault power-cut {node}")
         for link in topology.SWITCHES:
@@ -267,14 +270,14 @@ class Lab:
         self._await_boot(node)
 
     def switch_off(self, node: str) -> None:
-        """End a node at once, in whatever state it is, as after a boot that failed; its disk stays."""
+        """End a node at once in any state, such as after a failed boot; its disk stays."""
         left = host.read_record(self.folder / teardown.RECORDS / node)
         if left is not None:
             host.end(left)
         self.unplug(node)
 
     def link(self, node: str, link: Link, state: LinkState) -> None:
-        """A node's cable: `down` takes the carrier away, `dead` keeps it and drops every frame."""
+        """Set a node's cable: `down` removes the carrier, `dead` keeps it and drops every frame."""
         port = self.port(node, link)
         self._apply_faults(link, lambda old: old.with_dead(port, state == "dead"))
         netns.set_carrier(self.switch_netns(link), port, state != "down")
@@ -301,8 +304,8 @@ class Lab:
         self._filter(switch, wanted)
 
     def _record_dead(self, node: str) -> dict[str, switches.SwitchFaults]:
-        # On record although the ports are about to go: a power cut that is killed half-way leaves a live node behind
-        # dead cables. A boot puts in new ones.
+        # Recorded although the ports are about to go: a power cut that is killed half-way leaves a running node behind
+        # dead cables. A boot makes new ones.
         with state.locked(self.folder):
             known = self._state()
             cut = {link: self.switch_faults(link).with_dead(self.port(node, link), True) for link in topology.SWITCHES}
@@ -325,9 +328,9 @@ class Lab:
         prefer_older: bool = False,
         hold_sessions: bool | None = None,
     ) -> None:
-        """Set how the fabric behaves; what is not given returns to its default.
+        """Set how the fabric behaves; a setting that is not given returns to its default.
 
-        `hold_sessions` is off by default, and on beside an emulated account: no share, no session.
+        `hold_sessions` is off by default, and on with an emulated account: no share, no session.
         """
         hold = self.api() is not None if hold_sessions is None else hold_sessions
         knobs = Knobs(converge_ms, ignore_med, load_share, prefer_older, hold)
@@ -335,9 +338,9 @@ class Lab:
         self._reconfigure_fabric()
 
     def share(self, fip: IPv4Address | str, nodes: Sequence[str]) -> None:
-        """Share a public address to exactly these nodes; the route servers refuse it from any other.
+        """Share a public address to exactly these nodes; the route servers refuse it from any other node.
 
-        It may be one that gateway.toml does not have yet: an address is shared first and configured afterwards.
+        It may be an address that gateway.toml does not have yet: it is shared first and configured afterwards.
         """
         address = IPv4Address(fip)
         known = self._state()
@@ -350,12 +353,12 @@ class Lab:
         self.share_all({**known.shares, address: tuple(self.gateway.node_named(n).name for n in nodes)})
 
     def share_all(self, shares: Shares) -> None:
-        """Make this the share table, with an entry for every FIP of the pair."""
+        """Replace the share table; it has an entry for every FIP of the pair."""
         self._write(shares=shares)
         self._reconfigure_fabric()
 
     def shares(self) -> dict[str, tuple[str, ...]]:
-        """The share table: each FIP and the nodes it is shared to."""
+        """The share table: each FIP and the nodes to which it is shared."""
         return {str(fip): nodes for fip, nodes in self._state().shares.items()}
 
     def knobs(self) -> Knobs:
@@ -363,7 +366,7 @@ class Lab:
         return self._state().knobs
 
     def best_path(self, fip: IPv4Address | str | None = None) -> tuple[str, ...]:
-        """The nodes the fabric sends packets for a FIP to (the first one if None); several on a load-sharing fabric."""
+        """The nodes to which the fabric sends packets for a FIP (None: the first FIP); several if it shares load."""
         address = IPv4Address(fip or self.gateway.pair.fips[0])
         return best_paths(self.netns_of(topology.FABRIC), self.gateway, address, self.knobs())
 
@@ -375,7 +378,7 @@ class Lab:
         off = [node for node in self.nodes if not self.powered(node)]
         wanted = survivors(heard(ref, provider.files.daemons), provider, off)
         reconfigure(ref, self.netns_of(topology.FABRIC), provider)
-        # Some options make BIRD open its sessions anew, which takes their connect delay.
+        # Some options make BIRD reopen its sessions, which takes their connect delay.
         wait_until(
             lambda: wanted <= heard(ref, provider.files.daemons),
             deadline_seconds=SESSION_SECONDS,
@@ -384,7 +387,7 @@ class Lab:
         )
 
     def api(self) -> apirecord.ApiRecord | None:
-        """Who serves the emulated account that this lab belongs to, if anybody does."""
+        """The process that serves the emulated account of this lab, if there is one."""
         found = apirecord.read(self.folder)
         return found if found is not None and found.alive else None
 

@@ -1,4 +1,4 @@
-"""The files and services of a classic node: pure text from the gateway. docs/classic.md says why each line is there."""
+"""Renders the files and services of a classic node. Pure. docs/classic.md says why each line is there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROLE_FILE = "/run/classic/role"
 PREPARE, CONNTRACKD, SPEAKER, KEEPALIVED = "prepare", "conntrackd", "speaker", "keepalived"
 PRIORITIES = (150, 100)
 MAX_PASSWORD = 8
-"""VRRPv2's simple password has eight bytes; Keepalived cuts longer ones."""
+"""VRRPv2's simple password has eight bytes; Keepalived truncates longer ones."""
 
 _HERE = Path(__file__).parent
 SCRIPTS = ("check-upstream", "notify", "prepare", "speaker")
@@ -94,7 +94,7 @@ def _settings(gateway: Gateway, node: Node, targets: Sequence[IPv4Address]) -> s
 
 
 def _keepalived(gateway: Gateway, node: Node, password: str) -> str:
-    # The first node is born MASTER, and Keepalived takes nopreempt away from such a one: it always takes back.
+    # The first node starts as MASTER. Keepalived ignores nopreempt on such a node, so it always takes the role back.
     bit = gateway.bit_of(node.name)
     return f"""\
 global_defs {{
@@ -165,7 +165,7 @@ General {{
 
 
 def _gobgpd(gateway: Gateway) -> str:
-    # Port -1: it only dials. The router id is lelastic's, the same on every node.
+    # Port -1: it only connects to others. The router id is lelastic's, the same on every node.
     neighbours = "\n".join(_neighbour(str(address), gateway) for address in route_servers(gateway))
     return f"""\
 [global.config]

@@ -1,6 +1,6 @@
-"""What the scripts of a classic node call instead of systemctl: `service.py restart NAME`, in a lab host.
+"""The program that a classic node's scripts call in place of systemctl: `service.py restart NAME`, in a lab host.
 
-Run as a file, standard library only. The lab's supervisor is in systemd's place and does the same.
+It runs as a file and uses only the standard library. The lab's supervisor replaces systemd and does the same.
 
 It has a module of its own because it is a program.
 """
@@ -16,7 +16,7 @@ _SECONDS = 15.0
 
 
 def request(operation: str, service: str) -> bool:
-    """Ask the supervisor of this host; whether it did it."""
+    """Send a request to the supervisor of this host; returns whether it succeeded."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
         line.settimeout(_SECONDS)
         line.connect(SOCKET)

@@ -1,7 +1,7 @@
-"""What a classic node is, looked at from outside and put as natpair's own status: it has no agent to ask.
+"""Reads the state of a classic node from outside and returns it as natpair's status: it has no agent to ask.
 
-The kernel says who holds the VIP, GoBGP what it announces and to whom, the supervisor what runs. So waiting,
-`natpair lab status`, faults and drills work as with natpair's own nodes.
+The kernel says who holds the VIP, GoBGP what it announces and to whom, the supervisor what runs. So waiting, `natpair
+lab status`, faults and drills work as with natpair's own nodes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What was found on one node. `role_word` is the notify script's; `communities` are those the first FIP carries."""
+    """What was found on one node. `role_word` is the notify script's; `communities` are those of the first FIP."""
 
     holds_vip: bool
     role_word: str
@@ -41,7 +41,7 @@ class Seen:
 
 
 def classic_status(ref: host.InitRef, netns: str, gateway: Gateway, name: str) -> Status | None:
-    """The status of node `name`, whose supervisor is `ref`; None while it cannot be asked."""
+    """The status of node `name`, whose supervisor is `ref`; None if it cannot be asked."""
     try:
         listed = host.control(ref, {"op": "list"})["services"]
     except LabError:
@@ -59,7 +59,7 @@ def classic_status(ref: host.InitRef, netns: str, gateway: Gateway, name: str) -
 
 
 def status_of(seen: Seen, gateway: Gateway, name: str) -> Status:
-    """The status of what was seen. Pure."""
+    """The status that follows from what was found. Pure."""
     role = role_of(seen)
     fips = [f"{fip}/32" for fip in gateway.pair.fips]
     servers = len(route_servers(gateway))
@@ -83,7 +83,7 @@ def status_of(seen: Seen, gateway: Gateway, name: str) -> Status:
 
 
 def role_of(seen: Seen) -> Role:
-    """Who holds the VIP is active; a node whose Keepalived is gone, or says so, is in fault."""
+    """The node with the VIP is active. A node whose Keepalived has ended, or reports FAULT, is in fault."""
     if seen.holds_vip:
         return Role.ACTIVE
     if KEEPALIVED not in seen.running or seen.role_word == "fault":
@@ -98,12 +98,12 @@ def addresses(shown: str) -> frozenset[IPv4Address]:
 
 
 def established(shown: str) -> int:
-    """How many sessions in the answer of `gobgp -j neighbor` are up."""
+    """The number of established sessions in the answer of `gobgp -j neighbor`."""
     return sum(peer.get("state", {}).get("session_state") == _ESTABLISHED for peer in _parsed(shown, list))
 
 
 def communities(shown: str) -> dict[str, tuple[str, ...]]:
-    """Each prefix in the answer of `gobgp -j global rib` with the communities it is announced with."""
+    """Each prefix in the answer of `gobgp -j global rib`, with the communities of its announcement."""
     return {
         prefix: tuple(
             f"{number >> 16}:{number & 0xFFFF}"
@@ -118,7 +118,7 @@ def communities(shown: str) -> dict[str, tuple[str, ...]]:
 
 
 def _parsed(shown: str, kind: type[T]) -> T:
-    """The JSON in `shown` if it is of that kind, else an empty one: GoBGP that is just starting answers otherwise."""
+    """The JSON in `shown` if it is of that kind, else an empty one: GoBGP answers otherwise while it starts."""
     try:
         document = json.loads(shown)
     except ValueError:
