@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Talk, timed steps and errors with a fix, for the scripts beside this file. Source it; never run it.
+# Shared functions of the scripts beside this file: timed steps, and errors with a fix. Source it; never run it.
 
 # Exit codes of sysexits(3), as natpair itself uses them.
 # shellcheck disable=SC2034  # used by the scripts that source this file
@@ -14,7 +14,7 @@ die() {
     exit "$1"
 }
 
-# step LOG TEXT COMMAND...: run a command that takes a while, its output kept for the case that it fails.
+# step LOG TEXT COMMAND...: run a slow command and keep its output in LOG, for the case that it fails.
 step() {
     local log=$1 text=$2 began=$SECONDS status=0
     shift 2
@@ -24,7 +24,7 @@ step() {
     return "$status"
 }
 
-# explain LOG: show what a failed step said last, then stop with the fix for what went wrong.
+# explain LOG: show the last output of a failed step, then stop with the fix.
 explain() {
     local log=$1
     printf '  | %s\n' "${@:2}" >&2
