@@ -1,4 +1,4 @@
-"""What a condition is: code, severity, words, fix. The modules `conditions_*` hold those that there are.
+"""What a condition is: code, severity, text, fix. The modules `conditions_*` define all of them.
 
 `natpair status` reads conditions and must start fast: nothing heavy is imported here.
 """
@@ -23,13 +23,13 @@ class Severity(StrEnum):
 
     @classmethod
     def _missing_(cls, _value: object) -> Severity:
-        """A word that a later version may have: better shown as a warning than not at all."""
+        """A severity that only a later version knows is shown as a warning."""
         return cls.WARNING
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One thing that is wrong: what, how bad, and what to do. `node`: on which node it was seen."""
+    """One thing that is wrong: what, how bad, and how to fix it. `node`: the node that saw it."""
 
     code: str
     severity: Severity
@@ -40,10 +40,10 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """An entry of the catalogue. `check` gives the detail for people, or None while all is well.
+    """An entry of the catalogue. `check` returns the text for the operator, or None if the condition does not hold.
 
-    `severity` is the worst it can be; where `urgent` says that it is not now, `otherwise` holds. `told`: the peer shows
-    it, too. `fix_for` gives the fix for this very case, where one sentence for all is not enough.
+    `severity` is the worst case; `otherwise` applies while `urgent` is false. `told`: the peer shows it, too. `fix_for`
+    gives a fix for the current case if one sentence does not fit all cases.
     """
 
     code: str
@@ -57,5 +57,5 @@ class Kind:
     fix_for: Callable[[NodeState, float], str] | None = None
 
     def severity_now(self, state: NodeState, now: float) -> Severity:
-        """How bad it is as things stand."""
+        """The severity in the current state."""
         return self.severity if self.urgent(state, now) else self.otherwise

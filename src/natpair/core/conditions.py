@@ -1,7 +1,7 @@
-"""Everything that can be wrong with a pair, as one catalogue: code, severity, words, fix.
+"""The catalogue of everything that can be wrong with a pair: code, severity, text, fix.
 
-`status`, the events and the docs all read this one. A condition is a pure function of what one node
-knows; it never asks the outside. Add one to the module of its theme.
+`natpair status`, the events and the docs use it. A condition is a pure function of what one node knows; it reads
+nothing else. Add a new one to the `conditions_*` module of its subject.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _BY_CODE = {kind.code: kind for kind in CATALOGUE}
 
 
 def conditions(state: NodeState, now: float) -> tuple[Condition, ...]:
-    """What is wrong now, worst first: what this node sees, then what its peer alone does."""
+    """What is wrong now, worst first: what this node sees, then what only its peer sees."""
     own = _own(state, now)
     order = list(Severity)
     return tuple(sorted((*own, *_told(state, now, own)), key=lambda condition: order.index(condition.severity)))
 
 
 def alarms(state: NodeState, now: float) -> tuple[Alarm, ...]:
-    """What the peer should know of `conditions`, the worst first: what it shows itself, and why we could not serve."""
+    """The conditions to send to the peer, worst first: those that the peer shows, too, and all critical ones."""
     found = [one for one in conditions(state, now) if one.node == state.terms.me]
     telling = [one for one in found if _BY_CODE[one.code].told or one.severity is Severity.CRITICAL]
     return tuple(Alarm(one.code, one.text[:_ALARM_LENGTH]) for one in telling[:MOST_ALARMS])
@@ -56,7 +56,7 @@ def _told(state: NodeState, now: float, own: Iterable[Condition]) -> list[Condit
         return []
     mine, peer = {one.code for one in own}, state.terms.peer
     found = [(_BY_CODE[one.code], one.text) for one in said.alarms if one.code in _BY_CODE and one.code not in mine]
-    # On a node that does not serve it hurts nobody yet.
+    # On a node that is not active it harms no client yet.
     eased = Severity.CRITICAL if said.active else Severity.WARNING
     order = list(Severity)
     return [

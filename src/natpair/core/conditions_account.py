@@ -1,4 +1,4 @@
-"""The conditions that come of a look at the provider's account."""
+"""What is wrong in the provider's account: missing shares, planned maintenance, no access."""
 
 # ruff: noqa: ARG001 - all checks share one signature, not all need the time
 from __future__ import annotations
@@ -10,11 +10,11 @@ from natpair.core.machine import peer_unready
 from natpair.core.state import NodeState
 
 UNREADABLE_LOOKS = 3
-"""Looks that may fail in a row before it is news, unless the account refuses."""
+"""Reads that may fail in a row before it is reported. Denied access is reported at once."""
 
 
 def share_missing(state: NodeState, now: float) -> str | None:
-    """Which FIP may not be announced by which node, and why nothing was done about it."""
+    """Which node may not announce which FIP, and why it was not repaired."""
     account = state.account
     if not account.lacks:
         return None
@@ -22,19 +22,19 @@ def share_missing(state: NodeState, now: float) -> str | None:
     if account.unrepaired is not None:
         return f"{text}; not repaired: {account.unrepaired.why}"
     if state.terms.watch.repair_shares and len(account.repairs) >= MOST_REPAIRS:
-        return f"{text}; repaired {len(account.repairs)} times within an hour: something else takes it away"
+        return f"{text}; repaired {len(account.repairs)} times within an hour: something else removes it"
     return text
 
 
 def hurts_now(state: NodeState, now: float) -> bool:
-    """A share is missing on the node that serves, or nobody serves."""
+    """True if a share is missing on the active node, or if no node is active."""
     rival = state.peer.active(state.terms, now) is not None
     serving = state.terms.me if state.claims_active else state.terms.peer if rival else ""
     return any(lack.node in {"", serving} or not serving for lack in state.account.lacks)
 
 
 def maintenance_ahead(state: NodeState, now: float) -> str | None:
-    """All planned work on both nodes, and why the role is not given away for it, if it is not."""
+    """All planned work on both nodes and, if the role stays on the node with due work, the reason."""
     terms, account = state.terms, state.account
     works = (*account.ahead(terms.me), *account.ahead(terms.peer))
     if not works:
@@ -45,13 +45,13 @@ def maintenance_ahead(state: NodeState, now: float) -> str | None:
 
 
 def work_is_due(state: NodeState, now: float) -> bool:
-    """The node that serves has work within the lead time, and has it still."""
+    """True if this node is active and its work begins within the lead time or has begun."""
     lead = state.terms.watch.maintenance_lead_seconds
     return state.claims_active and bool(state.account.due(state.terms.me, now, lead))
 
 
 def account_unreadable(state: NodeState, now: float) -> str | None:
-    """Why the account is not seen: a refusal at once, anything else when it lasts."""
+    """Why the account cannot be read. Denied access is reported at once, anything else when it lasts."""
     account = state.account
     text = "; ".join(trouble.text for trouble in account.troubles)
     if any(trouble.refused for trouble in account.troubles):
@@ -59,7 +59,7 @@ def account_unreadable(state: NodeState, now: float) -> str | None:
     patience = UNREADABLE_LOOKS * state.terms.watch.interval_seconds
     if not account.troubles or (account.seen_at is not None and now - account.seen_at <= patience):
         return None
-    return text if account.seen_at is None else f"not seen for {now - account.seen_at:.0f} s: {text}"
+    return text if account.seen_at is None else f"not read for {now - account.seen_at:.0f} s: {text}"
 
 
 def _how_soon(work: Work, now: float) -> str:
@@ -77,26 +77,27 @@ _CRITICAL, _WARNING = Severity.CRITICAL, Severity.WARNING
 KINDS: tuple[Kind, ...] = (
     Kind(
         "share-missing",
-        "A node may not announce a FIP: the provider does not share it there. A warning if only the standby lacks it.",
+        "A node cannot announce a FIP because the provider does not share it to that node. For the standby it is a "
+        "warning.",
         _CRITICAL,
-        "share it again, such as by 'natpair cloud apply'; 'watch.repair_shares' lets the agents do it",
+        "share it again, for example with 'natpair cloud apply'; 'watch.repair_shares' lets the agents do it",
         share_missing,
         hurts_now,
         _WARNING,
     ),
     Kind(
         "maintenance-ahead",
-        "The provider is about to work on a node's machine. A warning when it is the active one's and due.",
+        "The provider has announced work on a node's machine. It is a warning if the active node's work is due soon.",
         _WARNING,
-        "nothing, if the role moves in time; else 'natpair switchover' before it begins",
+        "nothing, if the role moves in time; otherwise run 'natpair switchover' before it begins",
         maintenance_ahead,
         work_is_due,
     ),
     Kind(
         "account-unreadable",
-        "The provider's account cannot be read: missing shares and planned work go unnoticed. The pair still serves.",
+        "The provider's account cannot be read. Missing shares and planned work go unnoticed. The pair still serves.",
         _WARNING,
-        "repair what it says: the token of 'linode.token_file', its scopes, the way to the API",
+        "fix the reported cause: the token in 'linode.token_file', its scopes, or the connection to the API",
         account_unreadable,
     ),
 )

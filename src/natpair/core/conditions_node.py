@@ -30,17 +30,17 @@ def _link_down(name: str) -> Callable[[NodeState, float], str | None]:
 
 def _vrrp_fault(state: NodeState, now: float) -> str | None:
     if state.damping.tossed(now) and state.peer_serves(now):
-        return None  # it is kept out on purpose
-    # A node that cannot serve takes itself out of the election: that is what it says to Keepalived.
+        return None  # this node stays out of the election on purpose
+    # A node that cannot serve sets its Keepalived to FAULT itself, to leave the election.
     kept_out = not desired(state, now).eligible
     if state.phase is Phase.STANDBY and state.vrrp is VrrpRole.FAULT and now - state.since > 3 and not kept_out:
-        return "Keepalived is in FAULT although this node is well"
+        return "Keepalived is in FAULT although this node is healthy"
     return None
 
 
 def _chains(state: NodeState) -> tuple[str, ...]:
-    """The chains of other tools that clients' packets do not get past, as `drift/foreign_chains.py` names them."""
-    # On a node that does not serve a few stray packets say nothing.
+    """The other tools' chains that drop clients' packets, as `drift/foreign_chains.py` names them."""
+    # On a node that is not active a few stray packets prove nothing.
     barred = state.health.barred if state.claims_active else ()
     named = dict.fromkeys(part for thing in (*state.health.unrepaired, *barred) for part in thing.split(", "))
     return tuple(part.removeprefix("table ").replace(" chain ", " ") for part in named if part.startswith("table "))
@@ -55,9 +55,9 @@ def _clients_dropped(state: NodeState, now: float) -> str | None:
     chains = _chains(state)
     if chains:
         plural = "chains drop" if len(chains) > 1 else "chain drops"
-        return f"another tool's {plural} what clients send: {', '.join(chains)}"
+        return f"another tool's {plural} clients' packets: {', '.join(chains)}"
     if state.claims_active and state.health.leaking:
-        return "packets of clients are dropped because they are not translated to a FIP"
+        return "clients' packets are dropped because they are not translated to a FIP"
     return None
 
 
@@ -66,7 +66,8 @@ def _no_drops(state: NodeState, now: float) -> str:
     if chains:
         return f"'nft delete chain {chains[0]}', or stop the tool that made it ('nft list ruleset')"
     return (
-        "somebody else translates or marks them: 'nft list ruleset'; 'conntrack -L' shows flows of an address given up"
+        "look for another tool that translates or marks them: 'nft list ruleset'; 'conntrack -L' shows flows of a FIP "
+        "that was removed"
     )
 
 
@@ -86,16 +87,16 @@ def _disk_refuses(state: NodeState, now: float) -> str | None:
 
 def _failed_parts(state: NodeState, now: float) -> str | None:
     failed = state.health.failed_parts
-    return f"the agent started a failed part of itself again: {'; '.join(failed)}" if failed else None
+    return f"a part of the agent failed and was restarted: {'; '.join(failed)}" if failed else None
 
 
 def _key_readable(state: NodeState, now: float) -> str | None:
     mode = state.health.heartbeats.key_mode
-    return f"the key file may be read by others (mode {mode:04o})" if mode and mode & 0o077 else None
+    return f"other users can read the key file (mode {mode:04o})" if mode and mode & 0o077 else None
 
 
 def _key_missing(state: NodeState, now: float) -> str | None:
-    return "the key file is missing: the agent would not start again" if state.health.heartbeats.key_missing else None
+    return "the key file is missing: the agent could not start again" if state.health.heartbeats.key_missing else None
 
 
 def _misplaced(state: NodeState, now: float) -> str | None:
@@ -104,7 +105,7 @@ def _misplaced(state: NodeState, now: float) -> str | None:
 
 def _unconfirmed(state: NodeState, now: float) -> str | None:
     at = state.health.rollback_at
-    return None if at is None else f"an apply is not confirmed: it is rolled back in {max(0, round(at - now))} s"
+    return None if at is None else f"an apply is not confirmed: it rolls back in {max(0, round(at - now))} s"
 
 
 def _drained(state: NodeState, now: float) -> str | None:
@@ -119,14 +120,14 @@ KINDS: tuple[Kind, ...] = (
         "private-link-down",
         "The interface of the VLAN is down, missing or without carrier.",
         _CRITICAL,
-        "check the interface of the VLAN: 'ip link', and the VLAN in the provider's configuration of this machine",
+        "check the VLAN's interface with 'ip link', and the VLAN in the provider's configuration of this machine",
         _link_down("private"),
     ),
     Kind(
         "public-link-down",
         "The public interface is down, missing or without carrier.",
         _CRITICAL,
-        "check the public interface: 'ip link'",
+        "check the public interface with 'ip link'",
         _link_down("public"),
     ),
     Kind(
@@ -138,9 +139,9 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         "ruleset-wrong",
-        "What nftables, the routes or BIRD hold is not as desired, and repair has failed for a second.",
+        "The nftables ruleset, the routes or BIRD's state are not as configured, and repair has failed for a second.",
         _CRITICAL,
-        "'trouble' in 'natpair status --json' says what is refused",
+        "'trouble' in 'natpair status --json' says what was refused",
         _fact("ruleset", "the ruleset is not as rendered"),
     ),
     Kind(
@@ -152,7 +153,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         "conntrackd-not-responding",
-        "conntrackd does not answer: flows are not replicated.",
+        "conntrackd does not respond, so flows are not replicated.",
         _WARNING,
         _SEE_LOG.format("conntrackd"),
         _fact("conntrackd", "conntrackd does not respond"),
@@ -160,26 +161,26 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         "vrrp-fault",
-        "The agent would have this node elected, and Keepalived will not.",
+        "Keepalived stays in FAULT although the agent allows this node to be elected.",
         _WARNING,
         _SEE_LOG.format("keepalived"),
         _vrrp_fault,
     ),
     Kind(
         "repair-gave-up",
-        "Something is changed back as often as natpair puts it right, or cannot be repaired. It is left alone for a "
-        "while, and a peer that is well takes over.",
+        "Something is changed again after each repair, or cannot be repaired. natpair pauses the repair, and a healthy "
+        "peer takes over.",
         _WARNING,
-        "'repairs' in 'natpair status --json' names who may have done it: stop that",
+        "'repairs' in 'natpair status --json' names the programs that may have changed it: stop them",
         _unrepaired,
         told=True,
     ),
     Kind(
         "clients-dropped",
-        "What clients send is dropped on this node: by another tool's chain, or because it is not translated. On a "
-        "node that does not serve it is a warning: it would be dropped there.",
+        "This node drops clients' packets, in another tool's chain or because they are not translated. On a node that "
+        "is not active it is a warning.",
         _CRITICAL,
-        "see which chain drops it: 'nft list ruleset'",
+        "find the chain that drops them: 'nft list ruleset'",
         _clients_dropped,
         _serving,
         _WARNING,
@@ -188,48 +189,50 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         "disk-stalled",
-        "A disk does not answer. The node serves and takes over as usual; events, 'drain' and repairs of files wait, "
-        "and a restart of anything may hang.",
+        "A disk does not respond. The node serves and takes over as usual. Events, 'drain' and repairs of files wait, "
+        "and restarting a service may hang.",
         _WARNING,
-        "look for I/O errors with 'dmesg', and at the state of the volume; replace the machine if it stays",
+        "look for I/O errors with 'dmesg' and check the state of the volume; replace the machine if it stays",
         _disk_stalled,
         told=True,
     ),
     Kind(
         "disk-refuses",
-        "A disk answers, and refuses to be written: it is full or read-only. Events are lost meanwhile "
-        "('events_dropped' in 'natpair status --json' counts them).",
+        "A disk cannot be written: it is full or read-only. Events are lost meanwhile ('events_dropped' in 'natpair "
+        "status --json' counts them).",
         _WARNING,
-        "make room ('df -h', 'df -i'); if it has become read-only, see 'dmesg'",
+        "free space ('df -h', 'df -i'); if it has become read-only, see 'dmesg'",
         _disk_refuses,
         told=True,
     ),
     Kind(
         "agent-failing",
-        "A part of the agent failed and was started again: a bug. The rest goes on; told for a minute.",
+        "A part of the agent failed and was restarted. This is a bug. The rest of the agent keeps working. The "
+        "condition is shown for a minute.",
         _WARNING,
-        "open an issue with this line; if it stays, restart natpair-agent, which costs no packet",
+        "open an issue with this line; if it stays, restart natpair-agent, which loses no packet",
         _failed_parts,
     ),
     Kind(
         "address-misplaced",
-        "An address of the pair stands on a network card where it does not belong.",
+        "An address of the pair is on the wrong interface.",
         _WARNING,
-        "'ip addr del' it there, and see who put it there ('ip -d addr', the network's configuration)",
+        "remove it there with 'ip addr del', and find out what added it ('ip -d addr', the network configuration)",
         _misplaced,
         told=True,
     ),
     Kind(
         "key-readable",
-        "Others than root may read the pair's key: whoever has it can speak in the name of a node.",
+        "Users other than root can read the pair's key. Anyone who has it can send messages as either agent.",
         _WARNING,
-        "chmod 0600 the file of heartbeat.key_file; if others may have read it, make a new key for both nodes",
+        "run 'chmod 0600' on the file of heartbeat.key_file; if somebody may have read it, make a new key for both "
+        "nodes",
         _key_readable,
         told=True,
     ),
     Kind(
         "key-missing",
-        "The pair's key file is not there. The agent has read it and goes on; a new start would wait for it.",
+        "The pair's key file is missing. The agent read it earlier and keeps working, but could not start without it.",
         _WARNING,
         "copy the file of heartbeat.key_file from the other node, with mode 0600",
         _key_missing,
@@ -237,17 +240,17 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         "unconfirmed-apply",
-        "An 'apply --confirm' waits for its confirmation; without it the node goes back to the configuration before.",
+        "An 'apply --confirm' is not confirmed yet. Without confirmation it rolls back to the earlier configuration.",
         _INFO,
-        "'natpair confirm' to keep it, 'natpair rollback' to go back now",
+        "run 'natpair confirm' to keep it, or 'natpair rollback' to roll back now",
         _unconfirmed,
         told=True,
     ),
     Kind(
         "drained",
-        "An operator keeps this node from becoming active.",
+        "An operator has drained this node, so it does not become active.",
         _INFO,
-        "'natpair undrain' when the work is done",
+        "run 'natpair undrain' when the work is done",
         _drained,
     ),
 )

@@ -12,14 +12,14 @@ from natpair.core.wire import VERSION, Path
 
 _OF_BOTH = frozenset({"nobody-active", "two-active", "keys-differ", "fip-announced-elsewhere"})
 _FIRST_WORDS_SECONDS = 1.0
-"""After the start of an agent, until its peer has been heard."""
+"""Seconds after the start of an agent in which its peer need not have been heard yet."""
 CLOCK_SECONDS = 5.0
 _SILENT_SECONDS = 1.5
 _RESYNC_SECONDS = 3.0
-"""After a resync was asked for: the entries of 100,000 flows come within this."""
+"""Seconds after a resync was requested. The entries of 100,000 flows arrive within this time."""
 SYNC_QUIET_SECONDS = 2.25
-"""conntrackd says at least one thing a second to its peer (FTFW's keep-alive). One of them may be lost, and it is
-looked for five times a second."""
+"""Seconds. conntrackd sends its peer at least one message a second (FTFW's keep-alive). One of them may be lost, and
+the agent checks five times a second."""
 
 
 def _no_usable_standby(state: NodeState, now: float) -> str | None:
@@ -28,15 +28,15 @@ def _no_usable_standby(state: NodeState, now: float) -> str | None:
     said = state.peer.fresh(state.terms, now)
     peer = state.terms.peer
     if said is None and state.health.heartbeats.keys_differ:
-        return f"what {peer} could do is not known: its heartbeats do not verify"
+        return f"it is not known whether {peer} could take over: its heartbeats do not verify"
     if said is None:
         return f"{peer}'s agent has been silent for {state.peer.age(now):.1f} s: there is no usable standby"
     if state.phase is Phase.HANDING_OVER or (said.ready and said.synced and not said.unanswered):
         return None
     if said.ready and said.unanswered:
-        return f"{peer} would take over, but no packets came back when it served"
+        return f"{peer} would take over, but no replies came back when it was active"
     if said.drained:
-        return f"{peer} is drained: it would take over only if {state.terms.me} fell silent"
+        return f"{peer} is drained: it takes over only if {state.terms.me} is not heard any more"
     why = f"{said.phase}, VRRP {said.vrrp}" if not said.ready else "not in sync"
     own = [alarm.text for alarm in said.alarms if alarm.code not in _OF_BOTH]
     if own:
@@ -45,7 +45,7 @@ def _no_usable_standby(state: NodeState, now: float) -> str | None:
 
 
 def _not_wanted(state: NodeState, now: float) -> bool:
-    """The peer is not kept out by an operator."""
+    """True if the peer is not drained."""
     said = state.peer.fresh(state.terms, now)
     return said is None or not said.drained
 
@@ -58,7 +58,7 @@ def _repair_standby(state: NodeState, now: float) -> str:
 def _nobody_active(state: NodeState, now: float) -> str | None:
     if state.claims_active or state.peer.active(state.terms, now) is not None:
         return None
-    # Who is not understood may serve; so may one whose adverts are heard, or who has not been heard for a moment.
+    # A peer may be active if its heartbeats do not verify, if its adverts are heard, or if it was heard just now.
     just_started = state.phase is Phase.BOOTING and now - state.since < _FIRST_WORDS_SECONDS
     if just_started or state.health.heartbeats.keys_differ or _serves_by_vrrp(state, now):
         return None
@@ -72,7 +72,7 @@ def _nobody_active(state: NodeState, now: float) -> str | None:
 def _blind(state: NodeState, now: float) -> str | None:
     if not state.blind(now):
         return None
-    return f"{state.terms.peer} hears clients on the VLAN, {state.terms.me} hears nobody there"
+    return f"{state.terms.peer} sees clients on the VLAN, {state.terms.me} sees neither clients nor {state.terms.peer}"
 
 
 def _sync_stalled(state: NodeState, now: float) -> str | None:
@@ -80,16 +80,16 @@ def _sync_stalled(state: NodeState, now: float) -> str | None:
     said = state.peer.active(state.terms, now)
     if state.claims_active or said is None:
         return None
-    # A resync that was asked for again, and had its time: the first one may only be slow.
+    # Only a repeated resync counts, after enough time. The first one may be slow.
     late = state.resync.pulls > 0 and state.resync.done_before(now - _RESYNC_SECONDS)
     if late and not state.synced(now):
         return f"{me} has {state.health.flows} of {said.flows} flows of {peer}: {_why_stalled(state, said)}"
-    # A standby that hears the peer's heartbeats on the VLAN, and nothing of its conntrackd.
+    # The other case: this standby hears the peer's heartbeats on the VLAN, but nothing from its conntrackd.
     heard = now - state.peer.heard[Path.PRIVATE] <= state.terms.fresh
     calm = state.phase is Phase.STANDBY and now - state.since > SYNC_QUIET_SECONDS
     if not (calm and heard and state.health.conntrackd and _sync_quiet(state)) or _peer_replicates_nothing(said):
         return None
-    return f"no sync message of {peer} has arrived for {state.health.sync.quiet_seconds:.0f} s, and heartbeats do"
+    return f"no sync message from {peer} for {state.health.sync.quiet_seconds:.0f} s, but its heartbeats arrive"
 
 
 def _why_stalled(state: NodeState, said: PeerMessage) -> str:
@@ -97,10 +97,10 @@ def _why_stalled(state: NodeState, said: PeerMessage) -> str:
     if _peer_replicates_nothing(said):
         return f"conntrackd of {peer} does not respond"
     if _sync_quiet(state):
-        return f"no sync message of {peer} arrives from its VLAN address"
+        return f"no sync message arrives from {peer}'s VLAN address"
     if state.health.heartbeats.large_lost:
-        return f"large packets of {peer} do not cross the VLAN"
-    return f"sync messages of {peer} arrive, but entries stay missing"
+        return f"large packets from {peer} do not arrive over the VLAN"
+    return f"sync messages from {peer} arrive, but entries are still missing"
 
 
 def _sync_quiet(state: NodeState) -> bool:
@@ -111,7 +111,7 @@ def _large_lost(state: NodeState, now: float) -> str | None:
     if not state.health.heartbeats.large_lost or now - state.peer.heard[Path.PRIVATE] > state.terms.fresh:
         return None
     peer = state.terms.peer
-    return f"packets of full size do not come from {peer} over the VLAN, and small ones do: conntrackd's are lost, too"
+    return f"full-size packets from {peer} do not arrive over the VLAN, small ones do: conntrackd's are lost, too"
 
 
 def _peer_replicates_nothing(said: PeerMessage) -> bool:
@@ -125,25 +125,25 @@ def _fix_sync(state: NodeState, now: float) -> str:
     if _sync_quiet(state):
         return (
             f"on {peer}: 'ip route get' to this node must show {peer}'s own address as source, and natpair-conntrackd "
-            "must run; a firewall between the nodes must pass UDP 'sync.port'"
+            "must run; firewalls between the nodes must allow UDP 'sync.port'"
         )
     if state.health.heartbeats.large_lost:
         return "large packets do not cross the VLAN: see the condition 'large-packets-lost'"
-    return "check that no other tool drops UDP 'sync.port' on either node, and conntrackd's logs"
+    return "check that no other tool drops UDP 'sync.port' on either node, and read conntrackd's logs"
 
 
 def _resync_failed(state: NodeState, now: float) -> str | None:
-    return "the resync after the last takeover has failed again and again" if state.takeover.incomplete else None
+    return "the resync after the last takeover has failed repeatedly" if state.takeover.incomplete else None
 
 
 def _held_back(state: NodeState, now: float) -> str | None:
     if state.phase is not Phase.STANDBY or not (state.damping.tossed(now) and state.peer_serves(now)):
         return None
-    return f"{state.terms.me} lost the role {state.damping.losses} times in a row to VRRP, and stays out for a while"
+    return f"{state.terms.me} lost the role {state.damping.losses} times in a row and is out of the election for now"
 
 
 def _serves_by_vrrp(state: NodeState, now: float) -> bool:
-    """The peer's agent is not heard, but its adverts are: otherwise Keepalived would have elected this node."""
+    """True if the peer's agent is not heard but its adverts are. Otherwise Keepalived would have elected this node."""
     unheard = state.peer.fresh(state.terms, now) is None
     return unheard and state.health.keepalived and state.vrrp is VrrpRole.BACKUP
 
@@ -171,7 +171,7 @@ def _clocks_differ(state: NodeState, now: float) -> str | None:
 
 def _twice(state: NodeState, now: float) -> str | None:
     return (
-        f"somebody else has an address of the pair, too: {', '.join(state.health.addresses.twice)}"
+        f"another machine also has an address of the pair: {', '.join(state.health.addresses.twice)}"
         if state.health.addresses.twice
         else None
     )
@@ -183,7 +183,7 @@ def _two_active(state: NodeState, now: float) -> str | None:
     rival = state.peer.active(state.terms, now)
     if rival is None or rival.phase is Phase.HANDING_OVER:
         return None
-    return f"{state.terms.peer} claims the role too, with epoch {rival.epoch} against our {state.epoch}"
+    return f"{state.terms.peer} is active, too, with epoch {rival.epoch}; this node has epoch {state.epoch}"
 
 
 def _config_differs(state: NodeState, now: float) -> str | None:
@@ -225,10 +225,10 @@ def _missing(state: NodeState, now: float) -> str | None:
 
 def _peer_version(state: NodeState, now: float) -> str | None:
     version = state.health.heartbeats.foreign_version
-    # One who is understood speaks our version: what else was heard is a recording.
+    # A peer that is understood uses our version. A message with another version is then an old recording.
     if not version or state.peer.fresh(state.terms, now) is not None:
         return None
-    return f"{state.terms.peer} speaks protocol {version}, this node {VERSION}: they do not understand each other"
+    return f"{state.terms.peer} uses protocol version {version}, this node {VERSION}: they cannot read each other"
 
 
 _CRITICAL, _WARNING, _INFO = Severity.CRITICAL, Severity.WARNING, Severity.INFO
@@ -236,32 +236,32 @@ _CRITICAL, _WARNING, _INFO = Severity.CRITICAL, Severity.WARNING, Severity.INFO
 KINDS: tuple[Kind, ...] = (
     Kind(
         "two-active",
-        "Both nodes claim to be active. Bounded to seconds by the heartbeat on either path.",
+        "Both nodes claim to be active. One heartbeat on either path ends this, so it lasts seconds at most.",
         _CRITICAL,
-        "recovers within seconds; if not, drain one node",
+        "wait some seconds; if it stays, drain one node",
         _two_active,
     ),
     Kind(
         "nobody-active",
-        "No node serves clients, as far as this one can tell.",
+        "No node serves clients, as far as this node knows.",
         _CRITICAL,
-        "look at the phase and the health of both nodes; 'natpair undrain' on one that is drained",
+        "check the phase and the health of both nodes; run 'natpair undrain' on a drained one",
         _nobody_active,
     ),
     Kind(
         "vlan-link-dead",
-        "The peer hears clients on the VLAN, and this node hears neither clients nor the peer there. An active node "
-        "gives the role to a peer that is well.",
+        "The peer sees clients on the VLAN, and this node sees neither clients nor the peer there. An active node "
+        "gives the role to a healthy peer.",
         _CRITICAL,
-        "check the VLAN interface of this node: the cable, the switch port, the VLAN's number",
+        "check the VLAN interface of this node: the cable, the switch port, the VLAN ID",
         _blind,
     ),
     Kind(
         "keys-differ",
-        "Heartbeats come from the peer's address and do not verify: each node takes the other for silent.",
+        "Heartbeats arrive from the peer's address but do not verify, so each node treats the other as silent.",
         _CRITICAL,
-        "put the same key file (heartbeat.key_file) on both nodes, then 'systemctl restart natpair-agent' where it was "
-        "changed",
+        "put the same key file (heartbeat.key_file) on both nodes, then run 'systemctl restart natpair-agent' where "
+        "you changed it",
         _keys_differ,
     ),
     Kind(
@@ -274,49 +274,49 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         "peer-silent",
-        "The other node holds the VIP, but its agent is not heard: a change of role would not be coordinated.",
+        "The other node holds the VIP, but its agent is not heard, so a change of role would not be coordinated.",
         _WARNING,
         "'systemctl status natpair-agent' on the other node",
         _peer_silent,
     ),
     Kind(
         "clocks-differ",
-        "The clocks of the nodes are more than 5 s apart. Nothing depends on it but reading their logs side by side.",
+        "The clocks of the nodes are more than 5 s apart. This only matters when you compare their logs.",
         _INFO,
-        "let both follow the same time servers",
+        "use the same time servers on both nodes",
         _clocks_differ,
     ),
     Kind(
         "no-usable-standby",
-        "The other node could not take over at this moment.",
+        "The other node could not take over now.",
         _WARNING,
-        "fix the peer: a failure now is an outage; 'natpair undrain' there if it was drained",
+        "fix the peer: a failure now is an outage; run 'natpair undrain' there if it is drained",
         _no_usable_standby,
         _not_wanted,
         fix_for=_repair_standby,
     ),
     Kind(
         "flows-missing",
-        "The standby does not have flows that the active node has, to go by a sample: a failure now would break them. "
-        "A resync is asked for again and again.",
+        "A sample shows that flows of the active node are missing on the standby. A failure now would break them. The "
+        "standby requests resyncs repeatedly.",
         _WARNING,
         "check the VLAN between the nodes (large packets, too), then the logs of natpair-conntrackd on both",
         _missing,
     ),
     Kind(
         "large-packets-lost",
-        "Packets as large as the interface sends do not cross the VLAN between the nodes, small ones do. The flows' "
-        "copies go in large packets: a failure now would break flows.",
+        "Full-size packets do not cross the VLAN between the nodes, small ones do. Flows are replicated in large "
+        "packets, so a failure now would break flows.",
         _WARNING,
-        "give both nodes' VLAN interfaces the MTU that the VLAN carries ('ip link'); look for a firewall that drops "
+        "set both nodes' VLAN interfaces to the MTU that the VLAN carries ('ip link'); look for a firewall that drops "
         "large packets or fragments",
         _large_lost,
         told=True,
     ),
     Kind(
         "sync-stalled",
-        "The standby gets no message of the peer's conntrackd, or has asked for the flows again and still does not "
-        "have them: a failure now would break them.",
+        "The standby gets no message from the peer's conntrackd, or flows are still missing after a repeated resync. A "
+        "failure now would break them.",
         _WARNING,
         "check conntrackd on both nodes, the addresses they send from, the MTU of the VLAN, and other tools' firewalls",
         _sync_stalled,
@@ -325,51 +325,51 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         "resync-failed",
-        "After a takeover conntrackd has to adopt the flows and tell the peer all; it has failed too often. It is "
-        "tried again at each refresh ('sync.refresh_seconds').",
+        "After a takeover conntrackd has to adopt the flows and send them all to the peer. That has failed too often. "
+        "The agent tries again at each refresh ('sync.refresh_seconds').",
         _WARNING,
-        "see the log of natpair-conntrackd; the other node may lack flows",
+        "see the log of natpair-conntrackd; flows may be missing on the other node",
         _resync_failed,
     ),
     Kind(
         "role-held-back",
-        "The role has moved again and again without a fault of this node. It leaves the election for 2, 4, 8, ... "
-        "seconds, at most 60, as long as the peer serves.",
+        "This node has lost the role repeatedly although it is healthy. It leaves the election for 2, 4, 8, ... "
+        "seconds, at most 60, while the peer serves.",
         _WARNING,
-        "check the VLAN between the nodes: adverts of VRRP or heartbeats are lost",
+        "check the VLAN between the nodes: VRRP adverts or heartbeats are lost",
         _held_back,
     ),
     Kind(
         "private-path-silent",
-        "The peer's heartbeat comes by the public path only.",
+        "The peer's heartbeats arrive only on the public path.",
         _WARNING,
         "check the VLAN between the nodes",
         _path_silent(Path.PRIVATE),
     ),
     Kind(
         "public-path-silent",
-        "The peer's heartbeat comes by the VLAN only: a challenge would go unanswered.",
+        "The peer's heartbeats arrive only over the VLAN. A challenge over the public path would get no answer.",
         _WARNING,
         "check the public path between the nodes",
         _path_silent(Path.PUBLIC),
     ),
     Kind(
         "claim-refused",
-        "Keepalived elected this node, but the peer serves: this node has left the election.",
+        "Keepalived elected this node, but the peer is active, so this node has left the election.",
         _WARNING,
         "check the VLAN between the nodes",
         _refused,
     ),
     Kind(
         "config-differs",
-        "The nodes run different configurations; a switchover is refused meanwhile.",
+        "The nodes run different configurations. A switchover is refused until they match.",
         _WARNING,
-        "the same gateway.toml on both nodes, then 'natpair apply'",
+        "put the same gateway.toml on both nodes, then run 'natpair apply'",
         _config_differs,
     ),
     Kind(
         "peer-version",
-        "The agents speak different versions of their protocol: to each the other is silent.",
+        "The agents use different versions of their protocol, so each treats the other as silent.",
         _WARNING,
         "upgrade the node with the older natpair ('natpair --version')",
         _peer_version,

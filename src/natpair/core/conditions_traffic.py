@@ -1,4 +1,4 @@
-"""What is wrong with the packets of clients and the way of the replies: the fabric, the flows, others on the VLAN."""
+"""What is wrong with clients' packets and their replies: the fabric, the flow table, other machines on the VLAN."""
 
 # ruff: noqa: ARG001 - all checks share one signature, not all need the time
 from __future__ import annotations
@@ -11,7 +11,7 @@ from natpair.core.state import NodeState
 
 _NEARLY_ALL = 0.95
 RELAY_PATIENCE = 6.0
-"""Seconds a standby may relay before it is news: any fabric has converged by then."""
+"""Seconds a standby may relay before it is reported. Any fabric has converged by then."""
 
 
 def _no_bgp(state: NodeState, now: float) -> str | None:
@@ -41,26 +41,26 @@ def _replies_missing(state: NodeState, now: float) -> str | None:
 def _what_is_missing(state: NodeState, one: FipReplies) -> str:
     head = f"nothing has come back for {one.fip} for more than a second"
     if one.where is Where.LINE:
-        return f"{head}: the gateway answers, and nothing that clients talk to behind it does"
+        return f"{head}: the gateway answers, but no destination behind it does"
     if one.where is Where.TARGET:
-        return f"{head}, nor for the own address of {state.terms.me}"
-    return f"{head}, and the own address of {state.terms.me} is answered"
+        return f"{head}, nor for {state.terms.me}'s own address"
+    return f"{head}, but replies to {state.terms.me}'s own address come back"
 
 
 def _why_silent(state: NodeState, one: FipReplies) -> str:
     head = f"nothing comes back for {one.fip}"
     if one.where is Where.LINE:
-        return f"{head}: the gateway answers, and nothing that clients talk to behind it does"
+        return f"{head}: the gateway answers, but no destination behind it does"
     if one.where is Where.TARGET:
-        return f"{head}, nor for the own address of {state.terms.me}: the line is cut beyond the gateway"
+        return f"{head}, nor for {state.terms.me}'s own address: the line is cut beyond the gateway"
     lacks = [lack.why for lack in state.account.lacks if lack.fip == one.fip]
     if lacks:
         return f"{head}: it {lacks[0]}"
     if not state.health.bgp.established:
         return f"{head}: there is no BGP session"
     return (
-        f"{head} though {state.health.bgp.established} BGP sessions stand and the own address is answered: it is not "
-        "shared here, or the route servers do not take its route, or another machine announces it"
+        f"{head} although {state.health.bgp.established} BGP sessions are up and replies to the own address come back: "
+        "the FIP is not shared to this node, the route servers reject its route, or another machine announces it"
     )
 
 
@@ -69,13 +69,13 @@ def _who_serves(state: NodeState, now: float) -> str:
     if said is None or not said.ready:
         return f"{peer} cannot take over"
     if said.unanswered:
-        return f"{peer} had no replies either: the role stays"
-    return f"{peer} is about to take over" if may_help(state, said) else f"{peer} gets none either: the role stays"
+        return f"{peer} got no replies either: the role stays here"
+    return f"{peer} is about to take over" if may_help(state, said) else f"{peer} gets none either: the role stays here"
 
 
 def _elsewhere(state: NodeState, now: float) -> str | None:
     fips = [one.fip for one in state.health.replies if one.elsewhere] if state.claims_active else []
-    return f"a machine that is not of this pair answers for {', '.join(fips)}: its packets go there" if fips else None
+    return f"a machine outside this pair answers for {', '.join(fips)} and gets the packets" if fips else None
 
 
 def _ports_exhausted(state: NodeState, now: float) -> str | None:
@@ -109,23 +109,23 @@ def _plain_sessions(state: NodeState, now: float) -> str | None:
     names = state.health.bgp.plain_sessions
     if not names:
         return None
-    return f"{', '.join(names)} did not offer IPv4 routes over IPv6 (RFC 8950): what is announced there reaches nobody"
+    return f"{', '.join(names)} did not offer IPv4 routes over IPv6 (RFC 8950): announcements there have no effect"
 
 
 def _relaying(state: NodeState, now: float) -> str | None:
     seconds = state.health.relaying_seconds
     if state.claims_active or now - state.since < RELAY_PATIENCE or seconds < RELAY_PATIENCE:
         return None
-    return f"packets for a FIP have come here, and not to {state.terms.peer}, for {seconds:.0f} s"
+    return f"packets for a FIP have arrived here instead of on {state.terms.peer} for {seconds:.0f} s"
 
 
 def _contested(state: NodeState, now: float) -> str | None:
     mac = state.health.addresses.contested
-    return f"{mac} on the VLAN claims the VIP by ARP; it is claimed back each time" if mac else None
+    return f"{mac} on the VLAN claims the VIP by ARP; this node claims it back each time" if mac else None
 
 
 def _limited(state: NodeState, now: float) -> str | None:
-    return "a client opens more flows than it may; the rest are refused" if state.health.table.limiting else None
+    return "a client exceeds its flow limit; its further flows are refused" if state.health.table.limiting else None
 
 
 _CRITICAL, _WARNING, _INFO = Severity.CRITICAL, Severity.WARNING, Severity.INFO
@@ -133,27 +133,27 @@ _CRITICAL, _WARNING, _INFO = Severity.CRITICAL, Severity.WARNING, Severity.INFO
 KINDS: tuple[Kind, ...] = (
     Kind(
         "no-bgp",
-        "No session to any route server: the fabric cannot send traffic here.",
+        "No BGP session to any route server is up, so the fabric cannot send traffic here.",
         _CRITICAL,
         "check the address share, then 'birdc show protocols'",
         _no_bgp,
     ),
     Kind(
         "no-replies",
-        "Packets of clients, or probes, leave under a FIP and nothing comes back for it. The peer takes over if it "
-        "gets answers.",
+        "Clients' packets or probes leave with a FIP as source, and nothing comes back. The peer takes over if it gets "
+        "replies.",
         _CRITICAL,
-        "share the FIP to both nodes; see what is announced ('birdc -s /run/natpair/bird.ctl show route export rs1'), "
-        "who else announces it, and whether the line behind the gateway works",
+        "share the FIP to both nodes; check what is announced ('birdc -s /run/natpair/bird.ctl show route export "
+        "rs1'), whether another machine announces it, and whether the line behind the gateway works",
         _no_replies,
         told=True,
     ),
     Kind(
         "replies-missing",
-        "For a FIP nothing has come back for a moment. The node looks closer: after some seconds this ends, or becomes "
-        "`no-replies`.",
+        "No replies have come back for a FIP for more than a second. The node probes more often. Within seconds this "
+        "ends or becomes `no-replies`.",
         _WARNING,
-        "wait some seconds; if it comes again and again, look for lost packets between this node and the provider",
+        "wait some seconds; if it keeps coming back, look for lost packets between this node and the provider",
         _replies_missing,
         told=True,
     ),
@@ -161,21 +161,21 @@ KINDS: tuple[Kind, ...] = (
         "fip-announced-elsewhere",
         "Another machine has a FIP as its own address and gets the packets for it. A switchover does not help.",
         _CRITICAL,
-        "find the machine that announces the FIP (a forgotten one with lelastic or FRR?) and stop it",
+        "find the machine that announces the FIP (maybe a forgotten one with lelastic or FRR) and stop it",
         _elsewhere,
         told=True,
     ),
     Kind(
         "ports-exhausted",
-        "The kernel finds no free port for new flows of clients: one FIP has too many to one destination.",
+        "The kernel finds no free port for new flows: one FIP has too many flows to one destination.",
         _CRITICAL,
-        "add a FIP to pair.fips: each has ports of its own; or let clients keep connections open",
+        "add a FIP to pair.fips, because each has its own ports; or let clients reuse connections",
         _ports_exhausted,
         told=True,
     ),
     Kind(
         "flow-table-filling",
-        "The flow table holds 80 % of what it may. Critical from 95 % on, or when packets are dropped for it.",
+        "The flow table is 80 % full. It is critical from 95 % on, or when packets are dropped.",
         _CRITICAL,
         "raise nat.max_flows; 'conntrack -L' shows who has the flows",
         _table_filling,
@@ -185,36 +185,36 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         "ports-filling",
-        "One FIP has used 80 % of its ports to one destination, to go by a sample.",
+        "A sample shows that one FIP has used 80 % of its ports to one destination.",
         _WARNING,
-        "add a FIP to pair.fips before it has used all",
+        "add a FIP to pair.fips before all ports are used",
         _ports_filling,
         told=True,
     ),
     Kind(
         "no-extended-next-hop",
-        "A route server lacks RFC 8950, without which a FIP is announced with a next hop that it cannot use.",
+        "A route server does not support RFC 8950, so it cannot use the next hop of a FIP that is announced over IPv6.",
         _WARNING,
-        "this fabric does not fit natpair, which speaks BGP over IPv6: see docs/linode-compat.md",
+        "natpair needs route servers that take IPv4 routes over IPv6: see docs/linode-compat.md",
         _plain_sessions,
     ),
     Kind(
         "bgp-degraded",
-        "Some sessions are missing; one is enough to serve.",
+        "Some BGP sessions are down. One is enough to serve.",
         _WARNING,
         "'birdc -s /run/natpair/bird.ctl show protocols all'",
         _some_bgp,
     ),
     Kind(
         "fabric-disagrees",
-        "This node is not active, and the fabric keeps sending it packets; they are relayed.",
+        "This node is not active, but the fabric keeps sending it packets. It relays them to the active node.",
         _WARNING,
-        "see which node the route servers prefer, and why",
+        "find out which node the route servers prefer, and why",
         _relaying,
     ),
     Kind(
         "vip-contested",
-        "Somebody on the VLAN who is not of the pair answers ARP for the gateway address, by accident or to listen in.",
+        "A machine outside the pair answers ARP for the VIP on the VLAN, by accident or to intercept traffic.",
         _CRITICAL,
         "find the instance with this MAC and stop it",
         _contested,
@@ -222,9 +222,9 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "client-limited",
         "A client has as many flows as nat.max_flows_per_client allows, or opens them faster than "
-        "nat.new_flows_per_second_per_client. The others are not concerned.",
+        "nat.new_flows_per_second_per_client. Other clients are not affected.",
         _INFO,
-        "'nft list set ip natpair clients_full' names who has too many; raise the limits if it is right",
+        "'nft list set ip natpair clients_full' lists clients with too many flows; raise the limits if intended",
         _limited,
     ),
 )

@@ -225,7 +225,7 @@ def test_what_an_operator_wants_is_no_alarm() -> None:
 
 
 def test_why_the_peer_could_not_take_over_is_said_in_its_own_words() -> None:
-    told = (Alarm("clients-dropped", "another tool's chain drops what clients send: inet ufw fchain"),)
+    told = (Alarm("clients-dropped", "another tool's chain drops clients' packets: inet ufw fchain"),)
     found = conditions(active(said=says(Phase.FAULT, ready=False, alarms=told)), 0.0)
     (usable,) = [one for one in found if one.code == "no-usable-standby"]
     assert "inet ufw fchain" in usable.text
@@ -299,9 +299,9 @@ def test_two_with_the_same_claim_are_named_with_their_epochs() -> None:
 @pytest.mark.parametrize(
     ("state", "text", "fix"),
     [
-        (stalled(), "sync messages of nat-b arrive", "sync.port"),
-        (stalled(large_lost=True), "large packets of nat-b", "large-packets-lost"),
-        (stalled(sync_quiet_seconds=8.0), "no sync message of nat-b arrives", "ip route get"),
+        (stalled(), "sync messages from nat-b arrive", "sync.port"),
+        (stalled(large_lost=True), "large packets from nat-b", "large-packets-lost"),
+        (stalled(sync_quiet_seconds=8.0), "no sync message arrives from nat-b", "ip route get"),
         (
             stalled(said_alarms=(Alarm("conntrackd-not-responding", "conntrackd does not respond"),)),
             "conntrackd of nat-b does not respond",

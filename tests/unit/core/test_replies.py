@@ -370,7 +370,7 @@ def test_the_memory_ends_when_the_peer_hears_again_what_it_lacked_too() -> None:
 
 
 def test_no_switchover_to_a_node_that_had_no_replies() -> None:
-    assert "no packets came back" in peer_unready(active(said=says(Phase.STANDBY, unanswered=True)), 0.1)
+    assert "no replies came back" in peer_unready(active(said=says(Phase.STANDBY, unanswered=True)), 0.1)
     silent = active(said=says(Phase.STANDBY, unanswered=True), health=replace(WELL, replies=(SILENT,)))
     assert peer_unready(silent, 0.1) == "", "no worse there than here"
 

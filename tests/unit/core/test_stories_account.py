@@ -332,7 +332,7 @@ def test_it_does_not_fight_whoever_takes_the_share_away() -> None:
     account = replace(state.account, repairs=tuple(float(n) for n in range(MOST_REPAIRS)))
     tired = replace(state, account=account)
     tired = play(tired, at(0.1, seen(lacks=(GONE,))))
-    assert "something else takes it away" in codes(tired, 0.1)["share-missing"][1]
+    assert "something else removes it" in codes(tired, 0.1)["share-missing"][1]
     assert looked(account, REPAIR_WINDOW + 1.5, (), (), (), ()).repairs == (2.0, 3.0, 4.0)
 
 
@@ -370,7 +370,7 @@ def test_a_refused_token_is_named_at_once_with_the_fix() -> None:
 def test_a_hiccup_is_no_news_and_a_long_one_is() -> None:
     state = play(watching(active()), at(0.1, seen()), at(0.2, unreadable(refused=False)))
     assert "account-unreadable" not in codes(state, 89.0)
-    assert "not seen for 91 s" in codes(state, 91.1)["account-unreadable"][1]
+    assert "not read for 91 s" in codes(state, 91.1)["account-unreadable"][1]
     assert "account-unreadable" not in codes(play(state, at(0.3, seen())), 91.1)
 
 
