@@ -241,6 +241,7 @@ def share(name: str, fip: str, nodes: tuple[str, ...]) -> None:
     from natpair_lab.testbed.world import Lab
 
     Lab.attach(name).share(fip, nodes)
+    talk(f"{fip} is shared to {' and '.join(nodes) or 'no node'}")
 
 
 def _report(lab: Lab, as_json: bool) -> None:
