@@ -146,7 +146,7 @@ def _one(lab: Lab, cell: Cell, flows: int) -> Measured:
 def seen_by_all(run: RunResult) -> RunResult:
     """The run; LabError if a tap missed packets: resets and leaks in them would go uncounted."""
     if run.taps_lost:
-        raise LabError(f"the taps missed {run.taps_lost} packets", fix="measure on a machine that has less to do")
+        raise LabError(f"the taps missed {run.taps_lost} packets", fix="measure on a machine with less load")
     return run
 
 

@@ -229,7 +229,7 @@ STANDBY_VLAN = Kind(
 UPLINK = Kind(KindName.UPLINK, "the active node's public link goes down", _link, restore=_replug)(cable("public"))
 
 
-@Kind(KindName.PARTITION, "the VLAN is cut between the nodes, then recovered", _partition, hits=Side.STANDBY)
+@Kind(KindName.PARTITION, "the VLAN is cut between the nodes, then repaired", _partition, hits=Side.STANDBY)
 def split(stage: Stage) -> Injection:
     """The VLAN is cut between the two nodes only, for some time, then repaired."""
     event = time.monotonic_ns()

@@ -233,7 +233,7 @@ def answer_by(kind: Kind, injection: Injection, probe_ns: int, asking_seconds: f
 
 
 def _prove(stage: Stage, kind: Kind, injection: Injection, answer_by_ns: int) -> None:
-    """Wait for the proof of every flow, and at least as long as the kind wants to be watched."""
+    """Wait for the proof of every flow, and at least as long as the kind requires."""
     # Half a second beyond the limit, so that a late answer is recorded as late and not as missing.
     stage.traffic.wait_proven(answer_by_ns / 1e9 + _PROVE_MARGIN_SECONDS)
     stage.pass_time(injection.event_ns / 1e9 + kind.after_seconds - time.monotonic())

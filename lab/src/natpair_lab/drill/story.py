@@ -99,7 +99,7 @@ def _crash(lab: Lab, narrator: Narrator) -> Report:
 
 
 def _return(lab: Lab, narrator: Narrator) -> Report:
-    narrator.chapter(5, "The dead node returns without an interruption")
+    narrator.chapter(5, "The failed node returns without an interruption")
     report = drill_in(lab, Options(KindName.RETURN), narrator.progress)
     run = report.runs[0]
     joined = "did not get in sync" if run.rejoined_ms is None else f"was in sync {run.rejoined_ms / 1000:.1f} s later"
@@ -133,8 +133,8 @@ def bars(planned: Report, crash: Report, back: Report) -> Iterator[Bar]:
     excess, outage = planned.bounds["excess_ms"], crash.bounds["outage_ms"]
     leaked = sum(report.summary.leaked_packets for report in (planned, crash, back))
     resets = sum(report.summary.resets for report in (planned, crash, back))
-    yield Bar("handover: packets lost", f"{quiet.packets_lost} of {quiet.packets_sent}", "0", not quiet.packets_lost)
-    yield Bar("handover: worst gap, above undisturbed", _ms(quiet.excess_ms), _ms(excess), quiet.excess_ms <= excess)
+    yield Bar("switchover: packets lost", f"{quiet.packets_lost} of {quiet.packets_sent}", "0", not quiet.packets_lost)
+    yield Bar("switchover: worst gap, above undisturbed", _ms(quiet.excess_ms), _ms(excess), quiet.excess_ms <= excess)
     yield _broken("handover", quiet)
     yield Bar("power cut: outage", _ms(hard.outage_ms), _ms(outage), hard.outage_ms <= outage)
     yield _broken("power cut", hard)

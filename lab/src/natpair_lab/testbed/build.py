@@ -45,7 +45,7 @@ def configuration(path: Path | None, profile: Profile | None, design: Design = D
             raise LabError(f"the classic design has no profile {profile}", fix="leave --profile out")
         profile = Profile.CONSERVATIVE
     if path is None and not _EXAMPLE.exists():
-        raise LabError("this natpair came without its example", fix="natpair lab up --config FILE")
+        raise LabError("this natpair was installed without its example", fix="natpair lab up --config FILE")
     source = path or _EXAMPLE
     gateway = load(source)
     text = source.read_text(encoding="utf-8")

@@ -68,7 +68,7 @@ def _nothing(_lab: Lab, _node: str) -> None:
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
-        POWER_CUT: Kind("power is gone, both cables first", Lab.power_cut, _power_on),
+        POWER_CUT: Kind("power is cut, both cables first", Lab.power_cut, _power_on),
         "boot": Kind("power is back", _boot_if_off, _boot_if_off),
         "vlan-down": Kind("the VLAN cable is pulled", _link("vlan", "down"), _link("vlan", "up")),
         "vlan-dead": Kind("the VLAN cable loses every frame", _link("vlan", "dead"), _link("vlan", "up")),

@@ -238,7 +238,7 @@ def api_well(context: Context) -> None:
     account.repair()
     for node in context.lab.nodes:
         context.boot(node)
-    account.wait_seen("seen after all")
+    account.wait_seen("seen at the end")
 
 
 @Fault(
@@ -265,7 +265,7 @@ def api_unwell(context: Context) -> None:
         account.wait_seen(f"seen after {mode.name}")
     _limited(context, account)
     account.spoil(_SLOW)
-    context.require("both wait", context.wait(account.waiting, _ASK_SECONDS) is not None, "an agent asked nothing")
+    context.require("both wait", context.wait(account.waiting, _ASK_SECONDS) is not None, "an agent sent no request")
     context.may_be_felt()
     context.power_cut(context.active)
     account.wait_trouble(_SLOW, context.standby)

@@ -1,5 +1,5 @@
-/* The wall clock of one lab node, stepped: CLOCK_REALTIME has no namespace, so it is what every program there sees.
-   The seconds to add stand in /etc/clock-step; without the file the clock is right. */
+/* Changes the wall clock that the programs of one lab node read: CLOCK_REALTIME has no namespace.
+   /etc/clock-step holds the seconds to add; without the file the clock is right. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

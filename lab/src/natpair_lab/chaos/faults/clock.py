@@ -47,7 +47,7 @@ def clock_jumps(context: Context) -> None:
         context.pass_time(1)
     _set(context, round(_YEAR_2038 - _BEFORE_2038_SECONDS - time.time()))
     context.pass_time(2 * _BEFORE_2038_SECONDS)
-    context.require("2038 has come", _date(context) > _YEAR_2038)
+    context.require("the clock is past 2038", _date(context) > _YEAR_2038)
     context.may_be_felt()
     context.power_cut(context.active)
 

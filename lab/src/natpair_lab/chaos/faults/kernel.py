@@ -193,14 +193,14 @@ def address_renewed(context: Context) -> None:
     context.run(node.name, "ip", "-batch", "-", stdin="".join(lines))
     way = ("ip", "route", "get", str(peer.private_address.ip))
     source = context.wait(lambda: f"src {node.private_address.ip} " in context.run(node.name, *way), 10)
-    context.check("packets to the peer come from the own address", source, _REPAIR_MS)
+    context.check("packets to the peer come from the node's own address", source, _REPAIR_MS)
 
     def replicated() -> bool:
         news = _clients_flows(context, node.name) - before
         return bool(news) and len(news - _clients_flows(context, peer.name)) <= _MISSING * len(news)
 
     context.pass_time(3)
-    context.check("flows that began since are on the standby", context.wait(replicated, 10), _SYNC_MS)
+    context.check("flows opened since then are on the standby", context.wait(replicated, 10), _SYNC_MS)
     missing = set.union(*(context.conditions(name) for name in context.lab.nodes)) & {
         "flows-missing",
         "no-usable-standby",

@@ -77,7 +77,7 @@ def syn_flood(context: Context) -> None:
     fip, source = context.lab.gateway.pair.fips[0], context.lab.topology.internet[-1].ip
     context.script(OUTSIDE, "attack", "syns", "--source", source, "--target", fip, "--count", 60_000, "--rate", 10_000)
     grown = tracked(context.lab, context.active) - before
-    context.require("no entries", grown < 1000, f"{grown} entries for connections that nobody asked for")
+    context.require("no entries", grown < 1000, f"{grown} entries for unsolicited connections")
 
 
 @Fault(45, "flood of small packets and of fragments at the FIP", bound_ms=_CALM_MS, limits=STAYS, scale="20,000/s")
