@@ -302,7 +302,7 @@ def _shown_gaps(data: RunData, gaps: Sequence[Interval], above_ns: int) -> tuple
 
 
 def rate(udp: UdpRecord) -> float:
-    """Packets a second over the whole stream."""
+    """Packets per second over the whole stream."""
     if len(udp.sent_ns) < 2:
         return 0.0
     return round((len(udp.sent_ns) - 1) * 1e9 / (udp.sent_ns[-1] - udp.sent_ns[0]), 1)

@@ -82,7 +82,7 @@ class Connection:
 
     @property
     def live(self) -> bool:
-        """Whether the connection is open and has met no error."""
+        """Whether the connection is open and has had no error."""
         return self.opened > 0 and not self.error
 
     @property

@@ -162,7 +162,7 @@ class FlowSet:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Hold the flows until standard input says stop or closes."""
+    """Hold the flows until `stop` arrives on standard input, or the input closes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("servers", nargs="+")
     parser.add_argument("--flows", type=int, default=100, help="size of the standing set here")

@@ -114,7 +114,7 @@ def collect_rest(stream: Stream) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the stream until standard input says stop or closes."""
+    """Run the stream until `stop` arrives on standard input, or the input closes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("server")
     parser.add_argument("--port", type=int, default=UDP_PORT)

@@ -18,7 +18,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The number of requests that are allowed in a number of seconds."""
+    """So many requests are allowed in so many seconds."""
 
     requests: int
     seconds: float

@@ -48,7 +48,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Limits of the account, and the networks its addresses come from; the first host of each is the gateway."""
+    """Limits of the account, and the networks of its addresses; the first host of each is the gateway."""
 
     public_pools: tuple[IPv4Network, ...] = (
         IPv4Network("203.0.113.0/24"),

@@ -1,6 +1,6 @@
 """The provider's side of the lab: four route servers and the router that follows them, all BIRD.
 
-Pure text: `configs` renders every file from the knobs and the share table; `lab.world` writes them and reloads the
+Pure text: `configs` renders every file from the knobs and the share table; `testbed.world` writes them and reloads the
 daemons. Each route server is a BIRD process of its own: several in one process cannot share the nodes as neighbours,
 and each must be able to differ from the others for a moment, as on the real fabric.
 """
@@ -71,7 +71,7 @@ def configs(gateway: Gateway, knobs: Knobs, shares: Shares) -> FabricFiles:
 
 
 def units(gateway: Gateway, python: str, follower: str) -> tuple[Unit, ...]:
-    """The fabric's services; `follower` is the path of `lab/follower.py`."""
+    """The fabric's services; `follower` is the path of `testbed/follower.py`."""
     birds = [
         Unit(name, ("bird", "-f", "-c", f"{FOLDER}/{name}.conf", "-s", control_socket(name)))
         for name in (*server_names(gateway), ROUTER)
@@ -126,7 +126,7 @@ def _import_filter(index: int, shared: list[IPv4Address], *, ignore_med: bool) -
     if not shared:
         return f"filter from_{index} {{ reject; }}\n"
     prefixes = ", ".join(f"{fip}/32" for fip in shared)
-    # The provider's convention: 65000:1 is the primary, 65000:2 the secondary of a shared address.
+    # The provider's convention: 65000:1 marks the primary, 65000:2 the secondary of a shared address.
     return f"""\
 filter from_{index} {{
   if ! (net ~ [ {prefixes} ]) then reject;

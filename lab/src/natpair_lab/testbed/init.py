@@ -2,7 +2,7 @@
 
 It replaces systemd, so it reads the same service table from which the units are made. Every host of the lab starts one,
 so it is run as a file, uses only the standard library and must not import natpair. It never configures anything:
-namespaces, mounts and addresses exist before it starts (`lab.spawn`).
+namespaces, mounts and addresses exist before it starts (`testbed.spawn`).
 
 Control: one JSON object per line on the unix socket `SOCKET`: {"op": "list" | "start" | "stop" | "restart" | "kill",
 "service": …, "signal": …}. The answer is one line too, sent when the operation is done.

@@ -99,7 +99,7 @@ DIFFERENCES: tuple[Difference, ...] = (
     Difference(
         "PID 1",
         "systemd",
-        "lab.init, which reads the same service table as the units",
+        "testbed.init, which reads the same service table as the units",
         "systemd does not run in a bare namespace without a cgroup of its own; its part is tested on real machines",
     ),
     Difference(

@@ -1,4 +1,4 @@
-"""Makes a lab host out of a network namespace: mounts, addresses, a PID namespace, and `lab.init` in it.
+"""Makes a lab host out of a network namespace: mounts, addresses, a PID namespace, and `testbed.init` in it.
 
 It runs as a file with a JSON spec on stdin and uses only the standard library. It guarantees that no supervisor ever
 runs without a record. The child waits until the parent has written its PID and start time to the record file, and ends

@@ -38,7 +38,7 @@ class LabState:
     design: Design = Design.NATPAIR
 
     def with_fault(self, switch: str, faults: SwitchFaults) -> LabState:
-        """This state with other faults in one switch."""
+        """This state with the faults of one switch replaced."""
         return replace(self, faults=MappingProxyType({**self.faults, switch: faults}))
 
 

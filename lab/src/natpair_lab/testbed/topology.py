@@ -1,7 +1,7 @@
 """The topology of the lab as data: its hosts, cables and addresses.
 
 Everything is derived from a `Gateway`, so that the lab boots from the user's own file. Pure: nothing here touches the
-kernel; `lab.netns` and `lab.world` make it real.
+kernel; `testbed.netns` and `testbed.world` make it real.
 
                  internet (.10-.13)
                      │ 198.51.100.0/24

@@ -96,7 +96,7 @@ class Lab:
 
     @classmethod
     def around(cls, name: str, source: build.Configuration, provider: Provider, progress: Callable[[str], None]) -> Lab:
-        """A lab without its nodes, in a claimed folder. `lab.power` gives them disk and power as Linodes."""
+        """A lab without its nodes, in a claimed folder. `testbed.power` gives them disk and power as Linodes."""
         lab = cls(name, source.gateway)
         build.world(lab.folder, name, lab.topology, source, progress, provider=provider)
         lab._await_boot(topology.FABRIC)

@@ -124,7 +124,9 @@ def large_lost(context: Context) -> None:
         return have[1] >= _SYNCED_RATIO * have[0] or any(context.conditions(node) for node in context.lab.nodes)
 
     context.pass_time(2)
-    context.check("stall reported, or no stall", context.wait(known, 10), 10_000, "no agent reports the missing flows")
+    context.check(
+        "a stall is reported, or there is none", context.wait(known, 10), 10_000, "no agent reports the missing flows"
+    )
     context.pass_time(2)
 
 

@@ -70,7 +70,7 @@ def agent_killed_and_frozen(context: Context) -> None:
 
 @Fault(5, "BGP speaker killed on the active node", bound_ms=1000)
 def speaker_killed(context: Context) -> None:
-    """The BGP speaker of the active node dies."""
+    """The BGP speaker of the active node is killed."""
     context.kill(context.active, "speaker", signal.SIGKILL)
 
 
