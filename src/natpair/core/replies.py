@@ -1,8 +1,8 @@
-"""Do packets come back for each FIP? Checked by the clients' own replies and, where those prove nothing, by probes.
+"""Checks for each FIP whether replies come back, from the clients' own traffic and, if that proves nothing, by probes.
 
-A client may talk to nobody who is there, so that silence alone proves nothing. A probe is an echo request from the FIP,
-and one from the node's own address, to a target that answers: the gateway, or what `health.probe_target` names. Where
-the gateway answers and clients hear nothing, destinations that have answered clients before are asked as well.
+A client's packets may go to a destination that does not exist, so missing replies alone prove nothing. A probe is an
+echo request to the gateway, or to `health.probe_target`; one is sent from the FIP and one from the node's own address.
+If the gateway answers and clients get no replies, destinations that have answered clients before are probed as well.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from types import MappingProxyType
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """How much is enough. `misses`: probes in a row without an answer; `misses_lost`: the same while clients hear
-    nothing either. `packets` of clients in a row, over `seconds`, for which nothing came back. `rounds`: times that all
-    known destinations are asked in vain; `rounds_one` if only one is known, which may be dead itself.
+    """How much evidence is required. `misses`: probes in a row without an answer; `misses_lost`: the same if clients
+    get no replies either. `packets`: clients' packets in a row, over `seconds`, without a reply. `rounds`: times that
+    all known destinations were probed without an answer; `rounds_one` if only one is known, because it may be down
+    itself.
     """
 
     misses: int
@@ -29,37 +30,39 @@ class Evidence:
 
 
 TO_TELL = Evidence(misses=3, misses_lost=2, packets=6, seconds=1.0, rounds=2, rounds_one=3)
-"""Enough to say that replies may be missing. Probes are 0.3 s apart; one that is lost is no news."""
+"""Enough to report that replies may be missing. Probes are 0.3 s apart; a single lost one is not reported."""
 TO_ACT = Evidence(misses=7, misses_lost=7, packets=12, seconds=2.0, rounds=5, rounds_one=10)
 """Enough for the role to move."""
 PROVEN_SECONDS = 2.0
-"""So long a reply proves that replies come."""
+"""Seconds for which one reply proves that replies come back."""
 SUSPECT_SECONDS = 0.5
-"""Clients' packets without a reply for so long are a reason to probe."""
+"""Seconds of clients' packets without a reply after which the node probes."""
 
 
 class ReplyState(StrEnum):
     """What is known of one FIP."""
 
-    UNKNOWN = "unknown"  # clients do not talk, and the target answers nobody
+    UNKNOWN = "unknown"  # clients send nothing, and the target answers no probe
     ASKING = "asking"
     ANSWERED = "answered"
-    SUSPECTED = "suspected"  # nothing has come back for a moment: told, and nothing is done about it yet
+    SUSPECTED = "suspected"  # nothing has come back for a moment: reported, but the role does not move yet
     SILENT = "silent"
 
 
 class Where(StrEnum):
-    """Where replies end, if they do not come."""
+    """Where replies are lost, if they do not come back."""
 
     NOWHERE = ""
     FIP = "fip"  # the target answers the node's own address, but not this FIP
-    LINE = "line"  # the gateway answers, and nobody behind it does
+    LINE = "line"  # the gateway answers, but no destination behind it does
     TARGET = "target"  # the target answers neither
 
 
 @dataclass(frozen=True, slots=True)
 class FipReplies:
-    """The check of one FIP. `lost`: packets of clients since the last reply. `elsewhere`: who answers for it."""
+    """The result for one FIP. `lost`: clients' packets since the last reply. `elsewhere`: the machine that answers for
+    it.
+    """
 
     fip: str
     state: ReplyState
@@ -70,7 +73,7 @@ class FipReplies:
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One FIP's evidence. `asked`: probes in a row without an answer, `far`: rounds in vain beyond the gateway."""
+    """One FIP's evidence. `asked`: probes in a row without an answer. `far`: rounds beyond the gateway without one."""
 
     passed: int | None = None
     back: int = 0
@@ -84,7 +87,7 @@ class Track:
     elsewhere: str = ""
 
     def counted(self, passed: int, back: int, now: float) -> Track:
-        """After a reading of the FIP's two counts of packets: left, and come back."""
+        """The evidence after a reading of the FIP's two packet counters: sent (`passed`) and received (`back`)."""
         if self.passed is None or passed < self.passed or back < self.back:
             return replace(self, passed=passed, back=back)
         if back > self.back:
@@ -95,17 +98,17 @@ class Track:
         return replace(self, passed=passed, lost=lost, lost_at=self.lost_at or now, lost_last_at=now)
 
     def suspect(self, now: float) -> bool:
-        """Clients talk and nothing comes back."""
+        """True if clients send packets and nothing comes back."""
         return self.lost > 0 and now - self.lost_at >= SUSPECT_SECONDS and now - self.lost_last_at < PROVEN_SECONDS
 
     def proven(self, now: float) -> bool:
-        """A client's packet was answered just now."""
+        """True if a client got a reply within the last `PROVEN_SECONDS`."""
         return self.proof_at is not None and now - self.proof_at < PROVEN_SECONDS and not self.suspect(now)
 
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """The probes from the node's own address: in a row without an answer, and whether there ever was one."""
+    """The probes from the node's own address: how many in a row had no answer, and whether any ever had one."""
 
     asked: int = 0
     ever: bool = False
@@ -113,10 +116,10 @@ class Own:
 
 @dataclass(frozen=True, slots=True)
 class Replies:
-    """All FIPs of a node that serves. `behind`: the target was chosen, and lies behind the gateway.
+    """The evidence for all FIPs of an active node. `behind`: the target is configured and lies behind the gateway.
 
-    `known`: destinations that have answered clients, as many as are asked. `peer_reaches`: the peer gets answers there.
-    `echoes`: somebody behind the gateway has answered a probe; where nobody ever did, silence there says little.
+    `known`: how many destinations that have answered clients are probed. `peer_reaches`: the peer gets answers there.
+    `echoes`: some destination behind the gateway has answered a probe. Without one, silence there proves little.
     """
 
     tracks: Mapping[str, Track] = field(default_factory=lambda: MappingProxyType({}))
@@ -128,26 +131,26 @@ class Replies:
 
     @classmethod
     def of(cls, fips: Iterable[str], *, behind: bool) -> Replies:
-        """Nothing known yet."""
+        """The start: no evidence yet."""
         return cls({fip: Track() for fip in fips}, behind=behind)
 
     def counted(self, counts: Mapping[str, tuple[int, int]], now: float) -> Replies:
-        """After a reading: packets that left under each FIP, and that came back for it."""
+        """The evidence after a reading of each FIP's counters: packets sent and packets received."""
         tracks = {fip: t.counted(*counts[fip], now) if fip in counts else t for fip, t in self.tracks.items()}
         return replace(self, tracks=tracks)
 
     def to_ask(self, now: float) -> tuple[str, ...]:
-        """The FIPs for which no client proves anything."""
+        """The FIPs to probe: no client has had a reply recently."""
         return tuple(fip for fip, track in self.tracks.items() if not track.proven(now))
 
     def asked(self, fips: Iterable[str]) -> Replies:
-        """A probe went out from each of `fips`, and from the own address."""
+        """The evidence after a probe was sent from each of `fips` and from the node's own address."""
         asked = {*fips}
         tracks = {fip: replace(t, asked=t.asked + (fip in asked)) for fip, t in self.tracks.items()}
         return replace(self, tracks=tracks, own=replace(self.own, asked=self.own.asked + 1))
 
     def answered(self, address: str, now: float) -> Replies:
-        """The target answered a FIP, or any other address: the own one."""
+        """The evidence after the target answered `address`: a FIP, or else the node's own address."""
         track = self.tracks.get(address)
         if track is None:
             return replace(self, own=Own(0, ever=True))
@@ -167,12 +170,14 @@ class Replies:
         return replace(self, tracks=tracks, peer_reaches=True)
 
     def asked_far(self, fip: str, known: int) -> Replies:
-        """All `known` destinations were asked from `fip`; rounds without any count for nothing once there are some."""
+        """The evidence after all `known` destinations were probed from `fip`. Earlier rounds without destinations are
+        forgotten once there are some.
+        """
         before = self.tracks[fip].far if self.known or not known else 0
         return replace(self._with(fip, replace(self.tracks[fip], far=before + 1)), known=known)
 
     def answered_far(self, fip: str, now: float) -> Replies:
-        """Somebody behind the gateway answered `fip`: the clients' destinations are silent, not the line."""
+        """The evidence after a destination behind the gateway answered `fip`: the line works."""
         track = self.tracks.get(fip)
         if track is None:
             return self
@@ -180,15 +185,19 @@ class Replies:
         return replace(self._with(fip, heard), echoes=True)
 
     def patient(self, fip: str) -> bool:
-        """Asked beyond the gateway for so long that it may be done less often: some clients talk to nobody at all."""
+        """True if destinations have been probed for so long that it may be done less often. Some clients only send to
+        destinations that do not exist.
+        """
         return self.tracks[fip].far > TO_ACT.rounds_one
 
     def claimed(self, fip: str, by: str) -> Replies:
-        """An echo request to `fip` itself was answered, `by` somebody: no natpair does that."""
+        """The evidence after machine `by` answered an echo request to `fip` itself. A natpair node never
+        answers one.
+        """
         return self._with(fip, replace(self.tracks[fip], elsewhere=by)) if fip in self.tracks else self
 
     def urgent(self, now: float) -> bool:
-        """Something may be wrong: ask faster."""
+        """True if something may be wrong, so that probes are sent faster."""
         return any(track.asked > 0 or (track.lost > 0 and not self.patient(fip)) for fip, track in self.tracks.items())
 
     def want_far(self, now: float) -> tuple[str, ...]:
@@ -207,11 +216,11 @@ class Replies:
 
     @property
     def suspect(self) -> bool:
-        """Asked beyond the gateway more than once in vain: time to let the peer try."""
+        """True if destinations were probed more than once without an answer, so that the peer should try, too."""
         return any(track.far > 1 for track in self.tracks.values())
 
     def verdicts(self, now: float, *, settled: bool) -> tuple[FipReplies, ...]:
-        """What is known of each FIP. Until the fabric is `settled` after a change of role nothing is called silent."""
+        """The result for each FIP. No FIP is called silent until the fabric has `settled` after a change of role."""
         return tuple(self._verdict(fip, track, now, settled=settled) for fip, track in self.tracks.items())
 
     def _verdict(self, fip: str, track: Track, now: float, *, settled: bool) -> FipReplies:
@@ -232,7 +241,7 @@ class Replies:
         if track.asked >= misses:
             if self.own.ever and self.own.asked < misses:
                 return Where.FIP
-            # A gateway may have stopped to answer pings, which hurts nobody.
+            # A gateway that has only stopped answering pings does no harm.
             return Where.TARGET if self.own.ever and (lost or self.behind) else Where.NOWHERE
         if not (lost and self.known and (self.echoes or enough is TO_ACT)):
             return Where.NOWHERE
