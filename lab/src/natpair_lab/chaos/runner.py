@@ -56,7 +56,7 @@ def run_fault(lab: Lab, fault: Fault, folder: Path, *, again: str) -> FaultResul
         record = _record(lab, fault, folder)
     except NatpairError as error:
         # A fault that could not be injected to its end proves nothing: it counts as failed, with the reason.
-        why = f"not carried through: {error.message}"
+        why = f"not completed: {error.message}"
         seconds = round(time.monotonic() - started, 1)
         return FaultResult(
             fault.id,

@@ -127,8 +127,8 @@ DIFFERENCES: tuple[Difference, ...] = (
 def node_settings(interfaces: Iterable[str]) -> Settings:
     """The settings of a machine before natpair comes: the kernel's own values, and those of a network manager.
 
-    networkd sets one for each interface that it manages, and Debian 13 for all (linux-sysctl-defaults): when an address
-    is removed, the other addresses of its network stay.
+    The latter is promote_secondaries: when an address is removed, the other addresses of its network stay.
+    networkd sets it for each interface that it manages, and Debian 13 for all (linux-sysctl-defaults).
     """
     return tuple(_lines(tuple(interfaces)))
 
