@@ -1,7 +1,7 @@
 """The composition root: builds the parts, wires them, runs them under one TaskGroup.
 
-Each part gets what it needs when it is built, so the order of the lines is the order of dependence. One tie is made
-last: the decision loop, to which all parts send their events, learns who carries out what it decides.
+Each part gets what it needs when it is built, so the order of the lines is the order of dependence. One link is made
+last: the decision loop, which gets the events of all parts, is connected to the parts that execute its decisions.
 """
 
 from __future__ import annotations
@@ -56,23 +56,23 @@ from natpair.system.keepalived import NotifyFifo
 from natpair.system.sdnotify import Notifier
 
 _FLUSH_SECONDS = 1.0
-"""So long the end of an agent waits for its last words to reach the disk."""
+"""Seconds for which a stopping agent waits until its last events are on disk."""
 _WATCHER_RETRY_SECONDS = 60.0
 _RECALL_SECONDS = 10.0
 
 
 class Watcher(Protocol):
-    """What watches the provider's account, if anything does: `agent.account`, which only a node that wants it loads."""
+    """What watches the provider's account: `agent.account`, which is imported only if `watch.enabled` is set."""
 
     async def run(self, handle: Callable[[Event], None], record: Callable[..., None]) -> None:
         """Watch for ever."""
 
     def repair(self) -> None:
-        """Share again what the last look found missing."""
+        """Share again the FIPs whose shares were missing in the last reading."""
 
 
 class Agent:
-    """All parts of one agent, wired. It keeps those that `run` and the tasks need; the others live in them."""
+    """All parts of one agent, connected. It keeps those that `run` and the tasks need; other parts hold the rest."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class Agent:
         self.watchdog, self._watcher = Watchdog(Notifier(), cell, looked, sources.read_health, record), watcher
 
     def tasks(self) -> list[Task]:
-        """Everything that runs as long as the agent does."""
+        """All tasks that run as long as the agent does."""
         handle, sources, record = self.loop.handle, self.sources, self.events.record
         beat = self.cell.get().terms.beat
         app = application(handle, self.executor, self.status.status)
@@ -175,7 +175,7 @@ def _watch_failed(handle: Callable[[Event], None], why: str) -> None:
 
 
 async def _recall(agent: Agent) -> None:
-    with contextlib.suppress(OSError):  # a disk that hangs: what this agent has seen has to do
+    with contextlib.suppress(OSError):  # the disk hangs: only the events of this agent are known
         await agent.disks.var.ask("recall", agent.events.recall, _RECALL_SECONDS)
 
 
@@ -187,11 +187,11 @@ def _watch(agent: Agent, fifo: NotifyFifo) -> None:
 
 
 async def run(begin: Begin, watcher: Watcher | None = None, config: str | None = None) -> None:
-    """Run the agent until SIGTERM or SIGINT. Stopping changes nothing on an active node.
+    """Run the agent until SIGTERM or SIGINT. Stopping it changes nothing on an active node.
 
-    On another it ends the node's part in the election at once: a VIP that came meanwhile would find nobody.
+    On any other node it leaves the election at once, because a VIP without an agent would not be served.
 
-    `config`: the file that the configuration came from, None for the one that was applied last.
+    `config`: the file that the configuration came from; None for the one that was applied last.
     """
     gateway, node = begin.gateway, begin.node
     terms = Terms.of(gateway, node, config_hash(gateway))

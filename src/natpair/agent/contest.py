@@ -1,4 +1,4 @@
-"""Somebody else answers for the VIP: take the clients back at once, and remember who it was."""
+"""Reacts when another machine answers ARP for the VIP: takes the clients back at once and remembers its MAC."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ REMEMBERED_SECONDS = 60.0
 _TWICE_SECONDS = 1.7
 _MOST_TWICE = 4
 _ANSWER_SECONDS = 0.1
-"""The least time between two answers: as many frames as an attacker sends would be a flood of our own."""
+"""Seconds between two claims of ours at least. One claim for each frame of an attacker would be a flood."""
 PEER_SECONDS = 1.0
-"""After the peer claimed the VIP: an election is over by then, and a VIP given to the peer by hand is gone."""
+"""Seconds after the peer claimed the VIP. By then an election is over, and a VIP set on the peer by hand is removed."""
 
 
 def _call_later(seconds: float, what: Callable[[], None]) -> None:
@@ -23,7 +23,9 @@ def _call_later(seconds: float, what: Callable[[], None]) -> None:
 
 
 class Twice:
-    """Who else has an address of the pair, by ARP. `own` is this node's; the peer tells its MAC by heartbeat."""
+    """Which other machines use an address of the pair, by ARP. `own` is this node's; heartbeats carry
+    the peer's MAC.
+    """
 
     def __init__(self, own: IPv4Address, cell: StateCell) -> None:
         self._own = own
@@ -31,13 +33,13 @@ class Twice:
         self._seen: dict[str, float] = {}
 
     def seen(self, address: IPv4Address, mac: str) -> None:
-        """`mac` speaks as `address`, which is this node's or the peer's; our own frames are not heard."""
+        """Record that `mac` uses `address`, which is this node's or the peer's. Our own frames do not arrive here."""
         told = self._cell.get().peer.mac
         if address == self._own or (told and mac != told):
             self._seen[f"{address} by {mac}"] = time.monotonic()
 
     def found(self) -> tuple[str, ...]:
-        """Address and MAC of those heard lately."""
+        """Address and MAC of the machines heard recently."""
         now = time.monotonic()
         self._seen = {who: at for who, at in self._seen.items() if now - at < _TWICE_SECONDS}
         return tuple(sorted(self._seen))[:_MOST_TWICE]
@@ -60,7 +62,9 @@ class Contest:
         self._waiting = False
 
     def seen(self, mac: str) -> None:
-        """`mac` claimed the VIP. The peer's claims are a matter of the election, unless it comes to nothing."""
+        """React to `mac` claiming the VIP. A claim of the peer belongs to an election, so it counts only if it does not
+        win.
+        """
         state = self._cell.get()
         if not state.holds_vip:
             return
@@ -82,6 +86,6 @@ class Contest:
             self._claim()
 
     def by(self) -> str:
-        """Who lately claimed the VIP; empty if nobody did."""
+        """The MAC that claimed the VIP recently; empty if none did."""
         at, mac = self._last
         return mac if time.monotonic() - at < REMEMBERED_SECONDS else ""

@@ -1,8 +1,8 @@
-"""Flow entries that contradict what is configured now, and what is done about them.
+"""Finds and deletes flow entries that contradict the current configuration.
 
-A client that talks all the time under a FIP that was given up renews its dead entry with each packet. Such packets are
+A client that keeps sending under a FIP that was removed renews its dead entry with each packet. Such packets are
 dropped by the leak guard, which notes to which address their replies would have gone; entries of that address are
-deleted, and the client's next packet begins a flow that is right. conntrackd tells the peer of each deletion.
+deleted, and the client's next packet begins a correct flow. conntrackd sends each deletion to the peer.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from natpair.errors import CommandFailed, Unsupported
 from natpair.system import flows
 
 _LOOKS_SECONDS = (0.5, 1.5, 2.0, 3.0)
-"""Pauses before each look, once there is a reason to look: clients speak in their own time."""
+"""Seconds before each check, once there is a reason to check. Clients send at different times."""
 _AT_ONCE = 16
-"""Addresses dealt with in one look; each is a pass over the table, in a process of its own."""
+"""Addresses handled in one check. Each needs a pass over the flow table in its own process."""
 
 Report = Callable[..., None]
 
 
 class Contradictions:
-    """Looks for them only with a reason: a start, a promotion, a repair of the ruleset, packets that were stopped."""
+    """Checks only with a reason: a start, a promotion, a repair of the ruleset, or dropped packets."""
 
     def __init__(self, network: IPv4Network, fips: Iterable[IPv4Address], report: Report) -> None:
         self._network = network
@@ -33,22 +33,22 @@ class Contradictions:
         self._reason = asyncio.Event()
         self._unguarded = asyncio.Event()
         self.given_up: tuple[IPv4Address, ...] = ()
-        """Floating addresses of the configuration before."""
+        """FIPs of the earlier configuration."""
 
     def look(self, *, unguarded: bool = False) -> None:
-        """There is a reason to look; `unguarded`: the ruleset was away, so flows may have begun without translation."""
+        """Check soon. `unguarded`: the ruleset was missing, so flows may have begun without translation."""
         self._reason.set()
         if unguarded:
             self._unguarded.set()
 
     async def run(self, settled: asyncio.Event) -> None:
-        """For ever; first for `given_up`, once `settled` says that the new rules hold."""
+        """Check until cancelled, first for `given_up`, once `settled` says that the new rules are in force."""
         await settled.wait()
         for address in self.given_up:
             await self._delete(address)
         while True:
             for pause in _LOOKS_SECONDS:
-                # Such a flow has to go before its client tries again, a second after the first time.
+                # Such a flow must be deleted before its client tries again, a second after its first packet.
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(pause):
                         await self._unguarded.wait()

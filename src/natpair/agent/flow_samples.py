@@ -1,4 +1,4 @@
-"""How well the standby's copy of the flows is, by a sample: the active node names some, the standby looks them up."""
+"""Measures the standby's copy of the flows by samples: the active node names some flows, the standby looks them up."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from natpair.system import flows
 
 SAMPLE_SECONDS = 5.0
 _REPLICATION_SECONDS = 0.5
-"""A flow that began a moment ago is on its way: what is missing is looked up again so much later."""
+"""Seconds until a missing flow is looked up again. A new flow may still be in flight to the standby."""
 _STALE_SECONDS = 3 * SAMPLE_SECONDS
 _SAMPLE_COPIES = 2
 """Messages that carry the same sample, in case one is lost."""
 
 
 class SyncWatch:
-    """While this node is active it names flows; what the peer names it looks up."""
+    """Names flows while this node is active, and looks up the flows that the peer names."""
 
     def __init__(self, clients: IPv4Network, cell: StateCell) -> None:
         self._clients = clients
@@ -30,7 +30,7 @@ class SyncWatch:
         self._checked: tuple[float, int, int] = (0.0, 0, 0)
 
     def asked(self, sample: tuple[Flow, ...]) -> None:
-        """The peer named flows of its own; one sample at a time is enough."""
+        """Take a sample from the peer. Only one is looked up at a time."""
         if not self._asked.full():
             self._asked.put_nowait(sample)
 
@@ -46,12 +46,12 @@ class SyncWatch:
         return self._sample
 
     def missing(self) -> tuple[int, int]:
-        """(size of the last sample, how many of it this node lacks); zeros if there was none lately."""
+        """(size of the last sample, how many of it are missing here); zeros if there was none recently."""
         at, sampled, missing = self._checked
         return (sampled, missing) if time.monotonic() - at < _STALE_SECONDS else (0, 0)
 
     async def send_samples(self) -> None:
-        """While this node serves: a sample every few seconds."""
+        """Send a sample every few seconds while this node is active."""
         while True:
             await asyncio.sleep(SAMPLE_SECONDS)
             if self._cell.get().claims_active:
@@ -61,7 +61,7 @@ class SyncWatch:
                     continue  # without conntrack there are no flows to name
 
     async def check_samples(self) -> None:
-        """Look up what the peer names."""
+        """Look up the flows that the peer names."""
         while True:
             sample = await self._asked.get()
             try:

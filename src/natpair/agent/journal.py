@@ -1,4 +1,4 @@
-"""What the agent leaves behind for people and for its own next start: the event log and small state files."""
+"""The files that the agent writes for operators and for its own next start: the event log and small state files."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from natpair.system.files import write_atomic
 
 _EVENTS_LIMIT_BYTES = 4 * 1024 * 1024
 _WAITING_LINES = 4096
-"""Lines that wait for a disk, about a megabyte: hours of ordinary life, minutes of a bad day."""
+"""Lines that may wait for a disk, about a megabyte: hours of normal operation, or minutes of many events."""
 _RECENT_LINES = 2000
 _TAIL_BYTES = 512 * 1024
 _MAC = re.compile("[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
 class LogStream:
-    """A text stream whose writes go to `lane`: a supervisor that does not read must not hold up who logs.
+    """A text stream whose writes go to `lane`, so that logging never waits for a supervisor that does not read.
 
-    What waits is bounded; lines beyond that are dropped and counted.
+    The queue is bounded. Further lines are dropped and counted.
     """
 
     def __init__(self, lane: Lane, descriptor: int = 1) -> None:
@@ -41,7 +41,7 @@ class LogStream:
         self.dropped = 0
 
     def write(self, text: str) -> int:
-        """Take `text`; never waits."""
+        """Queue `text`. Never waits."""
         if len(self._waiting) >= _WAITING_LINES:
             self.dropped += 1
         else:
@@ -61,7 +61,7 @@ class LogStream:
 
 
 def log_to(stream: LogStream) -> None:
-    """Send the agent's log to `stream`: one JSON object a line, which the supervisor keeps."""
+    """Send the agent's log to `stream`, one JSON object a line. The supervisor keeps it."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -79,14 +79,14 @@ def event_log() -> structlog.stdlib.BoundLogger:
 
 
 def transition_id(*, node: str, epoch: int) -> str:
-    """A name for one move of one node, which the steps that follow carry too."""
+    """The id of one transition of one node. The steps that follow from it carry it, too."""
     return f"{node}-{epoch}-{int(time.time() * 1000):x}"
 
 
 class Events:
-    """`events.jsonl`: one object a line, wall-clock times, never larger than two files.
+    """`events.jsonl`: one JSON object a line, with wall-clock times, in two files at most.
 
-    Whoever records never waits: `lane` writes. What waits for the disk is bounded, and what is dropped is counted.
+    `record` never waits, because `lane` does the writing. The queue is bounded, and dropped lines are counted.
     """
 
     def __init__(self, path: str = paths.EVENTS, *, node: str = "", lane: Lane | None = None) -> None:
@@ -94,14 +94,14 @@ class Events:
         self._node = node
         self._lane = lane or Lane("events", path)
         self._waiting: deque[str] = deque()
-        # Each counted by one thread alone: the loop's, the lane's, the lane's.
+        # Each counter belongs to one thread: the loop's, the lane's, the lane's.
         self._overflowed = self._refused = self._told = 0
         self.transition = ""
         self.recent: deque[dict[str, object]] = deque(maxlen=_RECENT_LINES)
         """The newest lines, oldest first, also those of earlier agents once `recall` has read them."""
 
     def record(self, event: str, **fields: object) -> None:
-        """Note one event; a disk that hangs or is full loses the line in the file and nothing else."""
+        """Record one event. If the disk hangs or is full, only the line in the file is lost."""
         head = {"time": time.time(), "node": self._node, "event": event, "transition": self.transition}
         self.recent.append(head | fields)
         if len(self._waiting) >= _WAITING_LINES:
@@ -111,7 +111,7 @@ class Events:
         self._lane.put("events", self._write)
 
     def recall(self) -> None:
-        """Fill `recent` with the end of the file, once. Reads a disk: call it from a lane."""
+        """Fill `recent` with the end of the file, once. It reads the disk, so call it from a lane."""
         before = tuple(self.recent)
         first = float(str(before[0]["time"])) if before else float("inf")
         older = [line for line in _tail(self._path) if float(str(line["time"])) < first]
@@ -123,7 +123,7 @@ class Events:
 
     @property
     def dropped(self) -> int:
-        """Lines that will never reach the disk: it was too slow, or refused them."""
+        """The number of lines that were not written, because the disk was too slow or refused them."""
         return self._overflowed + self._refused
 
     def _write(self) -> None:
@@ -147,7 +147,7 @@ class Events:
 
 
 def _tail(path: Path) -> list[dict[str, object]]:
-    """The last lines of the file, as far as they are whole; none if there is no file."""
+    """The last complete lines of the file; none if there is no file."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
@@ -178,7 +178,7 @@ class Remembered:
 
 
 def recall(path: str = paths.STATE) -> Remembered:
-    """What stands in /run/natpair/state.json; nothing if there is none or it cannot be read."""
+    """What /run/natpair/state.json says; an empty record if it is missing or unreadable."""
     try:
         raw = json.loads(Path(path).read_text())
         active, boosted, fenced = raw["role"] == "active", bool(raw["boosted"]), bool(raw["fenced"])
@@ -189,7 +189,7 @@ def recall(path: str = paths.STATE) -> Remembered:
 
 
 def remember(state: Remembered, path: str = paths.STATE) -> None:
-    """Replace state.json; /run is memory, so no fsync."""
+    """Replace state.json. There is no fsync, because /run is in memory."""
     role = "active" if state.active else "standby"
     document: dict[str, object] = {"role": role, "epoch": state.epoch, "boosted": state.boosted}
     document |= {"fenced": state.fenced, "handed": state.handed, "peer_mac": state.peer_mac}
@@ -197,7 +197,7 @@ def remember(state: Remembered, path: str = paths.STATE) -> None:
 
 
 def reserved_generation(path: str = paths.EPOCH) -> int:
-    """The highest generation ever reserved on this disk; 0 if the file is lost, damaged or beyond belief."""
+    """The highest generation ever reserved on this disk; 0 if the file is missing, unreadable or out of range."""
     try:
         found = int(Path(path).read_text())
     except (OSError, ValueError):
@@ -206,17 +206,19 @@ def reserved_generation(path: str = paths.EPOCH) -> int:
 
 
 def reserve_generation(ceiling: int, path: str = paths.EPOCH) -> None:
-    """Reserve up to `ceiling`, on the disk before this returns. Called ahead of need, not in a takeover."""
+    """Reserve generations up to `ceiling`. They are on disk when this returns. Called in advance, never
+    in a takeover.
+    """
     write_atomic(Path(path), f"{ceiling}\n")
 
 
 def is_drained(path: str = paths.DRAINED) -> bool:
-    """An operator drained this node."""
+    """Whether an operator has drained this node."""
     return Path(path).exists()
 
 
 def save_drained(drained: bool, path: str = paths.DRAINED) -> None:
-    """Write the operator's request down, or take it away."""
+    """Save whether the node is drained, so that it survives a reboot."""
     target = Path(path)
     if drained:
         target.touch()
@@ -225,7 +227,7 @@ def save_drained(drained: bool, path: str = paths.DRAINED) -> None:
 
 
 def given_up(fips: Iterable[IPv4Address], path: str = paths.FIPS) -> tuple[IPv4Address, ...]:
-    """Floating addresses that the last agent of this boot had and that are not in `fips`, which are written down."""
+    """The FIPs that the last agent of this boot had and that are not in `fips`. Saves `fips` for the next agent."""
     try:
         before = {IPv4Address(line) for line in Path(path).read_text().split()}
     except (OSError, ValueError):
@@ -236,7 +238,7 @@ def given_up(fips: Iterable[IPv4Address], path: str = paths.FIPS) -> tuple[IPv4A
 
 
 def peer_mac(path: str = paths.PEER_MAC) -> str:
-    """The peer's MAC as a sealed heartbeat last told it, also before the last reboot; empty if that is not known."""
+    """The peer's MAC from its last sealed heartbeat, possibly before a reboot; empty if it is not known."""
     try:
         return _mac(Path(path).read_text().strip())
     except (OSError, ValueError):
@@ -244,7 +246,7 @@ def peer_mac(path: str = paths.PEER_MAC) -> str:
 
 
 def save_peer_mac(mac: str, path: str = paths.PEER_MAC) -> None:
-    """Write the peer's MAC down for the next boot. It may wait for the disk: not to be called from the loop."""
+    """Save the peer's MAC for the next boot. It may wait for the disk, so do not call it from the loop."""
     write_atomic(Path(path), f"{mac}\n", sync=False)
 
 

@@ -1,4 +1,4 @@
-"""Looks each second at what gives no notice: room for flows, the key file, the pair's addresses, an open apply."""
+"""Checks every second what sends no notice: room for flows, the key file, the pair's addresses, an open apply."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from natpair.system.files import read_number
 
 LOOK_SECONDS = 1.0
 _REFUSING_SECONDS = 0.5
-"""While new flows find no room: the end of that should be seen soon."""
+"""Seconds between checks while new flows find no room, so that the end of it is seen soon."""
 _NOTE_SECONDS = 0.1
-"""A disk that is well gives the note sooner."""
+"""Seconds to wait for the note of an unconfirmed apply. A healthy disk returns it sooner."""
 _SAMPLE_SECONDS = 3.0
 _SAMPLE_SIZE = 400
 _FULL_EVERY = 8
@@ -34,7 +34,7 @@ _MANY_FLOWS = round(CROWDED * PORTS)
 
 @dataclass(slots=True)
 class Seen:
-    """The last look."""
+    """The result of the last check."""
 
     most_flows: int = 0
     refusing: bool = False
@@ -44,18 +44,18 @@ class Seen:
     key_missing: bool = False
     misplaced: tuple[str, ...] = ()
     rollback_at: float | None = None
-    """When an apply that nobody has confirmed is undone, on the monotonic clock."""
+    """When an unconfirmed apply rolls back, on the monotonic clock."""
 
     @property
     def essence(self) -> tuple[object, ...]:
-        """What is news when it changes: not the count of a crowd, nor the time that is left."""
+        """The parts whose change is reported at once. The number of flows and the time left are not among them."""
         crowd = self.crowd is not None and self.crowd.about >= _MANY_FLOWS
         open_apply = self.rollback_at is not None
         return (self.refusing, self.overflowing, crowd, self.key_mode, self.key_missing, self.misplaced, open_apply)
 
 
 class Lookout:
-    """Takes a sample of the flow table only while this node is active. Sets `health_due` when a look finds news."""
+    """Samples the flow table only while this node is active. Sets `health_due` when a check finds a change."""
 
     def __init__(self, gateway: Gateway, node: str, cell: StateCell, health_due: asyncio.Event) -> None:
         self._gateway = gateway
@@ -68,14 +68,14 @@ class Lookout:
         self._reading: asyncio.Future[confirm.Unconfirmed | None] | None = None
         self.seen = Seen()
         self.looked = asyncio.Event()
-        """Set once everything was looked at."""
+        """Set once everything was checked."""
 
     def addresses_changed(self) -> None:
-        """The kernel has given notice."""
+        """Check now, because the kernel has sent a notice."""
         self._moved = True
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Check until cancelled."""
         number = 0
         while True:
             before = self.seen.essence
@@ -98,7 +98,7 @@ class Lookout:
         self.looked.set()
 
     async def _look_at_note(self) -> None:
-        """In a thread, and never a second one: the note is on a disk, which may hang."""
+        """Read the note in a thread, because the disk may hang. There is never a second thread."""
         if self._reading is None:
             self._reading = asyncio.get_running_loop().run_in_executor(None, confirm.read)
         await asyncio.wait((self._reading,), timeout=_NOTE_SECONDS)

@@ -1,7 +1,7 @@
-"""Makes the machine be as `core.desired` says: look, change what differs, look again.
+"""Brings the machine to the state that `core.desired` describes: observe, change what differs, observe again.
 
-Only the newest desired counts: one that comes in while another is carried out replaces all that waited.
-A change that failed is tried again, and stays visible in `trouble` until it worked.
+Only the newest desired state counts. One that arrives while another is being applied replaces all that waited.
+A change that failed is tried again and is shown in `trouble` until it succeeds.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _RETRY_SECONDS = 0.2
 _RETRY_LIMIT_SECONDS = 2.0
 _REPAIR_SECONDS = 1.0
 _IDLE_SECONDS = 0.5
-"""Nothing to do for so long: time to start the `nft` of the next change."""
+"""Seconds without work after which the `nft` process for the next change is started."""
 _TRAFFIC, _ANNOUNCEMENT, _TRACKS = "traffic", "announcement", "track files"
 
 
@@ -48,7 +48,9 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """Something that is not true: since when, and who says that it cannot be; nobody while it was not tried yet."""
+    """A part of the desired state that is not in force: since when, and the last error (empty before the first
+    attempt).
+    """
 
     since: float
     text: str
@@ -57,8 +59,8 @@ class Failing:
 class Reconciler:
     """Owns the ruleset's role chains, the relay routes, BIRD's role and Keepalived's track files.
 
-    `record` writes the event log. A ruleset that was put back is a reason to read the health at once (`health_due`)
-    and to look for flows that began without it (`contradictions`).
+    `record` writes the event log. After the ruleset was put back the health is read at once (`health_due`),
+    and flows that began without it are looked for (`contradictions`).
     """
 
     def __init__(
@@ -95,15 +97,15 @@ class Reconciler:
         self._look = True
         self._peer_noted = False
         self.settled = asyncio.Event()
-        """Set while nothing that was requested is still to be done."""
+        """Set while everything that was requested is done."""
         self.looked = asyncio.Event()
-        """Set once ruleset and announcement were looked at, and what differed was tried to be changed."""
+        """Set once ruleset and announcement were observed and one attempt was made to change what differed."""
         self._failing = {_TRAFFIC: Failing(time.monotonic(), "")}
         self.observed = Observed()
         self.foreign_changes = 0
 
     def want(self, desired: Desired) -> None:
-        """From now on `desired` should be true. The track files are written here: Keepalived must not wait."""
+        """Make `desired` the state to enforce. The track files are written here, because Keepalived must not wait."""
         if desired != self._desired:
             self._desired = desired
             self._write_tracks(desired)
@@ -111,12 +113,12 @@ class Reconciler:
             self._awake.set()
 
     def look_again(self) -> None:
-        """Something may have changed behind our back."""
+        """Observe the machine again, because another program may have changed it."""
         self._look = True
         self._awake.set()
 
     def look_at_tracks(self) -> None:
-        """Files give no notice: put back what somebody else wrote into Keepalived's track files."""
+        """Put back Keepalived's track files if another program changed them. The kernel sends no notice for files."""
         if self._desired is not None and self._write_tracks(self._desired):
             self._repairs.repaired(Wrong("track files", "another value", "the agent's"))
 
@@ -133,7 +135,7 @@ class Reconciler:
         return fresh
 
     def stand_aside(self) -> None:
-        """Out of the election, as the last word of an agent whose node is not active."""
+        """Leave the election: the last thing that an agent does when it stops on a node that is not active."""
         if self._desired is not None:
             self._write_tracks(replace(self._desired, eligible=False))
 
@@ -151,7 +153,7 @@ class Reconciler:
                     self.settled.set()
                 continue
             self._look = True
-            # A new desired does not wait for the old one's retry.
+            # A new desired state does not wait for the old one's retry.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(retry):
                     await self._awake.wait()
@@ -159,7 +161,7 @@ class Reconciler:
             self._awake.set()
 
     async def _wait(self) -> None:
-        """For something to do; in between, get ready for it."""
+        """Wait for work. Meanwhile start the process that the next change needs."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_IDLE_SECONDS):
                 await self._awake.wait()
@@ -169,12 +171,12 @@ class Reconciler:
         await self._awake.wait()
 
     async def close(self) -> None:
-        """Leave no process behind."""
+        """End the process that waits for the next change."""
         await self._loader.close()
 
     async def _round(self, desired: Desired) -> None:
         self._write_tracks(desired)
-        # BGP first: the fabric takes its time, and asking BIRD starts no process. Neither half waits for the
+        # BGP first: the fabric is slow, and asking BIRD starts no process. Neither half waits for the
         # other or fails with it: an unresponsive BIRD must not keep the ruleset from being switched.
         await asyncio.gather(
             self._attempt(_ANNOUNCEMENT, self._enforce_announcement(desired)),
@@ -193,7 +195,9 @@ class Reconciler:
 
     @property
     def trouble(self) -> str:
-        """What could not be made true, in the words of those who refused; empty while all is as desired."""
+        """What could not be changed, with the errors of nftables, BIRD or the disk; empty while everything is as
+        configured.
+        """
         return "; ".join(f"{half}: {failing.text}" for half, failing in sorted(self._failing.items()) if failing.text)
 
     async def _enforce_traffic(self, desired: Desired) -> None:
@@ -202,14 +206,14 @@ class Reconciler:
             try:
                 await self._observe_ruleset()
             except OSError as error:
-                # No process can be started to look with. The one that waits can still carry out a change of role, once:
-                # loading the same again and again would not show whether it is there.
+                # No process can be started to read the ruleset. The waiting one can still carry out a change of role,
+                # once: loading the same again would not show whether it is in force.
                 blind = error
                 self._look = True
         relay = desired.traffic is Traffic.RELAY
         if relay and not self.observed.relay_routes:
-            # Before the switch: a relayed packet without the route would fall into the blackhole. That the VLAN is
-            # down must not keep a node from ceasing to serve, so a refusal counts only afterwards.
+            # Before the switch: a relayed packet without the route would go to the blackhole. A dead VLAN
+            # must not keep a node from giving up the role, so an error counts only afterwards.
             with contextlib.suppress(OSError):
                 await self._routes.add()
         if blind is None or self._expected is not None or desired != self._made:
@@ -229,17 +233,17 @@ class Reconciler:
         resting = lock.under_way()
         ruleset = await nft.read()
         if resting and self._expected is not None and ruleset is not None:
-            # An apply's: it has brought the marks back, and answers for the rest. Our own text may be older.
+            # An apply is running. It has restored the marks and is responsible for the rest. Our own text may be older.
             self._expected = ruleset
         if self._expected is not None and ruleset != self._expected:
             self.foreign_changes += 1
             self._foreign = Wrong(RULESET, "changed" if ruleset else "gone", "as rendered")
-            # Now: the notice of the repair, which names ourselves, comes before the repair is written down.
+            # Record it now: the notice of our own change arrives before the repair is written to the log.
             self._authors = self._repairs.authors
             self._expected = None
         self.observed = replace(self.observed, ruleset=ruleset, relay_routes=await self._routes.present())
         if self._made is not None and self._made.peer_mac:
-            await self._pin_peer(self._made.peer_mac)  # an interface that was made anew has forgotten it
+            await self._pin_peer(self._made.peer_mac)  # a new interface does not have the entry
 
     async def _switch(self, desired: Desired) -> None:
         seen = self._expected
@@ -255,7 +259,7 @@ class Reconciler:
         if not parts:
             return
         if self._foreign and desired == self._made and not self._repairs.may_repair(self._foreign.thing):
-            # Only the repair waits: a change of role is carried out whoever else is at work.
+            # Only repairs wait for an apply. A change of role does not.
             raise DaemonError("somebody changes the ruleset again and again: left alone for a while")
         began = time.monotonic()
         await self._loader.transact("\n".join(parts))
@@ -266,7 +270,7 @@ class Reconciler:
         if seen is None or desired.traffic is Traffic.LOCAL:
             self._contradictions.look(unguarded=seen is None)
         self._made = desired
-        self._pinned = None  # the link may have been made anew meanwhile
+        self._pinned = None  # the interface may be a new one by now
         self._expected = await nft.read()
         self.observed = replace(self.observed, ruleset=self._expected)
         if self._foreign is not None:
@@ -280,15 +284,15 @@ class Reconciler:
         self._record("step", step=name, took_ms=round(seconds * 1000, 2))
 
     def pinned(self) -> str:
-        """The MAC that the peer's address on the VLAN was pinned to; empty if to none."""
+        """The MAC that the peer's VLAN address is pinned to; empty if to none."""
         return self._made.peer_mac if self._made is not None else ""
 
     async def _pin_peer(self, mac: str) -> None:
-        """Who claims the peer's address by ARP is not believed once its MAC is known."""
+        """Pin the peer's address to its known MAC, so that other machines cannot claim it by ARP."""
         if mac == self._pinned:
             return
         self._pinned = mac
-        with contextlib.suppress(OSError):  # without the link there is no neighbour either
+        with contextlib.suppress(OSError):  # without the link there is no neighbour entry either
             if mac and not self._peer_noted:
                 leftovers.note_peer(self._sides.node.private_interface, str(self._sides.peer.private_address.ip))
                 self._peer_noted = True
@@ -306,17 +310,17 @@ class Reconciler:
         self.observed = replace(self.observed, announcement=observed)
 
     def bird_says(self, announcement: Announcement | None) -> None:
-        """A reading from elsewhere; one that is not as desired wakes the reconciler."""
+        """Take a reading from another part. If it is not as desired, it wakes the reconciler."""
         self.observed = replace(self.observed, announcement=announcement)
         if self._desired is not None and not _same(announcement, self._desired.announcement):
             self._awake.set()
 
     def ruleset_ok(self) -> bool:
-        """The ruleset requested is in force, or was not for less than the time a repair takes."""
+        """True if the requested ruleset is in force, or has been missing for less time than a repair takes."""
         failing = self._failing.get(_TRAFFIC)
         return failing is None or time.monotonic() - failing.since < _REPAIR_SECONDS
 
 
 def _same(observed: Announcement | None, desired: Announcement) -> bool:
-    """Alike in BIRD's eyes: under the policy that sends no MED the role file still defines one."""
+    """True if both are the same for BIRD. Under the policy that sends no MED the role file still defines one."""
     return observed == desired or (observed is not None and role_file(observed) == role_file(desired))

@@ -1,6 +1,6 @@
-"""Watches what nobody but natpair should change, puts it right, and says what it found and who may have done it.
+"""Repairs what only natpair should change, and records what it found and which programs may have changed it.
 
-Level-triggered: a notice of the kernel or the clock is a reason to look at everything. What is wanted comes from the
+Level-triggered: a notice of the kernel or the clock starts a check of everything. What is expected comes from the
 rendered files and the model; the ruleset, BIRD's role and the track files belong to the `Reconciler`.
 """
 
@@ -40,37 +40,41 @@ from natpair.system import conntrackd, machine
 from natpair.system.files import read_if_there
 
 LOOK_SECONDS = 2.0
-"""Sysctls and files give no notice: this is how long a change of them may stay unreadable."""
+"""Seconds between two checks. The kernel sends no notice for sysctls and files, so a change may go unnoticed for so
+long."""
 _AGAIN_SECONDS = 0.5
-"""What is wrong for the first time is looked at again so soon: only a second look makes it count."""
+"""Seconds until a new finding is checked again. It only counts if the second check finds it, too."""
 _FULL_LOOK_EVERY = 8
-"""Looks of which one is at everything, should a notice have been lost; each starts a process for the egress guard."""
+"""One in so many checks covers everything, in case a notice was lost. Such a check starts a process for the egress
+guard."""
 _NOTICE_SECONDS = 0.15
-"""A notice is looked into so much later: the moment itself may be a takeover's, and notices come in swarms."""
+"""Delay before reacting to a kernel notification. They come in bursts, often during a takeover."""
 _REMEMBERED = 20
 RULESET = "ruleset"
 _Look = (CommandFailed, OSError, NatpairError, RuntimeError)
-"""What a look or a repair may end in; RuntimeError where no thread can be started."""
+"""Errors of a check or a repair. RuntimeError means that no thread can be started."""
 
 Report = Callable[..., None]
 
 
 class Repairs:
-    """What was repaired lately, and what is being fought over. `report` writes the event log."""
+    """Recent repairs, and things that are changed again after each repair. `report` writes the event log."""
 
     def __init__(self, report: Report) -> None:
         self._report = report
         self._ledger = Ledger()
         self.latest: deque[Repaired] = deque(maxlen=_REMEMBERED)
         self.authors: tuple[str, ...] = ()
-        """Programs that the kernel names as the last to have changed a ruleset: after a repair our own `nft`."""
+        """The programs that last changed a ruleset, as the kernel names them. After a repair that is our own `nft`."""
 
     def may_repair(self, thing: str) -> bool:
         """Whether `thing` has not been repaired too often lately."""
         return self._ledger.may_repair(thing, time.monotonic())
 
     def repaired(self, wrong: Wrong, authors: tuple[str, ...] = ()) -> None:
-        """Write a repair down, with all who may have made it necessary; `authors` are known to have been at it."""
+        """Record a repair, with the programs that may have made it necessary. `authors` are known to have
+        changed it.
+        """
         before, now = self.gave_up, time.monotonic()
         self._ledger = self._ledger.repaired(wrong.thing, now)
         names = tuple(dict.fromkeys((*authors, *suspects.running())))
@@ -80,18 +84,18 @@ class Repairs:
             self._report("repair-gave-up", thing=thing, suspects=list(names))
 
     def note_stuck(self, wrong: Wrong) -> None:
-        """Write down what is wrong and is not repaired, once."""
+        """Record once what is wrong and is not repaired."""
         names = list(suspects.running())
         self._report("repair-not-done", thing=wrong.thing, found=wrong.found, wanted=wrong.wanted, suspects=names)
 
     @property
     def gave_up(self) -> tuple[str, ...]:
-        """Things that somebody changes back again and again."""
+        """Things that are changed again after each repair."""
         return self._ledger.gave_up(time.monotonic())
 
 
 class Repairer:
-    """Looks at all kinds of things on each notice and every two seconds."""
+    """Checks everything that is kept, on each notice and every two seconds."""
 
     def __init__(self, kinds: Sequence[Kept], repairs: Repairs, news: Callable[[], None] = lambda: None) -> None:
         self._kinds = kinds
@@ -102,30 +106,30 @@ class Repairer:
         self._wrong: dict[str, Wrong] = {}
         self._stuck: frozenset[str] = frozenset()
         self.looked = asyncio.Event()
-        """Set once everything was looked at."""
+        """Set once everything was checked."""
 
     def wake(self) -> None:
-        """Something may have changed."""
+        """Check soon, because something may have changed."""
         self._awake.set()
 
     def wake_for_rules(self) -> None:
-        """A ruleset has changed, be it ours or another's."""
+        """Check soon, because a ruleset has changed, ours or another tool's."""
         for kind in self._passages:
             kind.changed()
         self.wake()
 
     @property
     def barred(self) -> tuple[str, ...]:
-        """Chains of others that may drop what clients send."""
+        """The other tools' chains that may drop clients' packets."""
         return tuple(name for kind in self._passages for name in kind.barred)
 
     @property
     def unrepaired(self) -> tuple[str, ...]:
-        """What is wrong and stays so: fought over, or not to be repaired."""
+        """What stays wrong: changed again after each repair, or impossible to repair."""
         return tuple(sorted({*self._repairs.gave_up, *self._stuck}))
 
     async def run(self) -> None:
-        """Keep until cancelled."""
+        """Check and repair until cancelled."""
         for number in itertools.count():
             noticed = self._awake.is_set() or number % _FULL_LOOK_EVERY == 0
             self._awake.clear()
@@ -140,9 +144,10 @@ class Repairer:
                     await asyncio.sleep(_NOTICE_SECONDS)
 
     async def look(self, *, everything: bool = True) -> None:
-        """One look, and what follows from it; if not at everything, at what gives no notice and what was wrong.
+        """One check and its repairs. If it does not cover everything, then what sends no notice and what was wrong
+        before.
 
-        While an apply is at work, what could be repaired is its own to change, and to bring back.
+        While an apply runs nothing is repaired, because the apply changes the same things and rolls them back itself.
         """
         wrong: dict[str, Wrong] = {}
         resting = lock.under_way()
@@ -154,7 +159,7 @@ class Repairer:
                     continue
                 if not await self._repair(finding):
                     wrong[finding.wrong.thing] = finding.wrong
-        # Once may be the order of things: a route whose address came back a moment later.
+        # One finding may be a normal transition, such as a route whose address comes back a moment later.
         stuck = frozenset(wrong.keys() & self._wrong.keys())
         for thing in sorted(stuck - self._stuck):
             self._repairs.note_stuck(wrong[thing])
@@ -180,7 +185,7 @@ class Repairer:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the rest of the agent knows, for kinds that cannot be checked without."""
+    """What other parts of the agent know, for the kinds that need it for their check."""
 
     cell: StateCell
     probe: GatewayProbe
@@ -189,7 +194,7 @@ class Known:
     daemons: Daemons
 
     def may_hold_vip(self) -> bool:
-        """This node is or becomes the elected one: Keepalived says so, or it is on the way to it or from it."""
+        """True if this node may hold the VIP: Keepalived is MASTER, or the role is moving to or from this node."""
         state = self.cell.get()
         return state.vrrp is VrrpRole.MASTER or state.claims_active or state.phase is Phase.PREPARING
 
@@ -218,7 +223,7 @@ def kinds_of(gateway: Gateway, node: str, config: str | None, known: Known, asid
 def standing_kinds(
     gateway: Gateway, node: str, bundle: Sequence[RenderedFile], routes: Routes, *, only_look: bool = False
 ) -> tuple[Kept, ...]:
-    """What can be looked at without anything that only a running agent knows; `only_look` leaves no trace."""
+    """The kinds that need nothing from a running agent. With `only_look` the check changes nothing on disk."""
     me, files = gateway.node_named(node), {file.path: file.text for file in bundle}
     return (
         Sysctls(files[paths.SYSCTL] + files[paths.FORWARDING]),
@@ -231,14 +236,14 @@ def standing_kinds(
 
 
 def found_without_agent(gateway: Gateway, node: str, bundle: Sequence[RenderedFile]) -> tuple[Kept, ...]:
-    """The kinds for a look from outside the agent, which changes nothing."""
+    """The kinds for a check outside the agent, which changes nothing."""
     public = gateway.node_named(node).public_interface
     routes = Routes(gateway.pair.fips, public, BLACKHOLE_METRIC, only_look=True)
     return standing_kinds(gateway, node, bundle, routes, only_look=True)
 
 
 def _unchanged(config: str | None, ours: str) -> Callable[[], bool]:
-    """Whether the files on disk are still this agent's to keep: nobody has applied another configuration."""
+    """True if the files on disk still belong to this agent's configuration: no other one has been applied."""
 
     def check() -> bool:
         if lock.under_way():
@@ -252,10 +257,10 @@ def _unchanged(config: str | None, ours: str) -> Callable[[], bool]:
 
 
 def tell(path: str) -> None:
-    """Tell the daemon whose file was put back, if it may have read the other one."""
+    """Reload the daemon whose file was put back, because it may have read the wrong one."""
     steps = set(reload.steps_for({path})) & {reload.Step.KEEPALIVED, reload.Step.BIRD, reload.Step.UNITS}
     for step in steps:
         reload.perform(step)
     if path == paths.CONNTRACKD_CONF and conntrackd.started_within(LOOK_SECONDS + 1):
-        # It reads its file only when it starts, and a restart costs a resync: only if it must be.
+        # conntrackd reads its file only at its start, and a restart costs a resync. So restart it only if necessary.
         reload.perform(reload.Step.CONNTRACKD)

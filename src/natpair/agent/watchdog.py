@@ -1,4 +1,4 @@
-"""Tells the supervisor that the agent is ready, once everything was looked at, and then that it is alive."""
+"""Reports to the supervisor that the agent is ready, once every part has checked once, and then that it is alive."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from natpair.agent.cell import StateCell
 from natpair.system.sdnotify import Notifier
 
 READY_SECONDS = 10.0
-"""So long a part may take for its first look: the agent of a node on which one hangs is started all the same."""
+"""Seconds a part may take for its first check. If one hangs, the agent reports that it is ready all the same."""
 _ALIVE_SECONDS = 1.0
 
 
@@ -36,7 +36,7 @@ class Watchdog:
         self._record = record
 
     async def run(self) -> None:
-        """Report until cancelled, from the loop that decides: if that hangs, the supervisor hears nothing."""
+        """Report until cancelled, in the loop that decides. If that loop hangs, the supervisor gets no report."""
         if reason := raise_priority():
             self._record("step", step="no-real-time-priority", detail=reason)
         async with asyncio.TaskGroup() as group:

@@ -201,9 +201,10 @@ class Replies:
         return any(track.asked > 0 or (track.lost > 0 and not self.patient(fip)) for fip, track in self.tracks.items())
 
     def want_far(self, now: float) -> tuple[str, ...]:
-        """The FIPs whose clients hear nothing although the gateway answers the FIP.
+        """The FIPs whose clients get no replies although the gateway answers probes from the FIP.
 
-        A line that was found cut is asked about until it answers, though no client talks any more.
+        After a line was found cut, its FIP stays in the list until the line works again, even if no client sends any
+        more.
         """
         if self.behind:
             return ()

@@ -101,12 +101,12 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class PeerView:
-    """The peer as its messages show it. `heard` starts at our own start: silence counts from there.
+    """The peer as its messages show it. `heard` starts at our own start, so silence counts from there.
 
     `fit_since`: from then on without a break it has said that it could take the role over without harm; `ready_since`:
     that it could take it, even if flows break; `reaches_since`: that it gets the answers that this node misses;
     `idle_since`: that it neither serves nor could. `gap`: the longest silence between two of its messages lately.
-    `mac`: as it told it last; empty if it never has.
+    `mac`: the MAC that it last reported; empty if it never has.
     """
 
     heard: Mapping[Path, float]
