@@ -1,4 +1,4 @@
-"""Adoption: an agent that starts on a node that serves already takes it over as it is."""
+"""Adoption: an agent that starts on a node which is already active continues without changing anything."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from natpair.system import bird, nft
 async def adopt_if_active(cell: StateCell, role: VrrpRole, events: journal.Events) -> None:
     """Adopt the node if an earlier agent of this boot left it active and Keepalived, whose `role` it is, is MASTER.
 
-    Where the earlier agent left no state.json, the kernel is believed: else a node that serves would close.
+    Without a state.json of the earlier agent the kernel decides. Otherwise an active node would stop serving.
     """
     left, cause = journal.recall(), "adopted from an earlier agent"
     if role is VrrpRole.MASTER and not left.active:

@@ -1,8 +1,8 @@
-"""Sees that an apply ends: one that nobody confirmed in time goes back, and one that was killed is undone.
+"""Makes sure that an apply ends: an unconfirmed one is rolled back in time, and so is one that was killed.
 
-A process of its own does that (`natpair rollback --when-due`), for the way back restarts the agent. Usually it runs
-already; where it was killed with the session or the unit that it was started from, the agent starts another.
-Level-triggered: it looks at the note and the journal on the disk, and remembers nothing.
+A separate process does that (`natpair rollback --when-due`), because a rollback restarts the agent. Usually it runs
+already. If it was killed with the session or the unit that started it, the agent starts another one.
+Level-triggered: it reads the note and the journal on disk, and remembers nothing.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from natpair.core.status import UnconfirmedApply
 
 LOOK_SECONDS = 2.0
 GRACE_SECONDS = 3.0
-"""So long after the deadline the process that waits for it should have begun."""
+"""Seconds after the deadline by which the waiting process should have begun."""
 _AGAIN_SECONDS = 10.0
 _DISK_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What lies on the disk: the note of an unconfirmed apply, and the journal of one that is not at work any more."""
+    """What is on disk: the note of an unconfirmed apply, and the journal of an apply that does not run any more."""
 
     note: Unconfirmed | None = None
     cut_off: bool = False
@@ -35,7 +35,7 @@ class Seen:
 
     @property
     def reason(self) -> str:
-        """Why somebody has to go back now, and nobody is about to; empty if there is no reason."""
+        """Why a rollback has to be started now; empty if there is no reason, or one is about to begin."""
         if self.guarded:
             return ""
         if self.note is not None and self.note.left_seconds < -GRACE_SECONDS:
@@ -44,14 +44,14 @@ class Seen:
 
 
 def look() -> Seen:
-    """Look at the disk."""
+    """Read the note and the journal."""
     note = confirm.read()
     cut_off = Path(paths.APPLY_JOURNAL).exists() and not lock.under_way()
     return Seen(note, cut_off, confirm.guarded() if note is not None or cut_off else False)
 
 
 class Applies:
-    """Looks every few seconds. `lane` may wait for the disk; `record` writes the event log."""
+    """Checks every few seconds. `lane` may wait for the disk; `record` writes the event log."""
 
     def __init__(self, lane: Lane, record: Callable[..., None]) -> None:
         self._lane = lane
@@ -59,12 +59,12 @@ class Applies:
         self._seen = Seen()
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Check until cancelled."""
         while True:
             await asyncio.sleep(_AGAIN_SECONDS if await self.once() else LOOK_SECONDS)
 
     async def once(self) -> bool:
-        """One look; True if a way back was started. Only the second look in a row makes a reason count."""
+        """Check once. True if a rollback was started. A reason counts only if two checks in a row find it."""
         before = self._seen
         try:
             self._seen = await self._lane.ask("applies", look, _DISK_SECONDS)
@@ -78,6 +78,6 @@ class Applies:
         return True
 
     def status(self) -> UnconfirmedApply | None:
-        """What waits to be confirmed; None if nothing does."""
+        """The apply that is not confirmed yet; None if there is none."""
         note = self._seen.note
         return None if note is None else UnconfirmedApply(note.back_to, round(note.left_seconds, 1))

@@ -1,7 +1,7 @@
-"""How an agent begins: what it needs is found, or waited for; then it takes its real-time priority.
+"""How an agent starts: it finds what it needs, or waits for it, and then takes its real-time priority.
 
-At boot things come in any order: an address, a key file, the FIFO. An agent that a supervisor started waits for them
-and says for what, to the supervisor and to `natpair status`. One that was started by hand fails.
+At boot an address, the key file and the FIFO appear in any order. An agent that a supervisor started waits for them
+and reports what it waits for, to the supervisor and to `natpair status`. One that was started by hand fails.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from natpair.system.sdnotify import Notifier
 from natpair.system.wait import ticks
 
 RETRY_SECONDS = 1.0
-"""Below the supervisor's watchdog: each try is a sign of life."""
+"""Seconds between two attempts. Less than the supervisor's watchdog time, because each attempt reports to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Begin:
 
 
 def begin(gateway: Gateway, node: str) -> Begin:
-    """What the agent of `node` needs; ConfigError or NatpairError while something of it is missing."""
+    """Find what the agent of `node` needs. ConfigError or NatpairError while part of it is missing."""
     key = read_key(gateway.heartbeat.key_file)
     try:
         fifo = NotifyFifo()
@@ -48,7 +48,7 @@ def begin(gateway: Gateway, node: str) -> Begin:
 def wait_for(
     find: Callable[[], Begin], say: Callable[[str], None], notifier: Notifier, *, waiting: Path = Path(paths.WAITING)
 ) -> Begin:
-    """What `find` finds, as soon as it does; why it does not yet goes to `say`, the supervisor and the file `waiting`.
+    """Wait until `find` succeeds. The reason for waiting goes to `say`, the supervisor and the file `waiting`.
 
     Without a supervisor the first error is raised.
     """
@@ -74,7 +74,7 @@ def wait_for(
 
 
 def _words(error: NatpairError) -> tuple[str, str]:
-    """What is missing, and what is to be done, each in one line."""
+    """What is missing and how to fix it, each in one line."""
     if not isinstance(error, ConfigError):
         return " ".join(error.message.split()), error.fix
     parts = [" ".join(filter(None, (p.key, p.value, p.message))) for p in error.problems]
@@ -87,10 +87,10 @@ def _note(path: Path, text: str) -> None:
 
 
 def raise_priority() -> str:
-    """Take the agent's real-time priority; why not, if the kernel refuses. What it starts from now on inherits it.
+    """Take the agent's real-time priority, and return the reason if the kernel refuses. Child processes inherit it.
 
-    A takeover must not wait for whatever else wants the CPU. Not before the agent has begun: its imports take a second
-    or more of CPU without a pause, which on one small core would hold up the network itself.
+    A takeover must not wait for other programs that use the CPU. Call this after the start only: imports take a second
+    or more of CPU without a pause, and on one small core that would delay the network itself.
     """
     try:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(AGENT_RT_PRIORITY))

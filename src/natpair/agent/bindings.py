@@ -1,7 +1,7 @@
-"""Sees that Keepalived is bound to the interface that has the name now, and tells it when it is not.
+"""Reloads Keepalived if the interface that it is bound to has been replaced by a new one with the same name.
 
-Keepalived 2.2.7 notices that its interface is deleted and made anew, and that it is up again. But it opens its sockets
-only once, so it enters BACKUP deaf and takes over from nobody. A reload opens them anew and keeps the role.
+Keepalived 2.2.7 notices that its interface was deleted and created again, and that it is up. But it opens its sockets
+only once. So it enters BACKUP, receives no adverts and never takes over. A reload reopens them and keeps the role.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Report = Callable[..., None]
 
 
 class Bindings:
-    """Reloads only in phases in which that disturbs nobody. `report` writes the event log."""
+    """Reloads Keepalived only in phases in which that disturbs no takeover. `report` writes the event log."""
 
     def __init__(self, gateway: Gateway, node: str, cell: StateCell, report: Report) -> None:
         me = gateway.node_named(node)
@@ -34,13 +34,13 @@ class Bindings:
         self._down_seconds = gateway.timing.advert_ms * gateway.timing.down_after / 1000
         self._cell = cell
         self._report = report
-        # An agent that starts takes Keepalived to be bound rightly; if it is not, its deafness will tell.
+        # At its start the agent assumes that Keepalived is bound correctly. If not, `is_deaf` finds out.
         self._binding = Binding(links.identity(self._interface))
         self._ear: Ear | None = None
         self._deaf_looks = 0
 
     def look(self) -> None:
-        """After a notice of the kernel, and now and then: reload Keepalived if its interface is another one by now."""
+        """Reload Keepalived if its interface was replaced. Called on each kernel notice, and periodically."""
         found, now = links.identity(self._interface), time.monotonic()
         usable = found != self._binding.told and links.is_local(self._address)
         self._binding = looked(self._binding, found, usable=usable)
@@ -50,7 +50,9 @@ class Bindings:
         self._tell("another interface", interface=self._interface, before=str(before), after=str(found))
 
     def deaf(self, dump: VrrpDump) -> bool:
-        """Check what Keepalived says; True while it hears nothing although it has to. It is helped, then."""
+        """Check Keepalived's counters. True while it receives no adverts although it should; it is then reloaded or
+        ended.
+        """
         ear = Ear(time.monotonic(), dump.role is VrrpRole.BACKUP, dump.adverts_received)
         if self._ear is not None and ear.heard != self._ear.heard:
             self._deaf_looks = 0

@@ -1,4 +1,4 @@
-"""The one `NodeState` of the process. It is made before all parts of the agent, so each part can be given it.
+"""The one `NodeState` of the process. It is created before all other parts of the agent, and they all share it.
 
 It has a module of its own because all parts import it and it imports none of them.
 """
@@ -13,7 +13,7 @@ Follower = Callable[[NodeState, NodeState], None]
 
 
 class StateCell:
-    """Any part may read the state or follow it. Only the decision loop, and adoption before it, puts a new one in."""
+    """Any part may read the state or follow it. Only the decision loop, and adoption before it, replace it."""
 
     def __init__(self, state: NodeState) -> None:
         self._state = state
@@ -32,6 +32,6 @@ class StateCell:
         self._followers.append(follower)
 
     def publish(self, before: NodeState) -> None:
-        """Tell the followers that a step is done; `before` is the state that it began with."""
+        """Call the followers after a step. `before` is the state before that step."""
         for follower in self._followers:
             follower(before, self._state)

@@ -1,4 +1,4 @@
-"""The agent's control socket: HTTP and JSON on a unix socket, for root alone."""
+"""The agent's control socket: HTTP and JSON on a unix socket that only root may use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ _CONFLICT = 409
 
 
 def application(handle: Handle, executor: Executor, status: Callable[[], Status]) -> web.Application:
-    """The routes: status to read, one POST for each verb. A request is an event; the executor has its answer."""
+    """The routes: GET for the status, one POST for each verb. A request becomes an event; the executor returns its
+    answer.
+    """
     numbers = itertools.count(1)
 
     async def get_status(_request: web.Request) -> web.Response:
@@ -68,7 +70,7 @@ async def _ask(handle: Handle, executor: Executor, asked: Asked) -> Reply:
 
 
 async def serve(app: web.Application, socket: str = paths.AGENT_SOCKET) -> None:
-    """Serve until cancelled; the socket is replaced if an earlier agent left one."""
+    """Serve until cancelled. Replaces a socket that an earlier agent left."""
     runner = web.AppRunner(app, handle_signals=False, access_log=None)
     await runner.setup()
     path = Path(socket)

@@ -1,6 +1,6 @@
-"""Asks BIRD and conntrackd for their state, and ends one that has not responded for too long.
+"""Asks BIRD and conntrackd for their state, and kills one that has not responded for too long.
 
-A daemon that is stopped or hangs looks alive to its supervisor. Killed, it is started again and resynchronised.
+A daemon that hangs looks alive to its supervisor. After it is killed, the supervisor restarts it and it resyncs.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from natpair.system.daemon import Process
 BIRD_PATIENCE_SECONDS = 10.0
 KEEPALIVED_PATIENCE_SECONDS = 10.0
 CONNTRACKD_PATIENCE_SECONDS = 30.0
-"""A resync of a million flows keeps conntrackd from answering for many seconds."""
+"""Seconds. During a resync of a million flows conntrackd does not answer for many seconds."""
 _ANSWER_SECONDS, _LONGEST_ANSWER_SECONDS = 1.0, 4.0
-"""How long an answer is waited for at first, and on a machine so slow that earlier ones came too late."""
+"""Seconds to wait for an answer: at first, and on a machine so slow that earlier answers came too late."""
 _LATE_SECONDS = 0.2
 _CACHED = re.compile(r"cache internal:\s+current active connections:\s+(\d+)")
 
@@ -37,7 +37,9 @@ def _kill(process: Process) -> None:
 
 @dataclass(slots=True)
 class Unresponsive:
-    """One daemon's silence: since when, and who it is (asked at once: the queue of its socket will be full later)."""
+    """One daemon's silence: since when, and its process (looked up at once, because its socket's queue
+    fills up later).
+    """
 
     socket: str
     patience: float
@@ -49,15 +51,15 @@ class Unresponsive:
     """How long to wait for the next answer."""
 
     def heard(self) -> None:
-        """It answered."""
+        """Record that it answered."""
         if self.listener is not None:
             self.listener.close()
         self.since, self.listener, self.answer_seconds = 0.0, None, _ANSWER_SECONDS
 
     def silent(self, now: float, asked: float | None = None) -> bool:
-        """It did not answer what was `asked` then; True when it was killed for that.
+        """Record that it did not answer the request of time `asked`. True if it was killed for that.
 
-        The time by which we ourselves were late is not its silence: this machine is slow, or we were stopped.
+        Time by which the agent itself was late does not count: the machine is slow, or the agent was stopped.
         """
         if not self.since:
             self.since, self.listener = now, self.find() if self.find else _listener(self.socket)
@@ -74,7 +76,7 @@ class Unresponsive:
 
 
 def _listener(socket: str) -> Process | None:
-    """Who listens, held: half a minute later its number may be somebody else's."""
+    """A descriptor of the listening process. Its PID alone could belong to another process half a minute later."""
     pid = listener_of(socket)
     with contextlib.suppress(OSError):
         return Process(pid) if pid is not None else None
@@ -82,7 +84,9 @@ def _listener(socket: str) -> Process | None:
 
 
 class Daemons:
-    """The last answers. `on_announced` gets what BIRD says it announces, `on_kill` the name of one that was killed."""
+    """The last answers of the daemons. `on_announced` gets BIRD's announcement, `on_kill` the name of a
+    killed daemon.
+    """
 
     def __init__(self, on_announced: Callable[[Announcement | None], None], on_kill: Callable[[str], None]) -> None:
         self._on_announced = on_announced
@@ -94,20 +98,20 @@ class Daemons:
             paths.KEEPALIVED_PID, KEEPALIVED_PATIENCE_SECONDS, find=keepalived.running, end=keepalived.end
         )
         self.looked = asyncio.Event()
-        """Set once each was asked."""
+        """Set once each daemon was asked."""
         self.bgp: tuple[int, int] = (0, 0)
-        """Sessions that are Established, and all."""
+        """The number of Established sessions, and of all sessions."""
         self.plain_sessions: tuple[str, ...] = ()
-        """Established sessions whose neighbour lacks RFC 8950."""
+        """Established sessions whose neighbour does not support RFC 8950."""
         self.conntrackd = False
-        """conntrackd answers."""
+        """True if conntrackd answers."""
         self.cached: int | None = None
-        """Flows that it replicates: the node's own are not among them."""
+        """The number of flows that conntrackd replicates. The node's own flows are not among them."""
 
     def keepalived_said(self, answered: bool) -> None:
-        """Keepalived wrote its state when asked, or did not: it is asked elsewhere, and ended here.
+        """Record whether Keepalived wrote its state when asked, and kill it if it has not for too long.
 
-        A hung one keeps the VIP and sends no adverts: this node can neither be elected nor let go of the role.
+        A hung Keepalived keeps the VIP and sends no adverts: this node can neither be elected nor give the role away.
         """
         if answered:
             self._keepalived.heard()
@@ -115,14 +119,14 @@ class Daemons:
             self._on_kill("keepalived")
 
     async def run(self, handle: Callable[[Event], None], interval: float, wake: Callable[[], None]) -> None:
-        """Ask both every `interval` seconds; `wake` when an answer is news. Nobody waits for them."""
+        """Ask both daemons every `interval` seconds. Calls `wake` if an answer has changed."""
         while True:
             if await self.once(handle):
                 wake()
             await asyncio.sleep(interval)
 
     async def once(self, handle: Callable[[Event], None]) -> bool:
-        """One round, in which neither waits for the other; True if something is not as it was."""
+        """Ask both daemons once, at the same time. True if an answer has changed."""
         before = (self.bgp, self.conntrackd, self.cached)
         await asyncio.gather(self._ask_bird(), self._ask_conntrackd())
         self._follow_conntrackd(handle)

@@ -1,8 +1,8 @@
-"""Whatever may wait for a disk, done by threads of its own: the loop that decides never does.
+"""Threads for everything that may wait for a disk, so that the loop that decides never waits for one.
 
-A disk that hangs keeps whoever touches it for as long as it hangs, and no signal ends that. So each lane is a daemon
+A thread that uses a hung disk is blocked as long as the disk hangs, and no signal ends that. So each lane is a daemon
 thread, which ends with the process; its jobs are few and named, and a newer job of the same name replaces one that
-still waits. That bounds what waits without a limit to choose.
+still waits. So the queue is bounded by the number of names.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ T = TypeVar("T")
 Work = Callable[[], None]
 
 PROBE_SECONDS = 1.0
-"""How often the disk is asked whether it still answers: one block is written, and waited for."""
+"""Seconds between two tests of the disk. A test writes one block and waits until it is on disk."""
 PATIENCE_SECONDS = 1.3
-"""A disk that has not answered for so long is stalled; a busy one takes less."""
+"""Seconds without an answer after which a disk counts as stalled. A busy disk takes less."""
 _LOOK_SECONDS = 0.25
 _ASK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """A job that does not end: what it is at, and for how many seconds."""
+    """A job that does not end: what it works on, and for how many seconds."""
 
     path: str
     seconds: float
 
 
 class Lane:
-    """One thread that does its jobs one after the other. `path` is what it works on, in words for people."""
+    """One thread that does its jobs one after the other. `path` is what it works on, for messages."""
 
     def __init__(self, name: str, path: str) -> None:
         self.path = path
@@ -53,7 +53,7 @@ class Lane:
         self._failed: dict[str, tuple[Work, str]] = {}
 
     def put(self, name: str, work: Work) -> None:
-        """Have `work` done soon, in place of a job of the same name that still waits. Never waits, never raises."""
+        """Queue `work`. It replaces a job of the same name that still waits. Never waits, never raises."""
         with self._changed:
             self._jobs[name] = work
             self._changed.notify()
@@ -62,7 +62,7 @@ class Lane:
     async def ask(self, name: str, work: Callable[[], T], seconds: float | None = _ASK_SECONDS) -> T:
         """The answer of `work`, or its OSError, ValueError or NatpairError.
 
-        OSError, too, if the lane has no answer within `seconds` (None: however long it takes).
+        OSError, too, if there is no answer within `seconds` (None: no limit).
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
@@ -98,11 +98,11 @@ class Lane:
         return Stall(self.path, now - running[1])
 
     def failures(self) -> dict[str, str]:
-        """Jobs that the disk refused the last time, by name, with its words."""
+        """Jobs whose last run failed, by name, with the error."""
         return {name: why for name, (_, why) in self._failed.copy().items()}
 
     def retry(self) -> None:
-        """Try again what was refused, unless newer work of the same name waits."""
+        """Retry the failed jobs, unless newer work of the same name waits."""
         for name, (work, _) in self._failed.copy().items():
             if name not in self._jobs:
                 self.put(name, work)
@@ -137,7 +137,7 @@ class Lane:
 
 
 class Disks:
-    """The lanes of one agent. A stalled /var must not keep /etc from being looked at, nor the log either of them."""
+    """The lanes of one agent: /var, /etc and the log. If one stalls, the others continue."""
 
     def __init__(self, *, var: str = "", etc: str = "") -> None:
         self.var = Lane("disk-var", var or paths.VAR)
@@ -150,7 +150,7 @@ class Disks:
         return max(found, key=lambda stall: stall.seconds, default=None)
 
     async def watch(self, report: Callable[..., None], wake: Callable[[], None] = lambda: None) -> None:
-        """Ask the disk again and again; `report` gets what it refuses, once for each refusal of a kind.
+        """Test the disk periodically. `report` gets each new kind of error once.
 
         `wake` is called when a stall begins or ends.
         """
@@ -171,7 +171,7 @@ class Disks:
             self.var.retry()
 
     def flush(self, seconds: float) -> None:
-        """Let what waits reach the disk, for `seconds` at most."""
+        """Wait until all queued work is on disk, for `seconds` at most."""
         end = time.monotonic() + seconds
         for lane in (self.var, self.log):
             lane.flush(max(0.0, end - time.monotonic()))

@@ -1,6 +1,6 @@
-"""The executor: carries out the actions of the core, one handler for each kind, and owns what runs behind them.
+"""The executor: carries out the core's actions, with one handler for each kind.
 
-What takes time is queued here and done by the two tasks `run_jobs` and `run_reservations`.
+Slow work is queued and done by the two tasks `run_jobs` and `run_reservations`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from natpair.errors import DaemonError
 from natpair.system import conntrackd
 
 _SETTLE_SECONDS = 1.0
-"""So long a conntrackd job waits for the switch of traffic and announcement to be done."""
+"""Seconds a conntrackd job waits at most until traffic and announcement have been switched."""
 _FAILED_PAUSE_SECONDS = 1.0
 _DISK_RETRY_SECONDS = 10.0
 
@@ -84,7 +84,7 @@ class Executor:
         self._replies[number] = callback
 
     def message(self) -> PeerMessage:
-        """What the peer may know now."""
+        """The heartbeat to send now."""
         return message_of(self._cell.get(), time.monotonic())
 
     def speak(self) -> None:
@@ -155,7 +155,7 @@ class Executor:
         """Do conntrackd's jobs one after the other."""
         while True:
             job = await self._jobs.get()
-            # A resync takes CPU time of the very moment in which traffic and announcement are switched.
+            # A resync would compete for the CPU with the switch of traffic and announcement.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_SETTLE_SECONDS):
                     await self._settled.wait()
@@ -169,13 +169,13 @@ class Executor:
             self._handle(ConntrackDone(job.job, job.tag, ok))
 
     async def run_reservations(self) -> None:
-        """Reserve epochs on the disk; a takeover never waits for that."""
+        """Reserve epochs on the disk in the background. A takeover never waits for it."""
         while True:
             ceiling = await self._ceilings.get()
             try:
                 await self._var.ask("epoch", partial(journal.reserve_generation, ceiling), None)
             except OSError as error:
-                # A full disk must not end an agent; what is reserved already lasts for hundreds of promotions.
+                # A full disk must not end the agent. The epochs reserved so far last for hundreds of promotions.
                 self._events.record("step", step="reservation-failed", detail=str(error))
                 await asyncio.sleep(_DISK_RETRY_SECONDS)
                 self._ceilings.put_nowait(ceiling)

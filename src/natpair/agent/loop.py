@@ -1,7 +1,7 @@
-"""The decision loop: an event comes in, `core.machine.step` is asked, and what it decides is carried out.
+"""The decision loop: takes an event, calls `core.machine.step`, and has its decisions carried out.
 
-Everything here is synchronous, so a step is never interrupted by another. What takes time is done by a task of the
-`Reconciler` or the `Executor`, which comes back with an event of its own.
+Everything here is synchronous, so one step never interrupts another. Slow work is done by a task of the
+`Reconciler` or the `Executor`, which reports the result as an event.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Execute = Callable[[Iterable[Action]], None]
 
 
 class DecisionLoop:
-    """Made before the parts that send it events; `connect` names the two that carry out what it decides."""
+    """Created before the parts that send it events. `connect` names the two that carry out its decisions."""
 
     def __init__(self, cell: StateCell, events: Events) -> None:
         self._cell = cell
@@ -37,12 +37,12 @@ class DecisionLoop:
         self._want, self._execute = want, execute
 
     def on_notify(self, role: VrrpRole) -> None:
-        """A line on Keepalived's FIFO."""
+        """Handle a line from Keepalived's FIFO."""
         self._events.record("fifo", role=role.value)
         self.handle(VrrpChanged(role))
 
     def handle(self, event: Event) -> None:
-        """One event, to its end."""
+        """Handle one event completely."""
         if self._want is None or self._execute is None:
             raise RuntimeError("an event came before the agent was wired")
         now = time.monotonic()
@@ -52,10 +52,10 @@ class DecisionLoop:
         outcome = step(before, event, now)
         state = outcome.state
         if isinstance(event, HealthRead):
-            # Of this very reading: the peer hears of it with the next heartbeat.
+            # Computed from this reading, so that the next heartbeat carries it.
             state = replace(state, health=replace(state.health, alarms=alarms(state, now)))
         self._cell.put(state)
-        # First what the failover waits for, then what is written down about it.
+        # First what a failover waits for, then what is recorded about it.
         self._want(desired(state, now))
         self._execute(outcome.actions)
         self._cell.publish(before)

@@ -1,4 +1,4 @@
-"""Follows the state and writes down what the next agent needs, and when the peer was first heard to be active."""
+"""Follows the state and saves what the next agent needs, and records when the peer was first heard as active."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from natpair.core.state import NodeState
 
 
 class Memory:
-    """A follower of the `StateCell`. `var` is the lane of /var; state.json lies in memory and is written at once."""
+    """A follower of the `StateCell`. `var` is the lane of /var. state.json is on a memory file system and written at
+    once.
+    """
 
     def __init__(self, var: Lane, events: journal.Events) -> None:
         self._var = var
@@ -19,7 +21,7 @@ class Memory:
         self._rival = 0
 
     def follow(self, before: NodeState, after: NodeState) -> None:
-        """Write down what has changed."""
+        """Save what has changed."""
         if _durable(before) != _durable(after):
             self._remember(after)
         if before.peer.mac != after.peer.mac:
@@ -27,14 +29,14 @@ class Memory:
         self._note_rival(after)
 
     def _note_rival(self, state: NodeState) -> None:
-        """The first message of a promotion of the peer: by its epoch both nodes give the change the same name."""
+        """Record the first message of a promotion of the peer. Both nodes name the change by its epoch."""
         said = state.peer.said
         if said is not None and said.active and said.epoch > max(self._rival, state.epoch):
             self._rival = said.epoch
             self._events.record("peer-active", peer=state.terms.peer, epoch=said.epoch)
 
     def _remember(self, state: NodeState) -> None:
-        """Write state.json. When /run is full, that is an event and no reason to stop deciding."""
+        """Write state.json. If /run is full, record an event and continue."""
         try:
             journal.remember(_durable(state))
         except OSError as error:

@@ -1,4 +1,5 @@
-"""The kernel's notices wake whoever looks at what has changed; the beat opens what is not open and speaks."""
+"""Passes the kernel's notices to the parts that depend on them. Each beat opens missing sockets and sends a
+heartbeat."""
 
 from __future__ import annotations
 
@@ -46,18 +47,18 @@ class Notices:
         self._looked_at = 0.0
 
     def watch(self) -> None:
-        """Have the running loop call us for each notice."""
+        """Listen for kernel notices in the running loop."""
         loop = asyncio.get_running_loop()
         link_notices, rule_notices = links.notice_sockets()
         loop.add_reader(link_notices.fileno(), self._on_links, link_notices)
         loop.add_reader(rule_notices.fileno(), self._on_rules, rule_notices)
 
     def beat(self) -> None:
-        """Open what is not open, and speak to the peer."""
-        # Interfaces may come late or come back: opening what is open already costs nothing.
+        """Open sockets that are not open, and send a heartbeat to the peer."""
+        # An interface may appear late or come back. Opening an open socket costs nothing.
         self._link.open()
         self._vlan.open()
-        # The kernel gives notice, too: this is for a notice that was lost.
+        # The kernel sends a notice, too. This is for a notice that was lost.
         if time.monotonic() - self._looked_at >= _LOOK_SECONDS:
             self._look_at_interfaces()
         self._speak()

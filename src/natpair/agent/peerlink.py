@@ -1,4 +1,4 @@
-"""The heartbeat sockets: one UDP socket on each path, sealed messages out, believed messages in."""
+"""The heartbeat sockets: one UDP socket on each path. Sends sealed messages and passes on verified ones."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ from natpair.core.wire import (
 from natpair.system import links
 
 _BURST = 64
-"""Datagrams read in one go: enough for a backlog, not enough for a flood to starve the loop."""
+"""Datagrams read at once: enough for a backlog, too few for a flood to starve the loop."""
 _UNVERIFIED = 4
 _UNVERIFIED_SECONDS = 2.5
-"""So many datagrams that do not verify within so long are no stray one."""
+"""The number of datagrams that do not verify, and the seconds, from which on the keys are reported as different."""
 _FILL_SECONDS = 0.45
-"""A heartbeat on the VLAN is as large as the interface's MTU allows so often."""
+"""Seconds between two full-size heartbeats on the VLAN. They are as large as the interface's MTU allows."""
 _FILLED_LOST = 4
-"""So many of them lost in a row, while small ones come, are no chance."""
+"""The number of full-size heartbeats lost in a row, while small ones arrive, that is no accident."""
 _HEADERS = 28
-"""IPv4 and UDP."""
+"""Bytes of the IPv4 and UDP headers."""
 _FILL_KEY = len(',"fill":""')
 _IP_MTU_DISCOVER, _DONT, _PROBE = 10, 0, 3
 """linux/in.h: IP_PMTUDISC_PROBE sets DF, whatever the kernel believes of the path; IP_PMTUDISC_DONT fragments."""
 _FOREIGN_SECONDS = 3.0
-"""A version that was not heard for so long is not spoken any more."""
+"""Seconds after which a foreign protocol version that is not heard any more is forgotten."""
 
 
 def addresses(gateway: Gateway, node: str) -> Mapping[Path, IPv4Address]:
@@ -56,7 +56,7 @@ def addresses(gateway: Gateway, node: str) -> Mapping[Path, IPv4Address]:
 
 
 class PeerLink:
-    """Speaks and listens on both paths. `handle` gets only what `core.wire` believes.
+    """Sends and receives on both paths. `handle` gets only messages that `core.wire` accepts.
 
     `learn` gets the clients that the peer knows of. `sync` has the samples to send, and gets those of the peer.
     """
@@ -95,7 +95,7 @@ class PeerLink:
         self.rejected = 0
 
     def open(self) -> None:
-        """Open what is not open yet. An address that is not there (yet) is tried again at the next call."""
+        """Open the sockets that are not open. A missing address is tried again at the next call."""
         for path in Path:
             if path not in self._sockets:
                 with contextlib.suppress(OSError):
@@ -121,14 +121,14 @@ class PeerLink:
             envelope = Envelope(self._me, self._session.own, path, self._session.echoes, body, time.time())
             if path is Path.PRIVATE:
                 envelope = self._sized(envelope)
-                # A message with a sample is longer than a frame: with DF set the kernel would refuse to send it.
+                # A message with a sample is longer than a frame. With DF set the kernel would not send it.
                 whole = _DONT if envelope.message.sample else _PROBE
                 udp.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, whole)
             with contextlib.suppress(OSError):
                 udp.sendto(seal(self._key, envelope), (str(self._peers[path]), self._port))
 
     def _sized(self, envelope: Envelope) -> Envelope:
-        """`envelope`, filled up if it is time for one of full size."""
+        """`envelope`, padded to full size if that is due."""
         now = time.monotonic()
         if envelope.message.sample or now - self._filled_at < _FILL_SECONDS:
             return replace(envelope, filled=self._filled)
@@ -167,45 +167,45 @@ class PeerLink:
             if envelope.message.sample:
                 self._sync.asked(envelope.message.sample)
                 envelope = replace(envelope, message=envelope.message.model_copy(update={"sample": ()}))
-            # The paths overtake each other: an older message proves the path, and says nothing new.
+            # One path may be faster than the other. An older message proves that its path works, but has no news.
             if self._latest is None or envelope.stamp.counter > newest or self._session.trusted != known:
                 self._latest = envelope.message
             self._learn(self._latest.clients)
             self._handle(PeerHeard(path, self._latest))
 
     def _tell(self) -> None:
-        """Call `on_news` when what is checked here has changed."""
+        """Call `on_news` if a result of these checks has changed."""
         found = (self.keys_differ, self.large_lost)
         if found != self._told:
             self._told = found
             self._on_news()
 
     def _note_size(self, envelope: Envelope, *, anew: bool) -> None:
-        """Count the heartbeats of full size that the peer has sent and that have not come."""
+        """Count the full-size heartbeats that the peer has sent and that have not arrived."""
         if envelope.fill or anew or self._heard_filled is None:
             self._heard_filled = envelope.filled
         self._missed = envelope.filled - self._heard_filled
 
     @property
     def large_lost(self) -> bool:
-        """Several heartbeats of full size in a row did not come over the VLAN, and small ones did."""
+        """True if several full-size heartbeats in a row did not arrive over the VLAN although small ones did."""
         return self._missed >= _FILLED_LOST
 
     @property
     def foreign_version(self) -> int | None:
-        """The other version of the protocol that somebody with the pair's key speaks; None if nobody lately did."""
+        """The other protocol version that a sender with the pair's key used recently; None if there was none."""
         at, version = self._foreign
         return version if time.monotonic() - at < _FOREIGN_SECONDS else None
 
     @property
     def keys_differ(self) -> bool:
-        """Datagrams of the peer's address come, do not verify, and none has in between."""
+        """True if datagrams arrive from the peer's address and none of them verifies."""
         enough = len(self._unverified) == _UNVERIFIED
         return enough and time.monotonic() - self._unverified[0] < _UNVERIFIED_SECONDS
 
     @property
     def clock_ahead(self) -> float:
-        """Seconds that our clock is ahead of the peer's, to go by what it said last."""
+        """Seconds that our clock is ahead of the peer's, from its last message."""
         return self._clock_ahead
 
     def close(self) -> None:

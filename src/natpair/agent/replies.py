@@ -1,6 +1,6 @@
-"""Watches whether packets come back for each FIP: reads the counters, sends the probes, keeps the evidence.
+"""Checks whether replies come back for each FIP: reads the counters, sends the probes, keeps the evidence.
 
-All check is in `core.replies`. A standby tries, from its own address, what its peer asks it to try.
+`core.replies` decides. A standby probes, from its own address, what its peer asks it to probe.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ DESTINATIONS_SECONDS = 5.0
 _MOST_DESTINATIONS = 4
 _HOPS_BEHIND = (2, 3, 4)
 _ECHO_SECONDS = 60.0
-"""So often it is tried whether anybody behind the gateway answers probes at all, until somebody has."""
+"""Seconds between two tests whether any destination behind the gateway answers probes, until one has."""
 REACHED_SECONDS = 3.0
 _PROVED_SECONDS = 2.5
 
 
 def grace(state: NodeState, said: PeerMessage | None) -> float:
     """Seconds after a change of role in which replies may still be on their way to the other node."""
-    # A peer that had none either has shown that it is no matter of the fabric's speed.
+    # If the peer got no replies either, the cause is not a slow fabric.
     return _PROVED_SECONDS if said is not None and said.unanswered else state.terms.hold + 1
 
 
 class ReplyWatch:
-    """`probe` knows the gateway and its MAC. Sets `health_due` when a verdict is news."""
+    """`probe` knows the gateway and its MAC. Sets `health_due` if the result for a FIP changes."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class ReplyWatch:
 
     @property
     def verdicts(self) -> tuple[FipReplies, ...]:
-        """What is known of each FIP; empty on a node that does not serve."""
+        """The result for each FIP; empty on a node that is not active."""
         return self._verdicts
 
     @property
@@ -88,7 +88,7 @@ class ReplyWatch:
 
     @property
     def reached(self) -> bool | None:
-        """Whether this standby reaches what its peer asked about; None if it is not asked, or has not tried yet."""
+        """Whether this standby reaches what its peer asked about; None if it was not asked or has not tried yet."""
         if not self._helping or self._reached_at is None:
             return None
         return time.monotonic() - self._reached_at < REACHED_SECONDS
@@ -130,7 +130,7 @@ class ReplyWatch:
         await self._try_echoes(now)
 
     def _probe(self, now: float) -> None:
-        """One round of probes, if any FIP needs one and it is time; the port is open only then."""
+        """Send one round of probes if it is due and a FIP needs one. The socket is open only then."""
         hop, mac = self._next_hop()
         fips = self._replies.to_ask(now)
         target = self._target or hop
@@ -145,12 +145,12 @@ class ReplyWatch:
         for fip in fips:
             self._send(self._fips[fip], target, mac)
             if self._replies.tracks[fip].asked > 1:
-                # Who else has it? The fabric brings this back to us, or to somebody who answers, or nowhere.
+                # Test who else has the FIP. The fabric sends this back to us, to a machine that answers, or nowhere.
                 self._send(self._own, self._fips[fip], mac)
         self._replies = self._replies.asked(fips)
 
     async def _probe_far(self, now: float) -> None:
-        """Ask destinations of the clients from the FIPs whose clients hear nothing, and routers on the way there."""
+        """Probe the clients' destinations, and routers on the way, from the FIPs whose clients get no replies."""
         fips = self._replies.want_far(now)
         mac = self._next_hop()[1]
         pause = DESTINATIONS_SECONDS if all(map(self._replies.patient, fips)) else FAR_SECONDS
@@ -169,7 +169,9 @@ class ReplyWatch:
             self._replies = self._replies.asked_far(fip, len(self._destinations))
 
     async def _try_echoes(self, now: float) -> None:
-        """While all is well, learn whether somebody behind the gateway answers probes: then silence there will tell."""
+        """While replies come back, find out whether a destination behind the gateway answers probes. Then later silence
+        counts.
+        """
         well = [fip for fip, track in self._replies.tracks.items() if track.proven(now)]
         if not well or self._replies.behind or self._replies.echoes or now - self._echo_at < _ECHO_SECONDS:
             return
@@ -186,12 +188,12 @@ class ReplyWatch:
         self._listed_at = now
         with contextlib.suppress(OSError, NetlinkError):
             found = await flows.answered_destinations(_MOST_DESTINATIONS, {*self._fips.values()})
-            # Those that are known stay: an entry of theirs may have ended meanwhile.
+            # Known destinations stay in the list, even if their flow entries have ended.
             both = dict.fromkeys((*self._destinations, *found))
             self._destinations = tuple(both)[:_MOST_DESTINATIONS]
 
     def _help(self, targets: tuple[IPv4Address, ...]) -> None:
-        """The peer serves and is not answered: try from here what it tries."""
+        """Probe from here what the active peer probes without an answer."""
         now = time.monotonic()
         if not self._helping:
             self._rest()
@@ -205,7 +207,7 @@ class ReplyWatch:
                 if asked not in self._fips.values():
                     self._send(self._own, asked, mac)
                 elif target is not None:
-                    # Does the fabric send the answers here?
+                    # Check whether the fabric sends the answers here.
                     self._send(asked, target, mac)
 
     def _send(self, asker: IPv4Address, target: IPv4Address, mac: bytes, hops: int = 64) -> None:
@@ -227,7 +229,7 @@ class ReplyWatch:
             self._replies = self._replies.answered(asker, now)
             self._reached_at = now if self._helping else None
         elif answer.sender != hop:
-            # A destination, or a router behind the gateway: the line carries packets to there and back.
+            # The answer came from a destination or a router behind the gateway, so the line works.
             self._replies = self._replies.answered_far(asker, now)
             self._reached_at = now if self._helping else None
 

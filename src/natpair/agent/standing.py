@@ -1,4 +1,4 @@
-"""Writes down which conditions came and went, and for how long each lasted."""
+"""Records when each condition began and ended, and how long it lasted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def own_conditions(cell: StateCell) -> list[Condition]:
 
 
 class Standing:
-    """The conditions that hold. One that is gone at the next look never was: moves make some for a moment."""
+    """The conditions that hold. One that is gone at the next check is not recorded, because transitions cause some
+    briefly.
+    """
 
     def __init__(self, check: Callable[[], Sequence[Condition]], record: Record) -> None:
         self._check = check
@@ -31,13 +33,13 @@ class Standing:
         self._told: set[str] = set()
 
     async def run(self) -> None:
-        """Look every second."""
+        """Check every second."""
         while True:
             self.look(time.monotonic())
             await asyncio.sleep(LOOK_SECONDS)
 
     def look(self, now: float) -> None:
-        """Compare with the last look."""
+        """Compare with the last check."""
         found = {condition.code: condition for condition in self._check()}
         for code in [code for code in self._seen if code not in found]:
             since = self._seen.pop(code)

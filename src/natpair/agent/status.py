@@ -1,4 +1,4 @@
-"""The status of a running agent: what the core shows of its state, and what the agent's parts have read."""
+"""The status of a running agent: the core's snapshot of its state, and what the agent's parts have read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from natpair.core.status import Status
 
 @dataclass(frozen=True, slots=True)
 class StatusReader:
-    """The parts that it is read from. `rendered` is the digest of what this version of natpair renders."""
+    """Builds the status from the agent's parts. `rendered` is the digest of what this version of natpair renders."""
 
     cell: StateCell
     reconciler: Reconciler

@@ -1,4 +1,4 @@
-"""The agent's tasks and their boundary: a part that fails is started again, and the failure is a condition."""
+"""The agent's tasks and their boundary: a part that fails is restarted, and the failure is shown as a condition."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from natpair.errors import NatpairError
 FAILED_PAUSE_SECONDS = 1.0
 _FAILURES_BEARABLE = 10
 _FAILURES_SECONDS = 60.0
-"""A failed part is reported for so long; a vital one that fails more often than bearable meanwhile ends the agent."""
+"""Seconds for which a failed part is reported. A vital part that fails too often within them ends the agent."""
 
 
 def _ignore(_why: str) -> None:
@@ -30,14 +30,14 @@ class Task:
     name: str
     run: Callable[[], Coroutine[object, object, None]]
     vital: bool = True
-    """Without it the agent is of no use."""
+    """True if the agent cannot work without it."""
     pause_seconds: float | None = None
-    """Until it is started again; None for the usual second."""
+    """Seconds until it is restarted; None for the default of one second."""
     on_failure: Callable[[str], None] = _ignore
 
 
 class TaskFailed(NatpairError):
-    """A vital part of the agent fails again and again."""
+    """A vital part of the agent fails repeatedly."""
 
 
 class TaskBoundary:
@@ -51,7 +51,7 @@ class TaskBoundary:
     async def keep_running(self, task: Task) -> None:
         """Run `task`, and start it again when it fails.
 
-        TaskFailed for a vital part that fails again and again: a new agent may do better.
+        TaskFailed for a vital part that fails repeatedly, so that the supervisor starts a new agent.
         """
         recent: deque[float] = deque(maxlen=_FAILURES_BEARABLE)
         while True:
@@ -69,14 +69,14 @@ class TaskBoundary:
             await asyncio.sleep(FAILED_PAUSE_SECONDS if task.pause_seconds is None else task.pause_seconds)
 
     def on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """A callback failed: a bug, which asyncio survives by itself."""
+        """Record that a callback failed. That is a bug, but asyncio continues."""
         error = context.get("exception")
         why = _described(error) if isinstance(error, Exception) else str(context.get("message"))
         self._note("a callback", why)
         loop.default_exception_handler(context)
 
     def failed(self) -> tuple[str, ...]:
-        """The parts that failed lately, each with its last error."""
+        """The parts that failed recently, each with its last error."""
         now = time.monotonic()
         return tuple(f"{name}: {why}" for name, (at, why) in self._failures.items() if now - at < _FAILURES_SECONDS)
 
