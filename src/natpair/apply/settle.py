@@ -65,13 +65,15 @@ class Settled:
             return
         self._follow(self._wanted, self._rendered)
         self._progress(f"waiting for this node to be as healthy as before (at most {self._limit:g} s)")
-        reason, ill_at = "", time.monotonic()
+        reason, healthy_since = "", float("inf")
 
         def steady() -> bool:
-            nonlocal reason, ill_at
+            # From one healthy look to another: time in which nobody looked proves nothing.
+            nonlocal reason, healthy_since
             reason = self._old_one() or worse(before, agentsocket.status_or_none(), self._wanted)
-            ill_at = time.monotonic() if reason else ill_at
-            return time.monotonic() >= ill_at + STEADY_SECONDS
+            now = time.monotonic()
+            healthy_since = float("inf") if reason else min(healthy_since, now)
+            return now >= healthy_since + STEADY_SECONDS
 
         if not poll(steady, deadline_seconds=self._limit, poll_seconds=_POLL_SECONDS):
             raise DaemonError(

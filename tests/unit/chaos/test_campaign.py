@@ -93,7 +93,7 @@ def test_each_job_says_how_to_repeat_it() -> None:
 
 
 def test_what_makes_no_sense_is_refused() -> None:
-    with pytest.raises(Usage, match="nothing to break"):
+    with pytest.raises(Usage, match="no fault was named"):
         jobs(Options())
     with pytest.raises(Usage, match="no schedule 4"):
         jobs(Options(campaign=3, schedule=4))
