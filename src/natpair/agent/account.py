@@ -25,8 +25,9 @@ from natpair.linode.token import read_token
 from natpair.linode.transport import Limits, Transport
 
 REPAIR_SECONDS = 25.0
-"""The longest repair. The account is not read meanwhile; what has not shown by then is found by the next look."""
-# A handful of calls for two Linodes: their answers are small, and reading a large one would hold up the agent.
+"""Upper bound of a repair, in seconds. The account is not read meanwhile. Later effects are seen by the next
+reading."""
+# A few calls for two Linodes: their answers are small, and reading a large one would delay the agent.
 _LIMITS = Limits(connect_seconds=5, try_seconds=10, total_seconds=15, tries=3, answer_bytes=512 * 1024)
 _PATIENCE = sharing.Patience(settle_seconds=10, look_every_seconds=1)
 _DISK_FIX = "see the condition 'disk-stalled'"
@@ -42,7 +43,7 @@ class Record(Protocol):
 
 
 class AccountWatch:
-    """Looks at the account again and again. `limits` and `patience` are small in tests."""
+    """Reads the account periodically. `limits` and `patience` are small in tests."""
 
     def __init__(self, gateway: Gateway, *, limits: Limits = _LIMITS, patience: sharing.Patience = _PATIENCE) -> None:
         self._gateway = gateway
@@ -52,11 +53,11 @@ class AccountWatch:
         self._etc = Lane("disk-token", paths.ETC)
 
     def repair(self) -> None:
-        """Share again what the look that is being told found missing."""
+        """Share again the FIPs whose shares this reading found missing."""
         self._repair_wanted = True
 
     async def run(self, handle: Handle, record: Record) -> None:
-        """Look for ever."""
+        """Read until cancelled."""
         failures = 0
         while True:
             found = await self.once(handle, record)
@@ -65,11 +66,13 @@ class AccountWatch:
             await asyncio.sleep(pause(self._interval, failures, asked, random.random()))  # noqa: S311 - jitter
 
     async def once(self, handle: Handle, record: Record) -> Look | None:
-        """One look, which `handle` gets, and the repair that it may ask for; None if there was no way to look."""
+        """Read the account once, pass the result to `handle`, and repair if it asks for that. None if it could not be
+        read.
+        """
         self._repair_wanted = False
         api = self._gateway.linode
         try:
-            # Read anew each time: a token is exchanged without a restart.
+            # The token is read each time, so that it can be replaced without a restart.
             token = await self._etc.ask("token", lambda: read_token(Path(api.token_file or ""), {}))
             transport = Transport(token, base_url=api.api_url, limits=self._limits, plain_http=api.plain_http)
         except NatpairError as error:

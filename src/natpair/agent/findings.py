@@ -1,4 +1,4 @@
-"""Puts together what the tasks have found: the facts of a node's health that `Sources` does not read itself."""
+"""Adds to a health reading what other tasks have found and `Sources` does not read itself."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Findings:
 
 
 def disk_trouble(disks: Disks, now: float) -> DiskTrouble | None:
-    """What has not answered, or was refused; None while all is well."""
+    """The disk that has not answered or could not be written; None if all disks work."""
     stall = disks.stalled(now)
     if stall is not None:
         return DiskTrouble(stall.path, seconds=stall.seconds)

@@ -1,6 +1,6 @@
-"""Notices when Keepalived, BIRD or conntrackd ends and comes back, and writes it down before anything follows from it.
+"""Records when Keepalived, BIRD or conntrackd ends and comes back, before anything follows from it.
 
-A process's descriptor tells of its end in the same moment, and costs nothing until then.
+A process descriptor (pidfd) reports the end of its process at once, and costs nothing until then.
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ from natpair.system import daemon
 from natpair.system.daemon import Process
 
 _LOOK_SECONDS = 0.5
-"""How often a daemon that is away is looked for."""
+"""Seconds between two searches for a daemon that is not running."""
 _ORDER_SECONDS = 3.0
-"""What the agent did to a daemon so lately is why it ended."""
+"""Seconds. If the agent killed a daemon within them, that is why it ended."""
 
 Record = Callable[..., None]
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A daemon: its name for people, how it is found, and the file that it takes away when it ends in good order."""
+    """A daemon: its name for messages, how its process is found, and the file that it deletes when it is stopped
+    normally.
+    """
 
     name: str
     find: Callable[[], Process | None]
@@ -52,12 +54,12 @@ class Incarnations:
         self._away = asyncio.Event()
 
     def killed(self, name: str) -> None:
-        """The agent has killed `name`, which did not respond: that is how it ended."""
+        """Record that the agent has killed `name` because it did not respond."""
         self._killed[name.lower()] = (time.monotonic(), "did not respond, and was killed by natpair")
         self._record("step", step=f"{name}-killed-for-silence", took_ms=0.0)
 
     async def run(self) -> None:
-        """Follow for ever."""
+        """Follow all daemons until cancelled."""
         try:
             while True:
                 for kind in self._kinds:
@@ -87,7 +89,7 @@ class Incarnations:
         self._let_go(kind.name)
         now = self._ended[kind.name] = time.monotonic()
         ordered_at, why = self._killed.pop(kind.name.lower(), (float("-inf"), ""))
-        # Each takes its file away when it is asked to end, and has no time to when it is killed.
+        # A daemon deletes its file when it is stopped, and cannot when it is killed.
         how = why if now - ordered_at < _ORDER_SECONDS else "killed" if Path(kind.mark).exists() else "stopped"
         self._record("daemon", name=kind.name, what="ended", pid=pid, how=how)
         self._away.set()

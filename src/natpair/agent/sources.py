@@ -1,4 +1,4 @@
-"""The tasks that look at the outside again and again, and turn what they see into events."""
+"""The tasks that read the node's surroundings periodically and turn what they find into events."""
 
 from __future__ import annotations
 
@@ -46,9 +46,10 @@ _SYNC_LOOKS = 5
 """Looks of a standby in that time: the silence of the peer's conntrackd is to be known soon."""
 _SYNC = "sync_in"
 _LEAKED = 5
-"""Packets a second that the leak guard drops before it is news."""
+"""Packets a second that the leak guard may drop before it is reported."""
 _FULL_LOOK_EVERY = 16
-"""Each takes four nft processes, some 60 ms of CPU; changes that give notice are seen at once."""
+"""Seconds between two full checks. Each takes four nft processes, some 60 ms of CPU. Most changes send a notice
+anyway."""
 _ARRIVAL_POLL_SECONDS = 0.02
 _FROZEN_SECONDS = 1.0
 _VIP_RETRY_SECONDS = 0.1
@@ -56,7 +57,7 @@ _VIP_RETRY_SECONDS = 0.1
 
 @dataclass(slots=True)
 class Readings:
-    """The last reading of each source; the health task puts them together."""
+    """The last reading of each source. The health task combines them."""
 
     keepalived: bool = True
     gateway: bool = True
@@ -67,9 +68,9 @@ class Readings:
 
 
 class Sources:
-    """Reads health, the election and the clock. The `handle` of each task takes the events.
+    """Reads health, the election and the clock. Each task passes its events to `handle`.
 
-    `others` adds what other parts have found to a reading; `health_due` is set to have it read at once.
+    `others` adds what other parts have found to a reading. Setting `health_due` starts a reading at once.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class Sources:
         self._adverts: tuple[float, int] | None = None
         self._sync = (0, time.monotonic())
         self.preparing = asyncio.Event()
-        """Set while this node waits for the fabric to send it what is for a FIP."""
+        """Set while this node waits for the fabric to send it packets for a FIP."""
         self.looked = asyncio.Event()
         """Set once Keepalived, or the kernel, was asked for the role."""
         self.look_at_vip = asyncio.Event()
@@ -121,13 +122,13 @@ class Sources:
         self._wake.set()
 
     async def read_health(self) -> None:
-        """Have the health read now, and wait until the core has it."""
+        """Read the health now, and wait until the core has it."""
         self._read.clear()
         self._wake.set()
         await self._read.wait()
 
     def follow(self, before: NodeState, after: NodeState) -> None:
-        """A follower of the `StateCell`: whether this node waits for packets from the fabric."""
+        """A follower of the `StateCell`: notes whether this node waits for packets from the fabric."""
         waits = after.waits_for_fabric
         if waits and not before.waits_for_fabric:
             self.preparing.set()
@@ -137,7 +138,7 @@ class Sources:
     async def health(self, handle: Handle) -> None:
         """Read everything at the probe interval, and the links at once when the kernel gives notice.
 
-        A gateway that has not answered is asked sooner, so that it is known to be gone within two seconds.
+        A gateway that has not answered is asked again sooner, so that its loss is known within two seconds.
         """
         due = 0.0
         while True:
@@ -159,7 +160,7 @@ class Sources:
 
     async def _ask_gateway(self) -> None:
         if self._find_gateway and (self._probe.target is None or self._probe.suspect):
-            # It may have another address by now: a lease was renewed, a card exchanged.
+            # The gateway may have another address by now: a lease was renewed, or an interface replaced.
             self._probe.target = await self._default_gateway() or self._probe.target
         self._readings.gateway = self._probe.ask()
 
@@ -201,7 +202,7 @@ class Sources:
                 await asyncio.sleep(_VRRP_SECONDS if self._readings.keepalived else _VRRP_RETRY_SECONDS)
 
     async def _read_role(self, handle: Handle) -> bool:
-        """Ask Keepalived and pass its answer on, unless a line came while it wrote its dump: that is the newer."""
+        """Ask Keepalived and pass its answer on, unless a line came on the FIFO meanwhile, which is newer."""
         told = self._fifo.lines
         try:
             role = await self.vrrp_role()
@@ -212,10 +213,11 @@ class Sources:
         return told == self._fifo.lines
 
     async def vip(self, handle: Handle) -> None:
-        """The VIP that goes away under a node that serves: Keepalived has let go, and its word may come 20 ms later.
+        """Notice that the VIP disappears on an active node. Keepalived has released it, and reports that up to 20 ms
+        later.
 
-        In between a peer that asks would be told that this node is active, and would leave the election.
-        Deleted by somebody else it is put back by Keepalived 10 ms later, which stays MASTER and says nothing.
+        In between, a peer that asks would hear that this node is active, and would leave the election.
+        If another program deletes the VIP, Keepalived puts it back 10 ms later, stays MASTER and reports nothing.
         """
         lost_at_line: int | None = None
         while True:
@@ -226,7 +228,7 @@ class Sources:
             try:
                 there = await links.has_address(self._vip)
             except OSError:
-                # The kernel could not say; that is no sign that the VIP has gone.
+                # The kernel gave no answer. That does not mean that the VIP is gone.
                 await asyncio.sleep(_VIP_RETRY_SECONDS)
                 self.look_at_vip.set()
                 continue
@@ -238,7 +240,7 @@ class Sources:
                 lost_at_line = None
 
     async def vrrp_role(self) -> VrrpRole:
-        """What Keepalived is, as read back; OSError if neither it nor the kernel says anything."""
+        """Keepalived's role as read back. OSError if neither Keepalived nor the kernel answers."""
         try:
             state = await keepalived.dump()
         except DaemonError:
@@ -248,11 +250,11 @@ class Sources:
         self._readings.keepalived = True
         self._daemons.keepalived_said(True)
         self._adverts = (time.monotonic(), state.adverts_sent)
-        # A backup that hears nothing would take over from nobody: it is none.
+        # A BACKUP that receives no adverts would never take over, so it does not count as one.
         return VrrpRole.INIT if self._bindings.deaf(state) else state.role
 
     async def ticks(self, handle: Handle, beat: float, speak: Callable[[], None]) -> None:
-        """The beat: a message to the peer, a step for the timers, and a watch on our own standstill."""
+        """Each beat: send a message to the peer, step the timers, and check whether this machine stood still."""
         last = time.monotonic()
         while True:
             await asyncio.sleep(beat)
@@ -264,7 +266,9 @@ class Sources:
             handle(Tick())
 
     async def _stood_still(self, gap: float) -> bool:
-        """Keepalived sent far fewer adverts than the gap had room for: the whole machine slept, not only we."""
+        """True if Keepalived sent far fewer adverts than the gap had room for: the machine stood still, not only the
+        agent.
+        """
         before = self._adverts
         if before is None:
             return False
@@ -279,7 +283,7 @@ class Sources:
         return missing > 0.5 * gap / self._advert and gap > 2 * self._advert
 
     async def looks(self) -> None:
-        """The counters, and now and then a full look at what is in force, for changes that gave no notice."""
+        """Read the counters, and from time to time the whole ruleset, for changes that sent no notice."""
         self._read_counters()  # the status has them from the start
         for number in itertools.count(1):
             for _ in range((looks := 1 if self._cell.get().claims_active else _SYNC_LOOKS) - 1):
@@ -316,7 +320,7 @@ class Sources:
         return counter in before and self.counters.get(counter, 0) > before[counter]
 
     async def arrivals(self, handle: Handle) -> None:
-        """While `preparing` is set: do packets for a FIP reach our public interface?"""
+        """While `preparing` is set, check whether packets for a FIP arrive on the public interface."""
         while True:
             await self.preparing.wait()
             baseline: int | None = None

@@ -1,4 +1,4 @@
-"""What can be learnt on the wire: which clients there are, whether they answer now, whether the gateway does."""
+"""ARP on both sides: which clients there are, whether they answer now, and whether the public gateway answers."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from natpair.system.arp import ArpPort, Heard
 
 PROBE_SECONDS = 0.020
 SEEN_SECONDS = 2.5
-"""How long a client that was heard counts as seen, or for four rounds of questions if that is longer."""
+"""Seconds for which a client that was heard counts as seen, or four rounds of requests if that is longer."""
 _KNOWN_LIMIT = 64
 _SHARED = 4
 _MACS_KEPT = 4
-"""Answers of the next hop whose MACs are known: of two routers that share an address both may answer."""
+"""The number of the next hop's answers whose MACs are kept. If two routers share an address, both may answer."""
 _FLOOD_FRAMES = 100
 _FLOOD_SECONDS = 0.1
 """More frames than that in so short a time are a flood: then nobody reads for as long. A frame costs 13 to 24 us, so
 that 1000 a second are 2 % of a core, and a full socket drops the others for nothing."""
 GRATUITOUS_TIMES = (0.0, 0.1, 0.3, 1.0)
-"""When to claim the VIP: at once, and again for those whose copy of the first was lost or overtaken."""
+"""Seconds after which the VIP is claimed: at once, and again for machines that missed the first frame."""
 
 
 class Vlan:
-    """The private side: keeps the clients lately heard by ARP, and asks some of them on demand."""
+    """The private side: keeps the clients recently heard by ARP, and asks some of them on demand."""
 
     def __init__(
         self,
@@ -58,14 +58,14 @@ class Vlan:
         self._window = (0.0, 0)
 
     def open(self) -> None:
-        """Open the packet socket if it is not open; an interface that is missing is tried again later."""
+        """Open the packet socket if it is not open. A missing interface is tried again later."""
         if self._port is None:
             with contextlib.suppress(OSError):
                 self._port = ArpPort(self._node.private_interface, self._node.private_address.ip)
                 asyncio.get_running_loop().add_reader(self._port.socket.fileno(), self._read)
 
     def renew(self) -> None:
-        """Open the socket anew if the interface is another one by now: clients know the VIP under the old MAC."""
+        """Open the socket again if the interface was replaced, because clients know the VIP by the old MAC."""
         if self._port is None or not self._port.stale:
             return
         asyncio.get_running_loop().remove_reader(self._port.socket.fileno())
@@ -76,18 +76,18 @@ class Vlan:
             self.claim_vip()
 
     def clients(self) -> tuple[IPv4Address, ...]:
-        """The clients heard last, at most four, the latest first."""
+        """The clients heard most recently, at most four, the latest first."""
         return tuple(list(reversed(self._clients))[:_SHARED])
 
     def learn(self, addresses: tuple[IPv4Address, ...]) -> None:
-        """Clients that the peer knows of: good to ask, though not heard by us."""
+        """Add clients that the peer knows. They can be asked although this node has not heard them."""
         for address in addresses:
             if address in self._network and address not in self._not_clients:
                 self._clients.setdefault(address, 0.0)
         self._trim()
 
     def probe(self, nonce: int) -> None:
-        """Ask known clients; the core gets the number that answered, at the first answers or after 20 ms."""
+        """Ask known clients. The core gets the number that answered, at the first answers or after 20 ms."""
         targets = list(reversed(self._clients))[:_SHARED]
         self._probe = (nonce, set(targets), set())
         if self._port is not None:
@@ -103,7 +103,7 @@ class Vlan:
     def claim_vip(self) -> None:
         """Gratuitous ARP for the VIP, a few times, each only if this node still claims to be active.
 
-        A node that was demoted in between took the clients back for the seconds until the other repeated its own.
+        Otherwise a node that lost the role in between would take the clients back for some seconds.
         """
         for delay in GRATUITOUS_TIMES:
             asyncio.get_running_loop().call_later(delay, self._claim)
@@ -123,7 +123,7 @@ class Vlan:
             self._port.claim(self._vip)
 
     def refresh(self) -> None:
-        """Ask clients we know now and then, so that the list stays true: those heard last, and the others in turn."""
+        """Ask known clients from time to time to keep the list current: those heard last, and the others in turn."""
         if self._port is not None:
             self._port.doubt(self._node.private_address.ip)  # does anybody else have our own address?
         if self._port is None or not self._clients:
@@ -136,7 +136,7 @@ class Vlan:
         self._port.ask(asked)
 
     def sees(self) -> int | None:
-        """How many clients were heard in the last seconds; None while there is no socket to hear them by."""
+        """How many clients were heard in the last seconds; None while the socket is not open."""
         if self._port is None:
             return None
         since = time.monotonic() - self._seen_seconds
@@ -151,7 +151,7 @@ class Vlan:
         self._spend(self._port, len(frames))
 
     def _spend(self, port: ArpPort, frames: int) -> None:
-        """Count what was read; too much of it, and `port` is left alone for a while."""
+        """Count the frames that were read. If there are too many, `port` is not read for a while."""
         loop = asyncio.get_running_loop()
         since, spent = self._window
         if loop.time() - since > _FLOOD_SECONDS:
@@ -187,25 +187,25 @@ class Vlan:
 
 
 class GatewayProbe:
-    """The public side: does the next hop answer ARP? It must miss several times in a row to count as gone."""
+    """The public side: whether the next hop answers ARP. It counts as gone after several requests without an answer."""
 
     def __init__(self, interface: str, address: IPv4Address, failures: int) -> None:
         self._interface = interface
         self._address = address
         self._failures = failures
         self._misses = 0
-        """Questions in a row that got no answer."""
+        """Requests in a row without an answer."""
         self._asked = False
         self._port: ArpPort | None = None
         self._macs: deque[str] = deque(maxlen=_MACS_KEPT)
         self.target: IPv4Address | None = None
         self.mac = b""
-        """Of the target, as it answered last; empty before it has."""
+        """The target's MAC from its last answer; empty before the first."""
 
     def ask(self) -> bool:
-        """Check the last question, ask the next one; True while the gateway counts as reachable."""
+        """Check the last request and send the next one. True while the gateway counts as reachable."""
         if self._port is not None and self._port.stale:
-            # Nobody heard what was asked by way of an interface that is no more.
+            # A request that went out on an interface that is gone proves nothing.
             self._port.close()
             self._port, self._asked = None, False
         if self._port is None:
@@ -214,7 +214,7 @@ class GatewayProbe:
             except OSError:
                 return False
         if self.target is None:
-            # Nothing to ask: without a known next hop the link and BGP have to do.
+            # Without a known next hop only the link and BGP are checked.
             return True
         answers = [heard.mac for heard in self._port.heard() if heard.address == self.target]
         if answers:
@@ -240,15 +240,15 @@ class GatewayProbe:
 
     @property
     def next_hop(self) -> tuple[str, frozenset[str]]:
-        """The IPv4 next hop that is asked for, and the MACs that lately answered; empty while none is known."""
+        """The IPv4 next hop, and the MACs that answered for it recently; empty while none is known."""
         return str(self.target or ""), self.macs
 
     @property
     def macs(self) -> frozenset[str]:
-        """The MACs that answered for the next hop lately."""
+        """The MACs that answered for the next hop recently."""
         return frozenset(self._macs)
 
     @property
     def suspect(self) -> bool:
-        """The last question is unanswered."""
+        """True if the last request has no answer."""
         return self._misses > 0

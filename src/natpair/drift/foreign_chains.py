@@ -1,8 +1,8 @@
-"""Other tools' tables that stand in the clients' way: found by effect, named, and never touched.
+"""Finds other tools' nftables chains that drop clients' packets. It names them and never changes them.
 
-A drop in any table is final, whatever natpair's own tables accept (nft(8)). Container engines and firewall front ends
-drop by policy and let through what they know, so that such a chain is there proves nothing: it is held against
-it only while clients send and not one of their packets leaves.
+A drop in any table is final, even if natpair's own tables accept the packet (nft(8)). Container engines and firewalls
+drop by policy and accept what they know. So the existence of such a chain proves nothing. It is reported
+only while clients send and none of their packets leaves.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _OURS = "natpair"
 _ON_THE_WAY = frozenset({"ingress", "prerouting", "forward", "postrouting", "egress"})
 _FAMILIES = frozenset({"ip", "inet", "netdev"})
 _SCAN_EVERY = 8
-"""Looks of which one asks for all chains, should a notice have been lost."""
+"""One in so many checks reads all chains, in case a notice was lost."""
 _RESTLESS_LOOKS = 6
-"""After a change of the chains of others so many looks follow each other soon."""
+"""The number of quick checks after a change of another tool's chains."""
 _PAIRS = (("arrived", "routed"), ("offered", "passed"))
-"""Counters before and behind the chains of others. In between natpair itself drops nothing, nor does the kernel's
-routing (TTL, MTU, no route): what of the first is missing in the second was dropped by somebody else."""
+"""Counters before and after the other tools' chains. Between them neither natpair drops anything nor does the kernel's
+routing (TTL, MTU, no route). So packets that only the first one counted were dropped by another tool."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A base chain of somebody else on the way of the clients' packets."""
+    """A base chain of another tool that clients' packets pass."""
 
     family: str
     table: str
@@ -40,12 +40,12 @@ class Chain:
     drops: bool
 
     def __str__(self) -> str:
-        """As people would say it to nft."""
+        """The chain as nft's commands name it."""
         return f"table {self.family} {self.table} chain {self.name}"
 
 
 def chains_in_the_way(listed: str) -> tuple[Chain, ...]:
-    """Those of others in the answer to `nft -j list chains`: the ones that drop by policy, or else all."""
+    """The other tools' chains in the output of `nft -j list chains`: those that drop by policy, or all if none does."""
     entries = (entry["chain"] for entry in json.loads(listed)["nftables"] if "chain" in entry)
     found = [_chain(entry) for entry in entries if _stands_in_the_way(entry)]
     return tuple([chain for chain in found if chain.drops] or found)
@@ -61,7 +61,9 @@ def _chain(entry: dict[str, Any]) -> Chain:
 
 
 class Passage:
-    """While somebody else's chain is on the way, the counts of natpair's ruleset say whether clients get through."""
+    """If another tool's chain is in the path, compares natpair's counters to see whether clients'
+    packets get through.
+    """
 
     noticed: ClassVar[bool] = False
 
@@ -73,22 +75,24 @@ class Passage:
         self._tallies: dict[str, Tally] = {}
 
     def changed(self) -> None:
-        """Some ruleset has changed."""
+        """Check soon, because a ruleset has changed."""
         self._looks = self._calm_at = 0
 
     @property
     def restless(self) -> bool:
-        """Whether the next look should come soon: a chain is new, or packets of clients have just been lost."""
+        """True if the next check should come soon: a chain is new, or clients' packets have just been lost."""
         lost = any(tally.lost and not tally.quiet for tally in self._tallies.values())
         return bool(self._chains) and (lost or self._looks < self._calm_at)
 
     @property
     def barred(self) -> tuple[str, ...]:
-        """The chains that may drop what clients send, to go by the last few packets."""
+        """The chains that may drop clients' packets, from the last few packets."""
         return tuple(map(str, self._chains)) if any(tally.suspect for tally in self._tallies.values()) else ()
 
     async def findings(self) -> list[Finding]:
-        """One, with every chain that may be to blame. Without foreign chains it costs a process now and then."""
+        """One finding with every chain that may be the cause. Without foreign chains it costs one process in
+        `_SCAN_EVERY` checks.
+        """
         if self._looks % _SCAN_EVERY == 0:
             await self._scan()
         self._looks += 1
@@ -104,7 +108,7 @@ class Passage:
         return [Finding(Wrong(", ".join(map(str, self._chains)), found, "clients get through"), None)]
 
     async def _scan(self) -> None:
-        """Ask for the chains; what was held against them falls when they or their rules are others now."""
+        """Read the chains. If they or their rules have changed, the counts start again."""
         listed = await arun(["nft", "-j", "list", "chains"], timeout=_SECONDS)
         chains = chains_in_the_way(listed.stdout)
         rules = "".join([await self._rules_of(chain) for chain in chains])

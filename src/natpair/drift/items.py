@@ -1,6 +1,6 @@
-"""What the kernel and the disk must hold on a node, piece by piece: looks, says what is wrong, and how to fix it.
+"""Checks and repairs of what the kernel and the disk must have on a node, one class for each kind of thing.
 
-Each kind is given what is wanted by the rendered files or the model; none of them has a desired of its own.
+Each kind gets its expected values from the rendered files or the model. None defines values itself.
 """
 
 from __future__ import annotations
@@ -36,52 +36,52 @@ _DAD_FAILED = 0x08
 _TICKS = 100
 """rta_expires counts in USER_HZ."""
 _EXPIRES_SOON = 30.0
-"""Seconds; more than the time between two looks at everything."""
+"""Seconds; more than the time between two checks of everything."""
 _UNICAST, _BLACKHOLE = 1, 6
 _MAIN_RULE, _DEFAULT_RULE = 32766, 32767
 _SOMEWHERE = "192.0.0.8"
-"""An address of the world that nobody has (RFC 7600): where would a packet for it go?"""
+"""A public address that no machine has (RFC 7600), used to ask the kernel where a packet to the internet would go."""
 _FILE_SECONDS = 10.0
-"""For a file to be put back and its daemon told; a disk that takes longer hangs."""
+"""Seconds for putting a file back and reloading its daemon. A disk that takes longer hangs."""
 _BYTECODE = re.compile(r'bytecode ["\']([^"\']+)["\']')
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something wrong and what puts it right; `repair` None: nothing that natpair may do."""
+    """Something wrong and its repair. `repair` is None if natpair may not repair it."""
 
     wrong: Wrong
     repair: Callable[[], Awaitable[None]] | None
 
 
 class Kept(Protocol):
-    """One kind of thing that is watched. `noticed`: the kernel gives notice when it changes."""
+    """One kind of thing that is kept. `noticed`: the kernel sends a notice when it changes."""
 
     @property
     def noticed(self) -> bool:
-        """Whether a look can wait for a notice."""
+        """True if a check can wait for a notice."""
 
     async def findings(self) -> list[Finding]:
-        """What is wrong now; OSError or CommandFailed if it cannot be looked at."""
+        """What is wrong now. OSError or CommandFailed if it cannot be checked."""
 
 
 T = TypeVar("T")
 
 
 class Aside(Protocol):
-    """Does what may wait for a disk without keeping the caller's other tasks waiting."""
+    """Does work that may wait for a disk, while the caller's other tasks continue."""
 
     async def __call__(self, name: str, work: Callable[[], T], seconds: float = ..., /) -> T:
-        """The answer of `work`; OSError if there is none in time."""
+        """The result of `work`. OSError if there is none in time."""
 
 
 async def at_once(_name: str, work: Callable[[], T], _seconds: float = 0.0, /) -> T:
-    """An `Aside` for those who have nothing else to do: waits."""
+    """An `Aside` for callers without other tasks: it simply waits."""
     return work()
 
 
 class Sysctls:
-    """The assignments of the rendered sysctl.d file, without those that this kernel or namespace refuses."""
+    """Keeps the values of the rendered sysctl.d file, except those that this kernel or namespace refuses."""
 
     noticed: ClassVar[bool] = False
 
@@ -92,7 +92,7 @@ class Sysctls:
         self._unmanageable = frozenset(optional)
 
     async def findings(self) -> list[Finding]:
-        """Every key with another value than the file's."""
+        """Every key whose value differs from the file's."""
         differing = sysctl.differing(self._wanted, root=self._root)
         wrong = [a for a in differing if a.key not in self._unmanageable and not sysctl.lacks_interface(a, self._root)]
         return [self._finding(assignment) for assignment in wrong]
@@ -106,7 +106,7 @@ class Sysctls:
 
 
 class Files:
-    """The rendered files. Watched are those that stood as rendered at the start: the rest waits for an `apply`."""
+    """Keeps the rendered files that were as rendered when the agent started. The rest waits for an `apply`."""
 
     noticed: ClassVar[bool] = False
 
@@ -123,7 +123,7 @@ class Files:
         self._aside = aside
 
     async def findings(self) -> list[Finding]:
-        """Every file with another text; none while somebody applies another configuration."""
+        """Every file with a different text; none while another configuration is being applied."""
         return [self._finding(*found) for found in await self._aside("files", self._look)]
 
     def _look(self) -> list[tuple[RenderedFile, bool]]:
@@ -142,10 +142,10 @@ class Files:
 
 
 class Addresses:
-    """The node's own addresses are there, and a FIP is nobody's.
+    """Keeps the node's own addresses in place, and FIPs off every interface.
 
-    One that was seen on its interface since the machine booted is put back. One that never was is not natpair's to
-    install: it may be a mistake in the file, or another machine's. It is named until it comes.
+    An address that was seen on its interface since the boot is put back. One that never was is not natpair's to
+    add: it may be a mistake in the file, or another machine's address. It is reported until it appears.
     """
 
     noticed: ClassVar[bool] = True
@@ -162,7 +162,7 @@ class Addresses:
         self._seen = _recorded(self._record) & {_place(*entry) for entry in self._own}
 
     async def findings(self) -> list[Finding]:
-        """Own addresses that a link lacks or that may not be used there, and FIPs that have become local."""
+        """Own addresses that are missing or not usable on their link, and FIPs that are on an interface."""
         async with rtnetlink() as route:
             messages = [message async for message in await route.get_addr()]
         there = [_address(message) for message in messages]
@@ -186,7 +186,7 @@ class Addresses:
         return found
 
     def _remember(self, seen: set[str]) -> None:
-        """For the agent's next start, in /run: after a reboot the machine's network configuration has to bring them."""
+        """Save them in /run for the agent's next start. After a reboot the network configuration has to add them."""
         if seen != self._seen and not self._only_look:
             self._seen = seen
             with contextlib.suppress(OSError):
@@ -195,7 +195,8 @@ class Addresses:
     def _refused(self, interface: str, index: int, own: IPv4Interface | IPv6Interface) -> Finding:
         async def repair() -> None:
             async with rtnetlink() as route:
-                # Without another test: gateway.toml says whose it is, and the kernel never tests again by itself.
+                # Skip duplicate address detection: gateway.toml says whose address it is, and the kernel never tests it
+                # again.
                 await route.addr("del", index=index, address=str(own.ip), prefixlen=own.network.prefixlen)
                 await route.addr("add", index=index, address=str(own.ip), prefixlen=own.network.prefixlen, flags=2)
 
@@ -221,9 +222,9 @@ class Addresses:
 
 
 class Routes:
-    """The FIPs' blackholes, nothing in front of them, and the default routes as they were last seen.
+    """Keeps the FIPs' blackhole routes, removes routes that override them, and restores lost default routes.
 
-    A default route that router advertisements brought may expire: it is still listed then, and used no more.
+    A default route from a router advertisement may expire. The kernel then still lists it, but does not use it.
     """
 
     def __init__(
@@ -246,11 +247,11 @@ class Routes:
 
     @property
     def noticed(self) -> bool:
-        """Kept: of the end of a route's life the kernel gives no notice."""
+        """False while a default route may expire soon, because the kernel sends no notice of that."""
         return not self._expires_soon
 
     async def findings(self) -> list[Finding]:
-        """Blackholes that are missing, foreign routes to a FIP, default routes that have gone."""
+        """Missing blackholes, other tools' routes to a FIP, and lost default routes."""
         async with rtnetlink() as route:
             routes = [m async for m in await route.get_routes(family=socket.AF_INET, table=_TABLE_MAIN)]
             routes += [m async for m in await route.get_routes(family=socket.AF_INET6, table=_TABLE_MAIN)]
@@ -286,12 +287,12 @@ class Routes:
         usable = [m for m in listed if _left(m) > 0]
         self.hops = dict(self.hops)
         self._expires_soon = any(0 < _left(m) < _EXPIRES_SOON for m in listed)
-        # The best one last, so that it counts; one that has expired is better than knowing none.
+        # The best one comes last, so that it is kept. An expired one is better than none.
         for message in sorted(listed, key=lambda m: (_left(m) > 0, not _is_spare(m), -_metric(m))):
             if message.get_attr("RTA_GATEWAY") and (message in usable or message["family"] not in self.hops):
                 self.hops[message["family"]] = message.get_attr("RTA_GATEWAY")
         if self.hops != self._recorded and not self._only_look:
-            # For the agent's next start, in /run: it may come while the route is away.
+            # Saved in /run for the agent's next start, which may happen while the route is missing.
             self._recorded = self.hops
             with contextlib.suppress(OSError):
                 hops = {str(family): hop for family, hop in self.hops.items()}
@@ -313,10 +314,10 @@ class Routes:
 
 
 class Rules:
-    """Policy routing: the main table is asked, and no foreign rule leads our clients' packets elsewhere.
+    """Keeps policy routing right: the main table is used, and no foreign rule sends clients' packets elsewhere.
 
-    A rule that leaves them alone (a VPN's, a container's) is nobody's business here. One that is for some of them or
-    for a part of the world is asked about with a packet that it is for, if clients may go there at all.
+    A rule that does not concern clients (a VPN's, a container's) is ignored. A rule for some clients or
+    some destinations is tested with a packet that matches it, if clients may go there at all.
     """
 
     noticed: ClassVar[bool] = True
@@ -328,7 +329,7 @@ class Rules:
         self._client = str(network.broadcast_address - 1)
 
     async def findings(self) -> list[Finding]:
-        """The kernel's own rules that are gone; foreign rules without a mark that misroute clients' packets."""
+        """Missing rules of the kernel itself, and foreign rules without a mark that misroute clients' packets."""
         async with rtnetlink() as route:
             rules = [m async for m in await route.get_rules(family=socket.AF_INET)]
             sixes = [m async for m in await route.get_rules(family=socket.AF_INET6)]
@@ -344,7 +345,7 @@ class Rules:
         return [self._alien(m, found) for m, found in checked if found]
 
     async def _misrouted_by(self, route: AsyncIPRoute, rule: Any) -> str:
-        """Where a packet goes that a client may send and `rule` is for; empty if all is well or there is none."""
+        """Where a client's packet that matches `rule` goes; empty if that is right or no such packet exists."""
         source, target = _selector(rule, "FRA_SRC", "src_len"), _selector(rule, "FRA_DST", "dst_len")
         if not source.overlaps(self._network) or any(target.subnet_of(net) for net in self._off_limits):
             return ""
@@ -352,7 +353,7 @@ class Rules:
         return await self._misrouted(route, _inside(smaller), _inside(target) if target.prefixlen else _SOMEWHERE)
 
     async def _misrouted(self, route: AsyncIPRoute, source: str, target: str) -> str:
-        """Where a client's packet would go if not out on the WAN; empty if all is well or a link is missing."""
+        """Where a client's packet would go instead of the WAN; empty if it goes to the WAN or a link is missing."""
         private, public = index_of(self._private), index_of(self._public)
         if private is None or public is None:
             return ""
@@ -374,7 +375,7 @@ class Rules:
 
 
 class Guard:
-    """The egress filter of the rendered guard.tc stands on the public interface."""
+    """Keeps the egress filter of the rendered guard.tc on the public interface."""
 
     noticed: ClassVar[bool] = True
 
@@ -384,7 +385,7 @@ class Guard:
         self._program = _BYTECODE.search(text)
 
     async def findings(self) -> list[Finding]:
-        """One, if the filter is missing or has another program."""
+        """One finding if the filter is missing or has a different program."""
         if index_of(self._public) is None or self._program is None:
             return []
         try:
@@ -406,7 +407,7 @@ class Guard:
 
 
 def _lost_rules(family: int, rules: list[Any]) -> list[Finding]:
-    """What is missing of the rules by which local addresses are known, and the main table is asked."""
+    """The missing ones of the kernel's rules for the local and the main table."""
     tables = {m.get_attr("FRA_TABLE") for m in rules}
     own = ((TABLE_LOCAL, "local", 0), (_TABLE_MAIN, "main", _MAIN_RULE))
     return [_no_rule(family, *one) for one in own if one[0] not in tables]
@@ -422,7 +423,7 @@ def _no_rule(family: int, table: int, name: str, priority: int) -> Finding:
 
 
 def _stands(file: RenderedFile) -> bool:
-    # Bytes: what somebody else wrote there need not be text at all.
+    # Read bytes, because another program may have written something that is not text.
     try:
         with open(file.path, "rb", buffering=0) as stream:  # noqa: PTH123 - all files every two seconds: half of pathlib's time
             return stream.read() == file.text.encode()
@@ -435,7 +436,7 @@ def _place(interface: str, own: IPv4Interface | IPv6Interface) -> str:
 
 
 def _recorded_hops(record: Path, interface: str) -> dict[int, str]:
-    """What an earlier agent of this boot knew of the default routes on `interface`."""
+    """The default routes on `interface` that an earlier agent of this boot has saved."""
     try:
         known = json.loads(read_if_there(record) or "{}").get(interface, {})
         return {int(family): str(hop) for family, hop in known.items()}
@@ -455,8 +456,8 @@ def _address(message: Any) -> tuple[int, str, int]:
 
 
 def _selector(rule: Any, attribute: str, length: str) -> IPv4Network:
-    """The addresses that a rule is for; one that names none is for all."""
-    # The kernel keeps what was typed: `ip rule add from 10.0.0.5/24` has host bits.
+    """The addresses that a rule matches; all if it names none."""
+    # The kernel keeps host bits as typed, as in `ip rule add from 10.0.0.5/24`.
     return IPv4Network((rule.get_attr(attribute) or 0, rule[length]), strict=False)
 
 
@@ -469,7 +470,7 @@ def _is_relay(message: Any) -> bool:
 
 
 def _left(route: Any) -> float:
-    """Seconds that a route is still used for; endless for most."""
+    """Seconds for which a route will still be used; infinite for most."""
     ticks = (route.get_attr("RTA_CACHEINFO") or {}).get("rta_expires", 0)
     return float(ticks) / _TICKS if ticks else math.inf
 

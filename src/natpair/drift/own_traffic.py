@@ -1,7 +1,7 @@
-"""How a node's own packets go: from which address, by which link, to which MAC; and whose addresses it has.
+"""Keeps the node's own packets on the right path (source address, link, MAC), and removes addresses of others.
 
-The daemons that speak to the peer leave the choice to the kernel (conntrackd's sending socket is bound to nothing), and
-the peer believes nobody but the node's own address.
+The daemons leave the choice of the source address to the kernel (conntrackd's sending socket is not bound), and
+the peer accepts only the node's own address.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _UNICAST, _LOCAL = 1, 2
 _PROTO_KERNEL = 2
 _SCOPE_LINK, _SCOPE_HOST = 253, 254
 _FIB_MATCH = 0x2000
-"""RTM_F_FIB_MATCH: answer with the entry of the table, not with the way made of it."""
+"""RTM_F_FIB_MATCH: answer with the routing table's entry, not with the resolved route."""
 _PINNED = 0x80 | 0x40
-"""NUD_PERMANENT and NUD_NOARP: nobody asks, whatever the wire says."""
+"""NUD_PERMANENT and NUD_NOARP: the kernel sends no ARP request for such an entry."""
 _PERMANENT = 0x80
 
 
 @dataclass(frozen=True, slots=True)
 class _Link:
-    """One interface, the node's own address there, and whom of the pair it reaches by it."""
+    """One interface, the node's own address there, and the peer's address that it reaches."""
 
     interface: str
     own: IPv4Interface
@@ -43,15 +43,15 @@ class _Link:
 
     @property
     def network(self) -> str:
-        """The network at the link."""
+        """The network of the link."""
         return str(self.own.network)
 
 
 class Ways:
-    """The pair's own packets leave by the right link and from the node's own address.
+    """Makes the node's packets to its peer leave by the right link and from its own address.
 
-    While the own address is away from the private interface so is the kernel's route to the clients. A spare route
-    with a high metric stands in for it: not one client's packet is lost meanwhile.
+    If the own address is missing on the private interface, so is the kernel's route to the clients. A spare route
+    with a high metric replaces it, so that no client's packet is lost meanwhile.
     """
 
     noticed: ClassVar[bool] = True
@@ -66,7 +66,7 @@ class Ways:
         self._laid = False
 
     async def findings(self) -> list[Finding]:
-        """What misroutes the pair's own packets; nothing is asked of a link that is missing or down."""
+        """What misroutes the packets to the peer. A link that is missing or down is not checked."""
         found: list[Finding] = []
         async with rtnetlink() as route:
             listed = [m async for m in await route.get_routes(family=socket.AF_INET, table=_TABLE_MAIN)]
@@ -91,7 +91,7 @@ class Ways:
         answer = await _ask(route, str(link.peer))
         out = answer.get_attr("RTA_OIF") if answer is not None else None
         source = answer.get_attr("RTA_PREFSRC") if answer is not None else None
-        # On the public side every socket of ours is bound to its address.
+        # On the public side each of our sockets is bound to its address.
         if out == index and (source == own or link is self._public):
             return found
         match = await _ask(route, str(link.peer), flags=_FIB_MATCH) or best(listed, link.peer)
@@ -107,14 +107,16 @@ class Ways:
         if self._only_look:
             return found
         if not right and not self._laid:
-            # The first one is no repair: nobody has taken it away.
+            # Adding it for the first time is no repair, because nobody has removed it.
             await _lay_spare(link, index)
             right = [link]
         self._laid = True
         return found if right else [*found, _no_spare(link, index)]
 
     async def _six(self, route: AsyncIPRoute) -> list[Finding]:
-        """The route servers are reached on the public interface, and the node's own IPv6 address is local."""
+        """Checks that the route servers are reached on the public interface and that the node's own IPv6 address is
+        local.
+        """
         index, own = index_of(self._public.interface), str(self._own6)
         if not await _holds(route, own):
             return []
@@ -146,7 +148,7 @@ async def _is_local(route: AsyncIPRoute, address: str) -> bool:
 
 
 async def _ask(route: AsyncIPRoute, target: str, *, flags: int = 0) -> Any:
-    """What the kernel does with a packet of our own to `target`; None if it has no way."""
+    """What the kernel does with a packet of ours to `target`; None if it has no route."""
     family = socket.AF_INET6 if ":" in target else socket.AF_INET
     try:
         (answer,) = await route.route("get", dst=target, family=family, flags=flags)
@@ -184,7 +186,7 @@ def _kernels_own(link: _Link) -> dict[str, Any]:
 
 
 def _misrouted(link: _Link, match: Any, found: str) -> Finding:
-    """Packets to the peer take another way: by the link's own route with another source, or by a foreign one."""
+    """Packets to the peer take a wrong path: the link's own route with another source, or another tool's route."""
     wrong = Wrong(f"way to {link.peer}", found, f"from {link.own.ip} on {link.interface}")
     if match is None:
         return Finding(wrong, None)
@@ -199,7 +201,7 @@ def _misrouted(link: _Link, match: Any, found: str) -> Finding:
             else:
                 await route.route("del", dst=_dst(match), scope=match["scope"], **same)
 
-    # What is for more than the link's own network is somebody's doing with other aims: named, not removed.
+    # A route for more than the link's own network serves another purpose. It is reported, not removed.
     return Finding(wrong, repair if match["dst_len"] >= link.own.network.prefixlen else None)
 
 
@@ -215,16 +217,16 @@ def _led_away(server: str, match: Any, interface: str) -> Finding:
 
     out = match.get_attr("RTA_OIF")
     found = f"{target} on {interface_named(out)}" if out and match["type"] == _UNICAST else f"{target} is no way"
-    # A route to this very network of the provider is in our way; one for more of the world serves other ends as well,
-    # unless it is a default route that was learnt from a link where no router of ours is.
+    # A route to exactly the provider's network is removed. A wider one serves other purposes as well, unless it is a
+    # default route that was learnt from a router advertisement on a wrong link.
     ours = match["dst_len"] >= _PROVIDERS or (match["dst_len"] == 0 and match["proto"] in _LEARNT)
     return Finding(Wrong(f"way to {server}", found, f"on {interface}"), repair if ours else None)
 
 
 _PROVIDERS = 32
-"""Prefix length of the provider's network in which the route servers are."""
+"""Prefix length of the provider's network that has the route servers."""
 _LEARNT = frozenset({2, 9})
-"""RTPROT_KERNEL and RTPROT_RA: what the kernel made of a router advertisement."""
+"""RTPROT_KERNEL and RTPROT_RA: routes that the kernel made from a router advertisement."""
 
 
 def _no_spare(link: _Link, index: int | None) -> Finding:
@@ -248,10 +250,10 @@ def _no_longer_spare(message: Any) -> Finding:
 
 
 class Strangers:
-    """Addresses of the pair that this node must not have: its peer's, and the VIP where or when it is not elected.
+    """Removes addresses that this node must not have: its peer's, and the VIP on a wrong interface or without the role.
 
-    `may_hold` says whether the node is or becomes active. A VIP is checked at the second look: Keepalived takes it
-    a moment before it says so.
+    `may_hold` says whether the node is or becomes active. A VIP counts only at the second check, because Keepalived
+    takes it a moment before it says so.
     """
 
     noticed: ClassVar[bool] = True
@@ -294,7 +296,9 @@ def _stranger(entry: tuple[int, str, int], wanted: str, *, certain: bool = True)
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """What the agent knows of MACs: those that answer for `gateway`, the peer's, and whether any BGP session stands."""
+    """The MACs that the agent knows: those that answer for `gateway`, and the peer's. `bgp`: any session is
+    Established.
+    """
 
     gateway: str = ""
     gateway_macs: frozenset[str] = frozenset()
@@ -303,10 +307,11 @@ class Wire:
 
 
 class Neighbours:
-    """The next hops have the MAC that answers for them, and the peer the one that it names itself.
+    """Keeps the neighbour entries right: the next hops with the MAC that answers for them, the peer with the one it
+    reports.
 
-    Notices of neighbours would come in floods: three entries are asked for at each look instead. What the kernel
-    learnt about the IPv6 next hop it also unlearns; only a pinned entry counts there, and only while no session stands.
+    Neighbour notices would come in floods, so three entries are read at each check instead. What the kernel
+    learns about the IPv6 next hop expires by itself. There only a pinned entry counts, and only without a BGP session.
     """
 
     noticed: ClassVar[bool] = False
@@ -319,7 +324,7 @@ class Neighbours:
         self._wire = wire
 
     async def findings(self) -> list[Finding]:
-        """Entries that lead to another MAC than the right one."""
+        """Entries with a wrong MAC."""
         wire = self._wire()
         found: list[Finding] = []
         async with rtnetlink() as route:
@@ -342,7 +347,7 @@ class Neighbours:
 
 
 async def _neighbour(route: AsyncIPRoute, address: str, index: int | None) -> tuple[str, int]:
-    """MAC and state of one neighbour; nothing and 0 if the kernel knows none."""
+    """MAC and state of one neighbour; an empty MAC and 0 if the kernel knows none."""
     if index is None:
         return "", 0
     try:

@@ -1,4 +1,4 @@
-"""What is not as the files say, for `natpair diff`: the agent's own findings, and what only a comparison tells."""
+"""What differs from the rendered files, for `natpair diff`: the agent's findings, and those of a direct comparison."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from natpair.system import machine, nft
 
 
 def drift(kinds: Sequence[Kept], node: Node, config_hash: str, status: Status | None) -> list[Wrong]:
-    """Everything that differs on this machine; `status` is what the agent says, None without an agent."""
+    """Everything that differs on this machine. `status` is the agent's status, None without an agent."""
     missing = sorted({node.private_interface, node.public_interface} - set(machine.interfaces()))
     return [
         *(Wrong(f"interface {name}", "does not exist on this machine", "there") for name in missing),
@@ -30,7 +30,7 @@ def drift(kinds: Sequence[Kept], node: Node, config_hash: str, status: Status | 
 
 
 async def looked(kinds: Sequence[Kept]) -> list[Wrong]:
-    """What each kind finds; none of it is repaired."""
+    """What each kind finds. Nothing is repaired."""
     found: list[Wrong] = []
     for kind in kinds:
         try:

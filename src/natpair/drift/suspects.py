@@ -1,4 +1,4 @@
-"""Who is known to change a machine's network behind others' backs, and runs here: a hint, never a proof."""
+"""Programs known to change a machine's network configuration that run here: a hint at a cause, not a proof."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ KNOWN = frozenset(
 
 
 def running(proc: Path = Path("/proc")) -> tuple[str, ...]:
-    """The known names among the processes of this machine, but for our own children, sorted."""
+    """The known names among this machine's processes, without our own children, sorted."""
     found = set()
     for comm in proc.glob("[0-9]*/comm"):
         try:
@@ -51,7 +51,7 @@ def running(proc: Path = Path("/proc")) -> tuple[str, ...]:
 
 
 def _told(file: Path) -> str:
-    # A name is any bytes, and the kernel's cut at 15 of them may fall inside a character.
+    # A name may be any bytes, and the kernel cuts it at 15 bytes, possibly inside a character.
     return file.read_text(encoding="utf-8", errors="replace")
 
 
