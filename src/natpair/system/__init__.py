@@ -1,1 +1,1 @@
-"""Effects: one adapter per outside thing. Adapters do as told and report; they decide nothing."""
+"""Effects: one adapter for each daemon or kernel interface. Adapters act and report; they decide nothing."""

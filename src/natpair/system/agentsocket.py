@@ -1,4 +1,4 @@
-"""Asking an agent, by its control socket: HTTP and JSON on a unix socket. Nobody else speaks to it.
+"""Requests to an agent over its control socket: HTTP and JSON on a unix socket. No other module uses that socket.
 
 Standard library only, and without http.client, which takes longer to import than all the rest of `natpair status`.
 """
@@ -16,9 +16,9 @@ from natpair.core.paths import AGENT_SOCKET
 from natpair.core.status import Status, parse
 
 SECONDS = 3.0
-"""So long the status is waited for."""
+"""Seconds to wait for the status."""
 ORDER_SECONDS = 25.0
-"""So long an order is waited for: an agent answers when it is carried out, or refused after some 20 s."""
+"""Seconds to wait for a command. The agent answers when it is done, or refuses after some 20 s."""
 
 _OK = 200
 _CODE = re.compile(rb"HTTP/1\.[01] (\d{3})\b")
@@ -26,7 +26,7 @@ _CODE = re.compile(rb"HTTP/1\.[01] (\d{3})\b")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of an order: carried out or refused, why, and what to do about it."""
+    """The result of a command: whether it was done, why not, and how to fix that."""
 
     ok: bool
     message: str
@@ -34,12 +34,12 @@ class Answer:
 
 
 def status(*, timeout: float = SECONDS, socket_path: Path = Path(AGENT_SOCKET)) -> Status:
-    """What the agent says of its node; OSError or ValueError if there is no agent or no sensible answer."""
+    """The agent's status. OSError or ValueError if there is no agent or its answer is unreadable."""
     return parse(status_document(timeout=timeout, socket_path=socket_path))
 
 
 def status_or_none(*, timeout: float = SECONDS, socket_path: Path = Path(AGENT_SOCKET)) -> Status | None:
-    """What the agent says of its node; None if it says nothing."""
+    """The agent's status; None if there is no answer."""
     try:
         return status(timeout=timeout, socket_path=socket_path)
     except (OSError, ValueError):
@@ -57,7 +57,7 @@ def status_document(*, timeout: float = SECONDS, socket_path: Path = Path(AGENT_
 def order(
     verb: str, *, force: bool = False, timeout: float = ORDER_SECONDS, socket_path: Path = Path(AGENT_SOCKET)
 ) -> Answer:
-    """Tell the agent to do something, such as `switchover`; OSError or ValueError as for `status`."""
+    """Send the agent a command such as `switchover`. OSError or ValueError as for `status`."""
     code, answer = _ask("POST", f"/v1/{verb}", {"force": force}, timeout, socket_path)
     if not isinstance(answer, dict):
         raise ValueError(f"the agent answers {verb} with {answer!r}")

@@ -1,6 +1,6 @@
-"""ARP on one interface (RFC 826): who is there, is this one still there, and the VIP is here (RFC 5944 4.6).
+"""ARP on one interface (RFC 826): requests, replies, and gratuitous ARP for the VIP (RFC 5944 4.6).
 
-And, as RFC 5227 says: may an address be put on an interface, or has somebody else got it?
+Also the probe of RFC 5227: whether another machine already has an address.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from natpair.system import links
 
 PROBES = 3
 PROBE_SECONDS = 0.5
-"""Shorter than RFC 5227's 1 to 2 s: those are for links slower than a VLAN."""
+"""Seconds. Shorter than RFC 5227's 1 to 2 s, which are for links slower than a VLAN."""
 _BUFFER_BYTES = 64 * 1024
 _QUEUE = 512
-"""Frames read in one go: more than a socket's default buffer holds, and an end for a flood as fast as our reading."""
+"""Frames read at once: more than a socket's default buffer holds, and a limit if a flood is as fast as our reading."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """An ARP frame's sender; `reply` if it answered somebody."""
+    """An ARP frame's sender; `reply` if the frame is a reply."""
 
     address: IPv4Address
     mac: bytes
@@ -40,7 +40,7 @@ class ArpPort:
     def __init__(self, interface: str, address: IPv4Address) -> None:
         self._interface = interface
         self._address = address
-        # Before the socket: an interface that changes in between is then seen to have changed.
+        # Read before the socket is opened, so that a change in between is noticed.
         found = links.identity(interface)
         if found is None:
             raise OSError(errno.ENODEV, f"there is no {interface}")
@@ -49,7 +49,7 @@ class ArpPort:
         self.socket = socket.socket(
             socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.htons(packets.ETH_ARP)
         )
-        # Small: in a flood nobody reads for a while, and what is then read first should not be old.
+        # A small buffer: in a flood the socket is not read for a while, and the frames read next should not be old.
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
         try:
             self.socket.bind((interface, packets.ETH_ARP))
@@ -59,11 +59,11 @@ class ArpPort:
 
     @property
     def stale(self) -> bool:
-        """The interface of this name is another one by now, or has another MAC, or is gone."""
+        """True if the interface was replaced, has another MAC, or is gone."""
         return links.identity(self._interface) != self._identity
 
     def ask(self, targets: Iterable[IPv4Address]) -> None:
-        """Broadcast a request for each target; a link that is down loses them, as it would any frame."""
+        """Broadcast a request for each target. A link that is down loses them."""
         for target in targets:
             self._send(packets.ARP_REQUEST, self._address, target)
 
@@ -72,7 +72,7 @@ class ArpPort:
         self._send(packets.ARP_REQUEST, IPv4Address(0), address)
 
     def claim(self, vip: IPv4Address) -> None:
-        """Tell everybody that the VIP is here: a gratuitous request and a gratuitous reply."""
+        """Announce the VIP at this node: a gratuitous request and a gratuitous reply."""
         self._send(packets.ARP_REQUEST, vip, vip)
         self._send(packets.ARP_REPLY, vip, vip, packets.BROADCAST)
 
@@ -81,7 +81,7 @@ class ArpPort:
             self.socket.send(packets.arp(self.mac, operation, sender, target, target_mac))
 
     def heard(self) -> list[Heard]:
-        """The senders heard since the last call, ourselves excepted; of a flood, what the queue held."""
+        """The senders heard since the last call, except this node. In a flood only what the queue held."""
         frames: list[Heard] = []
         with contextlib.suppress(OSError):
             for _ in range(_QUEUE):
@@ -90,7 +90,7 @@ class ArpPort:
         return frames
 
     def close(self) -> None:
-        """Give the socket back."""
+        """Close the socket."""
         self.socket.close()
 
 
@@ -104,7 +104,7 @@ def parse(frame: bytes) -> Heard | None:
 
 
 def in_use_by(interface: str, own: IPv4Interface | IPv6Interface) -> str:
-    """Who has `own` on the link of `interface`, as a MAC or in words; empty if nobody answers.
+    """The machine that has `own` on the link of `interface`, as a MAC or in words; empty if none answers.
 
     IPv6 is left to the kernel's own duplicate address detection (RFC 4862) when the address is put there.
     """

@@ -22,13 +22,15 @@ async def command(text: str, *, socket: str = paths.BIRD_CTL) -> list[str]:
 
 
 async def ask(*texts: str, socket: str = paths.BIRD_CTL, seconds: float = _SECONDS) -> list[list[str]]:
-    """One reply for each command, all on one connection: making one costs more than a question. Fails as `command`."""
+    """One reply for each command, all on one connection, because connecting costs more than a command. Fails as
+    `command`.
+    """
     replies: list[list[str]] = []
     try:
         async with asyncio.timeout(seconds):
             reader, writer = await asyncio.open_unix_connection(socket)
             try:
-                # At once: each turn of waiting for a reply before the next question costs more than the question.
+                # Send all at once: waiting for each reply before the next command costs more than the command.
                 writer.write("".join(f"{text}\n" for text in texts).encode())
                 await _reply(reader)
                 for text in texts:
@@ -57,18 +59,18 @@ async def _reply(reader: asyncio.StreamReader) -> tuple[int, list[str]]:
 
 
 async def announce(role_text: str, *, role_file: str = paths.BIRD_ROLE) -> None:
-    """Put `role_text` in the place of the role file and let BIRD read it: one UPDATE, no withdrawal."""
+    """Replace the role file by `role_text` and reload BIRD: one UPDATE, no withdrawal."""
     write_atomic(Path(role_file), role_text, sync=False)  # in /run, where it says standby again after a boot
     await command("configure")
 
 
 async def announced() -> Announcement | None:
-    """The role BIRD's running configuration holds, asked from BIRD itself; None if it has none."""
+    """The role in BIRD's running configuration, as BIRD reports it; None if it has none."""
     return _announcement(*await ask("eval COMM", "eval MED"))
 
 
 async def plain_sessions() -> tuple[str, ...]:
-    """The sessions that are Established with a neighbour that lacks RFC 8950, by name."""
+    """The names of Established sessions whose neighbour does not support RFC 8950."""
     return _without_extended_next_hop((await ask("show protocols all"))[0])
 
 
@@ -94,7 +96,7 @@ async def sessions() -> tuple[int, int]:
 
 
 async def reading(*, seconds: float = _SECONDS) -> tuple[tuple[int, int], Announcement | None]:
-    """`sessions` and `announced` at once, for those who ask again and again; waits for `seconds`."""
+    """`sessions` and `announced` in one call, for periodic checks. Waits for `seconds`."""
     protocols, community, med = await ask("show protocols", "eval COMM", "eval MED", seconds=seconds)
     return _counted(protocols), _announcement(community, med)
 

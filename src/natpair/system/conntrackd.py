@@ -54,7 +54,7 @@ async def job(which: ConntrackJob) -> None:
 
 
 def started_within(seconds: float, socket: str = paths.CONNTRACKD_CTL) -> bool:
-    """conntrackd was started that lately, to go by the age of its control socket."""
+    """True if conntrackd was started within that time, from the age of its control socket."""
     try:
         return time.time() - Path(socket).stat().st_ctime < seconds
     except OSError:
@@ -62,7 +62,7 @@ def started_within(seconds: float, socket: str = paths.CONNTRACKD_CTL) -> bool:
 
 
 def incarnation(socket: str = paths.CONNTRACKD_CTL) -> int:
-    """A number that changes when conntrackd is started anew; 0 while it is not running."""
+    """A number that changes when conntrackd is restarted; 0 while it is not running."""
     try:
         status = os.stat(socket)  # noqa: PTH116 - twice a second: pathlib costs more than the call
     except OSError:

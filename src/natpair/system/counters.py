@@ -1,7 +1,7 @@
 """The named counters of table ip natpair, straight from the kernel: one netlink dump, some 20 us and no process.
 
-`nft -j list counters` says the same for a process of 15 ms, and pyroute2 knows no dump of stateful objects. What goes
-over the wire is linux/netfilter/nf_tables.h: NFT_MSG_GETOBJ with a table and a type.
+`nft -j list counters` gives the same but needs a process of 15 ms, and pyroute2 cannot dump stateful objects. The
+message is defined in linux/netfilter/nf_tables.h: NFT_MSG_GETOBJ with a table and a type.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def read(table: str = "natpair") -> dict[str, int]:
 
 
 def read_one(name: str, table: str = "natpair") -> int:
-    """Packets of one counter, for a sixth of the time. OSError if there is none."""
+    """Packets of one counter, in a sixth of the time. OSError if there is none."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER) as netlink:
         netlink.settimeout(_SECONDS)
         netlink.send(_question(table, _REQUEST, name))

@@ -1,4 +1,4 @@
-"""A running process, held by its descriptor: a number may be another process's by the time it is used."""
+"""A running process, held by its descriptor (pidfd), because its PID may belong to another process when it is used."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 from natpair.system.files import read_small
 
 _NAME_BYTES = 15
-"""The kernel cuts names there."""
+"""The kernel cuts process names at this length."""
 
 
 class Process:
-    """One process, and never another one that got its number later. `close` it when done."""
+    """One process, never a later one with the same PID. `close` it when done."""
 
     def __init__(self, pid: int) -> None:
         """OSError if there is no such process."""
@@ -24,7 +24,7 @@ class Process:
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended yet."""
+        """True if it is still running."""
         return not select.select([self.fd], [], [], 0)[0]
 
     def send(self, number: signal.Signals | int) -> None:
@@ -32,17 +32,17 @@ class Process:
         signal.pidfd_send_signal(self.fd, number)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the descriptor."""
         os.close(self.fd)
 
 
 def named(pid_file: str, name: str) -> Process | None:
-    """The process whose number stands in `pid_file`, if it is called `name`: a file that a crash left names anybody."""
+    """The process of `pid_file`, if it is called `name`. A file left by a crash may name any other process."""
     try:
         held = Process(int(read_small(pid_file)))
     except (OSError, ValueError, OverflowError):
         return None
-    # Looked at after it is held: the name is that of the process that gets the signal.
+    # Read after the descriptor is open, so that the name belongs to the process that gets the signal.
     if name_of(held.pid) == name[:_NAME_BYTES]:
         return held
     held.close()
@@ -60,7 +60,7 @@ def of_name(name: str, proc: Path = Path("/proc")) -> Process | None:
 
 
 def name_of(pid: int, proc: Path = Path("/proc")) -> str:
-    """What the kernel calls process `pid`; empty if there is none."""
+    """The kernel's name of process `pid`; empty if there is none."""
     try:
         return read_small(str(proc / str(pid) / "comm")).strip()
     except (OSError, UnicodeDecodeError):

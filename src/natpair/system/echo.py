@@ -1,7 +1,7 @@
-"""Echo requests (RFC 792) from an address that need not be local, and what comes back for it.
+"""Echo requests (RFC 792) from an address that need not be local, and their answers.
 
-A packet socket: what it sends passes no ruleset and leaves no flow behind, and it hears replies for a FIP, which the
-ruleset drops, by whichever interface they come. The kernel hands it only what belongs to our own requests.
+It uses a packet socket. Its packets pass no ruleset and create no flow, and it receives replies for a FIP, which the
+ruleset drops, on any interface. The kernel passes on only answers to our own requests.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LOAD_HALF, _EQUAL, _ANY_BIT, _JUMP, _RETURN = 0x28, 0x15, 0x45, 0x05, 0x06
 
 
 class Kind(IntEnum):
-    """ICMP types that concern us."""
+    """The ICMP types that are used."""
 
     REPLY = 0
     UNREACHABLE = 3
@@ -39,7 +39,7 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Something came back: `sender` answered a request of `asker` to `target`; REQUEST: our own one, routed to us."""
+    """An answer: `sender` answered a request of `asker` to `target`. REQUEST: our own request, routed back to us."""
 
     kind: Kind
     code: int
@@ -49,7 +49,9 @@ class Answer:
 
 
 def _program(number: int) -> list[tuple[int, int, int, int]]:
-    """Classic BPF: ICMP of the four types, no fragment, with our identifier, be it in the packet that failed."""
+    """A classic BPF filter: ICMP of the four types, no fragment, with our identifier, or with it in the
+    quoted packet.
+    """
     return [
         (_LOAD_BYTE, 0, 0, 9),
         (_EQUAL, 0, 13, socket.IPPROTO_ICMP),
@@ -71,7 +73,7 @@ def _program(number: int) -> list[tuple[int, int, int, int]]:
 
 
 class EchoPort:
-    """Sends on `interface`, hears on all. OSError if there is no permission."""
+    """Sends on `interface`, receives on all. OSError without permission."""
 
     def __init__(self, interface: str) -> None:
         self._interface = interface
@@ -93,14 +95,14 @@ class EchoPort:
         )
 
     def ask(self, asker: IPv4Address, target: IPv4Address, next_hop: bytes, ttl: int = _TTL) -> None:
-        """One echo request by way of the MAC `next_hop`; a link that is down or gone loses it."""
+        """Send one echo request to the MAC `next_hop`. A link that is down or gone loses it."""
         self._count = (self._count + 1) & 0xFFFF
         data = request(asker, target, self._number, self._count, self._token, ttl)
         with contextlib.suppress(OSError):
             self.socket.sendto(data, (self._interface, packets.ETH_IPV4, 0, 0, next_hop))
 
     def heard(self) -> list[Answer]:
-        """What came back since the last call."""
+        """The answers since the last call."""
         found: list[Answer] = []
         with contextlib.suppress(OSError):
             for _ in range(_QUEUE):
@@ -110,7 +112,7 @@ class EchoPort:
         return found
 
     def close(self) -> None:
-        """Give the socket back."""
+        """Close the socket."""
         self.socket.close()
 
 

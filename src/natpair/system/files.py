@@ -1,4 +1,4 @@
-"""Files that are either the old or the new, never half: temporary file beside it, fsync, rename.
+"""Replaces files atomically: a temporary file beside it, fsync, rename. A reader sees the old or the new file.
 
 `Replacement` does that for a whole set of files at once, with a journal, so that an interrupted set is
 finished or rolled back the next time.
@@ -47,7 +47,9 @@ def read_if_there(path: Path) -> str | None:
 
 
 def read_small(path: str) -> str:
-    """One of the kernel's small files, in three system calls: pathlib costs thrice that, some are read all the time."""
+    """The text of a small kernel file, in three system calls. pathlib takes three times as long, and some are read
+    often.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.read(descriptor, _SMALL_BYTES).decode()
@@ -64,10 +66,10 @@ def read_number(path: str) -> int:
 
 
 def probe(path: Path) -> None:
-    """Write one block of `path` and wait until the disk has it: takes as long as the disk takes. OSError if refused."""
+    """Write one block of `path` and wait until it is on disk, however long that takes. OSError if the disk refuses."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        # In place: nothing is allocated, and no file grows.
+        # Written in place, so that nothing is allocated and no file grows.
         os.pwrite(descriptor, b"natpair writes this to see that the disk answers\n", 0)
         os.fdatasync(descriptor)
     finally:
@@ -75,7 +77,7 @@ def probe(path: Path) -> None:
 
 
 def _write(path: Path, text: str, mode: int, *, sync: bool) -> None:
-    # A leftover of an interrupted run is replaced; O_EXCL then never follows somebody's link.
+    # A leftover of an interrupted run is replaced. O_EXCL makes sure that no symbolic link is followed.
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
@@ -88,7 +90,7 @@ def _write(path: Path, text: str, mode: int, *, sync: bool) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One file to put in place, or to take away (`text` None)."""
+    """One file to write, or to delete (`text` None)."""
 
     path: Path
     text: str | None
@@ -97,9 +99,9 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """A set of changes that is put in place as a whole.
+    """A set of file changes that takes effect as a whole.
 
-    `stage` writes everything aside, `commit` renames, `close` ends it; `rollback` brings the previous files back
+    `stage` writes temporary files, `commit` renames them, `close` ends it; `rollback` restores the previous files
     at any point in between. The journal lets a later run do the same after a kill or a power cut.
     """
 
@@ -107,7 +109,7 @@ class Replacement:
     journal: Path
 
     def stage(self) -> None:
-        """Copy what stands there, open the journal, write every new file beside its place."""
+        """Copy the present files, open the journal, and write every new file beside its place."""
         existed = {change.path: change.path.exists() for change in self.changes}
         for change in self.changes:
             change.path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,11 +133,11 @@ class Replacement:
         _sync_folders(change.path for change in self.changes)
 
     def rollback(self) -> None:
-        """Bring the previous files back, and take away those that did not exist before."""
+        """Restore the previous files, and delete those that did not exist before."""
         recover(self.journal)
 
     def close(self) -> None:
-        """The set is complete: nothing to undo any more."""
+        """End the set. It can no longer be undone."""
         self.journal.unlink(missing_ok=True)
         sync_folder(self.journal.parent)
         for change in self.changes:
@@ -153,9 +155,9 @@ def previous(path: Path) -> Path:
 
 
 def recover(journal: Path) -> tuple[Path, ...]:
-    """Undo what an unfinished set has done; the files concerned, none if the last run ended properly.
+    """Undo an unfinished set. Returns its files; none if the last run ended properly.
 
-    May be interrupted and done again: the journal goes last.
+    It may be interrupted and run again, because the journal is deleted last.
     """
     existed = _read_journal(journal)
     for path, was_there in existed.items():

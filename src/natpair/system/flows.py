@@ -1,6 +1,6 @@
 """The kernel's flows: samples and single questions by netlink (pyroute2), the whole table by `conntrack`.
 
-A dump is walked in the order of the kernel's hash table and ended early. The hash has a secret of its own at each
+A dump follows the order of the kernel's hash table and is ended early. The hash has a new secret at each
 boot, so the flows of its first buckets are a fair sample of all, for the price of a few of them: 6 ms for 64. To list
 all of 10,000 takes `conntrack -L` 0.2 s, and netlink in Python 3.2 s (on two busy cores).
 """
@@ -30,7 +30,7 @@ _TCP_ESTABLISHED = 3
 _SEEN_REPLY = 0x2
 _SRC_NAT = 0x10
 _LOOKED_AT_MOST = 8
-"""Times the sample's size: how many flows of other kinds are passed over in search of clients' ones."""
+"""Multiple of the sample's size: how many other flows are skipped in search of clients' flows."""
 
 _ORIGINAL_IP = ("CTA_TUPLE_ORIG", "CTA_TUPLE_IP")
 _REPLY_IP = ("CTA_TUPLE_REPLY", "CTA_TUPLE_IP")
@@ -81,7 +81,7 @@ async def answered_destinations(most: int, fips: Container[IPv4Address]) -> tupl
 async def untranslated(most: int, clients: IPv4Network) -> tuple[IPv4Address, ...]:
     """At most `most` of `clients` that have a flow without translation and without an answer; OSError as above.
 
-    The kernel picks them out of the table (CTA_STATUS). It lets nobody translate a flow that has begun without.
+    The kernel selects them (CTA_STATUS). A flow that began without translation cannot be translated later.
     """
     found: dict[IPv4Address, None] = {}
     async with aclosing(_dump(status=0, status_mask=_SEEN_REPLY | _SRC_NAT)) as messages:
@@ -171,7 +171,7 @@ def parse(listing: str) -> Iterator[LiveFlow]:
 
 
 async def contradicting() -> tuple[IPv4Address, ...]:
-    """To which addresses replies would go for the clients' flows that the leak guard lately stopped."""
+    """The addresses to which replies would go for the clients' flows that the leak guard recently dropped."""
     done = await arun(["nft", "-j", "list", "set", "ip", "natpair", "misrouted"], timeout=_SECONDS)
     sets = (entry["set"] for entry in json.loads(done.stdout)["nftables"] if "set" in entry)
     found = (element for each in sets for element in each.get("elem", ()))

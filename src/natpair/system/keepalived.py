@@ -1,4 +1,4 @@
-"""Keepalived: its notify FIFO tells a new role at once, its JSON dump tells the present one when asked."""
+"""Keepalived: its notify FIFO reports a new role at once, and its JSON dump shows the current one on request."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _POLL_SECONDS = 0.005
 
 
 def parse_notify(line: str) -> VrrpRole | None:
-    """The role in one FIFO line; None for a line that says nothing of a role."""
+    """The role in one FIFO line; None for a line without a role."""
     match = _LINE.match(line.strip())
     return _ROLES.get(match["state"]) if match else None
 
@@ -50,10 +50,10 @@ class NotifyFifo:
         self.fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self._rest = b""
         self.lines = 0
-        """Lines with a role that have come in."""
+        """The number of lines with a role so far."""
 
     def listen(self, on_role: Callable[[VrrpRole], None]) -> None:
-        """Have the running loop call `on_role` for each role from now on; what is in the FIFO already is history."""
+        """Have the running loop call `on_role` for each role from now on. Older lines in the FIFO are discarded."""
         self.roles()
         asyncio.get_running_loop().add_reader(self.fd, self._read, on_role)
 
@@ -63,7 +63,7 @@ class NotifyFifo:
             on_role(role)
 
     def roles(self) -> list[VrrpRole]:
-        """All roles that came in since the last call, oldest first."""
+        """All roles since the last call, oldest first."""
         with contextlib.suppress(BlockingIOError):
             while chunk := os.read(self.fd, 65536):
                 self._rest += chunk
@@ -72,13 +72,13 @@ class NotifyFifo:
         return [role for role in found if role is not None]
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the FIFO."""
         os.close(self.fd)
 
 
 @dataclass(frozen=True, slots=True)
 class VrrpDump:
-    """One instance in Keepalived's JSON: its role and how many adverts it has ever sent and received."""
+    """One instance in Keepalived's JSON: its role, and how many adverts it has sent and received since its start."""
 
     role: VrrpRole
     adverts_sent: int
@@ -93,7 +93,7 @@ async def dump(pid_file: str = paths.KEEPALIVED_PID, json_file: str = paths.KEEP
         _ask_for_dump(pid_file)
         async with asyncio.timeout(_DUMP_SECONDS):
             while True:
-                # It is renamed into place before it is filled: a new file may still be empty or half there.
+                # Keepalived renames the file into place before it is complete. A new file may be empty or cut off.
                 if _version(path) != before:
                     with contextlib.suppress(ValueError, FileNotFoundError):
                         return parse_dump(path.read_text())
@@ -103,7 +103,7 @@ async def dump(pid_file: str = paths.KEEPALIVED_PID, json_file: str = paths.KEEP
 
 
 def _version(path: Path) -> tuple[int, int]:
-    """Which file stands at `path`; another one after each dump."""
+    """The identity of the file at `path`, which changes with each dump."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -112,7 +112,7 @@ def _version(path: Path) -> tuple[int, int]:
 
 
 def _ask_for_dump(pid_file: str) -> None:
-    # By name, too: the signal ends whoever does not expect it, and a killed Keepalived leaves its pid file.
+    # Check the name, too: the signal kills other programs, and a killed Keepalived leaves its pid file.
     running = daemon.named(pid_file, _NAME)
     if running is None:
         raise ProcessLookupError(errno.ESRCH, "Keepalived is not running")
@@ -123,12 +123,14 @@ def _ask_for_dump(pid_file: str) -> None:
 
 
 def running() -> daemon.Process | None:
-    """Keepalived's main process, held; None while it does not run."""
+    """Keepalived's main process; None while it does not run."""
     return daemon.named(paths.KEEPALIVED_PID, _NAME)
 
 
 def end(main: daemon.Process) -> None:
-    """SIGKILL for Keepalived's main process and its children: either may hang, neither must outlive the other."""
+    """Send SIGKILL to Keepalived's main process and its children. Either may hang, and neither may
+    outlive the other.
+    """
     children: list[int] = []
     with contextlib.suppress(OSError, ValueError):
         children = [int(pid) for pid in Path(f"/proc/{main.pid}/task/{main.pid}/children").read_text().split()]
@@ -151,7 +153,7 @@ def parse_dump(text: str) -> VrrpDump:
 
 
 def write_track(path: str, value: int) -> bool:
-    """Set a track file by rename, which Keepalived's inotify sees at once; False if it held that already."""
+    """Set a track file by rename, which Keepalived's inotify sees at once. False if it had that value already."""
     text = f"{value}\n"
     with contextlib.suppress(FileNotFoundError, UnicodeDecodeError):
         if read_small(path) == text:

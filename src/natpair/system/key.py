@@ -1,4 +1,4 @@
-"""The pair's heartbeat key: read, and checked before somebody relies on it. What is said never shows the key.
+"""Reads and checks the pair's heartbeat key. No message ever shows the key.
 
 It has a module of its own because each thing outside the process has one adapter.
 """
@@ -29,7 +29,7 @@ def read_key(path: str) -> bytes:
 
 
 def key_problems(path: str) -> tuple[Problem, ...]:
-    """What is wrong with the key file of this machine; nobody but its owner may read it, either."""
+    """What is wrong with this machine's key file, which only its owner may read."""
     try:
         read_key(path)
     except ConfigError as error:

@@ -14,11 +14,11 @@ from natpair.system.files import read_small
 from natpair.system.rtnetlink import as_os_error, rtnetlink
 
 RELAY_METRIC = 10
-"""Below the blackhole route's metric: while it exists, packets for a FIP go to the peer."""
+"""Lower than the blackhole route's metric: while a relay route exists, packets for a FIP go to the peer."""
 SPARE_METRIC = 4096
-"""Above all that network managers use: a spare route is for the time in which the real one is missing."""
+"""Higher than any metric of network managers: a spare route is used only while the real one is missing."""
 SPARE_PROTOCOL = 110
-"""By which natpair knows its spare routes again (rtm_protocol; /etc/iproute2/rt_protos gives this number to nobody)."""
+"""Marks natpair's spare routes (rtm_protocol; /etc/iproute2/rt_protos does not assign this number)."""
 _SIOCGIFFLAGS = 0x8913
 _SIOCGIFHWADDR = 0x8927
 _IFF_UP = 0x1
@@ -38,7 +38,7 @@ _NUD_PERMANENT = 0x80
 
 
 def index_of(interface: str) -> int | None:
-    """The number of an interface; None while there is none of that name."""
+    """The index of an interface; None if there is none of that name."""
     try:
         return socket.if_nametoindex(interface)
     except OSError:
@@ -46,7 +46,7 @@ def index_of(interface: str) -> int | None:
 
 
 def interface_named(index: int) -> str:
-    """The name of an interface by its number, for people."""
+    """The name of the interface with this index, for messages."""
     try:
         return socket.if_indextoname(index)
     except OSError:
@@ -54,7 +54,7 @@ def interface_named(index: int) -> str:
 
 
 def is_up(interface: str) -> bool:
-    """The interface exists, is up and has a carrier."""
+    """True if the interface exists, is up and has a carrier."""
     request = struct.pack("16sh14x", interface.encode(), 0)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
@@ -74,7 +74,7 @@ def mtu(interface: str) -> int:
 
 
 def why_down(interface: str) -> str:
-    """Why `is_up` is False, in words; empty if it is True."""
+    """Why `is_up` is False, for messages; empty if it is True."""
     request = struct.pack("16sh14x", interface.encode(), 0)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
@@ -89,9 +89,9 @@ def why_down(interface: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Which interface a name stands for: one that was made anew has another index, an exchanged card another MAC.
+    """The identity of an interface: a new one of the same name has another index, a replaced card another MAC.
 
-    A socket that is bound to an interface is bound to the index, and stays deaf when the name comes back.
+    A socket is bound to an interface's index, and receives nothing when a new interface has the same name.
     """
 
     index: int
@@ -111,7 +111,7 @@ def identity(interface: str) -> Identity | None:
 
 
 def is_local(address: IPv4Address) -> bool:
-    """Some interface of this node holds `address`: a socket can be bound to it."""
+    """True if an interface of this node has `address`, so that a socket can be bound to it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.bind((str(address), 0))
@@ -127,7 +127,7 @@ async def has_address(address: IPv4Address) -> bool:
 
 
 async def misplaced(belonging: Mapping[str, str]) -> tuple[str, ...]:
-    """Addresses that stand on another interface than `belonging` says (none, if it says nothing), in words."""
+    """Addresses on another interface than `belonging` says (on any, if it names none), for messages."""
     found = []
     async with rtnetlink() as route:
         async for message in await route.get_addr():
@@ -150,7 +150,7 @@ async def default_gateway(interface: str) -> IPv4Address | None:
 
 
 class RelayRoutes:
-    """The routes that carry a FIP's packets to the peer; beneath them the blackhole stays for ever."""
+    """The routes that send a FIP's packets to the peer. The blackhole routes below them always stay."""
 
     def __init__(self, fips: tuple[IPv4Address, ...], peer: IPv4Address, interface: str) -> None:
         self._fips = fips
@@ -158,7 +158,7 @@ class RelayRoutes:
         self._interface = interface
 
     async def present(self) -> bool:
-        """All relay routes stand, with the right next hop."""
+        """True if all relay routes exist with the right next hop."""
         hops = {str(fip): "" for fip in self._fips}
         async with rtnetlink() as route:
             async for message in await route.get_routes(family=socket.AF_INET, table=_RT_TABLE_MAIN):
@@ -174,7 +174,7 @@ class RelayRoutes:
                 await route.route("replace", dst=f"{fip}/32", gateway=self._peer, oif=index, priority=RELAY_METRIC)
 
     async def remove(self) -> None:
-        """Remove them; those that are gone already are no error."""
+        """Remove them. A missing one is no error."""
         async with rtnetlink() as route:
             for fip in self._fips:
                 with contextlib.suppress(ProcessLookupError), as_os_error():
@@ -182,7 +182,7 @@ class RelayRoutes:
 
 
 async def pin_neighbour(interface: str, address: IPv4Address, mac: str) -> None:
-    """`address` has this `mac`, whatever ARP says; an empty `mac` lets ARP decide again. OSError without the link."""
+    """Pin `address` to `mac`, whatever ARP says. An empty `mac` lets ARP decide again. OSError without the link."""
     index = socket.if_nametoindex(interface)
     async with rtnetlink() as route:
         if mac:
@@ -207,7 +207,7 @@ def notice_sockets() -> tuple[socket.socket, socket.socket]:
 
 def _notices(family: int, *groups: int) -> socket.socket:
     notices = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, family)
-    # Without a port of its own a socket is taken for the kernel's side and gets nothing.
+    # A socket without its own port ID gets no notices.
     notices.bind((0, 0))
     for group in groups:
         notices.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, group)
@@ -215,7 +215,7 @@ def _notices(family: int, *groups: int) -> socket.socket:
 
 
 def drain(notices: socket.socket) -> list[bytes]:
-    """Empty a notice socket; the datagrams that were in it."""
+    """Read everything from a notice socket."""
     said: list[bytes] = []
     with contextlib.suppress(OSError):
         while datagram := notices.recv(65536):

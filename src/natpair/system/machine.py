@@ -1,4 +1,4 @@
-"""What this machine is: its addresses, interfaces and the versions of its programs."""
+"""Reads this machine's addresses, interfaces and program versions."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def look() -> Seen:
 
 def interfaces() -> tuple[str, ...]:
     """The names of the network interfaces, without loopback."""
-    # Not from /sys/class/net, which shows the network namespace it was mounted in.
+    # Not from /sys/class/net, which shows the network namespace in which it was mounted.
     return tuple(sorted(name for _, name in socket.if_nameindex() if name != "lo"))
 
 
 def capabilities() -> Capabilities:
-    """What the installed Keepalived understands beyond 2.2.7; nothing special if its version cannot be read."""
+    """What the installed Keepalived supports beyond 2.2.7; nothing if its version cannot be read."""
     try:
         done = run(["keepalived", "--version"], timeout=_SECONDS)
     except (CommandFailed, Unsupported):

@@ -1,7 +1,7 @@
 """The ruleset in the kernel, by `nft` as a child process: text in, one transaction, text back.
 
-What is in force is always read, never remembered: each role chain begins with a rule whose comment names
-the state it stands for (see `render/nftables.py`).
+The state in force is always read, never remembered. Each role chain begins with a rule whose comment names
+its state (see `render/nftables.py`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SECONDS = 5.0
 _LIST_SECONDS = 20.0
 FAMILIES = ("ip", "inet")
 MARKS = ("traffic", "duplicate", "fence", "peer")
-"""What the agent switches in the ruleset; each is read back by the comment of its chain's first rule."""
+"""What the agent switches in the ruleset. Each is read back from the comment of its chain's first rule."""
 _MARK = re.compile(rf'comment "natpair ({"|".join(MARKS)})=([a-z0-9:]+)"')
 # Terse, without elements: the sets that the ruleset fills itself are no part of what was rendered, and 32,000 elements
 # (250 clients, each with its lists) took nft 1.0.6 1.5 s. The set of that table that is rendered is listed on its own.
@@ -41,13 +41,13 @@ class Ruleset:
 
 
 class Loader:
-    """Loads rulesets. While nothing happens it keeps one `nft` waiting, so that the next load starts no process."""
+    """Loads rulesets. Between loads it keeps one `nft` process waiting, so that the next load starts none."""
 
     def __init__(self) -> None:
         self._spare = Spare(["nft", "-f", "-"])
 
     async def ready(self) -> None:
-        """Have an `nft` wait for the next load; OSError if none can be started."""
+        """Start an `nft` that waits for the next load. OSError if none can be started."""
         await self._spare.ready()
 
     async def transact(self, text: str) -> None:
@@ -65,12 +65,12 @@ def marks(listing: str) -> dict[str, str]:
 
 
 def table(family: str) -> str:
-    """natpair's table of `family` as the kernel holds it; CommandFailed if it is not there or cannot be read."""
+    """natpair's table of `family` in the kernel. CommandFailed if it is missing or unreadable."""
     return run(["nft", "--stateless", "--terse", "list", "table", family, "natpair"], timeout=_LIST_SECONDS).stdout
 
 
 def marks_in_force() -> dict[str, str]:
-    """The marks of both tables, those that are there. CommandFailed if nft does not answer."""
+    """The marks of both tables, as far as they exist. CommandFailed if nft fails."""
     found: dict[str, str] = {}
     for family in FAMILIES:
         try:
@@ -82,7 +82,7 @@ def marks_in_force() -> dict[str, str]:
 
 
 async def read() -> Ruleset | None:
-    """The ruleset in force; None if natpair's tables or their marks are not all there."""
+    """The ruleset in force; None if one of natpair's tables or marks is missing."""
     # A process for each: two list commands in one make nft 1.0.6 look for the first table in the second's family. One
     # after the other: a node that can start hardly any process can still look.
     try:

@@ -16,7 +16,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """What a finished child left behind."""
+    """The result of a finished child process."""
 
     rc: int
     stdout: str
@@ -24,7 +24,7 @@ class Completed:
 
 
 def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
-    # LC_ALL=C: daemons' messages are parsed and quoted, translations are not welcome.
+    # LC_ALL=C: daemons' messages are parsed and quoted, so they must not be translated.
     return {"PATH": os.environ.get("PATH", _PATH), "LC_ALL": "C", **(extra or {})}
 
 
@@ -65,9 +65,9 @@ def run(
 
 
 def detach(argv: Sequence[str]) -> None:
-    """Start `argv` in a session of its own, without terminal, pipes or anybody who waits for it."""
+    """Start `argv` in its own session, without terminal or pipes, and do not wait for it."""
     null = subprocess.DEVNULL
-    # The environment as it is: the child is natpair again and has to find itself.
+    # The environment is unchanged, because the child is natpair itself and has to find its files.
     child = subprocess.Popen(list(argv), stdin=null, stdout=null, stderr=null, start_new_session=True, cwd="/")
     child.returncode = 0  # ours to forget: init reaps it
 
@@ -92,7 +92,7 @@ async def _start(argv: Sequence[str], env: Mapping[str, str] | None = None) -> a
     except FileNotFoundError as error:
         raise _missing(argv[0]) from error
     except RuntimeError as error:
-        # Python 3.11 waits for each child in a thread, and where no process may be started no thread may be either.
+        # Python 3.11 waits for each child in a thread. If no process can be started, a thread often cannot be either.
         raise OSError(errno.EAGAIN, str(error)) from error
 
 
@@ -119,7 +119,7 @@ async def _finish(
 
 
 class Spare:
-    """A child started ahead that waits for its input: for a moment in which starting one is slow or impossible.
+    """A child process started in advance that waits for its input, in case starting one later is slow or impossible.
 
     The program must read its input before it does anything, and be harmless if it gets none.
     """
@@ -129,14 +129,14 @@ class Spare:
         self._child: asyncio.subprocess.Process | None = None
 
     async def ready(self) -> None:
-        """Have one wait. OSError if none can be started."""
+        """Start one that waits. OSError if none can be started."""
         if self._child is None or self._child.returncode is not None:
             self._child = await _start(self._argv)
 
     async def feed(self, stdin: str, *, timeout: float) -> Completed:  # noqa: ASYNC109 - as in `arun`
-        """The end of the child that waited, or of a fresh one if there was none or somebody killed it; fails as `arun`.
+        """Run the waiting child, or a new one if there is none or it was killed. Fails as `arun`.
 
-        What a killed child may have done is done again: `stdin` must bear that.
+        `stdin` may be executed twice, if the first child was killed after it had read it.
         """
         child, self._child = self._child, None
         if child is not None and child.returncode is None:

@@ -1,6 +1,6 @@
-"""The one door to rtnetlink: whatever the kernel refuses comes out as an OSError, which every caller expects.
+"""The only access to rtnetlink. Every error of the kernel becomes an OSError, which all callers handle.
 
-pyroute2's NetlinkError is no OSError; one that nobody expects would end the task that asked.
+pyroute2's NetlinkError is not an OSError, and an unhandled one would end the calling task.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pyroute2.netlink.rtnl.fibmsg import fibmsg
 
 @contextlib.asynccontextmanager
 async def rtnetlink() -> AsyncIterator[AsyncIPRoute]:
-    """A connection to rtnetlink for as long as the block lasts; OSError for whatever the kernel refuses in it."""
+    """A connection to rtnetlink for the length of the block. OSError for every error of the kernel in it."""
     with as_os_error():
         async with AsyncIPRoute() as route:
             yield route
@@ -33,9 +33,10 @@ def as_os_error() -> Iterator[None]:
 
 
 async def delete_rule(rule: Any) -> None:
-    """Delete exactly this policy rule, as a dump gave it: the kernel takes the first that matches *all* it is told.
+    """Delete exactly this policy rule, as a dump gave it. The kernel deletes the first rule that matches *all*
+    attributes.
 
-    By its preference alone another rule of the same preference might go. OSError if it is gone already.
+    With the preference alone another rule of the same preference might be deleted. OSError if it is already gone.
     """
     request = fibmsg()
     for name in ("family", "dst_len", "src_len", "tos", "table", "action", "flags"):

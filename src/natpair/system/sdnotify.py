@@ -11,7 +11,7 @@ import socket
 
 
 class Notifier:
-    """Speaks to the supervisor, if there is one; without $NOTIFY_SOCKET it does nothing."""
+    """Sends notifications to the supervisor. Without $NOTIFY_SOCKET it does nothing."""
 
     def __init__(self, address: str | None = None) -> None:
         address = os.environ.get("NOTIFY_SOCKET") if address is None else address
@@ -21,17 +21,17 @@ class Notifier:
 
     @property
     def supervised(self) -> bool:
-        """Somebody wants to hear."""
+        """True if there is a supervisor to notify."""
         return bool(self._address)
 
     def send(self, *lines: str) -> None:
-        """Send `lines`; a supervisor that does not listen is not our fault."""
+        """Send `lines`. Errors are ignored: the supervisor may not listen."""
         if self._address:
             with contextlib.suppress(OSError):
                 self._socket.sendto("\n".join(lines).encode(), self._address)
 
     def ready(self, status: str) -> None:
-        """The daemon is up."""
+        """Report that the daemon is ready."""
         self.send("READY=1", f"STATUS={status}")
 
     def alive(self, status: str) -> None:

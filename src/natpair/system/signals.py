@@ -1,4 +1,4 @@
-"""Signals that must wait: for work that would leave something behind if it were cut in two.
+"""Delays signals during work that must not be interrupted halfway.
 
 It has a module of its own because both the product and the lab need it, and it needs nothing.
 """
@@ -16,10 +16,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def undisturbed(*, children: bool = False) -> Iterator[None]:
-    """Hold SIGINT, SIGTERM and SIGHUP back until the block is done; they are delivered afterwards.
+    """Block SIGINT, SIGTERM and SIGHUP until the block is done. They are delivered afterwards.
 
-    A terminal sends Ctrl-C to the programs that run in the block as well. With `children` they are spared: they inherit
-    a mask. It must not be one that outlives the block.
+    A terminal sends Ctrl-C to the programs that run in the block as well. With `children` they are protected: they
+    inherit the signal mask. No such program may outlive the block.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

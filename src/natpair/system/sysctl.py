@@ -1,4 +1,4 @@
-"""Kernel settings: reads a sysctl.d file and writes what differs to /proc/sys.
+"""Kernel settings: reads a sysctl.d file and writes the values that differ to /proc/sys.
 
 Not `sysctl -p`: that one calls a key marked optional a failure when the kernel says EINVAL, which is what a
 child network namespace says to keys that belong to the machine.
@@ -40,7 +40,7 @@ def parse(text: str) -> tuple[Assignment, ...]:
 def load(text: str, *, root: Path = PROC_SYS) -> tuple[Assignment, ...]:
     """Set everything in `text`; returns the optional assignments that this kernel or namespace refused.
 
-    What is for an interface that is not there (yet) is left out. DaemonError names every other one that could not be
+    Settings of a missing interface are left out. DaemonError names every other one that could not be
     set.
     """
     refused = [a for a in parse(text) if not _set(a, root) and not lacks_interface(a, root)]
@@ -52,7 +52,7 @@ def load(text: str, *, root: Path = PROC_SYS) -> tuple[Assignment, ...]:
 
 
 def differing(assignments: Iterable[Assignment], *, root: Path = PROC_SYS) -> tuple[Assignment, ...]:
-    """Those of `assignments` that the kernel does not have at present."""
+    """Those of `assignments` that differ from the kernel's values."""
     return tuple([assignment for assignment in assignments if current(assignment, root) != assignment.value])
 
 
@@ -62,7 +62,7 @@ def put(key: str, value: str, *, root: Path = PROC_SYS) -> bool:
 
 
 def lacks_interface(assignment: Assignment, root: Path = PROC_SYS) -> bool:
-    """The assignment is for an interface that does not exist: it has to wait until the interface comes."""
+    """True if the assignment is for an interface that does not exist yet."""
     parts = assignment.key.split("/")
     if len(parts) < 5 or parts[0] != "net" or parts[2] != "conf":
         return False
@@ -81,7 +81,7 @@ def _set(assignment: Assignment, root: Path) -> bool:
 
 
 def current(assignment: Assignment, root: Path = PROC_SYS) -> str | None:
-    """What the kernel has now for the key of `assignment`; None if it has no such key."""
+    """The kernel's current value for the key of `assignment`; None if it has no such key."""
     try:
         return read_small(f"{root}/{assignment.key}").strip()
     except OSError:

@@ -13,14 +13,14 @@ T = TypeVar("T")
 
 
 def ticks(seconds: float) -> Iterator[None]:
-    """Now, and after each pause of `seconds` once more: for what goes on until it is interrupted."""
+    """Yields now and again after each pause of `seconds`, for loops that run until they are interrupted."""
     while True:
         yield
         time.sleep(seconds)
 
 
 def poll(condition: Callable[[], T | None], *, deadline_seconds: float, poll_seconds: float) -> T | None:
-    """The first true value of `condition`, asked every `poll_seconds`; None after `deadline_seconds`."""
+    """The first true value of `condition`, which is called every `poll_seconds`; None after `deadline_seconds`."""
     end = time.monotonic() + deadline_seconds
     while not (value := condition()):
         if time.monotonic() >= end:
