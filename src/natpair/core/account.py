@@ -1,8 +1,8 @@
-"""What the provider's account says of the pair, as plain values, and what follows from them for the role. Pure.
+"""What the provider's account says about the pair, as plain values, and what follows for the role. Pure.
 
-Moments are seconds on the monotonic clock, as everywhere in core; None means that nobody knows, which counts as now.
+Times are seconds on the monotonic clock, as everywhere in core. None means unknown and counts as now.
 The rule for planned work: the role leaves a node whose work begins within the lead time, once for each piece of work,
-and only for a node whose own work, if it has any, begins later. So two nodes with work never pass the role to and fro.
+and only if the peer's own work, if any, begins later. So two nodes with work never pass the role back and forth.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 APART = 60.0
-"""Seconds by which the peer's work must begin later: less is the same moment, told by two clocks."""
+"""Seconds by which the peer's work must begin later. A smaller difference counts as the same time."""
 MOST_REPAIRS = 5
-"""Repairs of shares within `REPAIR_WINDOW` seconds; more would be a fight with whoever takes them away."""
+"""Repairs of shares within `REPAIR_WINDOW` seconds at most. More would be a fight with whatever removes them."""
 REPAIR_WINDOW = 3600.0
 
 
@@ -38,7 +38,7 @@ class Lack:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Work on the machine of `node` that the provider has announced. `key` stays while the work does."""
+    """Work on the machine of `node` that the provider has announced. `key` identifies it as long as it is listed."""
 
     code: ClassVar = "maintenance-ahead"
 
@@ -54,7 +54,7 @@ class Work:
 
     @property
     def moment(self) -> float:
-        """When it begins, for comparing: what nobody knows may begin at once."""
+        """When it begins, for comparisons. An unknown time counts as the earliest."""
         return -math.inf if self.begins_at is None else self.begins_at
 
 
@@ -77,14 +77,14 @@ class Trouble:
 
 
 Finding = Lack | Work | Trouble
-"""Each has a `code`, the `node` that it is about (empty: neither alone) and a `text`."""
+"""Each has a `code`, the `node` that it is about (empty: both or neither) and a `text`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What is known of the account. `seen_at`: the last look that saw all of it.
+    """What is known of the account. `seen_at`: the last time that all of it was read.
 
-    `handed` keeps the work for which the role was given away, `said` the last reason why it was not.
+    `handed`: the work for which the role was given away. `said`: the last reason why it was not.
     """
 
     seen_at: float | None = None
@@ -103,7 +103,7 @@ class Account:
         return tuple(sorted(works, key=lambda work: work.moment))
 
     def findings(self, nodes: Iterable[str]) -> tuple[Finding, ...]:
-        """All that is known, shares first, then the work on each of `nodes`."""
+        """All findings: missing shares first, then the work on each of `nodes`."""
         return (*self.lacks, *(work for node in nodes for work in self.ahead(node)), *self.troubles)
 
     def due(self, node: str, now: float, lead: float) -> tuple[Work, ...]:
@@ -111,21 +111,21 @@ class Account:
         return tuple(work for work in self.ahead(node) if work.moment <= now + lead)
 
     def to_leave(self, node: str, now: float, lead: float) -> Work | None:
-        """The work for which `node` should give the role away and has not yet."""
+        """The work for which `node` should give the role away and has not done so yet."""
         return next((work for work in self.due(node, now, lead) if work.key not in self.handed), None)
 
     def obstacle(self, mine: Work, peer: str) -> Work | None:
-        """Work on `peer` that begins no later than `mine`: the role is no better off there."""
+        """Work on `peer` that begins no later than `mine`, so that a switchover would not help."""
         theirs = next(iter(self.ahead(peer)), None)
         return theirs if theirs is not None and theirs.moment <= mine.moment + APART else None
 
     def left(self, node: str, now: float, lead: float) -> Account:
-        """`node` has given the role away: its work that is due is done with."""
+        """The account after `node` has given the role away for its due work."""
         keys = (work.key for work in self.due(node, now, lead))
         return replace(self, handed=tuple(dict.fromkeys((*self.handed, *keys))), said="")
 
     def may_repair(self, now: float) -> bool:
-        """Something can be shared again, and this is not a fight."""
+        """True if something can be shared again and there were not too many repairs already."""
         lately = [at for at in self.repairs if now - at < REPAIR_WINDOW]
         return len(lately) < MOST_REPAIRS and any(lack.repairable for lack in self.lacks)
 
@@ -133,7 +133,7 @@ class Account:
 def leaving(account: Account, node: str, peer: str, now: float, lead: float) -> tuple[Work, str] | None:
     """The work for which `node` should give the role to `peer`, and why it should not, empty if it should.
 
-    None if there is no such work. An agent asks for itself, `natpair cloud watch` for whichever node is active.
+    None if there is no such work. An agent calls it for its own node, `natpair cloud watch` for the active one.
     """
     work = account.to_leave(node, now, lead)
     if work is None:
@@ -150,7 +150,7 @@ def looked(
     events: tuple[Work, ...] | None,
     troubles: tuple[Trouble, ...],
 ) -> Account:
-    """What is known after a look. A part that could not be seen (None) stays as it was known."""
+    """What is known after a reading. A part that could not be read (None) keeps its old value."""
     whole = lacks is not None and planned is not None and events is not None
     seen = replace(
         known,

@@ -1,7 +1,7 @@
-"""What a look at the provider's account does to a node: shares to fix, and a role to give away ahead of planned work.
+"""How a node reacts to a reading of the provider's account: it repairs shares, and switches over before planned work.
 
-Both are decided once a look, so that what fails is tried again at the next one and never faster. The switchover is
-the very request that an operator makes, never forced.
+Both are decided once for each reading, so a failure is retried with the next reading and never faster. The switchover
+is the same request that an operator makes, without --force.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from natpair.core.moves import Move
 from natpair.core.state import REQUEST_LIMIT, NodeState, Request
 
 OWN_REQUEST = 0
-"""The number of a request whose answer nobody waits for: operators' are counted from 1."""
+"""The number of the node's own requests, whose answer is not sent to anybody. Operators' requests start at 1."""
 
 
 def on_account(state: NodeState, event: AccountSeen, now: float, unready: str) -> Move:
-    """Record a look and act on it. `unready`: why the peer could not take over now, empty if it could."""
+    """Record a reading and act on it. `unready`: why the peer could not take over now; empty if it could."""
     account = looked(state.account, now, event.lacks, event.planned, event.events, event.troubles)
     seen = replace(state, account=account)
     repair = (RepairShares(),) if event.lacks and _repairs(seen, now) else ()
@@ -29,13 +29,13 @@ def on_account(state: NodeState, event: AccountSeen, now: float, unready: str) -
 
 
 def on_repair(state: NodeState, event: RepairEnded, now: float) -> Move:
-    """Record how a repair of shares ended; whether they are there is for the next look to say."""
+    """Record how a repair of shares ended. The next reading shows whether the shares exist."""
     repairs = state.account.repairs if event.trouble else (*state.account.repairs, now)
     return replace(state, account=replace(state.account, unrepaired=event.trouble, repairs=repairs)), ()
 
 
 def no_way_out(state: NodeState, now: float, unready: str) -> str:
-    """Why an active node stays although work on it is due, in plain words; empty if it may leave, or has none."""
+    """Why an active node keeps the role although work on it is due; empty if it may leave, or has no work."""
     found = _leaving(state, now, unready)
     return "" if found is None else found[1]
 
@@ -50,7 +50,9 @@ def _leaving(state: NodeState, now: float, unready: str) -> tuple[Work, str] | N
 
 
 def _repairs(state: NodeState, now: float) -> bool:
-    """One node repairs the shares: the active one; the first of the file, or the only one, when nobody is active."""
+    """True on the node that repairs shares: the active one, or without one the first in the file or the
+    only one heard.
+    """
     if not state.terms.watch.repair_shares or not state.account.may_repair(now):
         return False
     if state.claims_active or state.peer.active(state.terms, now) is not None:

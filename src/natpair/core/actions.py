@@ -1,4 +1,4 @@
-"""What the machine may ask to be done once. Lasting demands are not actions: see `core/desired.py`."""
+"""What the core may ask the agent to do once. Lasting states are not actions: see `core/desired.py`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from natpair.core.messages import Phase
 
 @dataclass(frozen=True, slots=True)
 class Speak:
-    """Send our message to the peer now, on both paths, instead of at the next beat."""
+    """Send a heartbeat to the peer now, on both paths, instead of at the next beat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +22,15 @@ class ProbeVlan:
 
 @dataclass(frozen=True, slots=True)
 class ReassertVip:
-    """Send gratuitous ARP for the VIP: somebody else may just have claimed it."""
+    """Send gratuitous ARP for the VIP, because another machine may just have claimed it."""
 
 
 class ConntrackJob(StrEnum):
     """What conntrackd is asked, in its own commands (conntrackd(8))."""
 
-    COMPLETE = "complete"  # -R then -B: adopt the injected entries, tell the peer all
+    COMPLETE = "complete"  # -R then -B: adopt the injected entries, send all to the peer
     BULK = "bulk"  # -B: renew the peer's copies
-    ABANDON = "abandon"  # -f internal then -n: forget what was ours, fetch what is the peer's
+    ABANDON = "abandon"  # -f internal then -n: flush our own entries, request the peer's
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,28 +43,28 @@ class Conntrack:
 
 @dataclass(frozen=True, slots=True)
 class Reserve:
-    """Make sure that generations up to `ceiling` are reserved on disk. Never waited for."""
+    """Reserve generations up to `ceiling` on disk, in the background. A takeover never waits for it."""
 
     ceiling: int
 
 
 @dataclass(frozen=True, slots=True)
 class SaveDrained:
-    """Write down whether this node is drained, so that it survives a reboot."""
+    """Save whether this node is drained, so that it survives a reboot."""
 
     drained: bool
 
 
 @dataclass(frozen=True, slots=True)
 class WakeAt:
-    """Step again at this monotonic time, whatever happens or not."""
+    """Run `step()` again at this monotonic time, even if no event comes."""
 
     at: float
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The end of an operator's request."""
+    """The answer to an operator's request."""
 
     number: int
     ok: bool
@@ -74,7 +74,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """A change of phase worth telling people: from, to, and the cause in plain words."""
+    """A change of phase for the event log: from, to, and the cause."""
 
     before: Phase
     after: Phase
@@ -84,12 +84,12 @@ class Journal:
 
 @dataclass(frozen=True, slots=True)
 class RepairShares:
-    """Share again what the last look at the account found not shared."""
+    """Share again the FIPs whose shares were missing in the last reading of the account."""
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something worth telling people that changes no phase."""
+    """An entry for the event log without a change of phase."""
 
     text: str
 

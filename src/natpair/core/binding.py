@@ -1,7 +1,7 @@
-"""Which interface a daemon is bound to, and when it has to be told that the name stands for another one by now.
+"""Decides when a daemon must be reloaded because its interface was replaced by a new one with the same name.
 
 An interface is known by its index and its MAC. A daemon binds its sockets when it starts or reloads; what happened to
-the interface since then is looked at on each notice of the kernel. Pure: identities and times come in, a check
+the interface since then is checked on each kernel notice. Pure: identities and times come in, a decision
 goes out.
 """
 
@@ -11,14 +11,14 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 DAMP_SECONDS = 3.0
-"""An interface that comes and goes has its daemon told no more often than this."""
+"""Seconds between two reloads at least, for an interface that comes and goes."""
 ENDS_AFTER = 2
-"""A daemon that is deaf after so many reloads is ended, so that its supervisor starts it anew."""
+"""A daemon that still receives nothing after so many reloads is killed, so that its supervisor restarts it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What one daemon was told last. `told` is the interface it knows, None while it knows none that is of use."""
+    """What one daemon uses. `told`: the interface that it is bound to, None if that is gone."""
 
     told: Hashable | None
     due: bool = False
@@ -26,9 +26,9 @@ class Binding:
 
 
 def looked(binding: Binding, found: Hashable | None, *, usable: bool) -> Binding:
-    """After a look at the interface: `found` is its identity, `usable` that the daemon's own address is there.
+    """The binding after a check of the interface. `found`: its identity. `usable`: the daemon's own address is there.
 
-    An interface that is gone makes the next one with its name another one, even if it looks the same.
+    After an interface was gone, the next one with its name counts as new, even if it looks the same.
     """
     if found is None:
         return replace(binding, told=None, due=False)
@@ -36,18 +36,18 @@ def looked(binding: Binding, found: Hashable | None, *, usable: bool) -> Binding
 
 
 def is_due(binding: Binding, now: float) -> bool:
-    """Whether to tell the daemon now."""
+    """Whether to reload the daemon now."""
     return binding.due and now - binding.at >= DAMP_SECONDS
 
 
 def told(binding: Binding, found: Hashable, now: float) -> Binding:
-    """After the daemon was told of `found`."""
+    """The binding after the daemon was reloaded for `found`."""
     return replace(binding, told=found, due=False, at=now)
 
 
 @dataclass(frozen=True, slots=True)
 class Ear:
-    """A look at what an election daemon hears: is it a mere backup, and how many adverts has it ever received?"""
+    """One check of Keepalived: whether it is BACKUP, and how many adverts it has received so far."""
 
     at: float
     backup: bool
@@ -55,15 +55,15 @@ class Ear:
 
 
 def listened(before: Ear | None, now: Ear) -> Ear:
-    """The look from which on nothing has changed: `before`, or `now` if something has."""
+    """The check since which nothing has changed: `before`, or `now` if something has."""
     same = before is not None and (before.backup, before.heard) == (now.backup, now.heard)
     return before if same and before is not None else now
 
 
 def is_deaf(since: Ear, now: Ear, down_seconds: float) -> bool:
-    """A backup that heard nothing for far longer than it takes to become master itself, and has not become it.
+    """True if a BACKUP received no advert for far longer than it takes to become MASTER, and did not become MASTER.
 
-    Whoever else is there: one whose timer runs would have taken over. Its sockets are bound to an interface that is
-    gone, or its instance is dead.
+    A working one would have taken over, whatever its peer does. Its sockets are bound to an interface that is
+    gone, or its instance hangs.
     """
     return now.backup and listened(since, now) is since and now.at - since.at > 2 * down_seconds + 1.0

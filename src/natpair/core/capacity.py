@@ -1,7 +1,7 @@
-"""Does the flow table have room, and is there a port left for a new flow? Checked by the kernel's own counts.
+"""Decides from the kernel's counters whether the flow table has room and new flows find a port.
 
-The kernel counts what it could not insert and what it dropped for lack of room. A race of two packets of one flow
-counts there, too, so that a few in a while are nothing.
+The kernel counts failed insertions and packets dropped for lack of room. A race between two packets of one flow
+counts there, too, so a few failures are normal.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 PORTS = 64_512
-"""1024 to 65535: what one FIP has for flows to one destination and port."""
+"""1024 to 65535: the ports that one FIP has for flows to one destination and port."""
 CROWDED = 0.8
-"""Parts of ports or of the flow table from which on it is news."""
+"""Used fraction of the ports or of the flow table from which on it is reported."""
 _FAILURES = 5
-"""So many in a window are no race."""
+"""Failures in a window that are more than races."""
 _WINDOW_SECONDS = 1.4
 """Two readings, which are a second apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """A FIP and a destination that many flows have in common, `about` how many."""
+    """A FIP and a destination that share many flows; `about`: how many."""
 
     fip: str
     protocol: int
@@ -31,7 +31,7 @@ class Crowd:
     about: int
 
     def __str__(self) -> str:
-        """For people; thousands, because a sample knows no better."""
+        """For messages; rounded to thousands, because a sample is no more precise."""
         name = {6: "TCP", 17: "UDP"}.get(self.protocol, f"protocol {self.protocol}")
         many = f"about {round(self.about, -3):,} flows" if self.about >= 1000 else f"{self.about} flows"
         return f"{self.fip} has {many} to {self.target} port {self.port} ({name})"
@@ -39,7 +39,7 @@ class Crowd:
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """One node's counts: `failed` insertions and `dropped` packets, their growth lately."""
+    """One node's counters: `failed` insertions, `dropped` packets, and their recent growth."""
 
     failed: int | None = None
     dropped: int = 0
@@ -47,7 +47,7 @@ class Capacity:
     crowd: Crowd | None = None
 
     def read(self, failed: int, dropped: int, now: float) -> Capacity:
-        """After a reading; counts that went back are those of another kernel."""
+        """The counters after a reading. Counters that went back belong to a new kernel."""
         if self.failed is None or failed < self.failed or dropped < self.dropped:
             return replace(self, failed=failed, dropped=dropped, grown=())
         latest = (now, failed - self.failed, dropped - self.dropped)
@@ -56,12 +56,12 @@ class Capacity:
 
     @property
     def refusing(self) -> bool:
-        """New flows find no port."""
+        """True if new flows find no port."""
         return sum(failed for _, failed, _ in self.grown) >= _FAILURES
 
     @property
     def overflowing(self) -> bool:
-        """Packets are dropped because the table is full."""
+        """True if packets are dropped because the table is full."""
         return not self.refusing and sum(dropped for _, _, dropped in self.grown) >= _FAILURES
 
 

@@ -1,6 +1,6 @@
-"""What should be true of this machine right now: one value, read off the state, made so by the agent.
+"""The desired state of the machine: one value, computed from the node's state, which the agent puts in force.
 
-Applying it twice is a no-op. It is compared with what is observed, never with what was once applied.
+Applying it twice changes nothing. It is compared with what is observed, never with what was applied before.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from natpair.core.messages import Phase
 from natpair.core.state import NodeState
 
 DRAIN_RELAY = 10.0
-"""Seconds a drained node still relays stragglers before it closes."""
+"""Seconds for which a drained node still relays late packets before it closes."""
 LEAD = 4
 """VRRP priority added while a node is active. More than the nodes' difference: a standby that claims the role because
 adverts get lost is asked first, and must not take the VIP away meanwhile by its priority."""

@@ -1,4 +1,4 @@
-"""What can happen to a node. Events carry facts; what follows from them is decided in `core/machine.py`."""
+"""The events of a node. Events carry facts; `core/machine.py` decides what follows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from natpair.core.wire import Path
 
 @dataclass(frozen=True, slots=True)
 class VrrpChanged:
-    """Keepalived's role, as read back and not only as told."""
+    """Keepalived's role, confirmed by reading it back."""
 
     role: VrrpRole
 
@@ -51,7 +51,7 @@ class ClientsSeen:
 
 @dataclass(frozen=True, slots=True)
 class ArrivalSeen:
-    """Packets for a FIP arrive on this node's public interface: the fabric routes to us."""
+    """Packets for a FIP arrive on this node's public interface: the fabric routes to this node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class TrafficSwitched:
 
 @dataclass(frozen=True, slots=True)
 class ConntrackdStarted:
-    """conntrackd has (re)started: its internal cache now holds injected entries as if they were ours."""
+    """conntrackd has (re)started. Its internal cache now has injected entries as if they were this node's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class ConntrackDone:
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """This node stood still for `gap` seconds: agent and Keepalived alike. The world has moved on."""
+    """This machine stood still for `gap` seconds, agent and Keepalived alike."""
 
     gap: float
 
@@ -102,7 +102,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class AccountSeen:
-    """A look at the provider's account is over. A part that could not be seen is None, and `troubles` say why."""
+    """The provider's account was read. A part that could not be read is None, and `troubles` says why."""
 
     lacks: tuple[Lack, ...] | None
     planned: tuple[Work, ...] | None
@@ -112,14 +112,14 @@ class AccountSeen:
 
 @dataclass(frozen=True, slots=True)
 class RepairEnded:
-    """A `RepairShares` is over; `trouble` says why it did not succeed, None that it did."""
+    """A `RepairShares` has ended. `trouble`: why it failed, None if it succeeded."""
 
     trouble: Trouble | None
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time went by; timers are checked by the `now` of the step."""
+    """Time has passed. Timers are compared with the `now` of the step."""
 
 
 Event = (

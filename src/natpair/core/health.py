@@ -47,7 +47,7 @@ class FlowTable:
 
 @dataclass(frozen=True, slots=True)
 class HeartbeatReading:
-    """What keeps heartbeats from being understood. `foreign_version`: the protocol that the peer speaks if not ours.
+    """What is wrong with heartbeats. `foreign_version`: the peer's protocol version if it differs from ours.
 
     `keys_differ`: they come and do not verify. `key_mode`: the key file's permissions, `key_missing`: there is none.
     `clock_ahead`: seconds that this node's clock is ahead of its peer's. `large_lost`: heartbeats of full size do not
@@ -64,9 +64,9 @@ class HeartbeatReading:
 
 @dataclass(frozen=True, slots=True)
 class AddressReading:
-    """Addresses in the wrong hands. `contested`: the MAC of a stranger who lately claimed the VIP by ARP.
+    """Addresses in the wrong place. `contested`: the MAC of another machine that recently claimed the VIP by ARP.
 
-    `misplaced`: addresses on a wrong interface, `twice`: those that somebody else has, too.
+    `misplaced`: addresses on a wrong interface. `twice`: addresses that another machine has, too.
     """
 
     contested: str | None = None
@@ -76,7 +76,7 @@ class AddressReading:
 
 @dataclass(frozen=True, slots=True)
 class DiskTrouble:
-    """What has not answered for `seconds`, or was refused with `error`."""
+    """A disk that has not answered for `seconds`, or refused a write with `error`."""
 
     path: str
     seconds: float | None = None
@@ -131,20 +131,20 @@ class Health:
 
     @property
     def silent(self) -> tuple[FipReplies, ...]:
-        """The FIPs for which nothing comes back while this node serves."""
+        """The FIPs without replies while this node is active."""
         return tuple(one for one in self.replies if one.state is ReplyState.SILENT)
 
     @property
     def suspected(self) -> tuple[FipReplies, ...]:
-        """The FIPs for which nothing may come back: told, and not enough to act on."""
+        """The FIPs that may have no replies: enough to report, not enough to act on."""
         return tuple(one for one in self.replies if one.state is ReplyState.SUSPECTED)
 
     @property
     def can_forward(self) -> bool:
-        """The least a node needs to be of any use."""
+        """True if the private link is up and the ruleset is in force: the minimum for forwarding."""
         return self.private_up and self.ruleset
 
     @property
     def reaches_out(self) -> bool:
-        """Can forward, and has a way to the internet, if the fabric knows of it."""
+        """True if it can forward and its uplink works. Whether the fabric routes to it is a matter of BGP."""
         return self.can_forward and self.public_up and self.gateway

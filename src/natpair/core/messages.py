@@ -1,8 +1,8 @@
-"""What the two agents tell each other: one message, all of it level, none of it a command.
+"""The heartbeat that the two agents exchange: one message with the sender's state, never a command.
 
-Every message carries the whole public state of its sender, so a lost one costs nothing and a late
-one is overtaken by the next. A handover, a challenge and an answer are fields, too. How messages are
-authenticated and told from replays is `core/wire.py`.
+Every message has the sender's whole public state, so a lost one does no harm, and the next replaces a late
+one. A handover, a challenge and an answer are fields, too. How messages are
+authenticated and protected from replay is in `core/wire.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Annotated, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 MAX_GENERATION = 2**29
-"""Beyond any number of promotions; a larger one is a damaged file, and a MED made from it would not be one."""
+"""More than any real number of promotions. A larger one means a damaged file, and would give an invalid MED."""
 
 MAC_PATTERN = r"^(([0-9a-f]{2}:){5}[0-9a-f]{2})?$"
 
@@ -22,7 +22,7 @@ _Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class VrrpRole(StrEnum):
-    """What Keepalived says of itself (keepalived(8), notify FIFO)."""
+    """Keepalived's own role (keepalived(8), notify FIFO)."""
 
     INIT = "INIT"
     BACKUP = "BACKUP"
@@ -31,7 +31,7 @@ class VrrpRole(StrEnum):
 
 
 class Phase(StrEnum):
-    """Where a node stands in the takeover protocol; `core/machine.py` holds the rules of each."""
+    """A node's phase in the takeover protocol. `core/rules.py` has the rule of each."""
 
     BOOTING = "booting"
     STANDBY = "standby"
@@ -46,18 +46,19 @@ class Phase(StrEnum):
 
 
 CLAIMING = frozenset({Phase.ACTIVE, Phase.HANDING_OVER})
-"""Phases in which a node claims to be the active one."""
+"""Phases in which a node claims to be active."""
 
 
 SAMPLE_SIZE = 32
-"""Flows in a sample: one missing in twenty is seen in four samples of five, and looking all up takes some 20 ms."""
+"""Flows in a sample. If one flow in twenty is missing, four of five samples show it. Looking all up takes some 20
+ms."""
 
 
 _FlowPort = Annotated[int, Field(ge=0, le=65535)]
 
 
 class Flow(NamedTuple):
-    """A client's flow as it began: what both nodes must know of it to translate it alike. An array in JSON."""
+    """A client's flow as it began: what both nodes must know to translate it alike. An array in JSON."""
 
     protocol: Annotated[int, Field(ge=0, le=255)]
     source: IPv4Address
@@ -67,7 +68,7 @@ class Flow(NamedTuple):
 
 
 class Alarm(NamedTuple):
-    """A condition that the sender tells: its code, and its text as the sender puts it."""
+    """A condition that the sender reports: its code and its text."""
 
     code: Annotated[str, Field(max_length=40)]
     text: Annotated[str, Field(max_length=200)]
@@ -77,7 +78,7 @@ MOST_ALARMS = 4
 
 
 class PeerMessage(BaseModel):
-    """One agent's state as its peer may know it.
+    """One agent's state as it tells its peer.
 
     `epoch` is the epoch of the sender's last promotion, 0 if it never had one; `generation` is the
     highest it has seen or reserved on its disk. `ready` means: could

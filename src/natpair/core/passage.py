@@ -1,13 +1,13 @@
-"""Does what clients send get through the node? Two counts of packets, and the last time that one of them left."""
+"""Decides from two packet counters whether clients' packets get through the node."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 TOLD_PACKETS = 8
-"""So many in a row are told; nothing is done yet."""
+"""Clients' packets lost in a row that are reported; nothing is done yet."""
 LOST_PACKETS = 20
-"""So many packets of clients in a row, of which not one left, are no accident."""
+"""Clients' packets lost in a row from which on the node counts as blocked."""
 
 FORGOTTEN_LOOKS = 30
 """Readings without a packet of a client after which earlier losses no longer count: a minute."""
@@ -39,10 +39,10 @@ class Tally:
 
     @property
     def suspect(self) -> bool:
-        """What clients send may be stopped."""
+        """True if clients' packets may be dropped."""
         return self.lost >= TOLD_PACKETS
 
     @property
     def blocked(self) -> bool:
-        """Clients send, and nothing of it leaves."""
+        """True if clients send and none of their packets leaves."""
         return self.lost >= LOST_PACKETS

@@ -1,7 +1,7 @@
-"""How often the same thing may be repaired before natpair stops fighting over it.
+"""Limits how often natpair repairs the same thing.
 
-Somebody who undoes a repair again and again means it: after `LIMIT` repairs of one thing within `WINDOW_SECONDS` it is
-left alone for a while, each time twice as long, and the node counts as unfit, so that a peer that is better takes over.
+A repair that is undone again and again is probably undone on purpose. After `LIMIT` repairs of one thing within
+`WINDOW_SECONDS` repairs pause, each time twice as long, and the node counts as unfit, so that a better peer takes over.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ LIMIT = 5
 WINDOW_SECONDS = 60.0
 FIRST_PAUSE_SECONDS = 4.0
 LONGEST_PAUSE_SECONDS = 30.0
-"""Not longer: a node that has no peer must not stay wrong for minutes after the other has stopped."""
+"""Seconds of a pause at most. A node without a peer must not stay wrong for minutes after the other program has
+stopped."""
 CALM_SECONDS = 120.0
-"""A thing that nobody has touched for so long starts anew."""
+"""Seconds without a repair after which the count of a thing starts again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
-    """One thing that is not as it should be: its name, what was found, what belongs there."""
+    """One thing that is wrong: its name, what was found, and what is expected."""
 
     thing: str
     found: str
@@ -60,7 +61,9 @@ class Ledger:
         return Ledger({**self.feuds, thing: feud})
 
     def gave_up(self, now: float) -> tuple[str, ...]:
-        """What is being fought over, by name: from the first pause until nobody has undone a repair for a window."""
+        """The names of things that are changed after each repair: from the first pause until no repair was undone for a
+        window.
+        """
         return tuple(
             sorted(
                 thing
