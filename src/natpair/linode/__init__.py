@@ -1,1 +1,2 @@
-"""Linode's API v4, the part natpair uses: typed, asynchronous, knows nothing of the gateway and can be used alone."""
+"""A typed, asynchronous client for the part of Linode's API v4 that natpair uses. It can be used without the
+gateway."""

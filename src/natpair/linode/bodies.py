@@ -1,4 +1,4 @@
-"""What natpair asks the API to make: typed values that know the JSON they become. Pure.
+"""Request bodies for the API, as typed values that produce their JSON. Pure.
 
 Secrets in them (root password, user data) are not in their repr.
 """
@@ -15,7 +15,7 @@ from typing import Any
 from natpair.linode.models import FirewallRules, PublicAddress
 
 MOST_USER_DATA_BYTES = 16_384
-# What the platform reads as "no firewall". Without a number it takes the account's default firewall, or refuses.
+# The platform reads this as "no firewall". Without a number it uses the account's default firewall, or refuses.
 NO_FIREWALL = -1
 
 
@@ -85,7 +85,7 @@ def vlan_interface(vlan: VlanAttachment) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class NewInstance:
-    """A Linode to create. The label is unique in the account, which is what makes a lost answer safe."""
+    """A Linode to create. Its label is unique in the account, so a lost answer is harmless."""
 
     label: str
     region: str
@@ -132,7 +132,7 @@ class NewInstance:
 
 @dataclass(frozen=True, slots=True)
 class Rebuild:
-    """New disks for a Linode that is there. The root password is needed by the API, also where keys are given."""
+    """New disks for an existing Linode. The API requires the root password even if keys are given."""
 
     image: str
     root_password: str = field(repr=False)

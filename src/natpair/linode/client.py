@@ -1,6 +1,6 @@
-"""One typed method for each call natpair makes. Creating is in `creating.py`, sharing in `sharing.py`.
+"""One typed method for each API call. Creating is in `creating.py`, sharing in `sharing.py`.
 
-Every method raises ApiError and nothing else. Lists come whole, over all their pages.
+Every method raises only ApiError. Lists are complete, over all their pages.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class LinodeClient:
         return await self._one(op.CREATE_INSTANCE, models.Instance, body=new.body())
 
     async def delete_instance(self, linode: int) -> None:
-        """Remove a Linode, its disks and its own addresses, at once and for good."""
+        """Delete a Linode, its disks and its own addresses, at once and permanently."""
         await self._transport.call(op.DELETE_INSTANCE, {"linode": linode})
 
     async def set_tags(self, linode: int, tags: Sequence[str]) -> models.Instance:
@@ -49,7 +49,7 @@ class LinodeClient:
         return await self._one(op.UPDATE_INSTANCE, models.Instance, {"linode": linode}, body={"tags": list(tags)})
 
     async def rebuild(self, linode: int, new: bodies.Rebuild) -> models.Instance:
-        """Replace all disks and config profiles of a Linode, for good; its addresses stay."""
+        """Replace all disks and config profiles of a Linode, permanently. Its addresses stay."""
         return await self._one(op.REBUILD_INSTANCE, models.Instance, {"linode": linode}, body=new.body())
 
     async def boot(self, linode: int) -> None:

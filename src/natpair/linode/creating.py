@@ -1,7 +1,7 @@
-"""Creating what costs money, once, also when the answer is lost.
+"""Creates things that cost money exactly once, even if an answer is lost.
 
-A create is never sent twice on a guess. After an answer that told nothing the account is read until the thing
-shows; only things with a label, which the API keeps unique, are then asked for a second time.
+A create is never repeated on a guess. After an unclear answer the account is read until the new thing
+appears. Only things with a label, which the API keeps unique, are then requested a second time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long something may take to show after a create whose answer was lost, and how often to look."""
+    """How long something may take to appear after a create whose answer was lost, and how often to check."""
 
     settle_seconds: float = 20.0
     look_every_seconds: float = 1.0
@@ -101,7 +101,7 @@ async def _public_addresses(client: LinodeClient, linode: Instance) -> frozenset
 async def _by_label(
     create: Callable[[], Awaitable[Made]], find: Callable[[], Awaitable[Made | None]], label: str, patience: Patience
 ) -> Made:
-    # What is found after a lost answer is ours only if it was not there before.
+    # A thing found after a lost answer is ours only if it did not exist before.
     if await find() is not None:
         fix = "adopt it, remove it, or choose another label"
         raise ApiError("create", None, (f"label: {label} is taken in this account",), fix=fix)
@@ -116,7 +116,7 @@ async def _by_label(
     try:
         return await create()
     except ApiError as error:
-        # The first one was late, and now the label is taken, or this answer was lost as well.
+        # The first create was late, so the label is taken now, or this answer was lost as well.
         late = await _appears(find, patience) if error.uncertain or error.status == 400 else None
         if late is None:
             raise

@@ -1,4 +1,4 @@
-"""What a bad answer means: Linode's reasons, whether the work may have been done, whether a repeat does harm.
+"""What a failed call means: Linode's reasons, whether the work may have been done, whether a repeat does harm.
 
 Pure. The rule: 429, `Linode busy.` and a connection that never came about mean that nothing was done, so any call
 may be sent again. After anything else without a clear answer only calls whose repeat is harmless are.
@@ -15,7 +15,7 @@ from natpair.linode.operations import ALLOCATE_IP, CREATE_INSTANCE, UPDATE_INTER
 
 _TOO_MANY = 429
 _NO_RIGHT = frozenset({401, 403})
-# The server or something before it gave up; the work may be under way behind it.
+# The server or a proxy timed out. The work may still be running behind it.
 _UNCLEAR = frozenset({408, 500, 502, 503, 504})
 _BUSY = "linode busy"
 
@@ -43,7 +43,7 @@ def refused(operation: Operation, status: int, headers: Mapping[str, str], text:
 
 
 def no_answer(operation: Operation, reason: str, *, sent: bool) -> ApiError:
-    """The error for no answer, half of one, or one that cannot be read. `sent`: the request may have arrived."""
+    """The error for a missing, incomplete or unreadable answer. `sent`: the request may have arrived."""
     harmless = operation.repeat is Repeat.HARMLESS
     return ApiError(
         operation.name,
@@ -62,7 +62,7 @@ def _silence_fix(*, sent: bool, harmless: bool) -> str:
 
 
 def bad_shape(operation: Operation, reason: str) -> ApiError:
-    """The error for a complete answer that is not what this call answers: a proxy, a captive portal, a changed API."""
+    """The error for a complete answer of the wrong form: from a proxy, a captive portal, or a changed API."""
     fix = "check the API's address; something else may be answering there"
     return ApiError(operation.name, 200, (reason,), uncertain=operation.repeat is Repeat.HARMFUL, fix=fix)
 
@@ -92,7 +92,9 @@ def shown(text: str) -> str:
 
 
 def retry_after(value: str | None) -> float | None:
-    """Seconds of a Retry-After header; None if absent, a date, or nonsense. A negative one, once seen, is 0."""
+    """Seconds of a Retry-After header; None if it is missing, a date, or invalid. A negative one, seen once, counts as
+    0.
+    """
     try:
         seconds = float(value) if value is not None else math.nan
     except ValueError:

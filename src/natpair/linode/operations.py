@@ -1,6 +1,6 @@
-"""The calls natpair sends, as data: method, path, whether a repeat does harm, and the rights a token needs.
+"""The API calls as data: method, path, whether a repeat does harm, and the rights that a token needs.
 
-This table is the whole of what can be sent; a test holds each line to the operation table that Linode publishes
+No other call can be sent. A test compares each line with the operation table that Linode publishes
 inside linode-cli. Nothing here sends anything.
 """
 
@@ -75,7 +75,7 @@ SHUT_DOWN_INSTANCE = _post("shut down a Linode", f"{_LINODE}/shutdown")
 LIST_INSTANCE_IPS = _get("list a Linode's addresses", f"{_LINODE}/ips")
 ALLOCATE_IP = _post("allocate an address", f"{_LINODE}/ips")
 GET_IP = _get("read an address", "/networking/ips/{address}", "ips:read_only")
-# Sharing replaces the receiver's whole list: sent twice, it would undo what somebody else wrote in between.
+# Sharing replaces the receiver's whole list. Sent twice, it would undo what another writer wrote in between.
 SHARE_IPS = _post("share addresses", "/networking/ips/share", _IPS)
 LIST_RANGES = _get("list IPv6 ranges", "/networking/ipv6/ranges", "ips:read_only")
 GET_RANGE = _get("read an IPv6 range", "/networking/ipv6/ranges/{range}", "ips:read_only")
@@ -84,7 +84,7 @@ LIST_CONFIGS = _get("list a Linode's configs", f"{_LINODE}/configs")
 UPDATE_CONFIG = _put("change a config", _CONFIG)
 LIST_INTERFACES = _get("list a Linode's interfaces", f"{_LINODE}/interfaces")
 ADD_INTERFACE = _post("add an interface", f"{_LINODE}/interfaces")
-# Stating "auto" twice would allocate twice.
+# Sending "auto" twice would allocate twice.
 UPDATE_INTERFACE = _put("change an interface", f"{_LINODE}/interfaces/{{interface}}", repeat=Repeat.HARMFUL)
 GET_INTERFACE_SETTINGS = _get("read interface settings", f"{_LINODE}/interfaces/settings")
 UPDATE_INTERFACE_SETTINGS = _put("change interface settings", f"{_LINODE}/interfaces/settings")

@@ -1,4 +1,4 @@
-"""How a Linode is plugged in, and plugging it into its VLAN, in both generations of interfaces."""
+"""Reads a Linode's interfaces and attaches it to its VLAN, in both generations of interfaces."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Ports:
 
 
 async def ports_of(client: LinodeClient, instance: Instance) -> Ports:
-    """How a Linode is plugged in now."""
+    """Read how a Linode is connected now."""
     if instance.interface_generation == Generation.LINODE.value:
         interfaces = await client.interfaces(instance.id)
         settings = await client.interface_settings(instance.id)

@@ -1,8 +1,8 @@
-"""Booting and rebuilding a Linode, and waiting for the end of it.
+"""Boots and rebuilds a Linode, and waits until that is done.
 
-The platform answers at once and works later, and for a while it still shows the status from before: a Linode that was
-off may be read as `offline` after it was told to boot. So the end is the end of the event. With a token that may not
-read events, it is the status after a change of status.
+The platform answers at once, works later, and shows the old status for a while: a Linode that was
+off may still be `offline` after a boot request. So the work is done when its event ends. With a token that may not
+read events, a changed status is used instead.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Patience:
     begin_seconds: float = 60.0
 
     async def pause(self) -> None:
-        """Wait between two looks at something that has a deadline."""
+        """Wait between two checks of something that has a deadline."""
         await asyncio.sleep(self.look_every_seconds)
 
 
@@ -74,7 +74,8 @@ async def _work(
     try:
         await order()
     except ApiError as error:
-        # An answer that was lost, or a refusal because an order that was lost before has been carried out.
+        # The answer was lost, or the platform refused because an earlier request, whose answer was lost, was carried
+        # out.
         if not await _was_begun(client, linode, action, before, error, wanted, patience):
             raise
     if before is None:
@@ -142,7 +143,7 @@ def _check(linode: int, action: str, event: Event | None, waited: float, patienc
 
 
 async def _until_shown(client: LinodeClient, linode: int, wanted: str, patience: Patience) -> None:
-    """Wait until the status says what the event said before."""
+    """Wait until the status agrees with the event."""
     deadline = time.monotonic() + patience.begin_seconds
     while (now := (await client.instance(linode)).status) != wanted:
         if time.monotonic() >= deadline:

@@ -1,7 +1,7 @@
-"""Name lookups that nobody has to wait for: a process ends at once although its name server does not respond.
+"""Name lookups that do not delay the end of a process if the name server does not respond.
 
-The usual way, the event loop's pool of threads, is joined at the end of a process, and a lookup cannot be called off:
-with two unresponsive name servers that took 20 s and more. A daemon thread is left behind instead.
+The event loop's own thread pool is joined at the end of a process, and a lookup cannot be cancelled:
+with two unresponsive name servers that took 20 s and more. A daemon thread does not block the end.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _look_up(
         found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
     except OSError as error:
         found = error
-    # The loop may have ended meanwhile, and then nobody waits.
+    # The loop may have ended meanwhile, and then no task waits.
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(_settle, answer, found)
 

@@ -1,11 +1,11 @@
 """IP Sharing: who may announce an address besides its owner.
 
-The API knows only "replace the whole list of this receiver". So every change here is: read, merge, write, read
-back; what others share to the same Linode stays, IPv6 ranges included. There is no version number, so another writer
-can get in between read and write: reading back finds it when ours is gone, and the round is repeated.
+The API can only replace the whole list of a receiver. So every change here is: read, merge, write, read
+back. Other shares to the same Linode stay, IPv6 ranges included. There is no version number, so another writer
+can write in between. If our share is missing when the list is read back, the round is repeated.
 
 The order is: allocate, share, then BGP: without a share the route servers accept no session. From the moment of the
-share the address is reachable only while somebody announces it. Nothing here is part of a failover.
+share the address is reachable only while a node announces it. Nothing here is part of a failover.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ROUNDS = 4
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a written share may take to show when it is read back, and how often to look."""
+    """How long a written share may take to appear when it is read back, and how often to check."""
 
     settle_seconds: float = 15.0
     look_every_seconds: float = 1.0

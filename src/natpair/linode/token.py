@@ -1,4 +1,4 @@
-"""The API token: read from a file or the environment, shown to nobody."""
+"""The API token: read from a file or the environment, never shown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FIX = f"put it into a file of mode 0600 and name that, or set {ENVIRONMENT[0]};
 
 
 class Token:
-    """A secret that formats as `***`. Only `header()` tells it, and only the transport calls that."""
+    """A secret that formats as `***`. Only `header()` returns it, and only the transport calls that."""
 
     __slots__ = ("_text",)
 

@@ -1,6 +1,6 @@
-"""HTTP to the API: token, time limits, size limit, careful repeats, pages. Knows no single call.
+"""HTTP to the API: token, time limits, size limit, safe repeats, pages. It knows no particular call.
 
-Every wait ends: one try within `Limits.try_seconds`, all tries and waits within `Limits.total_seconds`. Redirects
+Every wait is bounded: one try by `Limits.try_seconds`, all tries and waits by `Limits.total_seconds`. Redirects
 are not followed, proxies and netrc not consulted, and the token goes over TLS or to this machine only.
 """
 
@@ -58,7 +58,7 @@ class Transport:
         limits: Limits | None = None,
         plain_http: bool = False,
     ) -> None:
-        """`plain_http` lets the token go to any host in the clear: for an emulator in a lab, nowhere else."""
+        """`plain_http` allows the token to be sent unencrypted to any host. Use it only for an emulator in a lab."""
         self._base = URL(base_url.rstrip("/"))
         if token is not None and not plain_http and not _safe_for_a_token(self._base):
             fix = "use https, or http to a loopback address"
@@ -122,7 +122,7 @@ class Transport:
                             refusal = error
                             raise
         except TimeoutError:
-            # Between two tries: the last answer says more than that time is up. Within one: nobody knows.
+            # Between two tries the last answer says more than a time-out. Within a try the result is unknown.
             raise refusal or failures.no_answer(operation, "no useful answer in time", sent=True) from None
         except ApiError as error:
             if operation.method is Method.DELETE and error.status == _GONE:
@@ -184,7 +184,7 @@ class Transport:
         if error.retry_after_seconds is None:
             return True
         wait = max(error.retry_after_seconds, self.limits.first_wait_seconds)
-        # Longer than we may still wait: better to say so now, and a refusal is a clearer word than a time-out.
+        # The server asks for a longer wait than is left. Report its refusal now, which says more than a time-out.
         return wait if time.monotonic() + wait < deadline else False
 
     async def _try(
