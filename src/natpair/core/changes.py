@@ -1,4 +1,4 @@
-"""From the lines of `events.jsonl` to changes that people can read: what happened, why, in which steps, on which node.
+"""Turns the lines of `events.jsonl` into changes for people: what happened, why, in which steps, on which node.
 
 A change begins when a node leaves a phase of rest and ends when it is at rest again. One that moves the active role is
 named after the highest epoch known at its end, which is the same on both nodes. Standard library only, phases as
@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 REST = frozenset({"booting", "standby", "active", "fault", "drained"})
-"""Phases in which a node may stay; the others of `core.messages.Phase` are on the way to one of these."""
+"""Phases in which a node may stay. The other phases of `core.messages.Phase` lead to one of these."""
 CLAIMS = frozenset({"active", "handing-over"})
 LEAD_SECONDS = 1.0
-"""A line of Keepalived's so long before the first move belongs to the change that it caused."""
+"""Seconds. A line of Keepalived within them before the first move belongs to the change that it caused."""
 TAIL_SECONDS = 3.0
-"""Steps so long after the last move belong to it, if no other change has begun."""
+"""Seconds. Steps within them after the last move belong to the change, if no other change has begun."""
 
 CAUSE_SECONDS = 5.0
-"""A daemon that ended so long before a role was lost is why it was lost."""
+"""Seconds. A daemon that ended within them before a role was lost is the cause."""
 KINDS = (
     *("takeover", "switchover", "handback", "demotion", "adoption"),
     *("start", "drain", "undrain", "fault", "recovery", "refused", "challenge", "move"),
@@ -35,7 +35,7 @@ Line = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing done or seen, `offset_ms` after the change began on this node; `took_ms` None if nobody measured."""
+    """One step, `offset_ms` after the change began on this node. `took_ms` is None if it was not measured."""
 
     offset_ms: float
     text: str
@@ -59,7 +59,7 @@ class Change:
 
     @property
     def at_rest(self) -> bool:
-        """Whether the node has come to rest; else the change is still under way, or its agent died in it."""
+        """True if the change is complete. Otherwise it is still running, or the agent ended during it."""
         return self.after in REST
 
 
@@ -74,7 +74,7 @@ def changes(lines: Iterable[Line], fallback_node: str = "?") -> list[Change]:
 
 
 def merged(found: Iterable[Change]) -> list[list[Change]]:
-    """The same change as seen by several nodes beside each other, oldest first."""
+    """Groups the nodes' views of the same change, oldest first."""
     groups: list[list[Change]] = []
     for change in sorted(found, key=lambda change: change.began):
         same = [views for views in groups if views[0].id == change.id and change.node not in {v.node for v in views}]
@@ -109,7 +109,7 @@ def _around(lines: Sequence[Line], group: Sequence[Line], previous: float, follo
 
 
 def _death_before(lines: Sequence[Line], group: Sequence[Line]) -> str:
-    """How Keepalived ended, if that was just before the role was lost; the agent's own words say what followed."""
+    """How Keepalived ended, if that was just before the role was lost. The agent's cause says what followed."""
     began = float(group[0]["time"])
     ends = [
         line
@@ -149,7 +149,7 @@ def _change(group: Sequence[Line], around: Sequence[Line], fallback: str, death:
 
 
 def _kind(group: Sequence[Line]) -> str:
-    """What sort of change: by the phases it went through."""
+    """The kind of change, from the phases it went through."""
     phases = {str(move["after"]) for move in group}
     before, after = str(group[0]["before"]), str(group[-1]["after"])
     if phases & {"preparing", "handing-over"}:
@@ -164,7 +164,7 @@ def _kind(group: Sequence[Line]) -> str:
 
 
 def _standing_kind(phases: set[str], before: str, after: str) -> str:
-    """What sort of change of a node that was not active and is not."""
+    """The kind of change of a node that was not active before or after it."""
     if "refused" in phases or after == "refused":
         return "refused"
     if before == "booting":
@@ -179,12 +179,14 @@ def _standing_kind(phases: set[str], before: str, after: str) -> str:
 
 
 def _moves_role(kind: str, group: Sequence[Line], epoch: int) -> bool:
-    """Whether the change has a name that both nodes know: who lost the role to nobody it has heard of has none."""
+    """True if both nodes know the change by the same name. A node that lost the role without hearing of a new epoch
+    does not.
+    """
     return kind in _ROLE_MOVES and (kind != "demotion" or epoch > int(group[0].get("epoch") or 0))
 
 
 def _epoch(group: Sequence[Line], later: Sequence[Line]) -> int:
-    """The highest epoch known when it ended; who lost the role may hear of the new one only a moment later."""
+    """The highest epoch known when it ended. A node that lost the role may hear of the new epoch a moment later."""
     lost = group[0]["before"] in CLAIMS and group[-1]["after"] not in CLAIMS
     said = [line for line in later if lost and line.get("event") == "peer-active"]
     known = [int(line.get(key) or 0) for line in (*group, *said[:1]) for key in ("epoch", "peer_epoch")]
@@ -194,7 +196,7 @@ def _epoch(group: Sequence[Line], later: Sequence[Line]) -> int:
 def _steps(lines: Sequence[Line], began: float, ended: float) -> Iterator[Step]:
     for line in (*_causes(lines, began), *(line for line in lines if float(line["time"]) >= began)):
         at, text = float(line["time"]), _words(line)
-        # What Keepalived says long after the end leads to another change; a step then is still work of this one.
+        # A line of Keepalived long after the end belongs to another change. A step then still belongs to this one.
         told_later = line.get("event") in {"fifo", "transition"} and at > ended + _FIFO_TAIL_SECONDS
         if text and not told_later:
             took = line.get("took_ms")
@@ -202,7 +204,7 @@ def _steps(lines: Sequence[Line], began: float, ended: float) -> Iterator[Step]:
 
 
 def _causes(lines: Sequence[Line], began: float) -> list[Line]:
-    """Of what stood before the first move: Keepalived's last word and the operator's."""
+    """The causes before the first move: Keepalived's last line and the operator's last request."""
     before = [line for line in lines if float(line["time"]) < began]
     last = {line["event"]: line for line in before if line.get("event") in {"fifo", "asked"}}
     return sorted(last.values(), key=lambda line: float(line["time"]))

@@ -1,4 +1,4 @@
-"""What of a gateway.toml can be guessed from a machine: its interfaces and addresses, the subnet, the VIP."""
+"""Guesses values of a gateway.toml from a machine: its interfaces and addresses, the subnet, the VIP."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """What this machine probably is as a node; None where nothing suggests itself."""
+    """The probable values of this machine as a node; None where there is no guess."""
 
     public_interface: str | None = None
     public_address: IPv4Interface | None = None
@@ -65,7 +65,7 @@ def _routable(interface: Interface | None) -> IPv6Interface | None:
 
 
 def _vip(own: IPv4Interface) -> IPv4Interface | None:
-    """The first address of the subnet, or the second if this node has it: where people look for a gateway."""
+    """The usual address of a gateway: the first of the subnet, or the second if this node has the first."""
     free = (address for address in own.network.hosts() if address != own.ip)
     first = next(free, None)
     return IPv4Interface(f"{first}/{own.network.prefixlen}") if first is not None else None

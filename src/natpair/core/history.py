@@ -1,4 +1,4 @@
-"""What lately happened on a node, in a few figures: read off the lines of its event log. Standard library only."""
+"""Counts of what recently happened on a node, from its event log. Standard library only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from natpair.core.changes import CLAIMS
 
 LATELY_SECONDS = 3600.0
 TOLD = frozenset({"active", "standby", "fault", "drained", "yielding", "refused", "challenging"})
-"""Phases that make the last change; what lies between two of them is on the way."""
+"""Phases that count as the last change. Other phases are intermediate."""
 
 Line = Mapping[str, Any]
 
@@ -54,7 +54,7 @@ def history(lines: Sequence[Line], now: float) -> History:
 
 
 def last_transition(lines: Iterable[Line]) -> Transition | None:
-    """The newest change of phase that people want to know of."""
+    """The newest change of phase to one of the `TOLD` phases."""
     told = [line for line in lines if line.get("event") == "transition" and line.get("after") in TOLD]
     if not told:
         return None
@@ -64,7 +64,7 @@ def last_transition(lines: Iterable[Line]) -> Transition | None:
 
 
 def _changes_role(move: Line) -> bool:
-    """It got or lost the role; an agent that adopts a node which is active changes nothing."""
+    """True if the node got or lost the role. Adoption of an active node by a new agent does not count."""
     adopted = move.get("before") == "booting" and "adopted" in str(move.get("cause"))
     return not adopted and (move.get("before") in CLAIMS) != (move.get("after") in CLAIMS)
 

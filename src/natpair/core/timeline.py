@@ -30,11 +30,11 @@ class Entry:
 
 
 OTHER_KINDS = ("repair", "daemon", "condition", "apply", "trouble", "note")
-"""Kinds of entries that are no change of role: `core.changes.KINDS` are those that are."""
+"""Kinds of entries other than changes of role, which are in `core.changes.KINDS`."""
 
 
 def timeline(lines: Iterable[Line], fallback_node: str = "?") -> list[Entry]:
-    """Everything in one node's lines that people want to know of, oldest first."""
+    """All entries from one node's lines, oldest first."""
     ordered = sorted(lines, key=lambda line: float(line["time"]))
     # A line of another program than the agent does not say the node.
     fallback_node = next((str(line["node"]) for line in ordered if line.get("node")), fallback_node)
@@ -48,7 +48,7 @@ def _moved(change: Change) -> str:
 
 
 def _moments(lines: list[Line], node: str) -> list[Entry]:
-    """What has no length."""
+    """Entries without a duration."""
     told = [(line, kind, say(line)) for line in lines for event, kind, say in _WORDS if event == line.get("event")]
     return [_entry(kind, line, node, text, float(line["time"])) for line, kind, text in told if text]
 
@@ -59,9 +59,9 @@ def _entry(kind: str, line: Line, node: str, text: str, ended: float | None, beg
 
 
 def _spans(lines: list[Line], node: str) -> list[Entry]:
-    """What lasts: conditions until they have gone, daemons until they are back.
+    """Entries with a duration: conditions until they end, daemons until they are back.
 
-    An end is the next line of the same name: an agent that began anew tells again what still holds.
+    The end is the next line of the same name. A restarted agent reports again which conditions still hold.
     """
     found: list[Entry] = []
     following: dict[tuple[object, object], Line] = {}

@@ -1,6 +1,6 @@
-"""What a change of the configuration would do to the flows that live now: counted before anything is touched.
+"""Counts what a change of the configuration would do to the current flows, before anything is changed.
 
-Every effect is one small rule over (old, new, flows); what no rule mentions breaks no flow.
+Each effect is one rule over (old, new, flows). A change that no rule mentions breaks no flow.
 """
 
 # ruff: noqa: ARG001 - all rules share one signature, not all need all of it
@@ -17,7 +17,7 @@ _BGP_KEYS = ("region", "route_servers", "local_as", "peer_as", "multihop_ttl")
 
 @dataclass(frozen=True, slots=True)
 class LiveFlow:
-    """One translated flow: who began it, as which address the world sees it, and the idle time it has left."""
+    """One translated flow: its client, its public address, and its remaining idle time in seconds."""
 
     protocol: str
     established: bool
@@ -28,7 +28,7 @@ class LiveFlow:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What one part of a change does. `breaks` flows end; `stalls` flows stand still for a while; `ages` may expire.
+    """What one part of a change does: `breaks` flows end, `stalls` flows pause for a while, `ages` flows may expire.
 
     `elsewhere`: handing over first avoids it.
     """
@@ -60,7 +60,7 @@ def effects(old: Gateway, new: Gateway, scene: Context) -> tuple[Effect, ...]:
 
 
 def anything(flows: Sequence[LiveFlow]) -> Effect:
-    """The effect of a change from nobody knows what: every flow counts as broken."""
+    """The effect of a change from an unknown configuration: every flow counts as broken."""
     text = "which configuration is in force cannot be told (there is no applied copy): any key may differ"
     return Effect("gateway.toml", text, breaks=len(flows), elsewhere=True)
 

@@ -2,9 +2,9 @@
 
 A datagram is one line of JSON and the hex MAC of that line. Each sender has a boot id, fresh at
 every start of its agent, and a counter that only grows. Within a known boot id a counter must grow
-per path. A new boot id is believed only when its message echoes a counter that *we* sent lately: a
-recorded datagram of the past cannot, and one of a life that another has followed is too late. So a
-replay never changes what we think of the peer.
+per path. A new boot id is accepted only if its message echoes a counter that *we* sent recently: a
+recorded datagram cannot do that, and the boot id of an earlier start is refused. So a
+replay never changes the view of the peer.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _LAST_SECOND = 2.0**40
 MAX_DATAGRAM = 9216
 """A message in a frame of the largest usual MTU."""
 _ECHO_WINDOW = 400
-"""How many of our own messages back an echo may point: some seconds of both paths."""
+"""How many of our own messages an echo may be old: some seconds on both paths."""
 _FORMER_LIVES = 64
-"""How many boot ids of earlier lives are kept out: more than start within an echo window."""
+"""How many boot ids of earlier starts are refused: more than can start within an echo window."""
 
 
 class Path(StrEnum):
@@ -56,7 +56,7 @@ class OtherVersion(WireError):
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """A boot id and a counter: names one message for ever."""
+    """A boot id and a counter: the unique id of one message."""
 
     boot: str
     counter: int
@@ -168,12 +168,12 @@ class Session:
 
     @property
     def echoes(self) -> tuple[Stamp, ...]:
-        """What to echo: the peer as trusted, and one that still has to prove that it is alive."""
+        """The stamps to echo: the trusted peer's, and that of a sender which still has to prove that it is live."""
         return tuple(stamp for stamp in (self.last_trusted, self.candidate) if stamp is not None)
 
 
 def receive(session: Session, envelope: Envelope, path: Path) -> tuple[Session, bool]:
-    """The session after `envelope` came in on `path`, and whether its message may be believed."""
+    """The session after `envelope` arrived on `path`, and whether its message is accepted."""
     if envelope.sender != session.peer or envelope.path is not path:
         return session, False
     stamp = envelope.stamp
