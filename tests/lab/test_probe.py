@@ -121,7 +121,7 @@ def test_a_fabric_that_shares_load(lab: Lab, ground: Ground) -> None:
     assert facts.value(Name.TIE) == "load-shared", facts
     assert facts.value(Name.MED) == "honoured", facts
     found = recommend(facts)
-    assert any("never let two routes tie" in line for line in found.warnings)
+    assert any("do not let two routes be equal" in line for line in found.warnings)
 
 
 def test_a_fabric_that_prefers_the_older(lab: Lab, ground: Ground) -> None:
@@ -130,7 +130,7 @@ def test_a_fabric_that_prefers_the_older(lab: Lab, ground: Ground) -> None:
     facts = choices(ground)
     assert facts.value(Name.TIE) == "older", facts
     assert facts.value(Name.MED) == "ignored", facts
-    assert any("older of two equal primaries wins" in line for line in recommend(facts).warnings)
+    assert any("Of two equal primary routes the older wins" in line for line in recommend(facts).warnings)
 
 
 def test_how_fast_packets_follow_and_who_may_send(lab: Lab, ground: Ground) -> None:
