@@ -185,7 +185,7 @@ def test_an_agent_that_does_not_come_back_with_the_new_configuration_undoes_it(m
     try:
         machine.run("timeout", "10", "sh", "-c", f"until [ -S {paths.AGENT_SOCKET} ]; do sleep 0.05; done")
         failed = machine.natpair("apply", str(EXAMPLE.config), "--health-seconds", "3", ok=(69,))
-        assert "it is restarted" in failed.stderr
+        assert "restarting the agent" in failed.stderr
         assert "the agent does not answer" in failed.stderr
         assert agent.wait(timeout=10) == -signal.SIGTERM
         assert tables(machine) == []
@@ -348,7 +348,7 @@ def test_one_that_another_machine_has_is_never_added(machine: Scratch) -> None:
     far_end(machine, "192.168.1.44/24")
     machine.run("sh", "-c", 'until [ -n "$(ip -br link show eth1 up)" ]; do sleep 0.05; done')
     said = machine.natpair("apply", variant(machine, TYPO), "--add-address", ok=(78,)).stderr
-    assert "it is in use: " in said
+    assert "the address is in use: " in said
     assert "192.168.1.44" not in machine.run("ip", "address", "show", "eth1").stdout
 
 
@@ -436,7 +436,7 @@ def test_a_node_whose_interfaces_come_late_is_prepared_all_the_same(machine: Scr
         machine.run("ip", "link", "delete", interface)
     machine.run("nft", "flush", "ruleset")
     said = machine.natpair("prepare").stderr
-    assert "egress guard: its interface is not there yet" in said
+    assert "egress guard: the interface does not exist yet" in said
     assert len(tables(machine)) == 2
     for name in ("eth0", "eth1"):
         machine.run("ip", "link", "add", name, "type", "veth", "peer", "name", f"far-{name}")
