@@ -102,6 +102,8 @@ def test_an_operator_watches_without_a_token_on_the_nodes(watched: Watched, tmp_
     lab = watched.lab
     for node in lab.nodes:
         lab.exec(node, ["rm", "-f", "/etc/natpair/token"])
+    for node in lab.nodes:  # A look that began with the token would still repair the share.
+        watched.wait(f"{node} to miss its token", lambda node=node: misses_token(watched, node), 40)
     active, standby = lab.wait_ready()
     (tmp_path / "token").write_text(TOKEN)
     (tmp_path / "token").chmod(0o600)
@@ -135,6 +137,10 @@ def test_without_the_token_the_account_is_unreadable_and_the_pair_serves(watched
             f"{node} to see the account",
             lambda node=node: seen(watched, node) and "account-unreadable" not in watched.conditions(node),
         )
+
+
+def misses_token(watched: Watched, node: str) -> bool:
+    return "/etc/natpair/token" in watched.conditions(node).get("account-unreadable", "")
 
 
 def seen(watched: Watched, node: str) -> bool:
